@@ -1,0 +1,155 @@
+"""The run folder: one owner, one log, one metrics file, and the record of which stages are complete.
+
+    runs/NAME/run.toml  manifest.json  metrics.jsonl  speed.jsonl  log.txt  results.json  report.html  STAGE/...
+
+metrics.jsonl holds only what is a function of (recipe, step); wall-clock figures go to speed.jsonl. So a run that was
+killed and continued ends with the same bytes in metrics.jsonl as one that was not.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+
+from trivium.core.commit import commit_file, disk_errors, fingerprint, hash_file
+from trivium.core.errors import ArtefactError, LockedError
+
+METRICS, SPEED, LOG, LOCK, DONE, STARTED = "metrics.jsonl", "speed.jsonl", "log.txt", ".lock", "done.json", "started.json"
+
+
+class Run:
+    """The owner of a run folder; use as a context manager.
+
+    Raises LockedError if another process owns it, ResourceError if it cannot be written.
+    """
+
+    def __init__(self, path: Path, *, seed: int = 1, quiet: bool = False) -> None:
+        self.path, self.seed, self.stage = Path(path), seed, ""
+        self._console = Console(file=sys.stderr, quiet=quiet, highlight=False, soft_wrap=True)
+
+    def __enter__(self) -> "Run":
+        with disk_errors(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(self._lock, 32).decode(errors="replace").strip()
+            os.close(self._lock)
+            raise LockedError(f"{self.path}: process {holder or 'unknown'} is running in this folder; wait for it, or choose another with out=FOLDER") from None
+        os.ftruncate(self._lock, 0)
+        os.pwrite(self._lock, str(os.getpid()).encode(), 0)
+        with disk_errors(self.path):
+            self._metrics, self._speed, self._log = (open(self.path / name, "ab") for name in (METRICS, SPEED, LOG))
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for file in (self._metrics, self._speed, self._log):
+            file.close()
+        os.close(self._lock)
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the stage that is running."""
+        return self.path / self.stage
+
+    # --- what is written while a stage runs
+
+    def log(self, message: str) -> None:
+        """Say one line to the user and to log.txt."""
+        self._console.print(message, markup=False)
+        self._append(self._log, f"{time.strftime('%Y-%m-%d %H:%M:%S')} {self.stage or '-'}: {message}")
+
+    def record(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Append one row of numbers that depend on nothing but the recipe and the step."""
+        self._append(self._metrics, json.dumps({"stage": self.stage, "step": step, **metrics}))
+
+    def record_speed(self, step: int, figures: Mapping[str, float]) -> None:
+        """Append one row of wall-clock figures."""
+        self._append(self._speed, json.dumps({"stage": self.stage, "step": step, **figures}))
+
+    def metrics_offset(self) -> int:
+        """Make the metrics durable and return how many bytes there are; a checkpoint stores this."""
+        self._metrics.flush()
+        os.fsync(self._metrics.fileno())
+        return self._metrics.seek(0, os.SEEK_END)
+
+    def rewind_metrics(self, offset: int) -> None:
+        """Forget the rows after a checkpoint: the steps that follow write them again."""
+        self._metrics.flush()
+        if self._metrics.seek(0, os.SEEK_END) < offset:
+            raise ArtefactError(f"{self.path / METRICS}: is shorter than the checkpoint remembers; it was changed. Delete {self.folder} to run this stage again")
+        self._metrics.truncate(offset)
+
+    def _append(self, file: Any, line: str) -> None:
+        with disk_errors(self.path):
+            file.write(line.encode() + b"\n")
+            file.flush()
+
+    # --- which stages are complete
+
+    def begin(self, stage: str, identity: Mapping[str, Any]) -> bool:
+        """Enter a stage; False if it is complete for this identity (options and input hashes), so there is nothing to do.
+
+        A folder that was made with another identity is removed, and said so.
+        """
+        self.stage = stage
+        mark = fingerprint(identity)
+        if self._is_complete(mark):
+            return False
+        started = _read_json(self.folder / STARTED)
+        if started and started.get("fingerprint") != mark:
+            self.log(f"{stage}: options or inputs changed, starting it again")
+            shutil.rmtree(self.folder)
+            started = {}
+        if not started:
+            started = {"fingerprint": mark, "metrics_offset": self.metrics_offset()}
+            commit_file(self.folder / STARTED, json.dumps(started))
+        self.metrics_start = int(started["metrics_offset"])
+        return True
+
+    def finish(self, facts: Mapping[str, Any]) -> None:
+        """Mark the stage complete, with the sha256 of every file it leaves and `facts` for those who come after."""
+        outputs = {path.relative_to(self.folder).as_posix(): hash_file(path)[1] for path in self._outputs()}
+        started = _read_json(self.folder / STARTED)
+        done = {"fingerprint": started["fingerprint"], "metrics_end": self.metrics_offset(), "outputs": outputs, "facts": dict(facts)}
+        commit_file(self.folder / DONE, json.dumps(done, indent=1, sort_keys=True))
+
+    def done(self, stage: str) -> dict[str, Any]:
+        """What `finish` wrote for a stage; empty if it is not complete."""
+        return _read_json(self.path / stage / DONE)
+
+    def _is_complete(self, mark: str) -> bool:
+        done = _read_json(self.folder / DONE)
+        if done.get("fingerprint") != mark:
+            return False
+        for name, digest in done["outputs"].items():
+            file = self.folder / name
+            if not file.is_file() or hash_file(file)[1] != digest:
+                self.log(f"{file}: {'changed on disk' if file.is_file() else 'missing'}; running stage {self.stage} again")
+                shutil.rmtree(self.folder)
+                return False
+        return True
+
+    def _outputs(self) -> list[Path]:
+        """Every file of the stage but its checkpoints and marks."""
+        files = (path for path in self.folder.rglob("*") if path.is_file() and path.name not in (STARTED, DONE))
+        return sorted(path for path in files if not any(part == "checkpoints" or part.startswith(".") for part in path.relative_to(self.folder).parts))
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text())
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except ValueError:
+        return {}  # torn by a crash of an older writer: the same as not there
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,104 @@
+"""The words everyone uses: documents, messages, preferences, examples. NumPy only, no tensors.
+
+A column is an array aligned with the tokens of its example: entry t speaks about token t, never about the next one.
+
+    column         meaning at token t                              written by           read by
+    loss_mask      how much token t counts (0: prompt, padding)    renderer, sources    reduce
+    old_logprobs   log-prob under the policy that sampled it       engine               policy_gradient
+    ref_logprobs   log-prob under the reference                    annotate             dpo, kl
+    values         critic's estimate before t is emitted           annotate             gae, value
+    advantages     credit of token t                               credit rules         policy_gradient
+    returns        the critic's target before t                    gae                  value
+    rank           place of the whole answer, 0 is best            rankings             ranking
+
+A batch that lacks a column an objective needs is refused by name, before the first forward pass.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+
+Role = Literal["system", "user", "assistant", "tool"]
+Metrics = dict[str, Any]  # name -> a number, or a scalar tensor that becomes one when it is logged
+
+COLUMN_WRITERS = {
+    "old_logprobs": "the engine that samples",
+    "ref_logprobs": "`reference = MODEL`",
+    "values": "the critic of `reinforce`",
+    "advantages": "a credit rule of `reinforce`",
+    "returns": "the credit rule `gae`",
+    "rank": "a file of rankings",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A text with a name; `meta` keeps every field of the record that is not one of ours."""
+
+    text: str
+    id: str = ""
+    source: str = ""
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """Turns in order; `weight` scales the loss of the whole conversation."""
+
+    messages: tuple[Message, ...]
+    weight: float = 1.0
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Preference:
+    """Answers to one prompt and their order: `ranks[i]` is the place of response i, 0 is best, equal ranks are ties."""
+
+    prompt: tuple[Message, ...]
+    responses: tuple[str, ...]
+    ranks: tuple[int, ...]
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One sequence of tokens with its columns.
+
+    tokens: (L,) int32. loss_mask: (L,) float32; entry 0 never counts, because nothing comes before it.
+    columns: name -> (L,) float32, aligned with tokens. meta travels along and is never turned into tensors.
+    """
+
+    tokens: np.ndarray
+    loss_mask: np.ndarray
+    columns: Mapping[str, np.ndarray] = field(default_factory=dict)
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+    def with_columns(self, **columns: np.ndarray) -> "Example":
+        """Return the example with more columns, or with new values in old ones."""
+        return replace(self, columns={**self.columns, **columns})
+
+    @property
+    def response(self) -> np.ndarray:
+        """The tokens that count, in order."""
+        return self.tokens[self.loss_mask > 0]
+
+
+Group = Sequence[Example]  # judged together: one text | a pair, better first | K answers to a prompt
+
+
+def example(tokens: Sequence[int] | np.ndarray, loss_mask: Sequence[float] | np.ndarray | None = None, **columns: Any) -> Example:
+    """Build an Example from plain sequences; without a mask every token but the first counts."""
+    ids = np.asarray(tokens, np.int32)
+    mask = np.ones(len(ids), np.float32) if loss_mask is None else np.array(loss_mask, np.float32)
+    mask[:1] = 0
+    return Example(ids, mask, {name: np.asarray(value, np.float32) for name, value in columns.items()})
