@@ -1,14 +1,18 @@
 """The one way anything durable reaches the disk: written beside its place, hashed, fsynced, and renamed into it last.
 
 A folder becomes visible only whole, with a manifest.json that holds the size and hashes of every file in it.
-`verify` checks them on every load, so a flipped bit or a torn page is found and named. A kill at any instant leaves
-the old state or the new one; leftovers are hidden folders that the next commit to the same place removes.
+`verify` checks them on every load, so a flipped bit or a torn page is found and named. A kill or a power loss at any
+instant leaves the old state or the new one: a kill between the two renames leaves the old folder under its hidden name,
+and the next reader puts it back. Other leftovers are hidden folders that the next commit to the same place removes.
+
+It has no lock: the owner of the folder above makes sure that one process writes to a place at a time.
 """
 
 import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -30,21 +34,24 @@ def commit(path: Path, write: Callable[[Path], None], *, kind: str, meta: Mappin
     """
     temporary, old = _hidden(path, "tmp"), _hidden(path, "old")
     with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _clear(path, old, temporary)
+        make_folder(path.parent)
+        if path.exists() and not path.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, "a file is in its place")
+        _restore(path, old)
+        _clear(old, temporary)
         temporary.mkdir()
         try:
             write(temporary)
-            manifest = {"format": 1, "kind": kind, "meta": dict(meta or {}), "files": _hash_and_sync(temporary)}
+            manifest = _sealed({"format": 1, "kind": kind, "meta": dict(meta or {}), "files": _hash_and_sync(temporary)})
             _write_synced(temporary / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True).encode())
-            _sync_folder(temporary)
+            sync_folder(temporary)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
         if path.exists():
             path.rename(old)
         temporary.rename(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
         shutil.rmtree(old, ignore_errors=True)
     return manifest
 
@@ -53,21 +60,45 @@ def commit_file(path: Path, content: bytes | str) -> None:
     """Replace one file as a whole: it has the old content or the new, never a part."""
     temporary = _hidden(path, "tmp")
     with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         try:
             _write_synced(temporary, content.encode() if isinstance(content, str) else content)
             temporary.rename(path)
         finally:
             temporary.unlink(missing_ok=True)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
+
+
+def discard(path: Path) -> None:
+    """Remove a folder so that a kill half-way leaves all of it or, at its place, nothing."""
+    gone = _hidden(path, "gone")
+    with disk_errors(path):
+        shutil.rmtree(gone, ignore_errors=True)
+        if path.exists():
+            path.rename(gone)
+            sync_folder(path.parent)
+            shutil.rmtree(gone, ignore_errors=True)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and its parents; every new entry is synced into the folder above it, or a power loss takes what is inside."""
+    if path.is_dir():
+        return
+    make_folder(path.parent)
+    path.mkdir(exist_ok=True)
+    sync_folder(path.parent)
 
 
 def read_manifest(path: Path, *, kind: str | None = None) -> dict[str, Any]:
     """Read the manifest of a committed folder. Raises ArtefactError if there is none, or it is of another kind."""
     file = path / MANIFEST
+    with disk_errors(path):
+        _restore(path, _hidden(path, "old"))
     try:
         manifest = json.loads(file.read_text())
         _ = manifest["files"], manifest["kind"], manifest["meta"]
+        if manifest != _sealed(manifest):
+            raise ValueError("its seal does not fit its content")
     except FileNotFoundError:
         raise ArtefactError(f"{path}: there is no {MANIFEST}, so this was never completed") from None
     except (ValueError, KeyError, TypeError, OSError) as error:
@@ -118,14 +149,29 @@ def disk_errors(path: Path) -> Iterator[None]:
     """Turn the operating system's disk errors into one line that names the place."""
     try:
         yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    except Exception as error:
+        code = _errno(error)
+        if code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise ResourceError(f"{path}: the disk is full ({_free(path)}); free some space and run the same command again") from None
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise ResourceError(f"{path}: may not be written ({os.strerror(error.errno)})") from None
-        if error.errno in (errno.EIO, errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
-            raise ResourceError(f"{path}: cannot be written ({os.strerror(error.errno)})") from None
+        if code in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise ResourceError(f"{path}: may not be written ({os.strerror(code)})") from None
+        if code in (errno.EIO, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENOTEMPTY, errno.ELOOP, errno.ENAMETOOLONG):
+            raise ResourceError(f"{path}: cannot be written ({os.strerror(code)})") from None
         raise
+
+
+def _errno(error: Exception) -> int:
+    """The system's error number; safetensors and tokenizers, written in Rust, tell it only in their text."""
+    if isinstance(error, OSError):
+        return error.errno or 0
+    told = re.search(r"\(os error (\d+)\)", str(error))
+    return int(told[1]) if told else 0
+
+
+def _sealed(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The manifest as JSON gives it back, with the hash of its own content: a changed bit in it is found too."""
+    content = json.loads(json.dumps({name: value for name, value in manifest.items() if name != "seal"}))
+    return {**content, "seal": fingerprint(content)}
 
 
 def _hash_and_sync(folder: Path) -> dict[str, Any]:
@@ -136,7 +182,7 @@ def _hash_and_sync(folder: Path) -> dict[str, Any]:
         fast, strong = hash_file(file)
         facts[file.relative_to(folder).as_posix()] = {"bytes": file.stat().st_size, "xxh3": fast, "sha256": strong}
     for sub in sorted(entry for entry in folder.rglob("*") if entry.is_dir()):
-        _sync_folder(sub)
+        sync_folder(sub)
     return facts
 
 
@@ -148,10 +194,13 @@ def _hidden(path: Path, word: str) -> Path:
     return path.with_name(f".{path.name}.{word}")
 
 
-def _clear(path: Path, old: Path, temporary: Path) -> None:
-    """Finish or undo what a killed commit left: the old folder comes back if the new one never arrived."""
+def _restore(path: Path, old: Path) -> None:
+    """Put the old folder back if a kill came between the two renames of a commit."""
     if old.exists() and not path.exists():
         old.rename(path)
+
+
+def _clear(old: Path, temporary: Path) -> None:
     for leftover in (old, temporary):
         if leftover.exists():
             shutil.rmtree(leftover)
@@ -172,7 +221,7 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-_sync_folder = _sync
+sync_folder = _sync
 
 
 def _free(path: Path) -> str:

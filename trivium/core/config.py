@@ -10,7 +10,7 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, dataclass_transform, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, cast, dataclass_transform, get_args, get_origin, get_type_hints
 
 import tomli_w
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
@@ -38,7 +38,7 @@ def component(cls: type[T]) -> type[T]:
             raise ConfigError(f"{cls.__name__}: {_explain(error, checked, options)}") from None
 
     checked.__init__ = __init__  # type: ignore[method-assign]
-    return checked
+    return cast(type[T], checked)
 
 
 def build(cls: type[T], options: Mapping[str, Any], *, where: str = "") -> T:
@@ -98,6 +98,8 @@ def merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> Options:
     merged = dict(low)
     for name, value in high.items():
         old = merged.get(name)
+        if isinstance(old, str) and isinstance(value, Mapping):
+            old = {"kind": old}  # `objective=ipo` and then `objective.beta=0.2`
         same_kind = isinstance(value, Mapping) and isinstance(old, Mapping) and value.get("kind", old.get("kind")) == old.get("kind")
         merged[name] = merge(old, value) if same_kind else value
     return merged
@@ -106,23 +108,22 @@ def merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> Options:
 def _with_kinds(cls: Any, options: Any) -> Any:
     """Fill in what a union needs: `objective=ipo` means its kind, and `objective.beta=0.2` keeps the default kind."""
     members = _members(cls)
+    if isinstance(options, str) and str not in members and _is_union_of_kinds(cls):
+        return {"kind": options}
     if len(members) > 1 and isinstance(options, Mapping):
         members = [member for member in members if dataclasses.is_dataclass(member) and _kind(member) == options.get("kind")] or members
     cls = members[0]
     if get_origin(cls) is dict and isinstance(options, Mapping):
         return {name: _with_kinds(get_args(cls)[1], value) for name, value in options.items()}
+    if get_origin(cls) in (list, tuple) and isinstance(options, list):
+        return [_with_kinds(get_args(cls)[0], value) for value in options]
     if not dataclasses.is_dataclass(cls) or not isinstance(options, Mapping):
         return options
     hints, completed = get_type_hints(cls, include_extras=True), dict(options)
     for option in dataclasses.fields(cls):
-        value = options.get(option.name)
-        if value is None or not _is_union_of_kinds(hints[option.name]):
-            continue
-        if isinstance(value, str):
-            value = {"kind": value}
-        elif isinstance(value, Mapping) and "kind" not in value and dataclasses.is_dataclass(option.default):
-            value = {"kind": option.default.kind, **value}  # type: ignore[union-attr]
-        completed[option.name] = value
+        value, default = options.get(option.name), option.default
+        if isinstance(value, Mapping) and _is_union_of_kinds(hints[option.name]) and dataclasses.is_dataclass(default):
+            completed[option.name] = {"kind": _kind(default), **value}
     return {name: _with_kinds(hints[name], value) if name in hints else value for name, value in completed.items()}
 
 
@@ -195,5 +196,5 @@ def _members(annotation: Any) -> list[Any]:
 
 
 def _kind(cls: Any) -> str | None:
-    defaults = {field.name: field.default for field in dataclasses.fields(cls)}
-    return defaults.get("kind")
+    default = {field.name: field.default for field in dataclasses.fields(cls)}.get("kind")
+    return default if isinstance(default, str) else None

@@ -25,7 +25,13 @@ class Progress:
         self.first = 0
         self._bar: RichProgress | None = None
         if self.stream.isatty():
-            columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TaskProgressColumn(), TimeRemainingColumn(), TextColumn("{task.fields[text]}"))
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=24),
+                TaskProgressColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[text]}"),
+            )
             self._bar = RichProgress(*columns, console=Console(file=self.stream), refresh_per_second=4)
 
     def __enter__(self) -> "Progress":
@@ -43,6 +49,7 @@ class Progress:
         self.first = done
 
     def update(self, done: int, text: str = "") -> None:
+        """Show that `done` units are there; off a terminal only every few seconds and at the end."""
         if self._bar:
             self._bar.update(self._task, completed=done, text=text)
             return

@@ -9,17 +9,17 @@ killed and continued ends with the same bytes in metrics.jsonl as one that was n
 import fcntl
 import json
 import os
-import shutil
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from rich.console import Console
 
-from trivium.core.commit import commit_file, disk_errors, fingerprint, hash_file
+from trivium.core.commit import commit_file, discard, disk_errors, fingerprint, hash_file, make_folder, sync_folder
 from trivium.core.errors import ArtefactError, LockedError
 
 METRICS, SPEED, LOG, LOCK, DONE, STARTED = "metrics.jsonl", "speed.jsonl", "log.txt", ".lock", "done.json", "started.json"
@@ -37,23 +37,27 @@ class Run:
 
     def __enter__(self) -> "Run":
         with disk_errors(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path)
             self._lock = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             holder = os.read(self._lock, 32).decode(errors="replace").strip()
             os.close(self._lock)
-            raise LockedError(f"{self.path}: process {holder or 'unknown'} is running in this folder; wait for it, or choose another with out=FOLDER") from None
-        os.ftruncate(self._lock, 0)
-        os.pwrite(self._lock, str(os.getpid()).encode(), 0)
+            raise LockedError(
+                f"{self.path}: process {holder or 'unknown'} is running in this folder; wait for it, or choose another with out=FOLDER"
+            ) from None
         with disk_errors(self.path):
-            self._metrics, self._speed, self._log = (open(self.path / name, "ab") for name in (METRICS, SPEED, LOG))
+            os.ftruncate(self._lock, 0)
+            os.pwrite(self._lock, str(os.getpid()).encode(), 0)
+            self._metrics, self._speed, self._log = (open(self.path / name, "ab") for name in (METRICS, SPEED, LOG))  # noqa: SIM115
+            sync_folder(self.path)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         for file in (self._metrics, self._speed, self._log):
-            file.close()
+            with suppress(OSError):  # a full disk was reported when the row was written; close() meets it again
+                file.close()
         os.close(self._lock)
 
     @property
@@ -78,15 +82,16 @@ class Run:
 
     def metrics_offset(self) -> int:
         """Make the metrics durable and return how many bytes there are; a checkpoint stores this."""
-        self._metrics.flush()
-        os.fsync(self._metrics.fileno())
+        with disk_errors(self.path):
+            self._metrics.flush()
+            os.fsync(self._metrics.fileno())
         return self._metrics.seek(0, os.SEEK_END)
 
     def rewind_metrics(self, offset: int) -> None:
         """Forget the rows after a checkpoint: the steps that follow write them again."""
         self._metrics.flush()
         if self._metrics.seek(0, os.SEEK_END) < offset:
-            raise ArtefactError(f"{self.path / METRICS}: is shorter than the checkpoint remembers; it was changed. Delete {self.folder} to run this stage again")
+            raise ArtefactError(f"{self.path / METRICS}: is shorter than its checkpoint says. Delete {self.folder} to run this stage again")
         self._metrics.truncate(offset)
 
     def _append(self, file: Any, line: str) -> None:
@@ -108,7 +113,7 @@ class Run:
         started = _read_json(self.folder / STARTED)
         if started and started.get("fingerprint") != mark:
             self.log(f"{stage}: options or inputs changed, starting it again")
-            shutil.rmtree(self.folder)
+            discard(self.folder)
             started = {}
         if not started:
             started = {"fingerprint": mark, "metrics_offset": self.metrics_offset()}
@@ -135,14 +140,15 @@ class Run:
             file = self.folder / name
             if not file.is_file() or hash_file(file)[1] != digest:
                 self.log(f"{file}: {'changed on disk' if file.is_file() else 'missing'}; running stage {self.stage} again")
-                shutil.rmtree(self.folder)
+                discard(self.folder)
                 return False
         return True
 
     def _outputs(self) -> list[Path]:
         """Every file of the stage but its checkpoints and marks."""
-        files = (path for path in self.folder.rglob("*") if path.is_file() and path.name not in (STARTED, DONE))
-        return sorted(path for path in files if not any(part == "checkpoints" or part.startswith(".") for part in path.relative_to(self.folder).parts))
+        files = [path for path in self.folder.rglob("*") if path.is_file() and path.name not in (STARTED, DONE)]
+        parts = {path: path.relative_to(self.folder).parts for path in files}
+        return sorted(path for path in files if "checkpoints" not in parts[path] and not any(part.startswith(".") for part in parts[path]))
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -18,6 +18,7 @@ class World:
 
     @property
     def is_main(self) -> bool:
+        """Whether this process is the one that writes and speaks."""
         return self.rank == 0
 
 
@@ -86,4 +87,10 @@ def machine() -> dict[str, str | int]:
     if info.exists():
         names = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
         model = names[0] if names else model
-    return {"processor": model, "cores": num_cores(), "memory_gib": round(memory_bytes() / 2**30), "system": platform.system(), "python": platform.python_version()}
+    return {
+        "processor": model,
+        "cores": num_cores(),
+        "memory_gib": round(memory_bytes() / 2**30),
+        "system": platform.system(),
+        "python": platform.python_version(),
+    }

@@ -1,0 +1,135 @@
+"""A small run folder with the shape and the numbers of a real one: eight stages, noisy curves, over-optimisation, hostile samples."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from trivium.core.seeds import generator
+
+HOSTILE = "<script>alert(1)</script> <img src=x onerror=\"alert('2')\"> & 'quoted' \x00\x1b[31m \ud800 \x85"
+STAGES = {"prepare": 41, "tokenize": 12, "pretrain": 302, "finetune": 64, "reward": 38, "prefer": 47, "reinforce": 141, "evaluate": 29}
+PROMPTS = ("What is a river?", "Name the capital of France.", "Why is the sky blue?\nAnswer in one sentence.", HOSTILE)
+ANSWERS = {
+    "pretrain": "The river is the first of the river, and the river was the first to be the river of the river, in which the",
+    "finetune": "A river is a large body of water that flows to the sea.",
+    "prefer": "A river is a natural stream of fresh water that flows towards a sea, a lake or another river.",
+    "reinforce": "A river is a natural flowing stream of water. It flows from high ground to the sea.",
+}
+
+
+def write_fake_run(folder: Path, *, num_steps: int = 120) -> Path:
+    """Fill a folder with every file that the report reads."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "run.toml").write_text('seed = 1\n\n[pretrain]\nsteps = 120\n\n[reinforce.objective]\nkind = "ppo"\nkl_coef = 0.05\n')
+    write_json(folder / "manifest.json", _manifest())
+    write_rows(folder / "metrics.jsonl", [row for stage in STAGES for row in metric_rows(stage, num_steps)])
+    write_rows(folder / "speed.jsonl", _speed_rows(num_steps))
+    write_json(folder / "results.json", _results())
+    write_json(folder / "prepare/funnel.json", _funnel())
+    write_json(folder / "evaluate/samples.json", _samples())
+    for place, (stage, seconds) in enumerate(STAGES.items()):
+        write_json(folder / stage / "done.json", {"metrics_end": 100 * place, "facts": _facts(stage, seconds)})
+    return folder
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file and the folder it is in."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value))
+
+
+def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Write JSON lines."""
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def metric_rows(stage: str, num_steps: int) -> list[dict[str, Any]]:
+    """Rows as a stage would record them: falling losses, rising rewards, a true reward that turns."""
+    noise = generator(1, stage)
+    return [{"stage": stage, "step": step, **_metrics(stage, step / num_steps, noise.normal)} for step in range(1, num_steps + 1)]
+
+
+def _metrics(stage: str, done: float, noise: Any) -> dict[str, float]:
+    lr = 0.02 * min(1.0, done * 10) * (1 - done)
+    if stage in ("pretrain", "finetune"):
+        loss = 3.4 + 5.6 * math.exp(-6 * done) + noise(0, 0.12)
+        return {"loss": loss, "lr": lr, "grad_norm": abs(noise(0.8, 0.2)), "bits_per_byte": loss / 2.9}
+    if stage in ("reward", "prefer"):
+        accuracy = min(1.0, max(0.0, 0.5 + 0.25 * done + noise(0, 0.08)))
+        return {"loss": 0.7 - 0.15 * done + noise(0, 0.03), "lr": lr / 10, "accuracy": accuracy, "margin": done + noise(0, 0.2)}
+    if stage == "reinforce":
+        return {
+            "reward": 3.2 * done**0.7 + noise(0, 0.25),
+            "true_reward": 2.9 * done - 2.4 * done**2 + noise(0, 0.2),
+            "kl": 14 * done + noise(0, 0.6),
+            "entropy": 2.1 - done + noise(0, 0.05),
+            "length": 18 + 20 * done + noise(0, 3),
+            "stop_rate": 1 - 0.1 * done,
+            "clip_fraction": abs(noise(0.1, 0.03)),
+            "value_loss": math.nan if 0.5 < done < 0.53 else abs(noise(0.4, 0.1)),
+            "lr": 3e-5 * (1 - done),
+            "grad_norm": abs(noise(1, 0.3)),
+        }
+    return {}
+
+
+def _manifest() -> dict[str, Any]:
+    return {
+        "name": "quickstart",
+        "about": "From raw text to a model that answers. The preferences come from simulated annotators who err 27 % of the time.",
+        "seed": 1,
+        "versions": {"trivium": "0.1.0", "python": "3.11.9", "torch": "2.9.0"},
+        "machine": {"processor": "AMD EPYC 7B13", "cores": 2, "memory_gib": 8, "system": "Linux"},
+        "started": "2025-03-12 14:02:11",
+    }
+
+
+def _speed_rows(num_steps: int) -> list[dict[str, Any]]:
+    figures = {"seconds": 2.5, "tokens": 20_000, "tokens_per_s": 8000, "ceiling_share": 0.41}
+    return [{"stage": stage, "step": step, **figures} for stage in ("pretrain", "finetune") for step in range(1, num_steps + 1, 10)]
+
+
+def _results() -> list[dict[str, Any]]:
+    measures = {
+        "bits_per_byte": ((1.412, 1.438, 1.441, 1.447), 0.012, 400),
+        "true_score": ((0.081, 0.412, 0.523, 0.611), 0.04, 200),
+        "win_rate": ((None, 0.5, 0.634, 0.702), 0.065, 200),
+        "stop_rate": ((0.02, 0.98, 0.99, 1.0), 0.01, 200),
+        "response_tokens": ((64, 18.2, 24.7, 31.9), None, 200),
+    }
+    rows = []
+    for measure, (values, half, n) in measures.items():
+        for stage, value in zip(ANSWERS, values, strict=True):
+            if value is not None:
+                ends = {"low": value - half, "high": value + half} if half else {"low": None, "high": None}
+                rows.append({"stage": stage, "measure": measure, "value": value, **ends, "n": n, "seconds": 4.2})
+    return [*rows, {"stage": "reward", "measure": "agreement", "value": 0.713, "low": 0.68, "high": 0.745, "n": 800, "seconds": 2.0}]
+
+
+def _funnel() -> dict[str, Any]:
+    dropped = {
+        "too_short": (2310, 410_000),
+        "not_english": (801, 1_400_000),
+        "mostly_symbols": (312, 350_000),
+        "repeated_lines": (97, 220_000),
+    }
+    return {
+        "read": {"documents": 18_240, "bytes": 31_400_000},
+        "dropped": [{"reason": name, "documents": n, "bytes": size, "samples": ["| | 12", HOSTILE]} for name, (n, size) in dropped.items()],
+        "duplicates": {"documents": 1120, "bytes": 1_900_000},
+        "kept": {"documents": 13_600, "bytes": 27_120_000},
+    }
+
+
+def _samples() -> list[dict[str, Any]]:
+    given = [(stage, prompt, prompt if prompt == HOSTILE else answer) for prompt in PROMPTS for stage, answer in ANSWERS.items()]
+    judged = {stage: {"score": None, "stopped": False} if stage == "pretrain" else {"score": 0.5, "stopped": True} for stage in ANSWERS}
+    return [{"stage": stage, "prompt": prompt, "response": response, **judged[stage]} for stage, prompt, response in given]
+
+
+def _facts(stage: str, seconds: float) -> dict[str, Any]:
+    sizes = {"pretrain": 2_460_000, "finetune": 410_000, "reward": 260_000, "prefer": 300_000, "reinforce": 690_000}
+    if stage not in sizes:
+        return {"seconds": seconds}
+    return {"seconds": seconds, "tokens": sizes[stage], "parameters": 4_210_000, "flops": 6.0 * 4_210_000 * sizes[stage]}

@@ -1,0 +1,66 @@
+import math
+
+import pytest
+
+from trivium.core.errors import DataError
+from trivium.report.intervals import mean_interval, paired_bootstrap, share_interval, t_95
+
+
+def test_mean_interval_of_one_to_five_by_hand():
+    # mean 3, s^2 = (4+1+0+1+4)/4 = 2.5, t(4) = 2.776: half = 2.776 * sqrt(2.5 / 5) = 1.963
+    assert mean_interval([1, 2, 3, 4, 5]) == pytest.approx((3, 3 - 1.9632, 3 + 1.9632), abs=1e-3)
+
+
+def test_one_value_has_a_mean_and_no_interval():
+    assert mean_interval([0.5]) == (0.5, None, None)
+
+
+@pytest.mark.parametrize(
+    ("degrees", "quantile"), [(1, 12.7062), (10, 2.2281), (11, 2.2010), (20, 2.0860), (30, 2.0423), (120, 1.9799), (10_000, 1.9602)]
+)
+def test_t_quantiles_are_those_of_the_printed_tables(degrees, quantile):
+    assert t_95(degrees) == pytest.approx(quantile, abs=6e-5)
+
+
+def test_wilson_interval_of_half_of_ten_by_hand():
+    # z^2 = 3.8415; centre (0.5 + 0.19207) / 1.38415 = 0.5; half = 1.96 / 1.38415 * sqrt(0.025 + 0.0096037) = 0.26341
+    assert share_interval(5, 10) == pytest.approx((0.5, 0.23659, 0.76341), abs=1e-4)
+
+
+def test_wilson_interval_of_no_success_starts_at_zero_and_ends_at_z2_over_n_plus_z2():
+    share, low, high = share_interval(0, 10)
+    assert (share, low) == (0, 0)
+    assert high == pytest.approx(3.8415 / 13.8415, abs=1e-4)
+
+
+def test_wilson_intervals_of_a_share_and_of_its_opposite_mirror_each_other():
+    _, low, high = share_interval(3, 17)
+    _, opposite_low, opposite_high = share_interval(14, 17)
+    assert (low, high) == pytest.approx((1 - opposite_high, 1 - opposite_low))
+
+
+def test_bootstrap_of_a_constant_difference_has_no_width():
+    assert paired_bootstrap([2.0, 3.0, 5.0], [1.0, 2.0, 4.0], seed=1) == pytest.approx((1, 1, 1))
+
+
+def test_bootstrap_of_many_pairs_agrees_with_the_normal_interval():
+    a = [math.sin(index) for index in range(400)]
+    difference, low, high = paired_bootstrap(a, [0.0] * 400, seed=1, resamples=4000)
+    mean, normal_low, normal_high = mean_interval(a)
+    assert (difference, low, high) == pytest.approx((mean, normal_low, normal_high), abs=0.008)
+
+
+def test_bootstrap_depends_on_nothing_but_its_arguments():
+    pairs = [0.1, 0.9, 0.4, 0.2], [0.0, 1.0, 0.3, 0.3]
+    assert paired_bootstrap(*pairs, seed=3, resamples=500) == paired_bootstrap(*pairs, seed=3, resamples=500)
+
+
+def test_what_cannot_be_measured_is_refused_with_the_reason():
+    with pytest.raises(DataError, match="there are no values"):
+        mean_interval([])
+    with pytest.raises(DataError, match="value 2 of 3 is nan"):
+        mean_interval([1.0, math.nan, 2.0])
+    with pytest.raises(DataError, match="11 successes of 10"):
+        share_interval(11, 10)
+    with pytest.raises(DataError, match="a pair needs both"):
+        paired_bootstrap([1.0], [1.0, 2.0], seed=1)

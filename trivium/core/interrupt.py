@@ -1,0 +1,35 @@
+"""Ctrl-C and SIGTERM ask the run to save and stop; a second one stops it at once."""
+
+import signal
+from types import FrameType, TracebackType
+
+from trivium.core.errors import TriviumError
+
+
+class Interrupted(TriviumError):
+    """The run was asked to stop and has saved; exit code 128 + signal (130, 143)."""
+
+    def __init__(self, signal_number: int, saved: str) -> None:
+        super().__init__(f"stopped by {signal.Signals(signal_number).name}; {saved}")
+        self.exit_code = 128 + signal_number
+
+
+class Interrupts:
+    """While entered, remembers the first SIGINT or SIGTERM in `received` instead of dying from it."""
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+
+    def __enter__(self) -> "Interrupts":
+        self._old = {number: signal.signal(number, self._remember) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for number, handler in self._old.items():
+            signal.signal(number, handler)
+
+    def _remember(self, number: int, frame: FrameType | None) -> None:
+        if self.received is not None:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        self.received = number

@@ -1,0 +1,37 @@
+"""Estimators of KL(policy || reference) from the tokens the policy sampled, and the controller that holds it at a target.
+
+log_ratio is log policy - log reference. Schulman 2020, "Approximating KL divergence": k1 and k3 are unbiased, k3 is never negative.
+In a reward use k1 (its gradient through the policy gradient is that of the KL); in a loss use k2 (the gradient of k1 is 0 in
+expectation, that of k3 is the forward KL's).
+"""
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+
+from trivium.core.config import component
+
+Estimator = Literal["k1", "k2", "k3"]
+
+
+def kl_estimate(log_ratio: torch.Tensor, how: Estimator) -> torch.Tensor:
+    """The per-token estimate, in nats, of the same shape."""
+    if how == "k1":
+        return log_ratio
+    if how == "k2":
+        return 0.5 * log_ratio**2
+    return torch.expm1(-log_ratio) + log_ratio
+
+
+@component
+class AdaptiveKL:
+    """Proportional controller of the KL coefficient. Ziegler et al. 2019, arXiv:1909.08593, section 2.2."""
+
+    target: float = Field(6.0, gt=0)  # nats an episode
+    horizon: float = Field(10_000, gt=0)  # episodes
+
+    def __call__(self, kl_coef: float, kl: float, episodes: int) -> float:
+        """The coefficient after `episodes` episodes whose mean KL (summed over tokens) was `kl`."""
+        error = min(max(kl / self.target - 1, -0.2), 0.2)
+        return kl_coef * (1 + error * episodes / self.horizon)

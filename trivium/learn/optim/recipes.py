@@ -1,0 +1,50 @@
+"""Which optimizer for which weights: a recipe names the rates, and every parameter goes to exactly one group."""
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from trivium.core.config import component
+from trivium.learn.optim.muon import Muon
+
+
+@component
+class MuonAdamW:
+    """Muon for the matrices inside the blocks, AdamW for embeddings, head, norms and biases: for pre-training from scratch."""
+
+    kind: Literal["muon"] = "muon"
+    lr: float = Field(0.02, gt=0)  # of the matrices
+    embed_lr: float = Field(0.01, gt=0)
+    head_lr: float = Field(0.004, gt=0)
+    momentum: float = Field(0.95, ge=0, lt=1)
+    weight_decay: float = Field(0.0, ge=0)
+
+    def __call__(self, model: nn.Module) -> list[torch.optim.Optimizer]:
+        """The optimizers over all parameters of `model`."""
+        matrices, head, rest = [], [], []
+        for name, parameter in model.named_parameters():
+            (matrices if parameter.dim() == 2 and ".blocks." in name else head if "head" in name else rest).append(parameter)
+        groups = [{"params": rest, "lr": self.embed_lr}, {"params": head, "lr": self.head_lr}]
+        adamw = torch.optim.AdamW([group for group in groups if group["params"]], betas=(0.8, 0.95), eps=1e-10, weight_decay=0.0, fused=True)
+        return [Muon(matrices, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay), adamw]
+
+
+@component
+class AdamW:
+    """Loshchilov, Hutter 2017, arXiv:1711.05101; weight decay on matrices only: for fine-tuning and everything after it."""
+
+    kind: Literal["adamw"] = "adamw"
+    lr: float = Field(2e-5, gt=0)
+    beta1: float = Field(0.9, ge=0, lt=1)
+    beta2: float = Field(0.95, ge=0, lt=1)
+    eps: float = Field(1e-8, gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+
+    def __call__(self, model: nn.Module) -> list[torch.optim.Optimizer]:
+        """The optimizer over all parameters of `model`, in a list of one."""
+        matrices = [parameter for parameter in model.parameters() if parameter.dim() >= 2]
+        rest = [parameter for parameter in model.parameters() if parameter.dim() < 2]
+        groups = [{"params": matrices, "weight_decay": self.weight_decay}, {"params": rest, "weight_decay": 0.0}]
+        return [torch.optim.AdamW([group for group in groups if group["params"]], lr=self.lr, betas=(self.beta1, self.beta2), eps=self.eps, fused=True)]

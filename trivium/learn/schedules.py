@@ -1,0 +1,32 @@
+"""Learning-rate schedules: a factor of the peak rate as a function of the step."""
+
+import math
+from typing import Literal
+
+from pydantic import Field
+
+from trivium.core.config import component
+
+
+@component
+class Schedule:
+    """Linear warm-up, a constant part, then decay to `floor` of the peak.
+
+    shape linear or cosine; `decay_share` is the part of the run that decays (1: all of it after warm-up; 0: constant).
+    """
+
+    warmup_steps: int = Field(0, ge=0)
+    decay_share: float = Field(1.0, ge=0, le=1)
+    shape: Literal["linear", "cosine"] = "linear"
+    floor: float = Field(0.0, ge=0, le=1)
+
+    def __call__(self, step: int, steps: int) -> float:
+        """Factor for the update number `step` (0-based) of `steps`."""
+        if step < self.warmup_steps:
+            return (step + 1) / (self.warmup_steps + 1)
+        start = max(self.warmup_steps, round(steps * (1 - self.decay_share)))
+        if step < start or steps <= start:
+            return 1.0
+        done = (step - start) / (steps - start)
+        fall = done if self.shape == "linear" else 0.5 * (1 - math.cos(math.pi * done))
+        return 1.0 - (1.0 - self.floor) * fall

@@ -1,0 +1,55 @@
+"""Packed tensors: what a model and an objective see of a list of groups."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+
+from trivium.core.errors import DataError
+from trivium.core.types import COLUMN_WRITERS
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One micro-batch of B rows and L positions that holds N sequences of G groups.
+
+    tokens_BL, position_BL: int64; positions restart with every sequence. loss_mask_BL: float32, 0 on padding.
+    sequence_BL: int64 index of the sequence a token belongs to; padding has the index N.
+    group_N: the group of each sequence, in order. first_N, last_N: flat index of its first and last token.
+    scored_P: flat indices of the tokens with a loss mask above 0; log-probs are computed only there.
+    is_packed: some row holds several sequences, so attention needs a block-diagonal mask.
+    columns: name -> (B, L) float32.
+    """
+
+    tokens_BL: torch.Tensor
+    loss_mask_BL: torch.Tensor
+    sequence_BL: torch.Tensor
+    position_BL: torch.Tensor
+    group_N: torch.Tensor
+    last_N: torch.Tensor
+    scored_P: torch.Tensor
+    num_sequences: int
+    num_groups: int
+    is_packed: bool
+    columns: Mapping[str, torch.Tensor] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        """A column by name, (B, L). Raises DataError if nobody wrote it."""
+        if name not in self.columns:
+            there = ", ".join(sorted(self.columns)) or "none"
+            raise DataError(f"the batch has no column '{name}' (it has: {there}); it is written by {COLUMN_WRITERS.get(name, 'its source')}")
+        return self.columns[name]
+
+    def sum(self, x_BL: torch.Tensor) -> torch.Tensor:
+        """Sum over the tokens of each sequence that count; (N,)."""
+        counted = x_BL * (self.loss_mask_BL > 0)
+        total = counted.new_zeros(self.num_sequences + 1)
+        return total.index_add(0, self.sequence_BL.flatten(), counted.flatten())[:-1]
+
+    def last(self, x_BL: torch.Tensor) -> torch.Tensor:
+        """The value at the last token of each sequence; (N,)."""
+        return x_BL.flatten()[self.last_N]
+
+    def lengths(self) -> torch.Tensor:
+        """Tokens of each sequence that count; (N,) float32."""
+        return self.sum(torch.ones_like(self.loss_mask_BL))

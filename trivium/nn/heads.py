@@ -1,0 +1,97 @@
+"""From hidden states to log-probs, entropies and scalars; the only place that shifts by one.
+
+Log-softmax is computed in fp32 on chunks of positions, so a (B, L, V) tensor in fp32 never exists. The backward pass computes
+the chunk's logits again, unless all of them together are small (KEEP_BYTES): then they are kept in compute precision, which
+is the same numbers for less work.
+"""
+
+import torch
+from torch import Tensor
+
+CHUNK = 512  # positions at a time: fp32 logits of a chunk stay in the cache of a laptop's cores
+KEEP_BYTES = 128 << 20
+
+
+class _TokenLogprobs(torch.autograd.Function):
+    """log softmax(hidden W^T / temperature)[target] and the entropy of the distribution, per position.
+
+    d logprob / d logits = onehot - p;  d entropy / d logits = -p (log p + entropy).
+    """
+
+    @staticmethod
+    def forward(ctx, hidden_PD: Tensor, weight_VD: Tensor, target_P: Tensor, temperature: float, with_entropy: bool):  # type: ignore[override]  # noqa: ANN205
+        weight = weight_VD.to(hidden_PD.dtype)
+        keep = hidden_PD.shape[0] * weight.shape[0] * hidden_PD.element_size() <= KEEP_BYTES
+        logprob, lse, entropy, kept = [], [], [], []
+        for hidden, target in zip(hidden_PD.split(CHUNK), target_P.split(CHUNK), strict=True):
+            raw = hidden @ weight.T
+            logits = raw.float() if temperature == 1.0 else raw.float() / temperature
+            total = logits.logsumexp(-1)
+            logprob.append(logits.gather(-1, target[:, None])[:, 0] - total)
+            lse.append(total)
+            if with_entropy:
+                entropy.append(total - ((logits - total[:, None]).exp() * logits).sum(-1))
+            if keep:
+                kept.append(raw)
+        lse_P = torch.cat(lse)
+        logprob_P = torch.cat(logprob)
+        entropy_P = torch.cat(entropy) if with_entropy else torch.zeros_like(logprob_P)
+        ctx.save_for_backward(hidden_PD, weight_VD, target_P, lse_P, entropy_P, *kept)
+        ctx.temperature, ctx.with_entropy = temperature, with_entropy
+        return logprob_P, entropy_P
+
+    @staticmethod
+    def backward(ctx, grad_logprob_P: Tensor, grad_entropy_P: Tensor):  # type: ignore[override]  # noqa: ANN205
+        hidden_PD, weight_VD, target_P, lse_P, entropy_P, *kept = ctx.saved_tensors
+        weight = weight_VD.to(hidden_PD.dtype)
+        grad_hidden, grad_weight = torch.empty_like(hidden_PD), torch.zeros_like(weight_VD)
+        for number, start in enumerate(range(0, len(target_P), CHUNK)):
+            part = slice(start, start + CHUNK)
+            raw = kept[number] if kept else hidden_PD[part] @ weight.T
+            logits = raw.float() if ctx.temperature == 1.0 else raw.float() / ctx.temperature
+            log_p = logits.sub_(lse_P[part, None]) if raw.dtype != torch.float32 or ctx.temperature != 1.0 else logits - lse_P[part, None]
+            p = log_p.exp()
+            slope = -grad_logprob_P[part, None]
+            if ctx.with_entropy:
+                slope = slope - grad_entropy_P[part, None] * (log_p + entropy_P[part, None])
+            grad = p.mul_(slope)
+            grad.scatter_add_(1, target_P[part, None], grad_logprob_P[part, None])
+            if ctx.temperature != 1.0:
+                grad /= ctx.temperature
+            grad = grad.to(hidden_PD.dtype)
+            grad_hidden[part] = grad @ weight
+            grad_weight += grad.T @ hidden_PD[part]
+        return grad_hidden, grad_weight, None, None, None
+
+
+def token_logprobs(hidden_BLD: Tensor, weight_VD: Tensor, tokens_BL: Tensor, scored_P: Tensor, *, temperature: float = 1.0, with_entropy: bool = False) -> tuple[Tensor, Tensor]:
+    """Log-prob of each scored token given what comes before it, and the entropy of the distribution it was drawn from.
+
+    hidden_BLD: (B, L, D). scored_P: flat indices of the tokens to score, none of them the first of its sequence.
+    Returns two (B, L) float32 tensors that are 0 elsewhere.
+    """
+    logprob_P, entropy_P = _TokenLogprobs.apply(hidden_BLD.flatten(0, 1)[scored_P - 1], weight_VD, tokens_BL.flatten()[scored_P], temperature, with_entropy)
+    empty = torch.zeros(tokens_BL.numel(), dtype=torch.float32, device=tokens_BL.device)
+    return empty.index_copy(0, scored_P, logprob_P).view_as(tokens_BL), empty.index_copy(0, scored_P, entropy_P).view_as(tokens_BL)
+
+
+class ScalarHead(torch.nn.Module):
+    """A number for every position, read from the hidden state there: a reward or a value.
+
+    Init: weights N(0, 1/(D+1)) for a reward model (Stiennon et al. 2020), zeros for a value head.
+    `gain` and `bias` normalise scores after training and are stored with the weights.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(width))
+        self.register_buffer("gain", torch.ones(()))
+        self.register_buffer("bias", torch.zeros(()))
+
+    def forward(self, hidden_BLD: Tensor) -> Tensor:
+        return (hidden_BLD.float() @ self.weight) * self.gain + self.bias
+
+
+def values_before(scalar_BL: Tensor) -> Tensor:
+    """A critic's estimate before each token is emitted: what it reads at the token before. Entry 0 of a row is 0 and never counts."""
+    return torch.nn.functional.pad(scalar_BL[:, :-1], (1, 0))

@@ -1,0 +1,59 @@
+"""A model: a trunk, and when it judges rather than speaks, a scalar head on top."""
+
+import torch
+from torch import Tensor, nn
+
+from trivium.core.seeds import key
+from trivium.nn.batch import Batch
+from trivium.nn.config import ModelConfig
+from trivium.nn.heads import ScalarHead
+from trivium.nn.transformer import Transformer, block_diagonal
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+class Model(nn.Module):
+    """A transformer over batches. With a scalar head it is a reward model or a critic; its language head then stays unused."""
+
+    def __init__(self, config: ModelConfig, *, compute_dtype: torch.dtype = torch.float32, has_scalar: bool = False) -> None:
+        super().__init__()
+        self.config = config
+        self.trunk = Transformer(config, compute_dtype)
+        self.scalar_head = ScalarHead(config.hidden_size) if has_scalar else None
+
+    def hidden(self, batch: Batch) -> Tensor:
+        """Hidden states of a batch, (B, L, D); sequences packed into one row do not see each other."""
+        mask = block_diagonal(batch.sequence_BL) if batch.is_packed else None
+        return self.trunk(batch.tokens_BL, batch.position_BL, mask)
+
+    def scalar(self, hidden_BLD: Tensor) -> Tensor:
+        """The scalar head at every position, (B, L) float32."""
+        if self.scalar_head is None:
+            raise RuntimeError("this model has no scalar head")
+        return self.scalar_head(hidden_BLD)
+
+    def compile(self) -> None:  # type: ignore[override]
+        """Compile the trunk; shapes are fixed, so every batch must have the same."""
+        self.trunk.compile(dynamic=False)
+
+    @property
+    def num_parameters(self) -> int:
+        return sum(parameter.numel() for parameter in self.parameters())
+
+
+def initialise(model: Model, seed: int) -> Model:
+    """Fill the weights from the seed: matrices N(0, 1/fan_in), outputs of attention and MLP 0, embeddings and head N(0, 0.02^2)... by name.
+
+    Zero outputs make every block the identity at first (Zhang et al. 2019, arXiv:1901.09321); norms start at 1, biases at 0.
+    """
+    for name, parameter in model.named_parameters():
+        generator = torch.Generator().manual_seed(key(seed, "init", *map(ord, name)) >> 1)
+        if name.endswith(("attention.out.weight", "mlp.down.weight")) or name.startswith("scalar_head"):
+            nn.init.zeros_(parameter)
+        elif name == "trunk.embed.weight":
+            nn.init.normal_(parameter, std=1.0 if not model.config.tie_head else 0.02, generator=generator)
+        elif name == "trunk.head.weight":
+            nn.init.normal_(parameter, std=0.001, generator=generator)
+        elif parameter.dim() == 2:
+            nn.init.normal_(parameter, std=parameter.shape[1] ** -0.5, generator=generator)
+    return model

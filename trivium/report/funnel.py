@@ -1,0 +1,51 @@
+"""What became of the raw text: read, dropped and why, duplicates, kept, with samples of what was dropped."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from trivium.report import units
+from trivium.report.html import Html, details, element, join, muted, words
+from trivium.report.reading import Record, list_of, number_of, table_of
+from trivium.report.svg import Bar, bars
+
+_READ, _DROPPED, _DUPLICATE, _KEPT = 5, 1, 4, 0
+_LONGEST_SAMPLE = 600
+
+
+def funnel(record: Record) -> Html:
+    """Bars of every stage that cleaned text."""
+    if not record.funnels:
+        return muted("Left out: no stage of this run left a funnel.json.")
+    return join(_funnel(stage, numbers, is_alone=len(record.funnels) == 1) for stage, numbers in record.funnels.items())
+
+
+def _funnel(stage: str, numbers: Mapping[str, Any], *, is_alone: bool) -> Html:
+    dropped = [table_of(entry) for entry in list_of(numbers.get("dropped"))]
+    total = number_of(table_of(numbers.get("read")).get("documents"))
+    rows = [_bar("read", table_of(numbers.get("read")), total, _READ)]
+    rows += [_bar(f"dropped: {words(str(entry.get('reason', 'no reason given')))}", entry, total, _DROPPED) for entry in dropped]
+    rows.append(_bar("duplicates", table_of(numbers.get("duplicates")), total, _DUPLICATE))
+    rows.append(_bar("kept", table_of(numbers.get("kept")), total, _KEPT))
+    chart = element("div", bars(f"documents through {words(stage)}", [row for row in rows if row]), class_="bars")
+    return join(["" if is_alone else element("h3", words(stage)), chart, *(_samples(entry) for entry in dropped)])
+
+
+def _bar(name: str, part: Mapping[str, Any], total: float | None, colour: int) -> Bar | None:
+    documents, size = number_of(part.get("documents")), number_of(part.get("bytes"))
+    if documents is None:
+        return None
+    share = f"{units.share(documents / total)}, " if total and name != "read" else ""
+    return Bar(name, documents, f"{units.count(documents)} ({share}{units.size(size)})", colour)
+
+
+def _samples(entry: Mapping[str, Any]) -> Html:
+    samples = [str(sample) for sample in list_of(entry.get("samples"))]
+    if not samples:
+        return join([])
+    quotes = (element("blockquote", clip(sample, _LONGEST_SAMPLE)) for sample in samples)
+    return details(f"samples dropped for: {words(str(entry.get('reason', 'no reason given')))}", *quotes)
+
+
+def clip(text: str, longest: int) -> str:
+    """The beginning of a text, and how much is left out."""
+    return text if len(text) <= longest else f"{text[:longest]}… ({len(text) - longest:,} more characters)"

@@ -1,0 +1,164 @@
+"""Chats to ids: who speaks, and which tokens count.
+
+Every segment is encoded on its own and control ids are placed by name, so that no text can forge a turn and the ids of
+a prompt are always the first ids of the whole conversation. Templates that are programs (Jinja) are written for other
+tools, never run here.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from trivium.core.config import component
+from trivium.core.errors import ConfigError, DataError
+from trivium.core.types import Message, Role
+from trivium.text.tokenizer import Tokenizer
+
+
+@component
+class ChatFormat:
+    """What is written around the turns of a conversation.
+
+    control: names of the control tokens; wherever one stands in `start`, `opening` or `closing` it is an id, the rest is text.
+    start: written once, before everything. opening, closing: role -> what goes before and after the content.
+    system: content of a system turn that is put first when a conversation has none; nothing if empty.
+    The closing of the assistant must begin with a control token: it ends the turn, counts in the loss and stops generation.
+    """
+
+    kind: Literal["chat"] = "chat"
+    control: tuple[str, ...]
+    start: str = ""
+    opening: dict[Role, str]
+    closing: dict[Role, str]
+    system: str = ""
+
+    def __post_init__(self) -> None:
+        if "assistant" not in self.opening or set(self.opening) != set(self.closing):
+            raise ConfigError("a chat format needs an opening and a closing for each role, the assistant among them")
+        if not any(name and self.closing["assistant"].startswith(name) for name in self.control):
+            raise ConfigError("the closing of the assistant must begin with a control token, or generation could not stop")
+
+    @property
+    def end(self) -> str:
+        """Name of the token that ends an assistant turn."""
+        return self.split(self.closing["assistant"])[0][0]
+
+    def split(self, text: str) -> list[tuple[str, bool]]:
+        """Pieces of an opening or closing, each with whether it is a control token."""
+        names = "|".join(re.escape(name) for name in sorted(self.control, key=len, reverse=True))
+        return [(piece, piece in self.control) for piece in re.split(f"({names})", text) if piece]
+
+
+PLAIN = ChatFormat(
+    control=("<|endoftext|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>", "<|tool|>"),
+    start="<|endoftext|>",
+    opening={"system": "<|system|>", "user": "<|user|>", "assistant": "<|assistant|>", "tool": "<|tool|>"},
+    closing={"system": "<|end|>", "user": "<|end|>", "assistant": "<|end|>", "tool": "<|end|>"},
+)
+
+CHATML = ChatFormat(
+    control=("<|im_start|>", "<|im_end|>"),
+    opening={role: f"<|im_start|>{role}\n" for role in ("system", "user", "assistant", "tool")},
+    closing=dict.fromkeys(("system", "user", "assistant", "tool"), "<|im_end|>\n"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """tokens: (L,) int32. loss_mask: (L,) float32, 1 where the assistant speaks and on the token that ends its turn."""
+
+    tokens: np.ndarray
+    loss_mask: np.ndarray
+
+
+def render(
+    messages: Sequence[Message],
+    tokenizer: Tokenizer,
+    chat_format: ChatFormat,
+    *,
+    for_generation: bool = False,
+    train_on: Literal["all", "last"] = "all",
+) -> Rendered:
+    """Turn a conversation into ids and their mask.
+
+    for_generation: end with the opening of an assistant turn, and count nothing; then
+    `render(messages[:k], for_generation=True)` is the beginning of `render(messages)` if turn k is the assistant's.
+    train_on: which assistant turns count. Raises DataError: no turns, unknown role, nothing to train on.
+    """
+    turns = _complete(messages, chat_format)
+    spoken = [index for index, turn in enumerate(turns) if turn.role == "assistant"]
+    if not spoken and not for_generation:
+        raise DataError("the conversation has no assistant turn, so there is nothing to learn from it")
+    counted = set() if for_generation else set(spoken if train_on == "all" else spoken[-1:])
+    pieces = _ids(chat_format.start, tokenizer, chat_format)
+    mask = [0.0] * len(pieces)
+    for index, turn in enumerate(turns):
+        opening = _ids(chat_format.opening[turn.role], tokenizer, chat_format)
+        content = tokenizer.encode(turn.content).tolist()
+        closing = _ids(chat_format.closing[turn.role], tokenizer, chat_format)
+        pieces += opening + content + closing
+        num_counted = len(content) + 1 if index in counted else 0  # 1: the token that ends the turn
+        mask += [0.0] * len(opening) + [1.0] * num_counted + [0.0] * (len(content) + len(closing) - num_counted)
+    if for_generation:
+        opening = _ids(chat_format.opening["assistant"], tokenizer, chat_format)
+        pieces, mask = pieces + opening, mask + [0.0] * len(opening)
+    return Rendered(np.array(pieces, np.int32), np.array(mask, np.float32))
+
+
+def stop_ids(tokenizer: Tokenizer, chat_format: ChatFormat) -> tuple[int, ...]:
+    """Ids that end a generated turn: its end-of-turn token, and the tokens that start a document or another turn."""
+    leading = [chat_format.end, *(name for name, is_control in chat_format.split(chat_format.start) if is_control)]
+    for opening in chat_format.opening.values():
+        leading += [name for name, is_control in chat_format.split(opening)[:1] if is_control]
+    return tuple(dict.fromkeys(tokenizer.id_of(name) for name in leading))
+
+
+def jinja(chat_format: ChatFormat) -> str:
+    """The same format as a Jinja template, for `chat_template` of tokenizer_config.json.
+
+    Tools that run it put control ids wherever a text spells one; for honest chats their ids equal ours. Where content
+    begins with white space after an opening that ends with it, a byte-level BPE may split the run differently.
+    """
+    branches = "".join(
+        f"{{% {'if' if not index else 'elif'} message['role'] == {_quoted(role)} %}}"
+        f"{{{{ {_quoted(opening)} + message['content'] + {_quoted(chat_format.closing[role])} }}}}"
+        for index, (role, opening) in enumerate(chat_format.opening.items())
+    )
+    system = ""
+    if chat_format.system:
+        whole = chat_format.opening["system"] + chat_format.system + chat_format.closing["system"]
+        system = f"{{% if not messages or messages[0]['role'] != 'system' %}}{{{{ {_quoted(whole)} }}}}{{% endif %}}"
+    return (
+        (f"{{{{ {_quoted(chat_format.start)} }}}}" if chat_format.start else "")
+        + system
+        + f"{{% for message in messages %}}{branches}{{% else %}}{{{{ raise_exception('unknown role') }}}}{{% endif %}}{{% endfor %}}"
+        + f"{{% if add_generation_prompt %}}{{{{ {_quoted(chat_format.opening['assistant'])} }}}}{{% endif %}}"
+    )
+
+
+def _complete(messages: Sequence[Message], chat_format: ChatFormat) -> list[Message]:
+    """The turns with the standing system turn; every role is one that the format knows."""
+    if not messages:
+        raise DataError("the conversation is empty")
+    for index, message in enumerate(messages):
+        if message.role not in chat_format.opening:
+            raise DataError(f"messages[{index}].role is {message.role!r}; it is one of: {', '.join(chat_format.opening)}")
+    standing = [Message("system", chat_format.system)] if chat_format.system and messages[0].role != "system" else []
+    return standing + list(messages)
+
+
+def _ids(text: str, tokenizer: Tokenizer, chat_format: ChatFormat) -> list[int]:
+    """Ids of an opening or closing: control tokens by name, the rest as text."""
+    ids: list[int] = []
+    for piece, is_control in chat_format.split(text):
+        ids += [tokenizer.id_of(piece)] if is_control else tokenizer.encode(piece).tolist()
+    return ids
+
+
+def _quoted(text: str) -> str:
+    """A Jinja string literal; Jinja reads the escapes of JSON."""
+    return json.dumps(text, ensure_ascii=False)

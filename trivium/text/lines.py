@@ -1,0 +1,132 @@
+"""Files as lines and chunks of text: decompressed as they are read, decoded strictly, never more than a bounded part in memory."""
+
+import codecs
+import gzip
+import io
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import zstandard
+
+from trivium.core.errors import DataError
+
+MAX_LINE_BYTES = 64 << 20
+_CHUNK = 1 << 20
+_BOM = "\ufeff"
+
+
+def lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Numbered lines (from 1) without their newline; a byte order mark is dropped.
+
+    Raises DataError naming file and line: not there, bad UTF-8, above 64 MiB, truncated or damaged compression.
+    """
+    with _reading(path), open_binary(path) as file:
+        number = 0
+        while line := file.readline(MAX_LINE_BYTES + 1):
+            number += 1
+            if len(line) > MAX_LINE_BYTES:
+                raise DataError(f"{path} line {number}: is longer than {MAX_LINE_BYTES >> 20} MiB")
+            text = _decode(line, path, number)
+            yield number, (text.removeprefix(_BOM) if number == 1 else text).removesuffix("\n")
+
+
+def whole_text(path: Path) -> str:
+    """A file as one string of at most 64 MiB. Raises DataError as `lines` does."""
+    with _reading(path), open_binary(path) as file:
+        content = file.read(MAX_LINE_BYTES + 1)
+    if len(content) > MAX_LINE_BYTES:
+        raise DataError(f"{path}: a text file is one document of at most {MAX_LINE_BYTES >> 20} MiB; split it, or write JSON lines")
+    return _decode(content, path, 1).removeprefix(_BOM)
+
+
+def chunks(path: Path) -> Iterator[str]:
+    """A file as pieces of text of about 1 MiB, for parsers that do not work by lines."""
+    decoder = codecs.getincrementaldecoder("utf-8-sig")()
+    number = 1
+    with _reading(path), open_binary(path) as file:
+        while True:
+            block = file.read(_CHUNK)
+            try:
+                text = decoder.decode(block, final=not block)
+            except UnicodeDecodeError as error:
+                raise _bad_utf8(path, number + bytes(error.object)[: error.start].count(b"\n"), error) from None
+            number += text.count("\n")
+            if text:
+                yield text
+            if not block:
+                return
+
+
+@contextmanager
+def open_binary(path: Path) -> Iterator[BinaryIO]:
+    """The bytes of a file, decompressed if its name ends in .gz or .zst."""
+    with path.open("rb") as file:
+        if path.suffix == ".gz":
+            with gzip.GzipFile(fileobj=file) as unzipped:
+                yield io.BufferedReader(unzipped)  # type: ignore[type-var]
+        elif path.suffix == ".zst":
+            yield io.BufferedReader(_ZstdStream(file))
+        else:
+            yield file
+
+
+class _ZstdStream(io.RawIOBase):
+    """Decompresses frame after frame and says when the last one is cut off, which zstandard's own stream_reader does not."""
+
+    _INPUT_BYTES = 2048  # a block of 4 bytes may become 128 KiB, so a hostile file gets 64 MiB of memory at most
+    _MAX_WINDOW_BYTES = 128 << 20
+
+    def __init__(self, file: BinaryIO) -> None:
+        super().__init__()
+        self._file, self._ready, self._unread = file, memoryview(b""), b""
+        self._frame: zstandard.ZstdDecompressionObj | None = None
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, target: memoryview) -> int:  # type: ignore[override]
+        while not self._ready:
+            block = self._unread or self._file.read(self._INPUT_BYTES)
+            self._unread = b""
+            if not block:
+                if self._frame is not None:
+                    raise EOFError("the last zstd frame is cut off")
+                return 0
+            if self._frame is None:
+                self._frame = zstandard.ZstdDecompressor(max_window_size=self._MAX_WINDOW_BYTES).decompressobj()
+            self._ready = memoryview(self._frame.decompress(block))
+            if self._frame.eof:
+                self._unread, self._frame = self._frame.unused_data, None
+        size = min(len(target), len(self._ready))
+        target[:size] = self._ready[:size]
+        self._ready = self._ready[size:]
+        return size
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn what goes wrong below us into one line that names the file."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise DataError(f"{path}: there is no such file") from None
+    except EOFError:
+        raise DataError(f"{path}: is truncated; copy or download it again") from None
+    except (gzip.BadGzipFile, zlib.error, zstandard.ZstdError) as error:
+        raise DataError(f"{path}: its compression is damaged ({error})") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+
+def _decode(content: bytes, path: Path, line: int) -> str:
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise _bad_utf8(path, line + content[: error.start].count(b"\n"), error) from None
+
+
+def _bad_utf8(path: Path, line: int, error: UnicodeDecodeError) -> DataError:
+    return DataError(f"{path} line {line}: is not UTF-8 (byte 0x{error.object[error.start]:02x}); convert it, for example with iconv")

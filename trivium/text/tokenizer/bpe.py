@@ -1,0 +1,138 @@
+"""Byte-level BPE on the `tokenizers` library; what is kept on disk is a `tokenizer.json` that every other tool reads.
+
+Text is content and nothing else: no string that a user writes becomes a control id. Control ids are placed by
+`text/chat.py` and `text/shards.py`, which ask for them by name. There is no normaliser, so decode(encode(x)) == x.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import tokenizers
+from tokenizers import decoders, models, pre_tokenizers, trainers
+
+from trivium.core.commit import commit_file, fingerprint
+from trivium.core.errors import ArtefactError, ConfigError, DataError, did_you_mean
+
+SPECIALS = ("<|endoftext|>", "<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>", "<|tool|>")
+FILE = "tokenizer.json"
+_NUM_BYTES = 256
+
+
+class Tokenizer:
+    """Text to ids and back.
+
+    `special` maps the name of every control token to its id; `vocab_size` is the largest id plus one.
+    """
+
+    def __init__(self, backend: tokenizers.Tokenizer) -> None:
+        backend.encode_special_tokens = True  # "<|end|>" in a text is seven characters, not the end of a turn
+        backend.no_truncation()  # a foreign file may carry both, and would then cut or pad in silence
+        backend.no_padding()
+        self._backend = backend
+        self.special: dict[str, int] = {
+            token.content: index for index, token in sorted(backend.get_added_tokens_decoder().items()) if token.special
+        }
+        self.vocab_size: int = max(backend.get_vocab(with_added_tokens=True).values(), default=-1) + 1
+        unknown = getattr(backend.model, "unk_token", None)  # not every model of `tokenizers` has one
+        self._is_control = np.zeros(self.vocab_size, bool)
+        self._is_control[[index for name, index in self.special.items() if name != unknown]] = True
+
+    @classmethod
+    def load(cls, path: Path | str) -> "Tokenizer":
+        """Read a tokenizer.json, or the one in a folder. Raises ArtefactError if it is missing or damaged."""
+        file = Path(path) / FILE if Path(path).is_dir() else Path(path)
+        try:
+            return cls(tokenizers.Tokenizer.from_str(file.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            raise ArtefactError(f"{file}: there is no such file; a tokenizer is a tokenizer.json or the folder that holds it") from None
+        except OSError as error:
+            raise ArtefactError(f"{file}: cannot be read ({error.strerror})") from None
+        except Exception as error:  # the library raises bare Exception for every damaged file
+            raise ArtefactError(f"{file}: is not a tokenizer ({error})") from None
+
+    def save(self, path: Path | str) -> None:
+        """Write tokenizer.json, into `path` if that is a folder."""
+        target = Path(path)
+        commit_file(target / FILE if target.is_dir() or not target.suffix else target, self.to_json())
+
+    def to_json(self) -> str:
+        """The content of tokenizer.json."""
+        return self._backend.to_str(pretty=False)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 of the canonical JSON: equal for tokenizers that give equal ids."""
+        return fingerprint(json.loads(self.to_json()))
+
+    def encode(self, text: str) -> np.ndarray:
+        """Ids of a text, (L,) int32, without any control id. Raises DataError for a lone surrogate."""
+        return self.encode_batch([text])[0]
+
+    def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """Ids of many texts, on all cores."""
+        try:
+            encodings = self._backend.encode_batch_fast(list(texts), add_special_tokens=False)
+        except TypeError:
+            raise DataError("a text is not valid Unicode (a lone surrogate), so it cannot be encoded") from None
+        ids = [np.array(encoding.ids, np.int32) for encoding in encodings]
+        if any(self._is_control[each].any() for each in ids):
+            raise ArtefactError("this tokenizer turns plain text into control ids, so text could forge a turn; train another")
+        return ids
+
+    def decode(self, ids: Sequence[int] | np.ndarray, skip_special: bool = True) -> str:
+        """Text of ids; control ids are left out or, with skip_special=False, written by their names."""
+        return self._backend.decode(np.asarray(ids, np.int64).tolist(), skip_special_tokens=skip_special)
+
+    def id_of(self, name: str) -> int:
+        """Id of a control token. Raises ArtefactError naming those that exist."""
+        if name not in self.special:
+            raise ArtefactError(f"the tokenizer has no control token '{name}'{did_you_mean(name, self.special)}")
+        return self.special[name]
+
+
+def train_bpe(texts: Iterable[str], vocab_size: int, specials: Sequence[str] = SPECIALS) -> Tokenizer:
+    """Learn byte-level BPE from texts; the same texts give the same tokenizer.
+
+    Sennrich et al. 2016, arXiv:1508.07909, on bytes with the splitting rule of GPT-2 (Radford et al. 2019, 2.2);
+    differs from it in that every digit stands alone. Ids: the specials in order, the 256 bytes, then the merges.
+    Fewer ids than asked for come out when the text has no more pairs to merge.
+    Raises ConfigError if vocab_size leaves no room for the bytes, DataError if there is no text.
+    """
+    smallest = len(specials) + _NUM_BYTES
+    if vocab_size < smallest:
+        raise ConfigError(f"vocab_size is {vocab_size}; it needs at least {smallest}: {_NUM_BYTES} bytes and {len(specials)} control tokens")
+    if len(set(specials)) != len(specials) or "" in specials:
+        raise ConfigError("the control tokens must differ from each other and may not be empty")
+    backend, trainer = _untrained(vocab_size, specials)
+    seen = 0
+
+    def counted() -> Iterable[str]:
+        nonlocal seen
+        for text in texts:
+            seen += bool(text)
+            yield text
+
+    try:
+        backend.train_from_iterator(counted(), trainer)
+    except UnicodeEncodeError:
+        raise DataError("a text is not valid Unicode (a lone surrogate), so no tokenizer can be trained on it") from None
+    if not seen:
+        raise DataError("there is no text to train a tokenizer on")
+    return Tokenizer(backend)
+
+
+def _untrained(vocab_size: int, specials: Sequence[str]) -> tuple[tokenizers.Tokenizer, trainers.BpeTrainer]:
+    backend = tokenizers.Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.Sequence([
+        pre_tokenizers.Digits(individual_digits=True),
+        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
+    ])
+    backend.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size, special_tokens=list(specials), initial_alphabet=sorted(alphabet), show_progress=False
+    )
+    return backend, trainer

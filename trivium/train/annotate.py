@@ -1,0 +1,46 @@
+"""What a frozen model says about examples, written into them as columns: reference log-probs, values, scores."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trivium.core.types import Example, Group
+from trivium.data.pack import pack
+from trivium.nn.batch import Batch
+from trivium.nn.model import Model
+from trivium.nn.outputs import Outputs
+
+
+def column_of(model: Model, examples: Sequence[Example], read: Callable[[Outputs, Batch], Tensor], *, rows: int, length: int, temperature: float = 1.0) -> list[np.ndarray]:
+    """For each example what `read` gives at its tokens, (L,) float32; no gradients are kept.
+
+    read: for example `lambda out, batch: out.logprobs_BL`.
+    """
+    columns: list[np.ndarray] = []
+    with torch.no_grad():
+        for batch in pack([(item,) for item in examples], rows=rows, length=length):
+            flat = read(Outputs(model, batch, temperature=temperature), batch).flatten().numpy()
+            for end in batch.last_N.tolist():
+                size = len(examples[len(columns)].tokens)
+                columns.append(flat[end + 1 - size : end + 1].copy())
+    return columns
+
+
+def annotate(groups: Sequence[Group], model: Model, column: str, read: Callable[[Outputs, Batch], Tensor], *, rows: int, length: int) -> list[Group]:
+    """The same groups with one more column."""
+    flat = [item for group in groups for item in group]
+    values = iter(column_of(model, flat, read, rows=rows, length=length))
+    return [tuple(item.with_columns(**{column: next(values)}) for item in group) for group in groups]
+
+
+def final_scores(model: Model, examples: Sequence[Example], *, rows: int, length: int) -> np.ndarray:
+    """A reward model's score of each example, read at its last token; (N,) float64."""
+    columns = column_of(model, examples, lambda out, _: out.scores_BL, rows=rows, length=length)
+    return np.array([float(column[-1]) for column in columns])
+
+
+def logprobs(out: Outputs, _: Batch) -> Tensor:
+    """The reading `annotate` needs for reference log-probs."""
+    return out.logprobs_BL

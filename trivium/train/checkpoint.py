@@ -1,0 +1,75 @@
+"""Checkpoints: everything a run needs to go on with the same bits, committed as one verified folder.
+
+Safetensors and JSON only. Order, sampling and noise are functions of (seed, step), so besides weights and optimizer state
+there is one integer and the length of the metrics file.
+"""
+
+import json
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from safetensors.torch import load_file, save_file
+
+from trivium.core.commit import commit, verify
+from trivium.core.errors import ArtefactError
+from trivium.core.run import Run
+from trivium.train.trainer import Trainer
+
+KIND = "checkpoint"
+
+
+class Checkpoints:
+    """The checkpoints of the stage that runs: `STAGE/checkpoints/step-N`, the newest `keep` of them.
+
+    every_s: seconds between saves. When a save happens does not change what is computed, so it may follow the clock.
+    """
+
+    def __init__(self, run: Run, *, every_s: float = 60.0, keep: int = 2) -> None:
+        self.run, self.every_s, self.keep = run, every_s, keep
+        self.folder = run.folder / "checkpoints"
+        self._last = time.monotonic()
+
+    def is_due(self) -> bool:
+        return time.monotonic() - self._last >= self.every_s
+
+    def save(self, steps_done: int, trainers: Sequence[Trainer]) -> Path:
+        """Commit the state after `steps_done` steps; older checkpoints go only when it is safe on disk."""
+        path = self.folder / f"step-{steps_done:08d}"
+        facts = {"steps_done": steps_done, "metrics_offset": self.run.metrics_offset(), "seed": self.run.seed}
+
+        def write(folder: Path) -> None:
+            for trainer in trainers:
+                save_file(trainer.state(), folder / f"{trainer.name}.safetensors")
+            (folder / "state.json").write_text(json.dumps(facts))
+
+        commit(path, write, kind=KIND, meta=facts)
+        for old in self._paths()[: -self.keep]:
+            shutil.rmtree(old)
+        self._last = time.monotonic()
+        return path
+
+    def restore(self, trainers: Sequence[Trainer]) -> int:
+        """Load the newest checkpoint that is whole and return its number of steps; 0 and untouched trainers if there is none."""
+        for path in reversed(self._paths()):
+            try:
+                verify(path, kind=KIND)
+            except ArtefactError as error:
+                self.run.log(f"{error}; using the checkpoint before it")
+                shutil.rmtree(path)
+                continue
+            for trainer in trainers:
+                trainer.load_state(load_file(path / f"{trainer.name}.safetensors"))
+            facts = json.loads((path / "state.json").read_text())
+            self.run.rewind_metrics(facts["metrics_offset"])
+            return int(facts["steps_done"])
+        self.run.rewind_metrics(self.run.metrics_start)
+        return 0
+
+    def clear(self) -> None:
+        """Remove them all: the stage is complete and its model is committed."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _paths(self) -> list[Path]:
+        return sorted(path for path in self.folder.glob("step-*") if path.is_dir())

@@ -1,0 +1,105 @@
+"""The only training loop: a source of groups, one or more trainers, and hooks."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from trivium.core.errors import DivergedError
+from trivium.core.interrupt import Interrupted, Interrupts
+from trivium.core.progress import Progress, describe
+from trivium.core.run import Run
+from trivium.data.pack import pack
+from trivium.data.sources import Source
+from trivium.nn.batch import Batch
+from trivium.train.checkpoint import Checkpoints
+from trivium.train.trainer import Trainer
+
+Hook = Callable[[int, dict[str, float]], None]  # (steps done, metrics so far); may add metrics
+MAX_SKIPPED = 3  # non-finite updates in a row before going back to a checkpoint
+SHOWN = ("loss", "bits_per_byte", "accuracy", "reward", "kl", "entropy")
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The size of a micro-batch: rows of `length` positions. Results do not depend on it, memory and speed do."""
+
+    rows: int
+    length: int
+
+
+def fit(
+    run: Run, source: Source, trainers: Sequence[Trainer], *, steps: int, layout: Layout,
+    checkpoints: Checkpoints, hooks: Sequence[Hook] = (), save_multiple: int = 1, ceiling: float = 0.0, flops_per_token: float = 0.0,
+) -> None:  # fmt: skip
+    """Train until `steps` steps are done, from the newest good checkpoint if there is one.
+
+    save_multiple: saves happen only after a multiple of this many steps (a phase of on-policy data). ceiling: measured FLOP/s
+    of the machine, for the share that the progress line shows. Raises DivergedError, and Interrupted after saving.
+    """
+    done = checkpoints.restore(trainers)
+    guard = _Guard(run, checkpoints)
+    with Interrupts() as interrupts, Progress(run.stage, steps) as progress:
+        progress.start_at(done)
+        meter = _Meter(run, ceiling, flops_per_token)
+        while done < steps:
+            batches = pack(source(done), rows=layout.rows, length=layout.length)
+            metrics: dict[str, float] = {}
+            for trainer in trainers:
+                report = trainer.step(done, batches)
+                metrics |= report if trainer is trainers[0] else {f"{trainer.name}_{name}": value for name, value in report.items()}
+            back = guard.check(done, trainers, metrics)
+            if back is not None:
+                done = back
+                continue
+            done += 1
+            for hook in hooks:
+                hook(done, metrics)
+            run.record(done, {name: value for name, value in metrics.items() if math.isfinite(value)})
+            progress.update(done, f"{describe({name: metrics[name] for name in SHOWN if name in metrics})}  {meter.update(done, batches)}")
+            if done % save_multiple == 0 and (checkpoints.is_due() or interrupts.received is not None or done == steps):
+                checkpoints.save(done, trainers)
+                if interrupts.received is not None and done < steps:
+                    raise Interrupted(interrupts.received, f"saved after step {done} of {steps}; the same command goes on from there")
+
+
+class _Guard:
+    """Watches for updates that were skipped because they were not finite."""
+
+    def __init__(self, run: Run, checkpoints: Checkpoints) -> None:
+        self.run, self.checkpoints, self.in_a_row, self.went_back = run, checkpoints, 0, False
+
+    def check(self, step: int, trainers: Sequence[Trainer], metrics: dict[str, float]) -> int | None:
+        """None to go on; a step number to go on from an older checkpoint."""
+        if not any(name.endswith("skipped") for name in metrics):
+            self.in_a_row = 0
+            return None
+        self.in_a_row += 1
+        self.run.log(f"step {step}: the gradient is not finite (loss {metrics['loss']}), update skipped")
+        if self.in_a_row < MAX_SKIPPED:
+            return None
+        if self.went_back:
+            raise DivergedError(f"{self.run.stage}: {MAX_SKIPPED} updates in a row were not finite up to step {step}, again after going back to a checkpoint; look at the batch of that step, or lower the learning rate")
+        self.went_back, self.in_a_row = True, 0
+        back = self.checkpoints.restore(trainers)
+        self.run.log(f"going back to step {back}")
+        return back
+
+
+class _Meter:
+    """Tokens a second, and the share of the machine's matmul ceiling that the model's arithmetic used."""
+
+    def __init__(self, run: Run, ceiling: float, flops_per_token: float) -> None:
+        self.run, self.ceiling, self.flops_per_token = run, ceiling, flops_per_token
+        self.before = time.perf_counter()
+
+    def update(self, done: int, batches: Sequence[Batch]) -> str:
+        now = time.perf_counter()
+        seconds, self.before = max(now - self.before, 1e-9), now
+        tokens = int(sum(int((batch.sequence_BL < batch.num_sequences).sum()) for batch in batches))
+        speed = {"seconds": seconds, "tokens": tokens, "tokens_per_s": tokens / seconds}
+        if self.ceiling:
+            speed["ceiling_share"] = self.flops_per_token * tokens / seconds / self.ceiling
+        self.run.record_speed(done, speed)
+        share = f", {speed['ceiling_share']:.0%} of the matmul ceiling" if self.ceiling else ""
+        return f"{tokens / seconds:,.0f} tokens/s{share}"
