@@ -60,7 +60,9 @@ blockquote { margin: .5rem 0; padding: .2rem 0 .2rem .9rem; border-left: 3px sol
   font-variant-numeric: tabular-nums; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .25rem 1.25rem; margin: .6rem 0; }
 dd { margin: 0; font-variant-numeric: tabular-nums; }
-@media print { body { padding: 0; max-width: none; font-size: 10pt; } nav { display: none; } .wide { overflow: visible; }
+@media print { .charts { grid-template-columns: repeat(3, 1fr); } .charts.large { grid-template-columns: 1fr 1fr; }
+  .answers { grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); }
+  body { padding: 0; max-width: none; font-size: 10pt; } nav { display: none; } .wide { overflow: visible; }
   figure, .asked, tr { break-inside: avoid; } h2, h3 { break-after: avoid; }
 details::details-content { content-visibility: visible; height: auto; } }
 """

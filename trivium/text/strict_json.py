@@ -86,9 +86,10 @@ class _Scanner:
             except RecursionError:
                 self.fail("is nested too deeply")
             except json.JSONDecodeError as error:
+                place = self._lines_before + error.lineno
                 # the text may only be cut off here: look again with twice as much of it
                 if self._text[self.at] != "{" or not self._grow():
-                    raise DataError(f"{self._path} line {self._lines_before + error.lineno}: is not JSON ({error.msg})") from None
+                    raise DataError(f"{self._path} line {place}: is not JSON ({error.msg})") from None
             except ValueError as error:
                 self.fail(str(error))
 
