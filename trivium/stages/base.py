@@ -1,0 +1,75 @@
+"""What every stage is: options that know how to check themselves, to foresee their work, and to run.
+
+A stage file may import torch only inside `run`: configuration and data are checked before its two seconds are spent.
+A reference `@NAME/...` points to what the stage NAME of the same run left.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from trivium.core.errors import ConfigError
+from trivium.core.run import Run
+from trivium.nn.config import ModelConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a stage is going to do. flops: of training; tokens_trained / generated / read; memory in bytes."""
+
+    parameters: int = 0
+    tokens_trained: int = 0
+    tokens_generated: int = 0
+    flops: float = 0.0
+    memory_bytes: float = 0.0
+    seconds: float = 0.0  # beyond what the FLOPs take: reading, encoding, starting
+
+
+@dataclass(slots=True)
+class Foresight:
+    """What is known of earlier stages when a later one foresees its work: the shape of the model under each reference."""
+
+    models: dict[str, ModelConfig]
+    ceiling: float  # measured FLOP/s of matmul on this machine
+
+
+class Stage(Protocol):
+    """One step of a recipe."""
+
+    @property
+    def kind(self) -> str: ...
+
+    def check(self) -> None:
+        """Look at the options and at the head of every file the user named; raise what is wrong. Costs milliseconds."""
+
+    def foresee(self, name: str, known: Foresight) -> Work:
+        """What running it will take; may add the shape of the model it makes to `known`."""
+        ...
+
+    def run(self, run: Run) -> Mapping[str, Any]:
+        """Do it, in `run.folder`; return facts for the report (tokens, parameters, flops ...)."""
+        ...
+
+
+def resolve(run: Run, reference: str | Path) -> Path:
+    """The path behind an option: `@stage/file` inside the run folder, anything else as it is."""
+    text = str(reference)
+    return run.path / text[1:] if text.startswith("@") else Path(text)
+
+
+def references(options: Any) -> list[str]:
+    """Every `@stage/...` in plain options."""
+    if isinstance(options, Mapping):
+        return [found for value in options.values() for found in references(value)]
+    if isinstance(options, (list, tuple)):
+        return [found for value in options for found in references(value)]
+    return [options] if isinstance(options, str) and options.startswith("@") else []
+
+
+def known_model(known: Foresight, reference: str) -> ModelConfig:
+    """The shape of the model that an earlier stage will have made."""
+    name = reference.removeprefix("@").split("/")[0]
+    if name not in known.models:
+        raise ConfigError(f"'{reference}': no earlier stage makes a model called '{name}'")
+    return known.models[name]
