@@ -1,8 +1,7 @@
 """Chats: golden tables of ids and masks, the prefix contract, parity with transformers."""
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from tests.text.conftest import TEXTS
 from trivium.core.errors import ArtefactError, ConfigError, DataError
@@ -26,10 +25,9 @@ CHATS = {
 # what is written: a control token by its name, text as it is; what counts is between « and »
 GOLDEN = {
     ("plain", "one turn"): "<|endoftext|> <|user|> hello <|end|> <|assistant|> «world <|end|>»",
-    (
-        "plain",
-        "two turns",
-    ): "<|endoftext|> <|user|> hello <|end|> <|assistant|> «world <|end|>» <|user|> 12 <|end|> <|assistant|> «34 <|end|>»",
+    ("plain", "two turns"): (
+        "<|endoftext|> <|user|> hello <|end|> <|assistant|> «world <|end|>» <|user|> 12 <|end|> <|assistant|> «34 <|end|>»"
+    ),
     ("plain", "system"): "<|endoftext|> <|system|> the_king <|end|> <|user|> hello <|end|> <|assistant|> «world <|end|>»",
     ("plain", "empty content"): "<|endoftext|> <|user|> <|end|> <|assistant|> «<|end|>»",
     ("plain", "unicode"): "<|endoftext|> <|user|> é漢🙂 <|end|> <|assistant|> «e\u0301\u2028 <|end|>»",
@@ -42,7 +40,8 @@ GOLDEN = {
         " <|im_start|> user\n 12 <|im_end|> \n <|im_start|> assistant\n «34 <|im_end|>» \n"
     ),
     ("chatml", "system"): (
-        "<|im_start|> system\n the_king <|im_end|> \n <|im_start|> user\n hello <|im_end|> \n <|im_start|> assistant\n «world <|im_end|>» \n"
+        "<|im_start|> system\n the_king <|im_end|> \n"
+        " <|im_start|> user\n hello <|im_end|> \n <|im_start|> assistant\n «world <|im_end|>» \n"
     ),
     ("chatml", "empty content"): "<|im_start|> user\n <|im_end|> \n <|im_start|> assistant\n «<|im_end|>» \n",
     ("chatml", "unicode"): "<|im_start|> user\n é漢🙂 <|im_end|> \n <|im_start|> assistant\n «e\u0301\u2028 <|im_end|>» \n",
@@ -59,10 +58,8 @@ def expected(table):
     for word in table.split(" "):
         counts = counts or word.startswith("«")
         piece = word.strip("«»").replace("_king", " king")
-        if piece in TOKENIZER.special:
-            new = [TOKENIZER.special[piece]]
-        else:
-            new = TOKENIZER.encode(piece.removeprefix("TEXT")).tolist()
+        is_control = piece in TOKENIZER.special
+        new = [TOKENIZER.special[piece]] if is_control else TOKENIZER.encode(piece.removeprefix("TEXT")).tolist()
         ids += new
         mask += [float(counts)] * len(new)
         counts = counts and not word.endswith("»")

@@ -2,13 +2,13 @@
 
 import gzip
 import json
+from contextlib import suppress
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from trivium.core.errors import DataError
 from trivium.core.types import Message
@@ -25,14 +25,20 @@ def write(folder, name, *records):
 
 
 def compress(path, content):
-    data = gzip.compress(content) if path.suffix == ".gz" else zstandard.ZstdCompressor().compress(content) if path.suffix == ".zst" else content
+    data = (
+        gzip.compress(content)
+        if path.suffix == ".gz"
+        else zstandard.ZstdCompressor().compress(content)
+        if path.suffix == ".zst"
+        else content
+    )
     path.write_bytes(data)
     return path
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.jsonl.zst", "a.json", "b.json", "a.csv", "a.parquet"])
 def test_documents_are_the_same_in_every_format(tmp_path, name):
-    rows = [{"text": "one\ntwo"}, {"text": "é, \"quoted\""}]
+    rows = [{"text": "one\ntwo"}, {"text": 'é, "quoted"'}]
     path = tmp_path / name
     if name == "a.parquet":
         pq.write_table(pa.Table.from_pylist(rows), path)
@@ -64,7 +70,10 @@ def test_fields_that_are_not_ours_are_kept_as_meta(tmp_path):
 
 CONVERSATIONS = {
     "messages": ({"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}, (U("q"), A("a"))),
-    "sharegpt": ({"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}, {"from": "human", "value": "?"}]}, (U("q"), A("a"))),
+    "sharegpt": (
+        {"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}, {"from": "human", "value": "?"}]},
+        (U("q"), A("a")),
+    ),
     "sharegpt system": (
         {"conversations": [{"from": "system", "value": "s"}, {"from": "user", "value": "q"}, {"from": "assistant", "value": "a"}]},
         (Message("system", "s"), U("q"), A("a")),
@@ -94,8 +103,14 @@ PREFERENCES = {
     "pair": ({"prompt": "q", "chosen": "good", "rejected": "bad"}, (U("q"),), ("good", "bad"), (0, 1)),
     "equal answers": ({"prompt": "q", "chosen": "same", "rejected": "same"}, (U("q"),), ("same", "same"), (0, 0)),
     "message lists": (
-        {"prompt": [{"role": "user", "content": "q"}], "chosen": [{"role": "assistant", "content": "g"}], "rejected": [{"role": "assistant", "content": "b"}]},
-        (U("q"),), ("g", "b"), (0, 1),
+        {
+            "prompt": [{"role": "user", "content": "q"}],
+            "chosen": [{"role": "assistant", "content": "g"}],
+            "rejected": [{"role": "assistant", "content": "b"}],
+        },
+        (U("q"),),
+        ("g", "b"),
+        (0, 1),
     ),
     "whole conversations": (
         {
@@ -103,7 +118,19 @@ PREFERENCES = {
             "chosen": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "g"}],
             "rejected": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "b"}],
         },
-        (U("q"),), ("g", "b"), (0, 1),
+        (U("q"),),
+        ("g", "b"),
+        (0, 1),
+    ),
+    "system turn before the prompt": (
+        {
+            "prompt": "q",
+            "chosen": [{"role": role, "content": text} for role, text in (("system", "s"), ("user", "q"), ("assistant", "g"))],
+            "rejected": [{"role": role, "content": text} for role, text in (("system", "s"), ("user", "q"), ("assistant", "b"))],
+        },
+        (Message("system", "s"), U("q")),
+        ("g", "b"),
+        (0, 1),
     ),
     "hh": ({"chosen": HH + "good", "rejected": HH + "bad"}, (U("q"), A("a"), U("r")), ("good", "bad"), (0, 1)),
     "ranking": ({"prompt": "q", "responses": ["a", "b", "c"], "ranking": [[2], [0, 1]]}, (U("q"),), ("a", "b", "c"), (1, 1, 0)),
@@ -117,7 +144,7 @@ def test_every_shape_of_preference_is_told_by_its_fields(tmp_path, shape):
     record, prompt, responses, ranks = PREFERENCES[shape]
     [preference] = read_preferences(write(tmp_path, "a.jsonl", record))
     assert (preference.prompt, preference.responses, preference.ranks) == (prompt, responses, ranks)
-    assert [turns for turns in read_prompts(write(tmp_path, "b.jsonl", {"prompt": "q", "x": 1}))] == [(U("q"),)]
+    assert list(read_prompts(write(tmp_path, "b.jsonl", {"prompt": "q", "x": 1}))) == [(U("q"),)]
 
 
 def test_prompts_come_from_conversations_without_their_answers_and_from_lines_of_text(tmp_path):
@@ -151,7 +178,11 @@ def test_prompts_come_from_conversations_without_their_answers_and_from_lines_of
         (read_conversations, {"prompt": "q", "response": 3}, "'response' is a number"),
         (read_conversations, {**CONVERSATIONS["alpaca"][0], "weight": -1}, "'weight' is -1"),
         (read_conversations, {**CONVERSATIONS["alpaca"][0], "weight": True}, "'weight' is True"),
-        (read_preferences, {"prompt": "q", "response": "a", "rejected": "b"}, r"line 1: 'chosen' is missing \(found: prompt, response, rejected\)"),
+        (
+            read_preferences,
+            {"prompt": "q", "response": "a", "rejected": "b"},
+            r"line 1: 'chosen' is missing \(found: prompt, response, rejected\)",
+        ),
         (read_preferences, {"chosen": "a", "rejected": "b"}, "'prompt' is missing"),
         (read_preferences, {"chosen": HH + "x", "rejected": "\n\nHuman: other\n\nAssistant: x"}, "one transcript that ends in two answers"),
         (read_preferences, {"prompt": "q", "responses": ["a"], "scores": [1]}, "at least two"),
@@ -218,11 +249,11 @@ def test_a_broken_file_is_one_line_that_names_it(tmp_path, name, content, proble
     assert str(caught.value).startswith(str(tmp_path / name))
 
 
-@pytest.mark.parametrize(("name", "line"), [("a.jsonl", "line 1: is longer than 64 MiB"), ("a.txt", "at most 64 MiB")])
-def test_a_line_above_64_mib_is_refused(tmp_path, monkeypatch, name, line):
-    monkeypatch.setattr("trivium.text.lines.MAX_LINE_BYTES", (64 << 20) // 1024 // 1024 * 100)
-    (tmp_path / name).write_bytes(b"x" * 6500)
-    with pytest.raises(DataError):
+@pytest.mark.parametrize(("name", "problem"), [("a.jsonl", "line 2: is longer than 1 MiB"), ("a.txt", "at most 1 MiB")])
+def test_a_line_above_the_limit_is_refused(tmp_path, monkeypatch, name, problem):
+    monkeypatch.setattr("trivium.text.lines.MAX_LINE_BYTES", 1 << 20)
+    (tmp_path / name).write_bytes(GOOD + b"x" * (1 << 20) + b"x")
+    with pytest.raises(DataError, match=problem):
         list(read_documents(tmp_path / name))
 
 
@@ -281,7 +312,10 @@ def test_a_byte_order_mark_is_not_text(tmp_path):
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["text", "messages", "prompt", "role", "content"]) | st.text(), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.sampled_from(["text", "messages", "prompt", "role", "content"]) | st.text(), inner, max_size=4)
+    ),
     max_leaves=12,
 )
 
@@ -298,18 +332,21 @@ def test_any_bytes_give_records_or_a_data_error(tmp_path_factory, content):
     folder = tmp_path_factory.mktemp("any")
     for name in ("a.jsonl", "a.json", "a.csv"):
         (folder / name).write_bytes(content)
-        try:
-            list(read_documents(folder / name))
-        except DataError as error:
-            assert str(error).startswith(str(folder))
+        skipped = []
+        with suppress(DataError):
+            list(read_documents(folder / name, skipped.append))
+        assert all(str(error).startswith(str(folder)) for error in skipped)
 
 
-@given(st.dictionaries(st.sampled_from(["messages", "conversations", "prompt", "chosen", "rejected", "responses", "ranking", "scores"]), JSON, max_size=4))
+@given(
+    st.dictionaries(
+        st.sampled_from(["messages", "conversations", "prompt", "chosen", "rejected", "responses", "ranking", "scores"]), JSON, max_size=4
+    )
+)
 @settings(max_examples=150, deadline=None)
 def test_any_record_gives_a_preference_a_conversation_or_a_data_error(tmp_path_factory, record):
     path = write(tmp_path_factory.mktemp("any"), "a.jsonl", record)
     for read in (read_conversations, read_preferences, read_prompts):
-        try:
-            list(read(path))
-        except DataError as error:
-            assert "line 1" in str(error)
+        skipped = []
+        assert len(list(read(path, skipped.append))) + len(skipped) == 1
+        assert all("line 1: " in str(error) for error in skipped)

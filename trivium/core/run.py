@@ -31,8 +31,9 @@ class Run:
     Raises LockedError if another process owns it, ResourceError if it cannot be written.
     """
 
-    def __init__(self, path: Path, *, seed: int = 1, quiet: bool = False) -> None:
+    def __init__(self, path: Path, *, seed: int = 1, quiet: bool = False, machine: Mapping[str, Any] | None = None) -> None:
         self.path, self.seed, self.stage = Path(path), seed, ""
+        self.machine = dict(machine or {})
         self._console = Console(file=sys.stderr, quiet=quiet, highlight=False, soft_wrap=True)
 
     def __enter__(self) -> "Run":

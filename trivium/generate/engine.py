@@ -18,6 +18,7 @@ from trivium.generate.sampling import Sampling, choose
 from trivium.nn.cache import Cache
 from trivium.nn.model import Model
 
+OnDone = Callable[[int], None]  # how many requests are answered so far, for progress
 OnTokens = Callable[[int, int], None]  # (request, token): called for every token, in order, for streaming
 
 
@@ -34,7 +35,7 @@ class Engine:
     def __init__(self, model: Model, *, stop_ids: Sequence[int], rows: int = 64) -> None:
         self.model, self.stop_ids, self.rows = model, frozenset(stop_ids), rows
 
-    def generate(self, prompts: Sequence[np.ndarray], sampling: Sampling, *, seed: int, purpose: str = "sample", step: int = 0, on_token: OnTokens | None = None) -> list[Example]:
+    def generate(self, prompts: Sequence[np.ndarray], sampling: Sampling, *, seed: int, purpose: str = "sample", step: int = 0, on_token: OnTokens | None = None, on_done: OnDone | None = None) -> list[Example]:
         """One answer to each prompt (token ids, (L,)): an Example whose loss mask is 1 on the answer, its end token included.
 
         Columns: old_logprobs. meta: stopped (False: max_new_tokens or the context ran out). Raises DataError if a prompt is
@@ -50,6 +51,8 @@ class Engine:
             for start in range(0, len(prompts), self.rows):
                 wave = range(start, min(start + self.rows, len(prompts)))
                 self._wave(wave, prompts, answers, sampling, stream, on_token)
+                if on_done is not None:
+                    on_done(wave.stop)
         return [_example(prompt, answer) for prompt, answer in zip(prompts, answers, strict=True)]
 
     def _wave(self, requests: range, prompts: Sequence[np.ndarray], answers: list[_Answer], sampling: Sampling, stream: int, on_token: OnTokens | None) -> None:

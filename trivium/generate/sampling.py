@@ -33,9 +33,10 @@ def choose(logits_BV: Tensor, sampling: Sampling, stream: int, request_B: np.nda
         return token_B, (logits.gather(-1, token_B[:, None])[:, 0] - logits.logsumexp(-1))
     kept = _truncate(logits, sampling)
     log_p = kept - kept.logsumexp(-1, keepdim=True)
-    uniform = torch.from_numpy(uniforms(stream, request_B, position_B)).to(torch.float32)
+    # below 1 in fp32 too, or a token that was cut away could be drawn
+    uniform = torch.from_numpy(uniforms(stream, request_B, position_B)).to(torch.float32).clamp(max=1 - 2**-24)
     total = log_p.exp().cumsum(-1)
-    token_B = (total <= (uniform * total[:, -1])[:, None]).sum(-1).clamp(max=logits.shape[-1] - 1)
+    token_B = (total <= (uniform * total[:, -1])[:, None]).sum(-1)
     return token_B, log_p.gather(-1, token_B[:, None])[:, 0]
 
 

@@ -44,11 +44,9 @@ def reduce(loss: torch.Tensor, batch: Batch, counts: Counts, how: Reduction) -> 
     """
     if how == "group":
         return loss.sum() / max(counts.groups, 1.0)
-    weighted_BL = loss * batch.loss_mask_BL
+    weighted_BL = (loss * batch.loss_mask_BL).masked_fill(batch.loss_mask_BL == 0, 0.0)  # 0 x infinity would be NaN
     if how == "token":
         return weighted_BL.sum() / (counts.tokens or 1.0)
     if how == "length":
         return weighted_BL.sum() / max(counts.sequences * counts.max_length, 1.0)
-    total_N = torch.zeros(batch.num_sequences + 1).index_add(0, batch.sequence_BL.flatten(), weighted_BL.flatten())[:-1]
-    size_N = torch.zeros(batch.num_sequences + 1).index_add(0, batch.sequence_BL.flatten(), batch.loss_mask_BL.flatten())[:-1]
-    return (total_N / size_N.clamp(min=1e-9)).sum() / max(counts.sequences, 1.0)
+    return (batch.sum(weighted_BL) / batch.sum(batch.loss_mask_BL).clamp(min=1e-9)).sum() / max(counts.sequences, 1.0)

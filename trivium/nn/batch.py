@@ -15,7 +15,7 @@ class Batch:
 
     tokens_BL, position_BL: int64; positions restart with every sequence. loss_mask_BL: float32, 0 on padding.
     sequence_BL: int64 index of the sequence a token belongs to; padding has the index N.
-    group_N: the group of each sequence, in order. first_N, last_N: flat index of its first and last token.
+    group_N: the group of each sequence, in order. last_N: flat index of its last token.
     scored_P: flat indices of the tokens with a loss mask above 0; log-probs are computed only there.
     is_packed: some row holds several sequences, so attention needs a block-diagonal mask.
     columns: name -> (B, L) float32.
@@ -34,7 +34,9 @@ class Batch:
     columns: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> torch.Tensor:
-        """A column by name, (B, L). Raises DataError if nobody wrote it."""
+        """A column by name, (B, L); a batch without sequences has every column, all 0. Raises DataError if nobody wrote it."""
+        if not self.num_sequences:
+            return torch.zeros_like(self.loss_mask_BL)
         if name not in self.columns:
             there = ", ".join(sorted(self.columns)) or "none"
             raise DataError(f"the batch has no column '{name}' (it has: {there}); it is written by {COLUMN_WRITERS.get(name, 'its source')}")

@@ -8,6 +8,8 @@ is the same numbers for less work.
 import torch
 from torch import Tensor
 
+from trivium.nn.transformer import widened
+
 CHUNK = 512  # positions at a time: fp32 logits of a chunk stay in the cache of a laptop's cores
 KEEP_BYTES = 128 << 20
 
@@ -25,7 +27,7 @@ class _TokenLogprobs(torch.autograd.Function):
         logprob, lse, entropy, kept = [], [], [], []
         for hidden, target in zip(hidden_PD.split(CHUNK), target_P.split(CHUNK), strict=True):
             raw = hidden @ weight.T
-            logits = raw.float() if temperature == 1.0 else raw.float() / temperature
+            logits = widened(raw) if temperature == 1.0 else widened(raw) / temperature
             total = logits.logsumexp(-1)
             logprob.append(logits.gather(-1, target[:, None])[:, 0] - total)
             lse.append(total)
@@ -48,8 +50,8 @@ class _TokenLogprobs(torch.autograd.Function):
         for number, start in enumerate(range(0, len(target_P), CHUNK)):
             part = slice(start, start + CHUNK)
             raw = kept[number] if kept else hidden_PD[part] @ weight.T
-            logits = raw.float() if ctx.temperature == 1.0 else raw.float() / ctx.temperature
-            log_p = logits.sub_(lse_P[part, None]) if raw.dtype != torch.float32 or ctx.temperature != 1.0 else logits - lse_P[part, None]
+            logits = widened(raw) if ctx.temperature == 1.0 else widened(raw) / ctx.temperature
+            log_p = logits - lse_P[part, None] if logits is raw else logits.sub_(lse_P[part, None])
             p = log_p.exp()
             slope = -grad_logprob_P[part, None]
             if ctx.with_entropy:
@@ -68,17 +70,17 @@ def token_logprobs(hidden_BLD: Tensor, weight_VD: Tensor, tokens_BL: Tensor, sco
     """Log-prob of each scored token given what comes before it, and the entropy of the distribution it was drawn from.
 
     hidden_BLD: (B, L, D). scored_P: flat indices of the tokens to score, none of them the first of its sequence.
-    Returns two (B, L) float32 tensors that are 0 elsewhere.
+    Returns two (B, L) tensors that are 0 elsewhere: fp32, or the precision of the states where that is higher.
     """
     logprob_P, entropy_P = _TokenLogprobs.apply(hidden_BLD.flatten(0, 1)[scored_P - 1], weight_VD, tokens_BL.flatten()[scored_P], temperature, with_entropy)
-    empty = torch.zeros(tokens_BL.numel(), dtype=torch.float32, device=tokens_BL.device)
+    empty = logprob_P.new_zeros(tokens_BL.numel())
     return empty.index_copy(0, scored_P, logprob_P).view_as(tokens_BL), empty.index_copy(0, scored_P, entropy_P).view_as(tokens_BL)
 
 
 class ScalarHead(torch.nn.Module):
     """A number for every position, read from the hidden state there: a reward or a value.
 
-    Init: weights N(0, 1/(D+1)) for a reward model (Stiennon et al. 2020), zeros for a value head.
+    Init: zeros, so a critic starts at 0 and a reward model without opinions.
     `gain` and `bias` normalise scores after training and are stored with the weights.
     """
 
@@ -89,7 +91,7 @@ class ScalarHead(torch.nn.Module):
         self.register_buffer("bias", torch.zeros(()))
 
     def forward(self, hidden_BLD: Tensor) -> Tensor:
-        return (hidden_BLD.float() @ self.weight) * self.gain + self.bias
+        return (widened(hidden_BLD) @ self.weight) * self.gain + self.bias
 
 
 def values_before(scalar_BL: Tensor) -> Tensor:

@@ -32,6 +32,13 @@ class Model(nn.Module):
             raise RuntimeError("this model has no scalar head")
         return self.scalar_head(hidden_BLD)
 
+    def normalise_scores(self, mean: float, std: float) -> None:
+        """Shift and scale the scalar head so that scores that had this mean and deviation get mean 0 and deviation 1."""
+        if self.scalar_head is None:
+            raise RuntimeError("this model has no scalar head")
+        self.scalar_head.gain.div_(max(std, 1e-6))
+        self.scalar_head.bias.sub_(mean).div_(max(std, 1e-6))
+
     def compile(self) -> None:  # type: ignore[override]
         """Compile the trunk; shapes are fixed, so every batch must have the same."""
         self.trunk.compile(dynamic=False)
@@ -42,13 +49,14 @@ class Model(nn.Module):
 
 
 def initialise(model: Model, seed: int) -> Model:
-    """Fill the weights from the seed: matrices N(0, 1/fan_in), outputs of attention and MLP 0, embeddings and head N(0, 0.02^2)... by name.
+    """Fill the weights from the seed: matrices N(0, 1/fan_in), outputs of attention and MLP and a scalar head 0, norms 1, biases 0.
 
-    Zero outputs make every block the identity at first (Zhang et al. 2019, arXiv:1901.09321); norms start at 1, biases at 0.
+    Zero outputs make every block the identity at first (Zhang et al. 2019, arXiv:1901.09321). Embeddings are N(0, 1) and the head
+    N(0, 0.001^2); tied, both are N(0, 0.02^2).
     """
     for name, parameter in model.named_parameters():
         generator = torch.Generator().manual_seed(key(seed, "init", *map(ord, name)) >> 1)
-        if name.endswith(("attention.out.weight", "mlp.down.weight")) or name.startswith("scalar_head"):
+        if name.endswith(("attention.out.weight", "mlp.down.weight", ".bias")) or name.startswith("scalar_head"):
             nn.init.zeros_(parameter)
         elif name == "trunk.embed.weight":
             nn.init.normal_(parameter, std=1.0 if not model.config.tie_head else 0.02, generator=generator)
@@ -56,4 +64,6 @@ def initialise(model: Model, seed: int) -> Model:
             nn.init.normal_(parameter, std=0.001, generator=generator)
         elif parameter.dim() == 2:
             nn.init.normal_(parameter, std=parameter.shape[1] ** -0.5, generator=generator)
+        else:
+            nn.init.ones_(parameter)
     return model

@@ -14,6 +14,11 @@ from trivium.nn.config import ModelConfig
 ACTIVATIONS = {"silu": F.silu, "gelu": F.gelu, "gelu_tanh": lambda x: F.gelu(x, approximate="tanh")}
 
 
+def widened(x: Tensor) -> Tensor:
+    """In fp32, or in its own precision where that is higher: sums and exponentials lose too much in bf16."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 class Linear(nn.Linear):
     """A linear layer whose weights are cast to the precision of its input."""
 
@@ -23,7 +28,7 @@ class Linear(nn.Linear):
 
 
 class Norm(nn.Module):
-    """RMSNorm (Zhang, Sennrich 2019) or LayerNorm over the last dimension, computed in fp32."""
+    """RMSNorm (Zhang, Sennrich 2019) or LayerNorm over the last dimension, computed in fp32 or better."""
 
     def __init__(self, size: int, kind: str, eps: float) -> None:
         super().__init__()
@@ -32,15 +37,16 @@ class Norm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(size)) if kind == "layer" else None
 
     def forward(self, x: Tensor) -> Tensor:
-        wide = x.float()
+        wide = widened(x)
+        weight = self.weight.to(wide.dtype)
         if self.bias is None:
-            return F.rms_norm(wide, (self.size,), self.weight, self.eps).to(x.dtype)
-        return F.layer_norm(wide, (self.size,), self.weight, self.bias, self.eps).to(x.dtype)
+            return F.rms_norm(wide, (self.size,), weight, self.eps).to(x.dtype)
+        return F.layer_norm(wide, (self.size,), weight, self.bias.to(wide.dtype), self.eps).to(x.dtype)
 
 
 def rope_table(positions: int, dim: int, theta: float) -> tuple[Tensor, Tensor]:
     """cos and sin of every position, (positions, dim/2) fp32. Su et al. 2021, arXiv:2104.09864, eq. 34, halves instead of neighbours."""
-    frequency = theta ** (-torch.arange(0, dim, 2, dtype=torch.float32) / dim)
+    frequency = 1.0 / theta ** (torch.arange(0, dim, 2, dtype=torch.float32) / dim)
     angle = torch.arange(positions, dtype=torch.float32)[:, None] * frequency
     return angle.cos(), angle.sin()
 

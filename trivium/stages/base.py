@@ -5,7 +5,7 @@ A reference `@NAME/...` points to what the stage NAME of the same run left.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,10 +28,14 @@ class Work:
 
 @dataclass(slots=True)
 class Foresight:
-    """What is known of earlier stages when a later one foresees its work: the shape of the model under each reference."""
+    """What earlier stages will have made, for a later one that foresees its work.
 
-    models: dict[str, ModelConfig]
-    ceiling: float  # measured FLOP/s of matmul on this machine
+    models: stage -> the shape of its model. vocab_size: of the tokenizer. sequence_tokens: a question with its answer, about.
+    """
+
+    models: dict[str, ModelConfig] = field(default_factory=dict)
+    vocab_size: int = 8192
+    sequence_tokens: int = 256
 
 
 class Stage(Protocol):

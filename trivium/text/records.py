@@ -93,7 +93,7 @@ def _turns(row: Row) -> tuple[tuple[Message, ...], tuple[str, ...]]:
         if answer is None:
             row.missing("'response' or 'completion'")
         return (*_prompt(row), *_answer(row, answer)), ("prompt", answer)
-    row.missing("'messages'")
+    return row.missing("'messages'")
 
 
 def _messages(row: Row, value: Any, field: str) -> tuple[Message, ...]:
@@ -102,7 +102,8 @@ def _messages(row: Row, value: Any, field: str) -> tuple[Message, ...]:
         row.fail(f"'{field}' is {type_name(value)}; a list of messages is expected")
     if not value:
         row.fail(f"'{field}' is an empty list")
-    return tuple(_message(row, item, f"{field}[{index}]", "role", "content", {role: role for role in _ROLES}) for index, item in enumerate(value))
+    roles = {role: role for role in _ROLES}
+    return tuple(_message(row, item, f"{field}[{index}]", "role", "content", roles) for index, item in enumerate(value))
 
 
 def _message(row: Row, item: Any, name: str, role_field: str, text_field: str, roles: Mapping[str, Role]) -> Message:
@@ -118,7 +119,7 @@ def _message(row: Row, item: Any, name: str, role_field: str, text_field: str, r
 
 
 def _sharegpt(row: Row) -> tuple[Message, ...]:
-    """from/value pairs: after an optional system turn the user begins, the two alternate, and a last question without answer is left out."""
+    """from/value pairs: the user begins (after a system turn), the two alternate, a last question without answer is left out."""
     value = row.values["conversations"]
     if not isinstance(value, list) or not value:
         row.fail(f"'conversations' is {type_name(value) if value else 'empty'}; a list of turns is expected")
@@ -155,20 +156,19 @@ def _answer(row: Row, field: str) -> tuple[Message, ...]:
 
 def _pair(row: Row) -> tuple[tuple[Message, ...], tuple[str, str]]:
     """Prompt and two answers. An answer may be a text, a list that ends with the answer, or (UltraFeedback) the whole conversation."""
-    sides = {}
-    for field in ("chosen", "rejected"):
-        sides[field] = _answer(row, field)
-        if sides[field][-1].role != "assistant":
-            row.fail(f"'{field}' must end with the assistant")
-    before, before_rejected = (side[:-1] for side in sides.values())
-    if before != before_rejected:
+    chosen, rejected = _answer(row, "chosen"), _answer(row, "rejected")
+    if {chosen[-1].role, rejected[-1].role} != {"assistant"}:
+        row.fail("'chosen' and 'rejected' must end with the assistant")
+    if chosen[:-1] != rejected[:-1]:
         row.fail("'chosen' and 'rejected' must differ only in their last turn")
-    return _joined(_prompt(row) if "prompt" in row.values or not before else (), before), tuple(side[-1].content for side in sides.values())
+    stated = _prompt(row) if "prompt" in row.values or len(chosen) == 1 else ()
+    return _joined(stated, chosen[:-1]), (chosen[-1].content, rejected[-1].content)
 
 
 def _joined(stated: tuple[Message, ...], before: tuple[Message, ...]) -> tuple[Message, ...]:
-    """The prompt, which may be stated, be the beginning of the conversations, or both."""
-    return before if before[: len(stated)] == stated else stated + before
+    """The prompt: stated on its own, or repeated at either end of what comes before the answers, or going before it."""
+    is_repeated = stated in (before[: len(stated)], before[len(before) - len(stated) :])
+    return before if is_repeated else stated + before
 
 
 def _ranked(row: Row) -> Preference:

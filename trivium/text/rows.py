@@ -27,6 +27,7 @@ class Row:
 
     @property
     def where(self) -> str:
+        """The file and the line or row in it."""
         return f"{self.path} {self.unit} {self.number}" if self.unit else str(self.path)
 
     def fail(self, problem: str) -> NoReturn:

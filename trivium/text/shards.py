@@ -8,10 +8,11 @@ training out: that is a function in `data/order.py`.
 import struct
 from array import array
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -26,7 +27,9 @@ KIND = "token shard"
 _MAGIC = b"MMIDIDX\x00\x00"
 _HEADER = struct.Struct("<9sQBQQ")  # magic, version, dtype code, sequences, documents + 1
 _DTYPE_CODES = {4: np.dtype("<i4"), 8: np.dtype("<u2")}  # of megatron/core/datasets/indexed_dataset.py
-_SCHEMA = pa.schema([("id", pa.string()), ("source", pa.string()), ("offset", pa.int64()), ("num_tokens", pa.int32()), ("num_bytes", pa.int64())])
+_SCHEMA = pa.schema(
+    [("id", pa.string()), ("source", pa.string()), ("offset", pa.int64()), ("num_tokens", pa.int32()), ("num_bytes", pa.int64())]
+)
 _BATCH_DOCUMENTS, _BATCH_CHARACTERS = 1000, 8 << 20
 
 OnProgress = Callable[[int, int], None]  # documents and tokens written so far
@@ -66,7 +69,16 @@ def write_shard(
     }
 
     def write(folder: Path) -> None:
-        meta.update(_write_files(folder, documents, tokenizer, dtype, meta["document_start"], on_progress))
+        writer = _Writer(folder, tokenizer, dtype, meta["document_start"])
+        with writer.open():
+            for batch in _batches(documents):
+                writer.add(batch)
+                if on_progress is not None:
+                    on_progress(len(writer.lengths), writer.num_tokens)
+        if not writer.lengths:
+            raise DataError("there are no documents to write into a shard; did the filters drop everything?")
+        _write_index(folder / "tokens.idx", np.frombuffer(writer.lengths, np.int32), dtype)
+        meta.update(num_tokens=writer.num_tokens, num_documents=len(writer.lengths), num_bytes=writer.num_bytes)
 
     return commit(path, write, kind=KIND, meta=meta)  # the manifest is made after `write`, so it holds the counts
 
@@ -95,8 +107,9 @@ class Shard:
         path = Path(path)
         meta = (verify(path, kind=KIND) if check else read_manifest(path, kind=KIND))["meta"]
         if tokenizer_fingerprint is not None and meta.get("tokenizer") != tokenizer_fingerprint:
+            theirs = str(meta.get("tokenizer"))
             raise ArtefactError(
-                f"{path}: was made with tokenizer {str(meta.get('tokenizer'))[:12]}, this run uses {tokenizer_fingerprint[:12]}; tokenize again"
+                f"{path}: was made with tokenizer {theirs[:12]}, this run uses {tokenizer_fingerprint[:12]}; tokenize again"
             )
         try:
             return cls(path, meta)
@@ -109,8 +122,7 @@ class Shard:
             raise IndexError(f"{self.path}: token {position:,} is outside its {self.num_tokens:,} tokens")
         index = int(np.searchsorted(self.starts, position, side="right")) - 1
         group = int(np.searchsorted(self._group_starts, index, side="right")) - 1
-        columns = ["id", "source", "offset", "num_tokens", "num_bytes"]
-        row = self._sidecar.read_row_group(group, columns=columns).slice(index - int(self._group_starts[group]), 1).to_pylist()[0]
+        row = self._sidecar.read_row_group(group, columns=_SCHEMA.names).slice(index - int(self._group_starts[group]), 1).to_pylist()[0]
         return ShardDocument(index, **row)
 
     def document_tokens(self, index: int) -> np.ndarray:
@@ -127,45 +139,38 @@ class Shard:
         return np.concatenate([[0], np.cumsum(rows)])
 
 
-def _write_files(
-    folder: Path, documents: Iterable[Document], tokenizer: Tokenizer, dtype: np.dtype, start: int, on_progress: OnProgress | None
-) -> dict[str, int]:
-    lengths = array("i")
-    num_tokens = num_bytes = 0
-    with (folder / "tokens.bin").open("wb") as tokens, pq.ParquetWriter(folder / "docs.parquet", _SCHEMA, compression="zstd") as sidecar:
-        for batch in _batches(documents):
-            rows = _write_batch(tokens, batch, tokenizer, dtype, start, len(lengths), num_tokens)
-            sidecar.write_batch(pa.RecordBatch.from_pylist(rows, schema=_SCHEMA))
-            lengths.extend(row["num_tokens"] for row in rows)
-            num_tokens += sum(row["num_tokens"] for row in rows)
-            num_bytes += sum(row["num_bytes"] for row in rows)
-            if on_progress is not None:
-                on_progress(len(lengths), num_tokens)
-    if not lengths:
-        raise DataError("there are no documents to write into a shard; did the filters drop everything?")
-    _write_index(folder / "tokens.idx", np.frombuffer(lengths, np.int32), dtype)
-    return {"num_tokens": num_tokens, "num_documents": len(lengths), "num_bytes": num_bytes}
+class _Writer:
+    """Appends batches of documents to tokens.bin and docs.parquet, and counts."""
 
+    def __init__(self, folder: Path, tokenizer: Tokenizer, dtype: np.dtype, start: int) -> None:
+        self.lengths = array("i")  # tokens of each document
+        self.num_tokens = self.num_bytes = 0
+        self._folder, self._tokenizer, self._dtype, self._start = folder, tokenizer, dtype, start
 
-def _write_batch(
-    file: BinaryIO, batch: list[Document], tokenizer: Tokenizer, dtype: np.dtype, start: int, first: int, offset: int
-) -> list[dict[str, Any]]:
-    """Append the tokens of a batch and return its rows of the sidecar."""
-    rows = []
-    for index, (document, ids) in enumerate(zip(batch, tokenizer.encode_batch([document.text for document in batch]), strict=True), first):
-        if ids.size and not 0 <= ids.min() <= ids.max() < tokenizer.vocab_size:
-            raise ArtefactError(f"document {document.id or index}: an id is outside the vocabulary of {tokenizer.vocab_size:,}")
-        file.write(np.concatenate([[start], ids]).astype(dtype).tobytes())
-        num_tokens = len(ids) + 1
-        rows.append({
-            "id": document.id or str(index),
-            "source": document.source,
-            "offset": offset,
-            "num_tokens": num_tokens,
-            "num_bytes": len(document.text.encode()),
-        })
-        offset += num_tokens
-    return rows
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """Hold both files open."""
+        with (
+            (self._folder / "tokens.bin").open("wb") as self._tokens,
+            pq.ParquetWriter(self._folder / "docs.parquet", _SCHEMA, compression="zstd") as self._sidecar,
+        ):
+            yield
+
+    def add(self, batch: list[Document]) -> None:
+        """Encode and append a batch."""
+        rows = []
+        for document, ids in zip(batch, self._tokenizer.encode_batch([document.text for document in batch]), strict=True):
+            name = document.id or str(len(self.lengths))
+            if ids.size and not 0 <= ids.min() <= ids.max() < self._tokenizer.vocab_size:
+                raise ArtefactError(f"document {name}: an id is outside the vocabulary of {self._tokenizer.vocab_size:,}")
+            self._tokens.write(np.concatenate([[self._start], ids]).astype(self._dtype).tobytes())
+            num_tokens, num_bytes = len(ids) + 1, len(document.text.encode())
+            facts = (name, document.source, self.num_tokens, num_tokens, num_bytes)
+            rows.append(dict(zip(_SCHEMA.names, facts, strict=True)))
+            self.lengths.append(num_tokens)
+            self.num_tokens += num_tokens
+            self.num_bytes += num_bytes
+        self._sidecar.write_batch(pa.RecordBatch.from_pylist(rows, schema=_SCHEMA))
 
 
 def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:

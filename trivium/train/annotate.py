@@ -13,25 +13,30 @@ from trivium.nn.model import Model
 from trivium.nn.outputs import Outputs
 
 
-def column_of(model: Model, examples: Sequence[Example], read: Callable[[Outputs, Batch], Tensor], *, rows: int, length: int, temperature: float = 1.0) -> list[np.ndarray]:
+Reading = Callable[[Outputs, Batch], Tensor]  # (B, L)
+
+
+def column_of(
+    model: Model, examples: Sequence[Example], read: Reading, *, rows: int, length: int, temperature: float = 1.0, with_entropy: bool = False
+) -> list[np.ndarray]:
     """For each example what `read` gives at its tokens, (L,) float32; no gradients are kept.
 
-    read: for example `lambda out, batch: out.logprobs_BL`.
+    read: for example `logprobs`, or `entropies` with with_entropy=True.
     """
     columns: list[np.ndarray] = []
     with torch.no_grad():
         for batch in pack([(item,) for item in examples], rows=rows, length=length):
-            flat = read(Outputs(model, batch, temperature=temperature), batch).flatten().numpy()
+            flat = read(Outputs(model, batch, temperature=temperature, with_entropy=with_entropy), batch).flatten().numpy()
             for end in batch.last_N.tolist():
                 size = len(examples[len(columns)].tokens)
                 columns.append(flat[end + 1 - size : end + 1].copy())
     return columns
 
 
-def annotate(groups: Sequence[Group], model: Model, column: str, read: Callable[[Outputs, Batch], Tensor], *, rows: int, length: int) -> list[Group]:
-    """The same groups with one more column."""
+def annotate(groups: Sequence[Group], model: Model, column: str, read: Reading, *, rows: int, length: int, temperature: float = 1.0) -> list[Group]:
+    """The same groups with one more column. temperature: the sampler's, when the column is compared with its log-probs."""
     flat = [item for group in groups for item in group]
-    values = iter(column_of(model, flat, read, rows=rows, length=length))
+    values = iter(column_of(model, flat, read, rows=rows, length=length, temperature=temperature))
     return [tuple(item.with_columns(**{column: next(values)}) for item in group) for group in groups]
 
 
@@ -44,3 +49,8 @@ def final_scores(model: Model, examples: Sequence[Example], *, rows: int, length
 def logprobs(out: Outputs, _: Batch) -> Tensor:
     """The reading `annotate` needs for reference log-probs."""
     return out.logprobs_BL
+
+
+def entropies(out: Outputs, _: Batch) -> Tensor:
+    """The reading for the entropy of the distribution each token was drawn from."""
+    return out.entropy_BL

@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
-from trivium.core.errors import DataError
+from trivium.core.errors import ConfigError, DataError
 from trivium.core.types import COLUMN_WRITERS
 from trivium.learn.objectives import Objective
 from trivium.learn.reduce import Counts, reduce
@@ -14,6 +13,7 @@ from trivium.learn.schedules import Schedule
 from trivium.nn.batch import Batch
 from trivium.nn.model import Model
 from trivium.nn.outputs import Outputs
+from trivium.train.parallel import equal_batches, full_tensor, like, shard, sum_over_ranks
 
 
 class Loss(nn.Module):
@@ -39,6 +39,8 @@ class Trainer:
     """One update from micro-batches. Nothing in it depends on what is trained.
 
     name: prefix of its metrics and of its tensors in a checkpoint. steps: the length of the run, for the schedule.
+    max_length: the constant of the reduction `length`. With several ranks the weights are sharded here, each rank passes its own
+    micro-batches, and every rank gets the metrics of all.
     """
 
     def __init__(
@@ -46,26 +48,18 @@ class Trainer:
         schedule: Schedule, steps: int, max_grad_norm: float = 1.0, temperature: float = 1.0, max_length: int = 0,
     ) -> None:  # fmt: skip
         self.name, self.model, self.optimizers = name, model, list(optimizers)
-        self.loss = Loss(model, objective, temperature)
+        if objective.reduction == "length" and max_length < 1:
+            raise ConfigError("the reduction 'length' divides by a constant length; say which with max_length (max_new_tokens is usual)")
+        self.loss = shard(Loss(model, objective, temperature), self.optimizers)
+        self.objective = objective
         self.schedule, self.steps, self.max_grad_norm, self.max_length = schedule, steps, max_grad_norm, max_length
         self._peaks = [[group["lr"] for group in optimizer.param_groups] for optimizer in self.optimizers]
 
     def step(self, n: int, batches: Sequence[Batch]) -> dict[str, float]:
         """Update number n. Weights stay as they are when the gradient is not finite; the metrics then say `skipped`."""
-        self._check_columns(batches)
-        counts = self._global_counts(batches)
-        self._zero_grad()
-        total, sums = torch.zeros(()), {}
-        for batch in batches:
-            loss, metrics = self.loss(batch, counts)
-            loss.backward()
-            total = total + loss.detach()
-            for key, (value, count) in metrics.items():
-                old_value, old_count = sums.get(key, (0.0, 0.0))
-                sums[key] = (old_value + value.detach(), old_count + count.detach())
+        total, report = self._backward(batches)
         norm = self._clip()
         factor = self.schedule(n, self.steps)
-        report = {"loss": float(total), **{key: float(value) / max(float(count), 1e-9) for key, (value, count) in sums.items()}}
         report |= {"grad_norm": float(norm), "lr_factor": factor}
         if not torch.isfinite(norm) or not torch.isfinite(total):
             self._zero_grad()
@@ -74,35 +68,35 @@ class Trainer:
         return report
 
     def gradients(self, batches: Sequence[Batch]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss and gradients of a step without the update; for tests and studies."""
-        counts = self._global_counts(batches)
+        """Loss and whole gradients of a step without the update; for tests and studies."""
+        total, _ = self._backward(batches)
+        return total, {name: full_tensor(parameter.grad) for name, parameter in self.model.named_parameters() if parameter.grad is not None}
+
+    def _backward(self, batches: Sequence[Batch]) -> tuple[Tensor, dict[str, float]]:
+        """Gradients of all micro-batches of all ranks; their loss, and the metrics as means."""
+        self._check_columns(batches)
+        counts = Counts(*sum_over_ranks(Counts.of(batches).tensor()).tolist()[:3], max_length=self.max_length)
         self._zero_grad()
-        total = torch.zeros(())
-        for batch in batches:
-            loss, _ = self.loss(batch, counts)
+        total, sums = torch.zeros(()), {}
+        for batch in equal_batches(batches):
+            loss, metrics = self.loss(batch, counts)
             loss.backward()
             total = total + loss.detach()
-        return total, {name: parameter.grad for name, parameter in self.model.named_parameters() if parameter.grad is not None}
+            for name, pair in metrics.items():
+                sums[name] = sums.get(name, 0.0) + torch.stack(pair).detach().double()
+        total = sum_over_ranks(total)
+        means = sum_over_ranks(torch.stack(list(sums.values()))).tolist() if sums else []
+        return total, {"loss": float(total), **{name: value / max(count, 1e-9) for name, (value, count) in zip(sums, means, strict=True)}}
 
     def _check_columns(self, batches: Sequence[Batch]) -> None:
-        for column in self.loss.objective.needs:
+        for column in self.objective.needs:
             if any(column not in batch.columns for batch in batches if batch.num_sequences):
                 there = ", ".join(sorted(batches[0].columns)) or "none"
-                raise DataError(f"{type(self.loss.objective).__name__} needs the column '{column}', the batch has: {there}; it is written by {COLUMN_WRITERS.get(column, 'its source')}")
-
-    def _global_counts(self, batches: Sequence[Batch]) -> Counts:
-        counts = Counts.of(batches, self.max_length)
-        if not dist.is_initialized():
-            return counts
-        summed = counts.tensor()
-        dist.all_reduce(summed)
-        return Counts(*summed.tolist()[:3], max_length=self.max_length)
+                raise DataError(f"{type(self.objective).__name__} needs the column '{column}', the batch has: {there}; it is written by {COLUMN_WRITERS.get(column, 'its source')}")
 
     def _clip(self) -> Tensor:
         gradients = [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients)
-        if dist.is_initialized() and isinstance(norm, torch.distributed.tensor.DTensor):
-            norm = norm.full_tensor()
+        norm = full_tensor(torch.nn.utils.get_total_norm(gradients))
         torch.nn.utils.clip_grads_with_norm_(self.model.parameters(), self.max_grad_norm, norm)
         return norm
 
@@ -120,27 +114,34 @@ class Trainer:
     # --- what a checkpoint holds
 
     def state(self) -> dict[str, Tensor]:
-        """Weights and optimizer state by name, ready for safetensors."""
+        """Weights and optimizer state by name, whole on every rank, ready for safetensors. A collective."""
         names = {parameter: name for name, parameter in self.model.named_parameters()}
-        tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        tensors = {f"model.{name}": tensor for name, tensor in self._weights().items()}
         for optimizer in self.optimizers:
             for parameter, slots in optimizer.state.items():
                 tensors |= {f"optimizer.{slot}.{names[parameter]}": value for slot, value in slots.items()}
-        return {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+        return {name: full_tensor(tensor.detach()).contiguous() for name, tensor in tensors.items()}
 
     def load_state(self, tensors: dict[str, Tensor]) -> None:
         """Take back what `state` gave."""
-        self.model.load_state_dict({name.removeprefix("model."): tensor for name, tensor in tensors.items() if name.startswith("model.")})
+        with torch.no_grad():
+            for name, weight in self._weights().items():
+                weight.copy_(like(tensors[f"model.{name}"], weight))
         parameters = dict(self.model.named_parameters())
+        names = {parameter: name for name, parameter in parameters.items()}
         slots: dict[str, dict[str, Tensor]] = {}
         for full, tensor in tensors.items():
             if full.startswith("optimizer."):
                 _, slot, name = full.split(".", 2)
-                slots.setdefault(name, {})[slot] = tensor.clone()
+                slots.setdefault(name, {})[slot] = like(tensor.clone(), parameters[name])
         for optimizer in self.optimizers:
             optimizer.state.clear()
             for group in optimizer.param_groups:
                 for parameter in group["params"]:
-                    name = next(name for name, candidate in parameters.items() if candidate is parameter)
-                    if name in slots:
-                        optimizer.state[parameter] = slots[name]
+                    if names[parameter] in slots:
+                        optimizer.state[parameter] = slots[names[parameter]]
+
+    def _weights(self) -> dict[str, Tensor]:
+        """Every parameter and buffer once; `state_dict` would hold tied weights twice, which safetensors refuses."""
+        buffers = {name: tensor for name, tensor in self.model.state_dict(keep_vars=True).items() if not isinstance(tensor, nn.Parameter)}
+        return dict(self.model.named_parameters()) | buffers

@@ -23,8 +23,10 @@ from trivium.nn.outputs import Outputs
 class Objective(Protocol):
     """What Trainer asks of a loss."""
 
-    needs: ClassVar[tuple[str, ...]]
     reads_entropy: ClassVar[bool]
+
+    @property
+    def needs(self) -> tuple[str, ...]: ...
 
     @property
     def reduction(self) -> Reduction: ...

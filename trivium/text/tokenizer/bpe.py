@@ -103,7 +103,7 @@ def train_bpe(texts: Iterable[str], vocab_size: int, specials: Sequence[str] = S
     """
     smallest = len(specials) + _NUM_BYTES
     if vocab_size < smallest:
-        raise ConfigError(f"vocab_size is {vocab_size}; it needs at least {smallest}: {_NUM_BYTES} bytes and {len(specials)} control tokens")
+        raise ConfigError(f"vocab_size is {vocab_size}; at least {smallest} are needed: {_NUM_BYTES} bytes, {len(specials)} control tokens")
     if len(set(specials)) != len(specials) or "" in specials:
         raise ConfigError("the control tokens must differ from each other and may not be empty")
     backend, trainer = _untrained(vocab_size, specials)
@@ -126,10 +126,12 @@ def train_bpe(texts: Iterable[str], vocab_size: int, specials: Sequence[str] = S
 
 def _untrained(vocab_size: int, specials: Sequence[str]) -> tuple[tokenizers.Tokenizer, trainers.BpeTrainer]:
     backend = tokenizers.Tokenizer(models.BPE())
-    backend.pre_tokenizer = pre_tokenizers.Sequence([
-        pre_tokenizers.Digits(individual_digits=True),
-        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
-    ])
+    backend.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
+        ]
+    )
     backend.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(

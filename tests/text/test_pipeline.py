@@ -1,0 +1,50 @@
+"""Cleaning: order is kept, nothing is lost uncounted, samples are deterministic."""
+
+import json
+
+from hypothesis import given, strategies as st
+
+from trivium.core.types import Document
+from trivium.text.dedup import ExactDedup
+from trivium.text.filters import C4, Length
+from trivium.text.pipeline import Funnel, clean
+
+TEXTS = ["one two", "é", "{x}", "one  two", "three four"]
+
+
+def test_documents_are_counted_by_what_happened_to_them():
+    funnel = Funnel()
+    documents = [Document(text, str(index)) for index, text in enumerate(TEXTS)]
+    kept = list(clean(documents, [Length(min_chars=2), C4(min_sentences=0)], ExactDedup(), funnel=funnel))
+    assert kept == [documents[0], documents[4]]
+    assert json.loads(json.dumps(funnel.to_dict())) == {
+        "read": {"documents": 5, "bytes": 7 + 2 + 3 + 8 + 10},
+        "kept": {"documents": 2, "bytes": 17},
+        "dropped": {
+            "length: too short": {"documents": 1, "bytes": 2},
+            "c4: curly bracket": {"documents": 1, "bytes": 3},
+            "duplicate": {"documents": 1, "bytes": 8},
+        },
+        "samples": {
+            "length: too short": [{"id": "1", "text": "é"}],
+            "c4: curly bracket": [{"id": "2", "text": "{x}"}],
+            "duplicate": [{"id": "3", "text": "one  two"}],
+        },
+    }
+    assert funnel.duplicates.documents == 1
+
+
+@given(st.lists(st.text(st.sampled_from("ab {"), max_size=4), max_size=30), st.integers(0, 3))
+def test_what_is_read_is_kept_or_dropped_and_the_kept_is_a_subsequence(texts, keep_samples):
+    funnel = Funnel()
+    documents = [Document(text, str(index)) for index, text in enumerate(texts)]
+    kept = list(clean(documents, [Length(min_chars=1), C4(min_sentences=0)], ExactDedup(), funnel=funnel, keep_samples=keep_samples))
+    assert funnel.read.documents == len(texts) == funnel.kept.documents + sum(count.documents for count in funnel.dropped.values())
+    assert funnel.read.bytes == funnel.kept.bytes + sum(count.bytes for count in funnel.dropped.values())
+    assert kept == [document for document in documents if document in kept]
+    assert all(len(samples) <= keep_samples for samples in funnel.samples.values())
+
+
+def test_without_filters_and_dedup_everything_passes():
+    documents = [Document("a"), Document("a")]
+    assert list(clean(documents, [], None)) == documents

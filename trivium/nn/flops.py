@@ -1,0 +1,85 @@
+"""Parameters, work and memory of a model from its shape alone. No torch: a dry run prints them before it is loaded.
+
+Left out: norms, biases, rotations and softmax in the count of work (under 1 % of it), and what the allocator adds to the memory.
+"""
+
+from typing import Literal
+
+from trivium.nn.config import ModelConfig
+
+HEAD_CHUNK = 512  # nn/heads.py: positions whose fp32 logits exist at one time,
+HEAD_KEEP_BYTES = 128 << 20  # and the size up to which the logits of all positions are kept
+
+
+def num_parameters(config: ModelConfig) -> int:
+    """Trainable numbers of a model without scalar head; a tied head counts once. Equal to the built model's."""
+    norm = config.hidden_size * (2 if config.norm == "layer" else 1)
+    per_layer = _layer_matrices(config) + _layer_biases(config) + 2 * norm + 2 * config.head_dim * config.has_qk_norm
+    return config.num_layers * per_layer + norm + num_embedding_parameters(config)
+
+
+def num_embedding_parameters(config: ModelConfig) -> int:
+    """Numbers of the embedding and of the head, if it is not the same matrix. The rest is what scaling laws call N."""
+    return config.vocab_size * config.hidden_size * (1 if config.tie_head else 2)
+
+
+def flops_per_token(config: ModelConfig, seq_len: int) -> int:
+    """Floating-point operations that training spends on a token, averaged over a sequence of seq_len tokens.
+
+    6 a weight of every matrix that is multiplied, the head among them and the embedding not (Kaplan et al. 2020,
+    arXiv:2001.08361, section 2.1: 2 forward, 4 backward), and for attention 6 * layers * heads * head_dim * (seq_len + 1):
+    PaLM's 12 * L * H * Q * T (Chowdhery et al. 2022, arXiv:2204.02311, appendix B) counts positions that a causal mask
+    hides; here a query meets (seq_len + 1) / 2 keys. Of packed rows, give the length of a sequence. A forward pass is a third.
+    """
+    matrices = config.num_layers * _layer_matrices(config) + config.vocab_size * config.hidden_size
+    return 6 * matrices + 6 * config.num_layers * config.num_heads * config.head_dim * (seq_len + 1)
+
+
+def training_memory_bytes(
+    config: ModelConfig,
+    rows: int,
+    length: int,
+    optimizer: Literal["adamw", "muon"],
+    *,
+    compute_bytes: Literal[2, 4] = 4,
+    is_packed: bool = False,
+) -> int:
+    """Estimate of what one process holds at the end of a forward pass over a micro-batch of rows x length tokens.
+
+    Weights, gradients and optimizer state in fp32 (AdamW: two numbers a weight; Muon: one for the matrices of the blocks),
+    what the backward pass needs of every layer without recomputation (counted on nn/transformer.py in eager mode), and the
+    head. compute_bytes: 2 for bf16, which keeps a cast copy of the weights. is_packed: every layer keeps its mask as numbers.
+    """
+    tokens, parameters, matrices = rows * length, num_parameters(config), config.num_layers * _layer_matrices(config)
+    states = 16 * parameters - (4 * matrices if optimizer == "muon" else 0)
+    casts = compute_bytes * (matrices + config.vocab_size * config.hidden_size) if compute_bytes < 4 else 0
+    kept = _kept_per_token(config, compute_bytes) + (length * compute_bytes if is_packed else 0)
+    return states + casts + tokens * config.num_layers * kept + _head_bytes(config, tokens, compute_bytes)
+
+
+def _layer_matrices(config: ModelConfig) -> int:
+    attention = 2 * config.hidden_size * config.head_dim * (config.num_heads + config.num_kv_heads)
+    return attention + (3 if config.is_gated else 2) * config.hidden_size * config.intermediate_size
+
+
+def _layer_biases(config: ModelConfig) -> int:
+    attention = config.has_attention_bias * config.head_dim * (config.num_heads + 2 * config.num_kv_heads)
+    mlp = config.has_mlp_bias * (config.intermediate_size * (2 if config.is_gated else 1) + config.hidden_size)
+    return attention + config.has_output_bias * config.hidden_size + mlp
+
+
+def _kept_per_token(config: ModelConfig, compute_bytes: int) -> int:
+    """Bytes that one layer keeps of a token: norms work in fp32, everything else in compute precision."""
+    width, query, key = config.hidden_size, config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim
+    shared_input = config.is_parallel and compute_bytes == 4  # both norms of a parallel block read the same tensor
+    in_norms = width * ((1 if shared_input else 2) + (2 if config.norm == "rms" else 0))
+    in_norms += 2 * (query + key) * config.has_qk_norm
+    normed_and_attention = 2 * width + 5 * query  # rotated query, repeated key and value, output, its flat copy
+    mlp = (4 if config.is_gated else 2) * config.intermediate_size
+    return 4 * in_norms + compute_bytes * (normed_and_attention + mlp)
+
+
+def _head_bytes(config: ModelConfig, tokens: int, compute_bytes: int) -> int:
+    kept = tokens * config.vocab_size * compute_bytes
+    chunk = 3 * 4 * min(HEAD_CHUNK, tokens) * config.vocab_size  # logits, their log-softmax and its exponential
+    return chunk + (kept if kept <= HEAD_KEEP_BYTES else 0)

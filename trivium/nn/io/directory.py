@@ -1,0 +1,161 @@
+"""Models as Hugging Face directories: config.json, model.safetensors and the tokenizer's files, in and out.
+
+What we write is read by transformers, vLLM and llama.cpp; what they write is read here if its family has a table.
+Our own directories are verified by their manifest; foreign ones by names, shapes, types and finite values.
+"""
+
+import math
+from contextlib import suppress
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from trivium.core import commit as commits
+from trivium.core.errors import ArtefactError
+from trivium.nn.config import ModelConfig
+from trivium.nn.flops import num_parameters
+from trivium.nn.io import config_json, tokenizer_files
+from trivium.nn.io.config_json import read_architecture, read_config
+from trivium.nn.io.families import FAMILIES
+from trivium.nn.io.json_file import read_json
+from trivium.nn.io.layout import SCALAR, head_name, layout
+from trivium.nn.io.weights import Found, check_weights, find_weights, read_weights, write_weights
+from trivium.nn.heads import ScalarHead
+from trivium.nn.model import DTYPES, Model
+from trivium.nn.transformer import rope_table
+from trivium.text.tokenizer import Tokenizer
+
+__all__ = ["KIND", "load_model", "read_config", "save_model", "write_model"]
+
+KIND = "model"
+SCALAR_FILE = "scalar_head.json"
+Precision = Literal["float32", "bfloat16"]
+
+
+def write_model(
+    folder: Path,
+    model: Model,
+    *,
+    tokenizer_json: str,
+    tokenizer_config: Mapping[str, Any],
+    dtype: Precision = "float32",
+    stop_ids: Sequence[int] = (),
+) -> None:
+    """Write a model into an empty folder that exists: the one that `core.commit.commit` hands out.
+
+    tokenizer_config: names of bos, eos and pad token and the chat template (`tokenizer_files.tokenizer_config` makes it).
+    stop_ids: what ends an answer; the eos token if empty. A model with a scalar head is written as
+    ...ForSequenceClassification with one label, whose logit is our score before gain and bias; these are in scalar_head.json.
+    Raises ConfigError if the family cannot express the shape, ArtefactError if the tokenizer does not fit, DivergedError
+    if a weight is not finite.
+    """
+    config = model.config
+    tokenizer = tokenizer_files.parse_tokenizer(tokenizer_json, config.vocab_size)
+    ids = tokenizer_files.special_ids(tokenizer, tokenizer_config)
+    head = model.scalar_head
+    fields = config_json.to_json(config, has_scalar=head is not None) | ids | {"torch_dtype": dtype, "use_cache": True}
+    if head is not None:
+        fields |= {"id2label": {"0": "score"}, "label2id": {"score": 0}}
+        tokenizer_files.write_json(folder / SCALAR_FILE, {"gain": head.gain.item(), "bias": head.bias.item()})
+    tokenizer_files.write_json(folder / config_json.FILE, fields)
+    tokenizer_files.write_tokenizer_files(
+        folder, tokenizer_json, tokenizer_config, ids=ids, stop_ids=stop_ids, max_seq_len=config.max_seq_len
+    )
+    state = model.state_dict()
+    tensors = {name: stored.join(state, config.num_heads) for name, stored in layout(model).items()}
+    write_weights(folder, tensors, DTYPES[dtype])
+
+
+def save_model(
+    path: Path,
+    model: Model,
+    *,
+    tokenizer_json: str,
+    tokenizer_config: Mapping[str, Any],
+    dtype: Precision = "float32",
+    stop_ids: Sequence[int] = (),
+) -> dict[str, Any]:
+    """Commit `write_model` as the folder `path` and return its manifest; an older one there is replaced as a whole."""
+    tokenizer = tokenizer_files.parse_tokenizer(tokenizer_json, model.config.vocab_size)
+    meta = {
+        "family": model.config.family,
+        "parameters": model.num_parameters,
+        "dtype": dtype,
+        "has_scalar": model.scalar_head is not None,
+        "tokenizer": tokenizer.fingerprint,
+    }
+
+    def write(folder: Path) -> None:
+        write_model(folder, model, tokenizer_json=tokenizer_json, tokenizer_config=tokenizer_config, dtype=dtype, stop_ids=stop_ids)
+
+    return commits.commit(path, write, kind=KIND, meta=meta)
+
+
+def load_model(path: Path, *, compute_dtype: torch.dtype = torch.float32, verify: bool = True, has_scalar: bool = False) -> Model:
+    """The model in a directory, ours or foreign; weights in fp32, used in compute_dtype.
+
+    verify: check our own directory against its manifest. has_scalar: put a scalar head of zeros on a model that has none.
+    The language head of a reward model or critic is not stored; if it is not tied to the embedding, it is zeros.
+    Raises ArtefactError in one line naming file and tensor: damaged, missing, extra, misshapen, not finite, only a pickle,
+    an unknown family, or a tokenizer with more ids than the model.
+    """
+    _check_folder(path, verify)
+    described, found = read_architecture(path), find_weights(path)
+    config, table = described.config, FAMILIES[described.config.family]
+    _refuse_absurd_sizes(path, config, found)
+    with torch.device("meta"):  # no memory and no random numbers that would only be replaced
+        model = Model(config, compute_dtype=compute_dtype, has_scalar=described.has_scalar)
+    stored = layout(model, with_tied_head=head_name(table) in found)
+    check_weights(found, stored, table.ignored, path)
+    state = read_weights(found, stored, config.num_heads)
+    if model.scalar_head is not None:
+        state |= _normalisation(path / SCALAR_FILE) | {"trunk.head.weight": torch.zeros(config.vocab_size, config.hidden_size)}
+    if config.tie_head and not torch.equal(state.get("trunk.head.weight", state["trunk.embed.weight"]), state["trunk.embed.weight"]):
+        raise ArtefactError(f"{path}: {head_name(table)} differs from the embedding, though config.json says they are tied")
+    _fill(model, state)
+    if has_scalar and model.scalar_head is None:
+        model.scalar_head = ScalarHead(config.hidden_size)
+    return model
+
+
+def _check_folder(path: Path, verify: bool) -> None:
+    if not path.exists():
+        with suppress(ArtefactError):
+            commits.read_manifest(path)  # puts back what a kill between two renames left under its hidden name
+    if not path.is_dir():
+        raise ArtefactError(f"{path}: is no folder; a model is a folder with config.json and model.safetensors")
+    is_ours = (path / commits.MANIFEST).exists()
+    if is_ours and verify:
+        commits.verify(path, kind=KIND)
+    file = path / tokenizer_files.FILE
+    if not is_ours and file.exists():
+        tokenizer_files.check_vocabulary(Tokenizer.load(file), read_config(path).vocab_size, str(file))
+
+
+def _refuse_absurd_sizes(path: Path, config: ModelConfig, found: Mapping[str, Found]) -> None:
+    """A config.json that asks for far more than the files hold must not cost memory or time."""
+    held = sum(math.prod(tensor.shape) for tensor in found.values())
+    needed = num_parameters(config) - config.vocab_size * config.hidden_size  # a head may be left out
+    if needed > held:
+        raise ArtefactError(f"{path / config_json.FILE}: describes at least {needed:,} weights, but the files hold {held:,}")
+
+
+def _normalisation(file: Path) -> dict[str, Tensor]:
+    """Gain and bias of a scalar head; a foreign reward model has no such file."""
+    content = read_json(file) if file.exists() else {"gain": 1.0, "bias": 0.0}
+    for name in ("gain", "bias"):
+        if type(content.get(name)) not in (int, float) or not math.isfinite(content[name]):
+            raise ArtefactError(f"{file}: {name} is {str(content.get(name))[:80]}; it must be a finite number")
+    return {f"{SCALAR}{name}": torch.tensor(float(content[name])) for name in ("gain", "bias")}
+
+
+def _fill(model: Model, state: dict[str, Tensor]) -> None:
+    """Give a model without memory these tensors, and what is not stored: the tie and the table of rotary positions."""
+    config, trunk = model.config, model.trunk
+    model.load_state_dict({**state, "trunk.head.weight": state.get("trunk.head.weight", state["trunk.embed.weight"])}, assign=True)
+    if config.tie_head:
+        trunk.head.weight = trunk.embed.weight
+    trunk.cos, trunk.sin = rope_table(config.max_seq_len, config.rotary_dim, config.rope_theta)

@@ -1,0 +1,67 @@
+"""Which tensors a model's file holds: their names and shapes, and the parts of ours that each is made of."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from trivium.core.errors import ConfigError
+from trivium.nn.io.families import FAMILIES
+from trivium.nn.io.table import FamilyTable
+from trivium.nn.model import Model
+
+SCORE, SCALAR = "score.weight", "scalar_head."
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One tensor of a file. ours: names and shapes of the parts; several are rows of one matrix, laid out [heads, parts, head_dim]."""
+
+    shape: tuple[int, ...]
+    ours: Mapping[str, tuple[int, ...]]
+
+    def join(self, state: Mapping[str, Tensor], num_heads: int) -> Tensor:
+        """What is written, from our tensors."""
+        parts = [state[name].detach() for name in self.ours]
+        if len(parts) > 1:
+            return torch.stack([part.unflatten(0, (num_heads, -1)) for part in parts], dim=1).flatten(0, 2)
+        return parts[0].reshape(self.shape)
+
+    def split(self, tensor: Tensor, num_heads: int) -> dict[str, Tensor]:
+        """Our tensors, from what was read."""
+        parts: Sequence[Tensor] = (tensor,)
+        if len(self.ours) > 1:
+            parts = tensor.unflatten(0, (num_heads, len(self.ours), -1)).unbind(1)
+        return {name: part.reshape(shape).contiguous() for part, (name, shape) in zip(parts, self.ours.items(), strict=True)}
+
+
+def head_name(table: FamilyTable) -> str:
+    """What the family calls the weight of the language head."""
+    return next(f"{theirs}.weight" for theirs, ours in table.modules.items() if ours == ("trunk.head",))
+
+
+def layout(model: Model, *, with_tied_head: bool = False) -> dict[str, Stored]:
+    """Name in the file -> what is stored there. The unused head of a scalar model is not stored.
+
+    with_tied_head: a head tied to the embedding is there a second time, as some write it; we do not.
+    Raises ConfigError if the model has a tensor that its family has no name for.
+    """
+    config, shapes = model.config, {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    unnamed = {name for name in shapes if not name.startswith(SCALAR)}
+    if (config.tie_head and not with_tied_head) or model.scalar_head is not None:
+        unnamed.discard("trunk.head.weight")
+    stored: dict[str, Stored] = {}
+    for theirs, modules in FAMILIES[config.family].modules.items():
+        for layer in range(config.num_layers if "{}" in theirs else 1):
+            for leaf in ("weight", "bias"):
+                names = [f"{module.format(layer)}.{leaf}" for module in modules]
+                if unnamed.issuperset(names):
+                    rows = sum(shapes[name][0] for name in names)
+                    stored[f"{theirs.format(layer)}.{leaf}"] = Stored((rows, *shapes[names[0]][1:]), {name: shapes[name] for name in names})
+                    unnamed.difference_update(names)
+    if unnamed:
+        raise ConfigError(f"{config.family} has no name for the tensor {min(unnamed)}, so this model cannot be written")
+    if model.scalar_head is not None:
+        stored[SCORE] = Stored((1, config.hidden_size), {f"{SCALAR}weight": (config.hidden_size,)})
+    return stored

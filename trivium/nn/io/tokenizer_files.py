@@ -1,0 +1,71 @@
+"""The files beside the weights that tell other tools how text becomes ids and when an answer ends."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import tokenizers
+
+from trivium.core.errors import ArtefactError, did_you_mean
+from trivium.text.chat import ChatFormat, jinja
+from trivium.text.tokenizer import SPECIALS, Tokenizer
+
+FILE, CONFIG, GENERATION = "tokenizer.json", "tokenizer_config.json", "generation_config.json"
+ROLES = ("bos_token", "eos_token", "pad_token")
+
+
+def tokenizer_config(tokenizer: Tokenizer, chat_format: ChatFormat | None = None) -> dict[str, Any]:
+    """The content of tokenizer_config.json: which control token begins, ends and pads, and the chat template.
+
+    The end of a base model's text is the document separator; that of a chat model is the token that closes an answer.
+    """
+    document, pad = SPECIALS[:2]
+    chosen = {"bos_token": document, "eos_token": chat_format.end if chat_format else document, "pad_token": pad}
+    named = {role: token for role, token in chosen.items() if token in tokenizer.special}
+    return named | ({"chat_template": jinja(chat_format)} if chat_format else {})
+
+
+def parse_tokenizer(tokenizer_json: str, vocab_size: int, where: str = FILE) -> Tokenizer:
+    """The tokenizer of a model. Raises ArtefactError if it is none, or has ids that the model's embedding lacks."""
+    try:
+        tokenizer = Tokenizer(tokenizers.Tokenizer.from_str(tokenizer_json))
+    except Exception as error:  # the library raises bare Exception for every damaged file
+        raise ArtefactError(f"{where}: is not a tokenizer ({error})") from None
+    check_vocabulary(tokenizer, vocab_size, where)
+    return tokenizer
+
+
+def check_vocabulary(tokenizer: Tokenizer, vocab_size: int, where: str) -> None:
+    """Every id must have a row in the embedding; a few rows more than ids are padding and harmless."""
+    if tokenizer.vocab_size > vocab_size:
+        raise ArtefactError(f"{where}: has ids up to {tokenizer.vocab_size - 1:,}, but the model's vocab_size is {vocab_size:,}")
+
+
+def special_ids(tokenizer: Tokenizer, config: Mapping[str, Any]) -> dict[str, int | None]:
+    """bos_token_id, eos_token_id and pad_token_id; None where tokenizer_config names no token."""
+    ids: dict[str, int | None] = {}
+    for role in ROLES:
+        token = config.get(role)
+        name = token.get("content") if isinstance(token, Mapping) else token
+        if name is not None and name not in tokenizer.special:
+            raise ArtefactError(f"{CONFIG}: {role} is {name!r}, no control token of the tokenizer{did_you_mean(str(name), tokenizer.special)}")
+        ids[f"{role}_id"] = None if name is None else tokenizer.special[name]
+    return ids
+
+
+def write_tokenizer_files(
+    folder: Path, tokenizer_json: str, config: Mapping[str, Any], *, ids: Mapping[str, int | None], stop_ids: Sequence[int], max_seq_len: int
+) -> None:
+    """Write tokenizer.json, tokenizer_config.json and generation_config.json."""
+    (folder / FILE).write_text(tokenizer_json, encoding="utf-8")
+    known = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False, "model_max_length": max_seq_len}
+    write_json(folder / CONFIG, known | dict(config))
+    stops = list(stop_ids) or ([ids["eos_token_id"]] if ids["eos_token_id"] is not None else [])
+    generation = {"bos_token_id": ids["bos_token_id"], "eos_token_id": stops or None, "pad_token_id": ids["pad_token_id"]}
+    write_json(folder / GENERATION, {name: value for name, value in generation.items() if value is not None})
+
+
+def write_json(file: Path, value: Mapping[str, Any]) -> None:
+    """Write an object with sorted keys, so that equal models are equal files."""
+    file.write_text(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")

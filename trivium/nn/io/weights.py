@@ -1,0 +1,116 @@
+"""Safetensors files in and out. What is read is compared with what the shape needs before any tensor is loaded. Nothing is unpickled."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from trivium.core.errors import ArtefactError, DivergedError
+from trivium.nn.io.json_file import read_json
+from trivium.nn.io.layout import Stored
+
+FILE, INDEX = "model.safetensors", "model.safetensors.index.json"
+READABLE = {"F32", "F16", "BF16"}
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A tensor in a file, not yet loaded."""
+
+    file: Path
+    shape: tuple[int, ...]
+    dtype: str
+
+
+def write_weights(folder: Path, tensors: Mapping[str, Tensor], dtype: torch.dtype) -> None:
+    """Write one model.safetensors in this precision. Raises DivergedError naming a tensor that is not finite."""
+    cast = {name: tensor.to("cpu", dtype).contiguous() for name, tensor in tensors.items()}
+    for name, tensor in cast.items():
+        if not tensor.isfinite().all():
+            raise DivergedError(f"{name} has values that are not finite in {dtype}, so the model is not written")
+    save_file(cast, folder / FILE, metadata={"format": "pt"})
+
+
+def find_weights(folder: Path) -> dict[str, Found]:
+    """Every tensor of a directory, from the headers of its safetensors files: one file, or the shards of an index.
+
+    Raises ArtefactError: no such file, only pickles, a file cut off or not safetensors, an index that does not fit its shards.
+    """
+    if (folder / FILE).is_file():
+        return _header(folder / FILE)
+    if (folder / INDEX).is_file():
+        return _shards(folder)
+    pickles = sorted(file.name for pattern in PICKLES for file in folder.glob(pattern))
+    if pickles:
+        raise ArtefactError(f"{folder}: has {pickles[0]} but no {FILE}; pickles can run code and are not read: convert it to safetensors")
+    raise ArtefactError(f"{folder}: there is no {FILE}")
+
+
+def check_weights(found: Mapping[str, Found], stored: Mapping[str, Stored], ignored: tuple[str, ...], folder: Path) -> None:
+    """Compare what a directory has with what its config.json needs. Raises ArtefactError naming file and tensor."""
+    for name, need in stored.items():
+        if name not in found:
+            raise ArtefactError(f"{folder}: tensor {name} is missing")
+        tensor = found[name]
+        if tensor.shape != need.shape:
+            raise ArtefactError(f"{tensor.file}: tensor {name} has shape {list(tensor.shape)}; config.json asks for {list(need.shape)}")
+        if tensor.dtype not in READABLE:
+            raise ArtefactError(f"{tensor.file}: tensor {name} has type {tensor.dtype}; it is one of: {', '.join(sorted(READABLE))}")
+    for name, tensor in found.items():
+        if name not in stored and not name.endswith(ignored):
+            raise ArtefactError(f"{tensor.file}: tensor {name} has no place in the model that config.json describes")
+
+
+def read_weights(found: Mapping[str, Found], stored: Mapping[str, Stored], num_heads: int) -> dict[str, Tensor]:
+    """Our tensors in fp32. They are copies: the files may change or go. Raises ArtefactError naming one that is not finite."""
+    state: dict[str, Tensor] = {}
+    for file in sorted({found[name].file for name in stored}):
+        with _opened(file) as source:
+            for name in (name for name in stored if found[name].file == file):
+                tensor = source.get_tensor(name).to(torch.float32, copy=True)
+                if not tensor.isfinite().all():
+                    raise ArtefactError(f"{file}: tensor {name} has values that are not finite")
+                state |= stored[name].split(tensor, num_heads)
+    return state
+
+
+def _header(file: Path) -> dict[str, Found]:
+    with _opened(file) as source:
+        parts = {name: source.get_slice(name) for name in source.keys()}  # noqa: SIM118  (not a dict)
+        return {name: Found(file, tuple(part.get_shape()), part.get_dtype()) for name, part in parts.items()}
+
+
+def _shards(folder: Path) -> dict[str, Found]:
+    index = folder / INDEX
+    places = read_json(index).get("weight_map")
+    if not isinstance(places, dict) or not places:
+        raise ArtefactError(f"{index}: weight_map is missing or empty")
+    for name, shard in places.items():
+        if not isinstance(shard, str) or Path(shard).name != shard or not shard.endswith(".safetensors"):
+            raise ArtefactError(f"{index}: tensor {name} is in {str(shard)[:80]!r}; it must be a .safetensors file beside the index")
+    found: dict[str, Found] = {}
+    for shard in sorted(set(places.values())):
+        for name, tensor in _header(folder / shard).items():
+            if places.get(name) != shard:
+                raise ArtefactError(f"{folder / shard}: has tensor {name}, which {INDEX} does not list there")
+            found[name] = tensor
+    for name, shard in places.items():
+        if name not in found:
+            raise ArtefactError(f"{folder / shard}: tensor {name} is missing, though {INDEX} lists it")
+    return found
+
+
+def _opened(file: Path) -> safe_open:
+    try:
+        return safe_open(file, framework="pt")
+    except FileNotFoundError:
+        raise ArtefactError(f"{file}: there is no such file") from None
+    except OSError as error:
+        raise ArtefactError(f"{file}: cannot be read ({error.strerror or error})") from None
+    except SafetensorError as error:
+        raise ArtefactError(f"{file}: is cut off or not a safetensors file ({error})") from None

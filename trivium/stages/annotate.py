@@ -1,0 +1,93 @@
+"""annotate: a model answers each prompt several times, and simulated annotators put the answers in order."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field
+
+from trivium.core.commit import commit
+from trivium.core.config import component
+from trivium.core.errors import ConfigError
+from trivium.core.progress import Progress
+from trivium.core.run import Run
+from trivium.core.seeds import generator
+from trivium.generate.sampling import Sampling
+from trivium.score.answers import Annotators, pair_counts
+from trivium.stages.base import Foresight, Work, known_model, resolve
+from trivium.text.read import read_prompts
+from trivium.text.rows import rows
+from trivium.text.write import write_jsonl
+
+
+@component
+class Annotate:
+    """Leaves below `@annotate/rankings`: train.jsonl and heldout.jsonl, each row a prompt, its answers and their ranking.
+
+    Between min_answers and max_answers answers a prompt (4 to 9: Ouyang et al. 2022, section 3.5). truth.jsonl holds the true scores of the
+    held-out answers: it is for evaluation, no training stage reads it. prompts need a field `asked`, which the rule looks for.
+    """
+
+    kind: Literal["annotate"] = "annotate"
+    model: str
+    prompts: str
+    annotators: Annotators = Annotators()
+    min_answers: int = Field(4, ge=2)
+    max_answers: int = Field(9, ge=2)
+    sampling: Sampling = Sampling(max_new_tokens=40)
+    heldout_share: float = Field(0.15, gt=0, lt=1)
+    rows: int = Field(128, gt=0)
+
+    def __post_init__(self) -> None:
+        if self.max_answers < self.min_answers:
+            raise ValueError(f"max_answers ({self.max_answers}) is below min_answers ({self.min_answers})")
+
+    def check(self) -> None:
+        if self.sampling.temperature == 0:
+            raise ConfigError("sampling.temperature is 0: greedy answers to one prompt are all the same, so there is nothing to rank; 1 is usual")
+
+    def foresee(self, name: str, known: Foresight) -> Work:
+        known_model(known, self.model)
+        return Work(tokens_generated=1200 * (self.min_answers + self.max_answers) // 2 * self.sampling.max_new_tokens // 2)
+
+    def run(self, run: Run) -> Mapping[str, Any]:
+        from trivium.generate.engine import Engine
+        from trivium.stages.models import Speaker, machine_of
+
+        speaker = Speaker.load(resolve(run, self.model), machine_of(run))
+        prompts = resolve(run, self.prompts)
+        asked = [str(row.values["asked"]) for row in rows(prompts)]
+        messages = list(read_prompts(prompts))
+        count = generator(run.seed, "answers a prompt").integers(self.min_answers, self.max_answers + 1, len(messages))
+        owner = [i for i, number in enumerate(count) for _ in range(number)]
+        engine = Engine(speaker.model, stop_ids=speaker.stop_ids, rows=self.rows)
+        with Progress(run.stage, len(owner)) as progress:
+            prompt_ids = [speaker.prompt(messages[i]) for i in owner]
+            answers = engine.generate(prompt_ids, self.sampling, seed=run.seed, purpose="annotate", on_done=progress.update)
+        table: list[dict[str, Any]] = []
+        right = total = start = 0
+        for i, number in enumerate(count.tolist()):
+            mine, start = answers[start : start + number], start + number
+            texts = [speaker.text_of(answer) for answer in mine]
+            stopped = [bool(answer.meta["stopped"]) for answer in mine]
+            scores = [self.annotators.rule(asked[i], text, end) for text, end in zip(texts, stopped, strict=True)]
+            places = self.annotators.rank(scores, generator(run.seed, "annotators", i))
+            agreed, pairs = pair_counts(scores, places)
+            right, total = right + agreed, total + pairs
+            order = sorted(range(number), key=lambda k, places=places: places[k])
+            prompt = [{"role": message.role, "content": message.content} for message in messages[i]]
+            table.append({"prompt": prompt, "responses": texts, "ranking": [[k] for k in order], "stopped": stopped, "scores": scores, "asked": asked[i]})
+        self._write(run, table)
+        error = 1 - right / max(total, 1)
+        run.log(f"{len(table):,} prompts, {len(answers):,} answers, {total:,} pairs that differ in true score; annotators put {error:.1%} of them the wrong way round")
+        return {"prompts": len(table), "answers": len(answers), "pairs": total, "pair_error": error, "tokens": sum(len(answer.response) for answer in answers)}
+
+    def _write(self, run: Run, table: list[dict[str, Any]]) -> None:
+        num_heldout = max(1, round(len(table) * self.heldout_share))
+        seen = [{name: value for name, value in row.items() if name != "scores"} for row in table]
+
+        def write(folder: Any) -> None:
+            write_jsonl(folder / "heldout.jsonl", seen[:num_heldout])
+            write_jsonl(folder / "train.jsonl", seen[num_heldout:])
+            write_jsonl(folder / "truth.jsonl", ({"scores": row["scores"], "asked": row["asked"]} for row in table[:num_heldout]))
+
+        commit(run.folder / "rankings", write, kind="rankings", meta={"simulated": True})

@@ -1,0 +1,90 @@
+"""demonstrate: questions about the words of a dictionary, and answers as different people would write them."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from trivium.core.commit import commit
+from trivium.core.config import component
+from trivium.core.errors import DataError
+from trivium.core.run import Run
+from trivium.core.seeds import generator
+from trivium.stages.base import Foresight, Work, resolve
+from trivium.text.assets import check_kind, records
+from trivium.text.glossary import Entry, entry_of
+from trivium.text.tokenizer import Tokenizer
+from trivium.text.write import write_jsonl
+
+PARTS = ("demonstrations", "comparisons", "prompts", "heldout")
+
+
+@component
+class Demonstrate:
+    """Leaves below `@demonstrate/questions`: demonstrations.jsonl (with answers), comparisons.jsonl, prompts.jsonl and heldout.jsonl.
+
+    No word is in two of them. named_share of the demonstrations name the asked word in a full sentence; the others are
+    split between sentences that do not and bare definitions, as labelers of different habits would write.
+    max_word_tokens keeps words that the tokenizer knows in few pieces.
+    """
+
+    kind: Literal["demonstrate"] = "demonstrate"
+    dictionary: str = "gcide"
+    tokenizer: str
+    named_share: float = Field(0.4, ge=0, le=1)
+    max_word_tokens: int = Field(2, gt=0)
+    max_words: int = Field(14, gt=0)
+    num_comparisons: int = Field(1200, gt=0)
+    num_prompts: int = Field(2000, gt=0)
+    num_heldout: int = Field(300, gt=0)
+
+    def check(self) -> None:
+        check_kind(self.dictionary, "documents")
+
+    def foresee(self, name: str, known: Foresight) -> Work:
+        known.sequence_tokens = 16 + round(1.3 * self.max_words)  # a question, control tokens, an answer of up to max_words
+        return Work(seconds=5.0)
+
+    def run(self, run: Run) -> Mapping[str, Any]:
+        entries = self._entries(Tokenizer.load(resolve(run, self.tokenizer)))
+        order = generator(run.seed, "questions").permutation(len(entries))
+        sizes = {"comparisons": self.num_comparisons, "prompts": self.num_prompts, "heldout": self.num_heldout}
+        if len(entries) < 2 * sum(sizes.values()):
+            raise DataError(f"{self.dictionary} gives {len(entries):,} questions; {2 * sum(sizes.values()):,} are needed so that half are left for demonstrations")
+        parts, start = {}, 0
+        for part, size in sizes.items():
+            parts[part], start = [entries[i] for i in order[start : start + size]], start + size
+        parts["demonstrations"] = [entries[i] for i in order[start:]]
+        habit = generator(run.seed, "habits of labelers")
+
+        def write(folder: Any) -> None:
+            for part in PARTS:
+                answers = part == "demonstrations"
+                write_jsonl(folder / f"{part}.jsonl", (_row(entry, self._answer(entry, habit) if answers else None) for entry in parts[part]))
+
+        commit(run.folder / "questions", write, kind="questions", meta={"dictionary": self.dictionary})
+        run.log("questions: " + ", ".join(f"{len(parts[part]):,} {part}" for part in PARTS))
+        return {part: len(parts[part]) for part in PARTS}
+
+    def _entries(self, tokenizer: Tokenizer) -> list[Entry]:
+        """One entry a word, the first that can be asked for, of the words that are short enough in tokens."""
+        found: dict[str, Entry] = {}
+        for record in records(self.dictionary):
+            entry = entry_of(record, max_words=self.max_words)
+            if entry is not None:
+                found.setdefault(entry.word, entry)
+        entries = list(found.values())
+        lengths = tokenizer.encode_batch([f" {entry.word}" for entry in entries])
+        return [entry for entry, ids in zip(entries, lengths, strict=True) if len(ids) <= self.max_word_tokens]
+
+    def _answer(self, entry: Entry, habit: np.random.Generator) -> str:
+        draw = habit.random()
+        if draw < self.named_share:
+            return entry.named
+        return entry.unnamed if draw < (1 + self.named_share) / 2 else entry.bare
+
+
+def _row(entry: Entry, answer: str | None) -> dict[str, Any]:
+    turns: Iterable[tuple[str, str]] = [("user", entry.question), *([("assistant", answer)] if answer else [])]
+    return {"messages": [{"role": role, "content": content} for role, content in turns], "asked": entry.word}

@@ -1,0 +1,80 @@
+"""Models in and out of a stage: the directory, its tokenizer and its chat format belong together."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from trivium.core.config import build, plain
+from trivium.core.run import Run
+from trivium.core.types import Conversation, Example, Message, Preference
+from trivium.nn.io.directory import load_model, save_model
+from trivium.nn.io.json_file import read_json
+from trivium.nn.io.tokenizer_files import CONFIG, tokenizer_config
+from trivium.nn.model import DTYPES, Model
+from trivium.stages.machine import Machine
+from trivium.text.chat import PLAIN, ChatFormat, render, stop_ids
+from trivium.text.tokenizer import Tokenizer
+
+CHAT_KEY = "trivium_chat"
+
+
+@dataclass(frozen=True, slots=True)
+class Speaker:
+    """A model with the tokenizer and the chat format it was made with."""
+
+    model: Model
+    tokenizer: Tokenizer
+    chat: ChatFormat
+
+    @staticmethod
+    def load(path: Path, machine: Machine, *, has_scalar: bool = False) -> "Speaker":
+        """Read a model directory. Raises ArtefactError if it, or its tokenizer, is missing or damaged."""
+        tokenizer = Tokenizer.load(path)
+        model = load_model(path, compute_dtype=DTYPES[machine.precision], has_scalar=has_scalar)
+        stored = read_json(path / CONFIG).get(CHAT_KEY)
+        return Speaker(model, tokenizer, build(ChatFormat, stored, where=str(path)) if stored else PLAIN)
+
+    def save(self, path: Path) -> None:
+        """Commit the model directory."""
+        config = {**tokenizer_config(self.tokenizer, self.chat), CHAT_KEY: plain(self.chat)}
+        save_model(path, self.model, tokenizer_json=self.tokenizer.to_json(), tokenizer_config=config, stop_ids=self.stop_ids)
+
+    @property
+    def stop_ids(self) -> tuple[int, ...]:
+        return stop_ids(self.tokenizer, self.chat)
+
+    def prompt(self, messages: tuple[Message, ...]) -> np.ndarray:
+        """Ids up to where the assistant begins to speak."""
+        return render(messages, self.tokenizer, self.chat, for_generation=True).tokens
+
+    def demonstration(self, conversation: Conversation) -> Example:
+        """A conversation with its mask, weighted."""
+        rendered = render(conversation.messages, self.tokenizer, self.chat)
+        return Example(rendered.tokens, rendered.loss_mask * np.float32(conversation.weight))
+
+    def answer(self, prompt: tuple[Message, ...], response: str, *, is_stopped: bool = True) -> Example:
+        """A prompt and one answer to it; an answer that was cut off has no end token."""
+        rendered = render((*prompt, Message("assistant", response)), self.tokenizer, self.chat)
+        end = int(np.flatnonzero(rendered.loss_mask)[-1]) + int(is_stopped)
+        return Example(rendered.tokens[:end], rendered.loss_mask[:end], meta={"stopped": is_stopped})
+
+    def text_of(self, example: Example) -> str:
+        """What was said in the part of an example that counts, without control tokens."""
+        return self.tokenizer.decode(example.response)
+
+
+def ranked_group(speaker: Speaker, preference: Preference) -> tuple[Example, ...]:
+    """The answers of a preference as one group with the column `rank`, best first."""
+    stopped = preference.meta.get("stopped") or [True] * len(preference.responses)
+    order = np.argsort(preference.ranks, kind="stable")
+    group = []
+    for i in order.tolist():
+        item = speaker.answer(preference.prompt, preference.responses[i], is_stopped=bool(stopped[i]))
+        group.append(item.with_columns(rank=np.full(len(item.tokens), preference.ranks[i], np.float32)))
+    return tuple(group)
+
+
+def machine_of(run: Run) -> Machine:
+    """The machine settings this run was started with."""
+    return build(Machine, run.machine)

@@ -1,0 +1,118 @@
+"""Many stages from one recipe, in one run folder; what is complete and unchanged is skipped."""
+
+import json
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from trivium.core.commit import commit_file, fingerprint, hash_file
+from trivium.core.config import plain, read_toml
+from trivium.core.errors import ArtefactError
+from trivium.core.run import Run
+from trivium.core.world import machine as describe_machine
+from trivium.report import write_report
+from trivium.stages.base import references
+from trivium.stages.machine import Machine
+from trivium.stages.recipe import Recipe, recipe_toml
+
+PACKAGES = ("trivium", "torch", "numpy", "tokenizers", "safetensors", "pyarrow")
+
+
+def check(recipe: Recipe) -> None:
+    """What can be found wrong before anything is loaded or written."""
+    for stage in recipe.stages.values():
+        stage.check()
+
+
+def execute(recipe: Recipe, out: Path, *, quiet: bool = False) -> Path:
+    """Run every stage of a recipe in the folder `out` and write its report; returns the report's path.
+
+    The same call after a kill goes on where it was, with the same bits.
+    """
+    check(recipe)
+    with Run(out, seed=recipe.seed, quiet=quiet) as run:
+        recipe = replace(recipe, machine=_machine(recipe, out, run))
+        run.machine = plain(recipe.machine)
+        commit_file(out / "run.toml", recipe_toml(recipe))
+        _write_manifest(run, recipe)
+        for name, stage in recipe.stages.items():
+            if not run.begin(name, _identity(run, recipe, plain(stage))):
+                run.log(f"{name}: complete, nothing to do")
+                continue
+            started = time.perf_counter()
+            facts = stage.run(run)
+            run.finish({**facts, "seconds": round(time.perf_counter() - started, 2)})
+        _gather_results(run, recipe)
+        return write_report(out)
+
+
+def _machine(recipe: Recipe, out: Path, run: Run) -> Machine:
+    """The machine settings of the folder's earlier start, else measured now: what was chosen once must not change the bits."""
+    if (out / "run.toml").exists():
+        stored = read_toml(out / "run.toml").get("machine", {})
+        if stored.get("threads") and stored.get("ceiling"):
+            kept = Machine(**stored)
+            asked = recipe.machine
+            if asked.precision in ("auto", kept.precision) and asked.threads in (0, kept.threads):
+                Machine(threads=kept.threads, precision=kept.precision, ceiling=kept.ceiling).measured()
+                return kept
+    measured = recipe.machine.measured()
+    run.log(f"{measured.threads} threads, {measured.precision}, matmul ceiling {measured.ceiling / 1e9:.0f} GFLOP/s")
+    return measured
+
+
+def _identity(run: Run, recipe: Recipe, options: Mapping[str, Any]) -> dict[str, Any]:
+    """What a stage's result depends on: its options, the seed, how the machine computes, and the content it reads."""
+    inputs = {}
+    for reference in references(options):
+        name = reference[1:].split("/")[0]
+        done = run.done(name)
+        if not done:
+            raise ArtefactError(f"{reference}: stage {name} is not complete")
+        inputs[name] = fingerprint(done["outputs"])
+    for value in _strings(options):
+        if not value.startswith("@") and Path(value).exists():
+            inputs[value] = _content(Path(value))
+    computing = {"threads": recipe.machine.threads, "precision": recipe.machine.precision}
+    return {"options": dict(options), "seed": recipe.seed, "machine": computing, "inputs": inputs}
+
+
+def _content(path: Path) -> Any:
+    """Hashes of a file, or of every file below a folder."""
+    if path.is_file():
+        return hash_file(path)[0]
+    return {file.relative_to(path).as_posix(): hash_file(file)[0] for file in sorted(path.rglob("*")) if file.is_file()}
+
+
+def _strings(options: Any) -> list[str]:
+    if isinstance(options, Mapping):
+        return [text for value in options.values() for text in _strings(value)]
+    if isinstance(options, (list, tuple)):
+        return [text for value in options for text in _strings(value)]
+    return [options] if isinstance(options, str) else []
+
+
+def _write_manifest(run: Run, recipe: Recipe) -> None:
+    versions = {"python": sys.version.split()[0]}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    facts = {"name": recipe.name, "about": recipe.about, "seed": recipe.seed, "versions": versions, "machine": {**describe_machine(), **plain(recipe.machine)}}
+    commit_file(run.path / "manifest.json", json.dumps(facts, indent=1))
+
+
+def _gather_results(run: Run, recipe: Recipe) -> None:
+    """One held-out table of the whole run, with the seconds that each stage took."""
+    table = []
+    for name in recipe.stages:
+        file = run.path / name / "results.json"
+        if file.exists():
+            seconds = run.done(name).get("facts", {}).get("seconds")
+            table += [{**row, "seconds": seconds} for row in json.loads(file.read_text())]
+    commit_file(run.path / "results.json", json.dumps(table, indent=1))

@@ -1,0 +1,87 @@
+"""prefer: the policy learns from preferences directly, without a reward model (DPO)."""
+
+from collections.abc import Mapping
+from itertools import combinations
+from typing import Any, Literal
+
+from pydantic import Field
+
+from trivium.core.config import component
+from trivium.core.run import Run
+from trivium.core.seeds import generator
+from trivium.core.types import Example, Group
+from trivium.learn.objectives.dpo import DPO
+from trivium.learn.optim.recipes import AdamW
+from trivium.learn.schedules import Schedule
+from trivium.nn.flops import flops_per_token, num_parameters, training_memory_bytes
+from trivium.stages.base import Foresight, Work, known_model, resolve
+from trivium.text.read import check_head, read_preferences
+
+
+@component
+class Prefer:
+    """Offline preference optimisation against the starting model as reference; leaves `@prefer/model`.
+
+    A ranking of K answers gives K(K-1)/2 pairs without ties; pairs_per_prompt of them are drawn (0: all). batch_size is in pairs.
+    Reference log-probs are computed once, as a column.
+    """
+
+    kind: Literal["prefer"] = "prefer"
+    model: str
+    data: str
+    steps: int = Field(gt=0)
+    batch_size: int = Field(32, gt=0)
+    pairs_per_prompt: int = Field(4, ge=0)
+    seq_len: int = Field(128, ge=8)
+    micro_batch_rows: int = Field(16, gt=0)
+    objective: DPO = DPO()
+    optimizer: AdamW = AdamW(lr=1e-4)
+    schedule: Schedule = Schedule(warmup_steps=10)
+    max_grad_norm: float = Field(1.0, gt=0)
+
+    def check(self) -> None:
+        if not self.data.startswith("@"):
+            check_head(self.data, "preferences")
+
+    def foresee(self, name: str, known: Foresight) -> Work:
+        config = known_model(known, self.model)
+        known.models[name] = config
+        tokens = self.steps * self.batch_size * 2 * known.sequence_tokens
+        memory = training_memory_bytes(config, self.micro_batch_rows, self.seq_len, self.optimizer.kind)
+        return Work(num_parameters(config), tokens, 0, tokens * flops_per_token(config, self.seq_len), memory)
+
+    def run(self, run: Run) -> Mapping[str, Any]:
+        from trivium.data.sources import Groups
+        from trivium.stages.models import Speaker, machine_of, ranked_group
+        from trivium.train.annotate import annotate, logprobs
+        from trivium.train.checkpoint import Checkpoints
+        from trivium.train.fit import Layout, fit
+        from trivium.train.trainer import Trainer
+
+        machine = machine_of(run)
+        speaker = Speaker.load(resolve(run, self.model), machine)
+        pairs: list[Group] = []
+        for number, item in enumerate(read_preferences(resolve(run, self.data))):
+            pairs += self._pairs(ranked_group(speaker, item), run.seed, number)
+        pairs = annotate(pairs, speaker.model, "ref_logprobs", logprobs, rows=self.micro_batch_rows, length=self.seq_len)
+        run.log(f"{len(pairs):,} pairs")
+        source = Groups(pairs, groups_per_step=self.batch_size, seed=run.seed, purpose="pairs")
+        flops = flops_per_token(speaker.model.config, self.seq_len)
+        trainer = Trainer("policy", speaker.model, self.objective, self.optimizer(speaker.model), schedule=self.schedule, steps=self.steps, max_grad_norm=self.max_grad_norm)
+        checkpoints = Checkpoints(run)
+        fit(run, source, [trainer], steps=self.steps, layout=Layout(self.micro_batch_rows, self.seq_len), checkpoints=checkpoints, ceiling=machine.ceiling, flops_per_token=flops)
+        speaker.save(run.folder / "model")
+        checkpoints.clear()
+        tokens = sum(len(item.tokens) for pair in pairs for item in pair) * self.steps * self.batch_size // len(pairs)
+        return {"parameters": speaker.model.num_parameters, "tokens": tokens, "flops": tokens * flops}
+
+    def _pairs(self, group: tuple[Example, ...], seed: int, number: int) -> list[Group]:
+        """Pairs of one ranking, the better answer first; equal answers and ties make none."""
+        ordered = [
+            (better, worse) for better, worse in combinations(group, 2)
+            if better.columns["rank"][0] < worse.columns["rank"][0] and better.tokens.tolist() != worse.tokens.tolist()
+        ]  # fmt: skip
+        if not self.pairs_per_prompt or len(ordered) <= self.pairs_per_prompt:
+            return ordered
+        chosen = generator(seed, "pairs", number).choice(len(ordered), self.pairs_per_prompt, replace=False)
+        return [ordered[i] for i in sorted(chosen)]

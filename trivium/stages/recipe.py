@@ -1,0 +1,85 @@
+"""Recipes: a TOML file, or the name of a shipped one, that says which stages run and with which options."""
+
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from trivium.core.config import build, component, merge, parse_overrides, plain, read_toml, write_toml
+from trivium.core.errors import ConfigError, did_you_mean
+from trivium.stages import STAGES, AnyStage, Machine
+from trivium.stages.base import references
+
+
+@component
+class Recipe:
+    """name and about are for people. stages: in order; a stage may refer to earlier ones as `@NAME/...`."""
+
+    name: str
+    about: str = ""
+    seed: int = Field(1, ge=0)
+    machine: Machine = Machine()
+    stages: dict[str, AnyStage]
+
+
+def shipped() -> dict[str, Path]:
+    """Name -> file of every recipe that comes with the package."""
+    folder = Path(str(resources.files("trivium"))) / "recipes"
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe by name or path and put `stage.option=value` words over it. Raises ConfigError in one line."""
+    path = shipped().get(name) or Path(name)
+    if not path.exists():
+        raise ConfigError(f"there is no recipe '{name}'{did_you_mean(name, shipped())}")
+    options = read_toml(path)
+    if not isinstance(options.get("stages"), Mapping):
+        raise ConfigError(f"{path}: a recipe has a table [stages.NAME] for each stage")
+    return recipe_of(merge(options, _below_stages(parse_overrides(overrides), options["stages"])))
+
+
+def single(kind: str, overrides: Sequence[str]) -> Recipe:
+    """The recipe of one stage given on the command line."""
+    options = parse_overrides(overrides)
+    top = {name: options.pop(name) for name in ("seed", "machine") if name in options}
+    return recipe_of({"name": kind, **top, "stages": {kind: {"kind": kind, **options}}})
+
+
+def recipe_of(options: Mapping[str, Any]) -> Recipe:
+    """Check plain options stage by stage, so that a mistake is named as `stage.option`."""
+    stages: dict[str, Any] = {}
+    for name, values in options["stages"].items():
+        kind = values.get("kind", name) if isinstance(values, Mapping) else None
+        if kind not in STAGES:
+            raise ConfigError(f"stage '{name}': its kind is '{kind}'{did_you_mean(str(kind), STAGES)}")
+        stages[name] = build(STAGES[kind], {"kind": kind, **values}, where="" if len(options["stages"]) == 1 else name)
+        _check_references(name, stages)
+    plain_stages = {name: plain(stage) for name, stage in stages.items()}
+    return build(Recipe, {**options, "stages": plain_stages})
+
+
+def recipe_toml(recipe: Recipe) -> str:
+    """The resolved recipe, every option written out; running it repeats the run."""
+    return write_toml(plain(recipe))
+
+
+def _below_stages(options: Mapping[str, Any], stages: Mapping[str, Any]) -> dict[str, Any]:
+    """`pretrain.steps=10` means `stages.pretrain.steps=10`; a first name that is neither a stage nor a recipe option is refused."""
+    known = {"name", "about", "seed", "machine"}
+    for name in options:
+        if name not in known and name not in stages and name != "stages":
+            raise ConfigError(f"unknown option '{name}'{did_you_mean(name, [*known, *stages])}")
+    below = {name: value for name, value in options.items() if name in stages}
+    above = {name: value for name, value in options.items() if name in known}
+    return {**above, "stages": merge(options.get("stages", {}), below)}
+
+
+def _check_references(name: str, stages: Mapping[str, Any]) -> None:
+    earlier = list(stages)[:-1]
+    for reference in references(plain(stages[name])):
+        target = reference[1:].split("/")[0]
+        if target not in earlier:
+            raise ConfigError(f"{name}: '{reference}' points to stage '{target}', which does not come before it{did_you_mean(target, earlier)}")

@@ -1,0 +1,118 @@
+"""reinforce: the policy learns from the scores of its own answers, on a leash to where it started."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from trivium.core.config import component
+from trivium.core.errors import ConfigError
+from trivium.core.run import Run
+from trivium.core.types import Example
+from trivium.generate.sampling import Sampling
+from trivium.learn.credit import GAE, GroupMean
+from trivium.learn.objectives.policy_gradient import PolicyGradient
+from trivium.learn.objectives.value import Value
+from trivium.learn.optim.recipes import AdamW
+from trivium.learn.schedules import Schedule
+from trivium.nn.flops import flops_per_token, num_parameters, training_memory_bytes
+from trivium.score.answers import AnswerRule
+from trivium.stages.base import Foresight, Work, known_model, resolve
+from trivium.text.read import check_head, read_prompts
+from trivium.text.rows import rows
+
+
+@component
+class Reinforce:
+    """PPO (credit gae: a critic, one answer a prompt) or GRPO (credit group_mean: several answers a prompt); leaves `@reinforce/model`.
+
+    Ouyang et al. 2022, section 3.5, without the pre-training term. kl_coef: price of one nat from the starting model, taken
+    off the reward. An update is one minibatch; a phase samples prompts_per_phase prompts and makes passes x minibatches updates.
+    truth: the rule behind the preferences where it is known; its score is reported, never trained on.
+    """
+
+    kind: Literal["reinforce"] = "reinforce"
+    model: str
+    reward_model: str
+    prompts: str
+    phases: int = Field(gt=0)
+    prompts_per_phase: int = Field(64, gt=0)
+    answers: int = Field(1, gt=0)
+    passes: int = Field(2, gt=0)
+    minibatches: int = Field(2, gt=0)
+    credit: Annotated[GAE | GroupMean, Field(discriminator="kind")] = GAE()
+    objective: PolicyGradient = PolicyGradient()
+    value: Value = Value()
+    kl_coef: float = Field(0.05, ge=0)
+    missing_end_penalty: float = -1.0
+    sampling: Sampling = Sampling(max_new_tokens=40)
+    optimizer: AdamW = AdamW(lr=1e-4, eps=1e-5)
+    critic_optimizer: AdamW = AdamW(lr=3e-4, eps=1e-5)
+    schedule: Schedule = Schedule()
+    max_grad_norm: float = Field(1.0, gt=0)
+    seq_len: int = Field(128, ge=8)
+    micro_batch_rows: int = Field(16, gt=0)
+    truth: AnswerRule | None = None
+
+    def check(self) -> None:
+        if self.sampling.temperature == 0 or self.sampling.top_k or self.sampling.top_p < 1:
+            raise ConfigError("sampling: reinforcement learning needs the full distribution; set temperature above 0, top_k=0 and top_p=1")
+        if isinstance(self.credit, GroupMean) and self.answers < 2:
+            raise ConfigError("'answers' is 1, but credit group_mean compares answers to one prompt; set answers to 4 or more, or credit=gae")
+        if not self.prompts.startswith("@"):
+            check_head(self.prompts, "prompts")
+
+    def foresee(self, name: str, known: Foresight) -> Work:
+        config = known_model(known, self.model)
+        known.models[name] = config
+        sampled = self.phases * self.prompts_per_phase * self.answers * known.sequence_tokens
+        networks = 2 if isinstance(self.credit, GAE) else 1
+        trained = sampled * self.passes * networks
+        flops = (trained + sampled * (networks + 1) / 3) * flops_per_token(config, self.seq_len)
+        memory = networks * training_memory_bytes(config, self.micro_batch_rows, self.seq_len, self.optimizer.kind)
+        return Work(num_parameters(config), trained, sampled, flops, memory)
+
+    def run(self, run: Run) -> Mapping[str, Any]:
+        from trivium.generate.engine import Engine
+        from trivium.stages.models import Speaker, machine_of
+        from trivium.stages.rollouts import Rollouts
+        from trivium.train.annotate import column_of, final_scores, logprobs
+        from trivium.train.checkpoint import Checkpoints
+        from trivium.train.fit import Layout, fit
+        from trivium.train.trainer import Trainer
+
+        machine, layout = machine_of(run), Layout(self.micro_batch_rows, self.seq_len)
+        policy = Speaker.load(resolve(run, self.model), machine)
+        reference = Speaker.load(resolve(run, self.model), machine).model
+        judge, critic = (Speaker.load(resolve(run, self.reward_model), machine, has_scalar=True).model for _ in range(2))
+        temperature, prompts = self.sampling.temperature, resolve(run, self.prompts)
+        rollouts = Rollouts(
+            Engine(policy.model, stop_ids=policy.stop_ids, rows=self.prompts_per_phase * self.answers),
+            [policy.prompt(messages) for messages in read_prompts(prompts)], self.sampling,
+            score=lambda answers, _: final_scores(judge, answers, rows=layout.rows, length=layout.length),
+            reference=lambda answers: column_of(reference, answers, logprobs, rows=layout.rows, length=layout.length, temperature=temperature),
+            values=(lambda answers: column_of(critic, answers, lambda out, _: out.values_BL, rows=layout.rows, length=layout.length)) if isinstance(self.credit, GAE) else None,
+            credit=self.credit, seed=run.seed, prompts_per_phase=self.prompts_per_phase, answers=self.answers, passes=self.passes,
+            minibatches=self.minibatches, kl_coef=self.kl_coef, missing_end_penalty=self.missing_end_penalty, truth=self._truth(policy, prompts),
+        )  # fmt: skip
+        steps = self.phases * rollouts.steps_per_phase
+        trainers = [Trainer("policy", policy.model, self.objective, self.optimizer(policy.model), schedule=self.schedule, steps=steps, max_grad_norm=self.max_grad_norm, temperature=temperature, max_length=self.sampling.max_new_tokens)]
+        if isinstance(self.credit, GAE):
+            trainers.append(Trainer("critic", critic, self.value, self.critic_optimizer(critic), schedule=self.schedule, steps=steps, max_grad_norm=self.max_grad_norm))
+        checkpoints = Checkpoints(run)
+        fit(run, rollouts, trainers, steps=steps, layout=layout, checkpoints=checkpoints, hooks=[rollouts.report], save_multiple=rollouts.steps_per_phase)
+        policy.save(run.folder / "model")
+        checkpoints.clear()
+        return {"parameters": policy.model.num_parameters, "episodes": self.phases * self.prompts_per_phase * self.answers}
+
+    def _truth(self, policy: Any, prompts: Any) -> Any:
+        """The true score of answers, where the rule behind the preferences is known."""
+        if self.truth is None:
+            return None
+        rule, asked = self.truth, [str(row.values["asked"]) for row in rows(prompts)]
+
+        def score(answers: Sequence[Example], owners: Sequence[int]) -> np.ndarray:
+            return np.array([rule(asked[i], policy.text_of(answer), bool(answer.meta["stopped"])) for answer, i in zip(answers, owners, strict=True)])
+
+        return score

@@ -1,0 +1,106 @@
+"""reward: a model learns from rankings which answers people put first."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from trivium.core.commit import commit_file
+from trivium.core.config import component
+from trivium.core.run import Run
+from trivium.learn.objectives.ranking import Ranking
+from trivium.learn.optim.recipes import AdamW
+from trivium.learn.schedules import Schedule
+from trivium.nn.flops import flops_per_token, num_parameters, training_memory_bytes
+from trivium.report.intervals import share_interval
+from trivium.score.answers import pair_counts
+from trivium.stages.base import Foresight, Work, known_model, resolve
+from trivium.text.read import check_head, read_preferences
+from trivium.text.rows import rows
+
+
+@component
+class Reward:
+    """Bradley-Terry on rankings, all answers to a prompt as one batch element; leaves `@reward/model`, a model with a scalar head.
+
+    heldout: rankings to measure pair accuracy on. truth: their true scores, if a rule is known; gives the ceiling that the
+    annotators' noise allows. After training scores are shifted and scaled to mean 0 and standard deviation 1 on the training answers.
+    """
+
+    kind: Literal["reward"] = "reward"
+    model: str
+    data: str
+    heldout: str
+    truth: str | None = None
+    steps: int = Field(gt=0)
+    batch_size: int = Field(16, gt=0)  # prompts
+    seq_len: int = Field(128, ge=8)
+    micro_batch_rows: int = Field(16, gt=0)
+    objective: Ranking = Ranking(centre=0.01)
+    optimizer: AdamW = AdamW(lr=5e-4)
+    schedule: Schedule = Schedule(warmup_steps=10)
+    max_grad_norm: float = Field(1.0, gt=0)
+
+    def check(self) -> None:
+        for source in (self.data, self.heldout):
+            if not source.startswith("@"):
+                check_head(source, "preferences")
+
+    def foresee(self, name: str, known: Foresight) -> Work:
+        config = known_model(known, self.model)
+        known.models[name] = config
+        tokens = self.steps * self.batch_size * known.sequence_tokens * 13 // 2
+        memory = training_memory_bytes(config, self.micro_batch_rows, self.seq_len, self.optimizer.kind)
+        return Work(num_parameters(config), tokens, 0, tokens * flops_per_token(config, self.seq_len), memory)
+
+    def run(self, run: Run) -> Mapping[str, Any]:
+        from trivium.data.sources import Groups
+        from trivium.stages.models import Speaker, machine_of, ranked_group
+        from trivium.train.annotate import final_scores
+        from trivium.train.checkpoint import Checkpoints
+        from trivium.train.fit import Layout, fit
+        from trivium.train.trainer import Trainer
+
+        machine = machine_of(run)
+        speaker = Speaker.load(resolve(run, self.model), machine, has_scalar=True)
+        model = speaker.model
+        groups = [ranked_group(speaker, item) for item in read_preferences(resolve(run, self.data))]
+        source = Groups(groups, groups_per_step=self.batch_size, seed=run.seed, purpose="rankings")
+        flops = flops_per_token(model.config, self.seq_len)
+        trainer = Trainer("policy", model, self.objective, self.optimizer(model), schedule=self.schedule, steps=self.steps, max_grad_norm=self.max_grad_norm)
+        checkpoints = Checkpoints(run)
+        fit(run, source, [trainer], steps=self.steps, layout=Layout(self.micro_batch_rows, self.seq_len), checkpoints=checkpoints, ceiling=machine.ceiling, flops_per_token=flops)
+        answers = [item for group in groups for item in group]
+        scores = final_scores(model, answers, rows=self.micro_batch_rows, length=self.seq_len)
+        model.normalise_scores(float(scores.mean()), float(scores.std()))
+        table = self._measure(run, speaker)
+        commit_file(run.folder / "results.json", json.dumps(table, indent=1))
+        speaker.save(run.folder / "model")
+        checkpoints.clear()
+        tokens = sum(len(item.tokens) for item in answers) * self.steps * self.batch_size // len(groups)
+        run.log("; ".join(f"{row['measure']} {row['value']:.3f}" for row in table))
+        return {"parameters": model.num_parameters, "tokens": tokens, "flops": tokens * flops}
+
+    def _measure(self, run: Run, speaker: Any) -> list[dict[str, Any]]:
+        """Pair accuracy on held-out rankings, beside its baseline and its ceiling."""
+        from trivium.stages.models import ranked_group
+        from trivium.train.annotate import final_scores
+
+        heldout = list(read_preferences(resolve(run, self.heldout)))
+        counts = {"pair_accuracy": np.zeros(2, int), "pair_accuracy_longer_wins": np.zeros(2, int)}
+        truth = [row.values["scores"] for row in rows(resolve(run, self.truth))] if self.truth else None
+        for number, item in enumerate(heldout):
+            group = ranked_group(speaker, item)
+            places = list(range(len(group)))  # a ranked group is in the annotators' order
+            learned = final_scores(speaker.model, group, rows=self.micro_batch_rows, length=self.seq_len)
+            counts["pair_accuracy"] += pair_counts(learned.tolist(), places)
+            counts["pair_accuracy_longer_wins"] += pair_counts([len(answer.tokens) for answer in group], places)
+            if truth is not None:
+                order = np.argsort(item.ranks, kind="stable")
+                true = [truth[number][i] for i in order]
+                for name, pair in (("pair_accuracy_of_true_rule", pair_counts(true, places)), ("pair_accuracy_on_truth", pair_counts(true, np.argsort(np.argsort(-learned)).tolist()))):
+                    counts[name] = counts.get(name, np.zeros(2, int)) + pair
+        named = {name: (share_interval(int(right), int(total)), int(total)) for name, (right, total) in counts.items() if total}
+        return [{"stage": run.stage, "measure": name, "value": share, "low": low, "high": high, "n": total} for name, ((share, low, high), total) in named.items()]

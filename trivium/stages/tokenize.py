@@ -1,0 +1,67 @@
+"""tokenize: learn a byte-level BPE on a corpus and write its token shards."""
+
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from trivium.core.config import component
+from trivium.core.progress import Progress
+from trivium.core.run import Run
+from trivium.stages.base import Foresight, Work, resolve
+from trivium.text.read import check_head, read_documents
+from trivium.text.shards import write_shard
+from trivium.text.tokenizer import Tokenizer, train_bpe
+
+MAX_CHARS = 10_000  # of one document, so that one long page cannot fill the vocabulary with its own words
+
+
+@component
+class Tokenize:
+    """Leaves `tokenizer.json`, and the shards `train` and `heldout`, below `@tokenize`.
+
+    corpus: a folder with train.* and heldout.* files, as `prepare` leaves it. tokenizer: use this one instead of training one.
+    """
+
+    kind: Literal["tokenize"] = "tokenize"
+    corpus: str
+    vocab_size: int = Field(8192, ge=263)
+    tokenizer: str | None = None
+    max_training_documents: int = Field(200_000, gt=0)
+
+    def check(self) -> None:
+        if not self.corpus.startswith("@"):
+            check_head(self.corpus, "documents")
+        if self.tokenizer is not None and not self.tokenizer.startswith("@"):
+            Tokenizer.load(self.tokenizer)
+
+    def foresee(self, name: str, known: Foresight) -> Work:
+        known.vocab_size = self.vocab_size
+        return Work(seconds=20.0)
+
+    def run(self, run: Run) -> Mapping[str, Any]:
+        corpus = resolve(run, self.corpus)
+        tokenizer = self._tokenizer(run, corpus)
+        tokenizer.save(run.folder / "tokenizer.json")
+        facts: dict[str, Any] = {"vocab_size": tokenizer.vocab_size}
+        for part in ("heldout", "train"):
+            with Progress(f"{part} shard", 0) as progress:
+                manifest = write_shard(
+                    run.folder / part, read_documents(corpus / f"{part}.jsonl.zst"), tokenizer,
+                    on_progress=lambda documents, tokens, bar=progress: bar.update(0, f"{documents:,} documents, {tokens:,} tokens"),
+                )  # fmt: skip
+            facts[f"{part}_tokens"], facts[f"{part}_bytes"] = manifest["meta"]["num_tokens"], manifest["meta"]["num_bytes"]
+        run.log(f"vocabulary of {tokenizer.vocab_size:,}; {facts['train_tokens']:,} training tokens, {facts['train_bytes'] / facts['train_tokens']:.2f} bytes a token")
+        return facts | {"tokens": facts["train_tokens"]}
+
+    def _tokenizer(self, run: Run, corpus: Path) -> Tokenizer:
+        if self.tokenizer is not None:
+            return Tokenizer.load(resolve(run, self.tokenizer))
+
+        def texts() -> Iterator[str]:
+            for document in islice(read_documents(corpus / "train.jsonl.zst"), self.max_training_documents):
+                yield document.text[:MAX_CHARS]
+
+        return train_bpe(texts(), self.vocab_size)

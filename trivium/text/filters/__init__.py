@@ -1,0 +1,15 @@
+"""Rules that drop documents, one a file. A filter says None (keep) or the reason; it never changes text."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from trivium.text.filters.c4 import C4
+from trivium.text.filters.fineweb import FineWeb
+from trivium.text.filters.gopher_quality import GopherQuality
+from trivium.text.filters.gopher_repetition import GopherRepetition
+from trivium.text.filters.length import Length
+
+Filter = Annotated[GopherQuality | GopherRepetition | C4 | FineWeb | Length, Field(discriminator="kind")]
+
+__all__ = ["C4", "Filter", "FineWeb", "GopherQuality", "GopherRepetition", "Length"]

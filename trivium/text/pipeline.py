@@ -1,0 +1,101 @@
+"""Cleaning: documents go through filters and deduplication; a funnel counts what happened to them and keeps samples."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+from trivium.core.types import Document
+from trivium.text.dedup import ExactDedup
+
+DUPLICATE = "duplicate"
+_SAMPLE_CHARS = 300
+
+
+class Rule(Protocol):
+    """A filter: None keeps the document, a text is the reason to drop it."""
+
+    @property
+    def kind(self) -> str:
+        """Name in the counts."""
+        ...
+
+    def __call__(self, document: Document) -> str | None:
+        """The reason to drop the document, or None."""
+        ...
+
+
+@dataclass(slots=True)
+class Count:
+    """Documents, and the UTF-8 bytes of their texts."""
+
+    documents: int = 0
+    bytes: int = 0
+
+    def add(self, size_bytes: int) -> None:
+        """Count one document."""
+        self.documents += 1
+        self.bytes += size_bytes
+
+
+@dataclass(slots=True)
+class Funnel:
+    """What came in, what was dropped and why, what is left; read = kept + all that was dropped.
+
+    samples: reason -> the first dropped documents, as {id, text}, the text cut to 300 characters.
+    """
+
+    read: Count = field(default_factory=Count)
+    kept: Count = field(default_factory=Count)
+    dropped: dict[str, Count] = field(default_factory=dict)
+    samples: dict[str, list[dict[str, str]]] = field(default_factory=dict)
+
+    @property
+    def duplicates(self) -> Count:
+        """What was dropped because the same text had come before."""
+        return self.dropped.get(DUPLICATE, Count())
+
+    def drop(self, document: Document, reason: str, *, size_bytes: int, keep_samples: int) -> None:
+        """Count a dropped document and keep it as a sample if there is room."""
+        self.dropped.setdefault(reason, Count()).add(size_bytes)
+        samples = self.samples.setdefault(reason, [])
+        if len(samples) < keep_samples:
+            samples.append({"id": document.id, "text": document.text[:_SAMPLE_CHARS]})
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON of all counts and samples."""
+        return asdict(self)
+
+
+def clean(
+    documents: Iterable[Document],
+    filters: Sequence[Rule],
+    dedup: ExactDedup | None,
+    *,
+    funnel: Funnel | None = None,
+    keep_samples: int = 3,
+) -> Iterator[Document]:
+    """Yield the documents that every filter keeps and that are not duplicates, unchanged and in order.
+
+    Reasons are counted in `funnel` as `filter: reason`; the first filter that drops a document names it. Filters come
+    before deduplication, so that the copy that is kept is one that passes them.
+    """
+    funnel = funnel if funnel is not None else Funnel()
+    for document in documents:
+        size_bytes = len(document.text.encode())
+        funnel.read.add(size_bytes)
+        reason = _reason(document, filters)
+        if reason is None and dedup is not None and not dedup(document):
+            reason = DUPLICATE
+        if reason is None:
+            funnel.kept.add(size_bytes)
+            yield document
+        else:
+            funnel.drop(document, reason, size_bytes=size_bytes, keep_samples=keep_samples)
+
+
+def _reason(document: Document, filters: Sequence[Rule]) -> str | None:
+    for rule in filters:
+        reason = rule(document)
+        if reason is not None:
+            return f"{rule.kind}: {reason}"
+    return None

@@ -1,0 +1,74 @@
+"""Many processes as one: weights, gradients and optimizer state are spread over the ranks (FSDP2), the program stays the same.
+
+With one process every function here gives back what it got. Counts and sums cross the ranks once a step; gradients are summed,
+never averaged, because `learn.reduce` has divided by the counts of all ranks already. Left out: tensor, pipeline and context
+parallelism, and reading a sharded model outside of its `Loss` (generation, annotation), for which the weights must be gathered.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+from trivium.data.pack import empty_batch
+from trivium.nn.batch import Batch
+from trivium.nn.transformer import Block
+
+
+def is_parallel() -> bool:
+    """Whether other ranks work with this process."""
+    return dist.is_initialized() and dist.get_world_size() > 1
+
+
+def shard(loss: nn.Module, optimizers: Iterable[torch.optim.Optimizer] = ()) -> nn.Module:
+    """Spread the weights of `loss` over the ranks, block by block and then the rest; returns `loss`.
+
+    optimizers: fresh ones over the weights; from here on they hold the shards. A collective: every rank calls it, with equal weights.
+    """
+    if not is_parallel():
+        return loss
+    names = {parameter: name for name, parameter in loss.named_parameters()}
+    mesh = init_device_mesh(next(iter(names)).device.type, (dist.get_world_size(),))
+    for module in [*(module for module in loss.modules() if isinstance(module, Block)), loss]:
+        fully_shard(module, mesh=mesh)
+    for module in loss.modules():
+        if isinstance(module, FSDPModule):
+            module.set_gradient_divide_factor(1.0)  # the default, the mean over ranks, is wrong when ranks hold unequal numbers of tokens
+            module.set_force_sum_reduction_for_comms(True)  # gloo has no pre-multiplied sum, and NCCL's had bugs
+    shards = dict(loss.named_parameters())
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["params"] = [shards[names[parameter]] for parameter in group["params"]]
+    return loss
+
+
+def equal_batches(batches: Sequence[Batch]) -> list[Batch]:
+    """As many micro-batches as the rank with the most has: a rank with fewer counts nothing in the rest, but runs the same collectives."""
+    if not is_parallel():
+        return list(batches)
+    most = torch.tensor(len(batches))
+    dist.all_reduce(most, op=dist.ReduceOp.MAX)
+    return [*batches, *(empty_batch(*batches[0].tokens_BL.shape) for _ in range(int(most) - len(batches)))]
+
+
+def sum_over_ranks(x: Tensor) -> Tensor:
+    """The sum of x over all ranks, on all ranks."""
+    if is_parallel():
+        dist.all_reduce(x)
+    return x
+
+
+def full_tensor(x: Tensor) -> Tensor:
+    """All of a sharded tensor on every rank. A collective: ranks that do not need it walk along."""
+    return x.full_tensor() if isinstance(x, DTensor) else x
+
+
+def like(full: Tensor, weight: Tensor) -> Tensor:
+    """`full` spread over the ranks as `weight` is, if it is; the opposite of `full_tensor`."""
+    if not isinstance(weight, DTensor) or full.shape != weight.shape:
+        return full
+    return distribute_tensor(full, weight.device_mesh, weight.placements, src_data_rank=None)
