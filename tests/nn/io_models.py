@@ -6,14 +6,17 @@ import torch
 import transformers
 
 from trivium.nn.config import ModelConfig
+from trivium.nn.io.tokenizer_files import tokenizer_config
 from trivium.nn.model import Model, initialise
 from trivium.text.chat import PLAIN, stop_ids
-from trivium.text.tokenizer import Tokenizer, train_bpe
+from trivium.text.tokenizer import SPECIALS, Tokenizer, train_bpe
 
 TEXTS = ["the king of the land said that the people have 12 ships", "a user asks, an assistant answers: hello world"] * 4
 TOKENIZER: Tokenizer = train_bpe(TEXTS, 300)
 STOPS = stop_ids(TOKENIZER, PLAIN)
 V = TOKENIZER.vocab_size
+FILES = {"tokenizer_json": TOKENIZER.to_json(), "tokenizer_config": tokenizer_config(TOKENIZER, PLAIN), "stop_ids": STOPS}
+LARGER: Tokenizer = train_bpe(TEXTS, 2 * V, (*SPECIALS, *(f"<|{number}|>" for number in range(V - 260))))  # more ids than the models have
 
 SHAPE = {
     "vocab_size": V,
@@ -31,7 +34,9 @@ CONFIGS = {
     "llama tied": lambda: transformers.LlamaConfig(**SHAPE, num_key_value_heads=1, tie_word_embeddings=True),
     "llama biases": lambda: transformers.LlamaConfig(**SHAPE, attention_bias=True, mlp_bias=True, hidden_act="gelu", head_dim=16),
     "qwen3": lambda: transformers.Qwen3Config(**SHAPE, num_key_value_heads=2, head_dim=16),
-    "qwen3 tied": lambda: transformers.Qwen3Config(**SHAPE, num_key_value_heads=4, head_dim=8, tie_word_embeddings=True, attention_bias=True),
+    "qwen3 tied": lambda: transformers.Qwen3Config(
+        **SHAPE, num_key_value_heads=4, head_dim=8, tie_word_embeddings=True, attention_bias=True
+    ),
     "neox": lambda: transformers.GPTNeoXConfig(**SHAPE),
     "neox one after the other": lambda: transformers.GPTNeoXConfig(**SHAPE, use_parallel_residual=False, hidden_act="gelu_new"),
     "neox without attention bias": lambda: transformers.GPTNeoXConfig(**SHAPE, attention_bias=False, rope_parameters=rope(500.0, 0.5)),

@@ -8,15 +8,13 @@ import torch
 import transformers
 from safetensors.torch import load_file
 
-from tests.nn.io_models import CONFIGS, SHAPES, STOPS, TOKENIZER, V, logits, ours, save_theirs, theirs
+from tests.nn.io_models import CONFIGS, FILES, SHAPES, STOPS, TOKENIZER, V, logits, ours, save_theirs, theirs
 from trivium.core.types import Message
 from trivium.generate.engine import Engine
 from trivium.generate.sampling import Sampling
 from trivium.nn.io.directory import load_model, read_config, save_model
-from trivium.nn.io.tokenizer_files import tokenizer_config
 from trivium.text.chat import PLAIN, render
 
-FILES = {"tokenizer_json": TOKENIZER.to_json(), "tokenizer_config": tokenizer_config(TOKENIZER, PLAIN), "stop_ids": STOPS}
 TOKENS_BL = torch.randint(0, V, (3, 40), generator=torch.Generator().manual_seed(1))
 
 

@@ -1,11 +1,13 @@
 """The machine and the launcher: rank, threads, processor, and the one place that reads or writes environment variables."""
 
-import importlib.util
+import importlib
 import os
 import platform
 import sys
+import types
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,20 +38,23 @@ def prepare_environment() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 
 
+class _Deferred(types.ModuleType):
+    """Stands for a module until something in it is used. importlib's LazyLoader does not do: a second `import` statement loads it."""
+
+    def __getattr__(self, name: str) -> Any:
+        if sys.modules.get(self.__name__) is self:
+            del sys.modules[self.__name__]
+        real = importlib.import_module(self.__name__)
+        self.__dict__.update(real.__dict__)
+        return getattr(real, name)
+
+
 def defer(module: str) -> None:
     """Make `import module` cheap: it is loaded when something in it is first used.
 
     The command line defers torch, so that configuration and data are checked, and mistakes reported, before its two seconds are spent.
     """
-    if module in sys.modules:
-        return
-    spec = importlib.util.find_spec(module)
-    if spec is None or spec.loader is None:
-        return
-    spec.loader = importlib.util.LazyLoader(spec.loader)
-    lazy = importlib.util.module_from_spec(spec)
-    sys.modules[module] = lazy
-    spec.loader.exec_module(lazy)
+    sys.modules.setdefault(module, _Deferred(module))
 
 
 def num_cores() -> int:

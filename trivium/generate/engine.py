@@ -90,14 +90,13 @@ class Engine:
         for row, prompt in enumerate(prompts):
             tokens_BL[row, : len(prompt)] = torch.from_numpy(prompt.astype(np.int64))
         position_BL = torch.arange(longest).expand(len(prompts), -1)
-        # forward and not __call__: a trunk compiled for training shapes would compile again for every shape of the cache
-        hidden_BLD = self.model.trunk.forward(tokens_BL, position_BL, cache.move_to(position_BL), cache)
+        hidden_BLD = self.model.trunk(tokens_BL, position_BL, cache.move_to(position_BL), cache)
         return hidden_BLD[torch.arange(len(prompts)), torch.tensor([len(prompt) - 1 for prompt in prompts])]
 
     def _decode(self, token_B: Tensor, position_B: np.ndarray, cache: Cache) -> Tensor:
         """One more position of every row; its hidden state, (B, D)."""
         position_B1 = torch.from_numpy(position_B)[:, None]
-        return self.model.trunk.forward(token_B[:, None], position_B1, cache.move_to(position_B1), cache)[:, 0]
+        return self.model.trunk(token_B[:, None], position_B1, cache.move_to(position_B1), cache)[:, 0]
 
 
 def _example(prompt: np.ndarray, answer: _Answer) -> Example:

@@ -1,9 +1,10 @@
 """From logits to the next token: temperature, top-k, top-p, with numbers that depend on (stream, request, position) alone."""
 
+from __future__ import annotations
+
 import numpy as np
 import torch
 from pydantic import Field
-from torch import Tensor
 
 from trivium.core.config import component
 from trivium.core.seeds import uniforms
@@ -22,7 +23,7 @@ class Sampling:
     max_new_tokens: int = Field(64, gt=0)
 
 
-def choose(logits_BV: Tensor, sampling: Sampling, stream: int, request_B: np.ndarray, position_B: np.ndarray) -> tuple[Tensor, Tensor]:
+def choose(logits_BV: torch.Tensor, sampling: Sampling, stream: int, request_B: np.ndarray, position_B: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
     """Next token of every row, (B,) int64, and its log-prob under the distribution at this temperature, (B,) float32.
 
     Greedy rows report the log-prob at temperature 1. Truncation by top_k and top_p renormalises what it draws from.
@@ -40,7 +41,7 @@ def choose(logits_BV: Tensor, sampling: Sampling, stream: int, request_B: np.nda
     return token_B, log_p.gather(-1, token_B[:, None])[:, 0]
 
 
-def _truncate(logits: Tensor, sampling: Sampling) -> Tensor:
+def _truncate(logits: torch.Tensor, sampling: Sampling) -> torch.Tensor:
     if sampling.top_k:
         least = logits.topk(min(sampling.top_k, logits.shape[-1]), dim=-1).values[:, -1:]
         logits = logits.masked_fill(logits < least, float("-inf"))

@@ -5,6 +5,8 @@ In a reward use k1 (its gradient through the policy gradient is that of the KL);
 expectation, that of k3 is the forward KL's).
 """
 
+from __future__ import annotations
+
 from typing import Literal
 
 import torch

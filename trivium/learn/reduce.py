@@ -4,6 +4,8 @@ Counts are taken over all micro-batches and all ranks before the first backward 
 parallelism cannot change the mean. (The mean of micro-batch means is up to 25 % off; house.md 4.4 in the project's notes.)
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from typing import Literal

@@ -1,5 +1,7 @@
 """Packed tensors: what a model and an objective see of a list of groups."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 

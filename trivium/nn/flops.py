@@ -7,6 +7,7 @@ from typing import Literal
 
 from trivium.nn.config import ModelConfig
 
+SHORT = 256  # nn/transformer.py: longest sequence whose attention weights are written out, and kept
 HEAD_CHUNK = 512  # nn/heads.py: positions whose fp32 logits exist at one time,
 HEAD_KEEP_BYTES = 128 << 20  # and the size up to which the logits of all positions are kept
 
@@ -48,12 +49,12 @@ def training_memory_bytes(
 
     Weights, gradients and optimizer state in fp32 (AdamW: two numbers a weight; Muon: one for the matrices of the blocks),
     what the backward pass needs of every layer without recomputation (counted on nn/transformer.py in eager mode), and the
-    head. compute_bytes: 2 for bf16, which keeps a cast copy of the weights. is_packed: every layer keeps its mask as numbers.
+    head. compute_bytes: 2 for bf16, which keeps a cast copy of the weights. is_packed: every layer keeps its mask too.
     """
     tokens, parameters, matrices = rows * length, num_parameters(config), config.num_layers * _layer_matrices(config)
     states = 16 * parameters - (4 * matrices if optimizer == "muon" else 0)
     casts = compute_bytes * (matrices + config.vocab_size * config.hidden_size) if compute_bytes < 4 else 0
-    kept = _kept_per_token(config, compute_bytes) + (length * compute_bytes if is_packed else 0)
+    kept = _kept_outside_of_attention(config, compute_bytes) + _kept_in_attention(config, length, compute_bytes, is_packed)
     return states + casts + tokens * config.num_layers * kept + _head_bytes(config, tokens, compute_bytes)
 
 
@@ -68,15 +69,23 @@ def _layer_biases(config: ModelConfig) -> int:
     return attention + config.has_output_bias * config.hidden_size + mlp
 
 
-def _kept_per_token(config: ModelConfig, compute_bytes: int) -> int:
-    """Bytes that one layer keeps of a token: norms work in fp32, everything else in compute precision."""
-    width, query, key = config.hidden_size, config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim
+def _kept_outside_of_attention(config: ModelConfig, compute_bytes: int) -> int:
+    """Bytes that one layer keeps of a token in its norms, which work in fp32, and its projections and MLP, in compute precision."""
+    width, heads = config.hidden_size, config.head_dim * (config.num_heads + config.num_kv_heads)
     shared_input = config.is_parallel and compute_bytes == 4  # both norms of a parallel block read the same tensor
-    in_norms = width * ((1 if shared_input else 2) + (2 if config.norm == "rms" else 0))
-    in_norms += 2 * (query + key) * config.has_qk_norm
-    normed_and_attention = 2 * width + 5 * query  # rotated query, repeated key and value, output, its flat copy
+    in_norms = width * ((1 if shared_input else 2) + (2 if config.norm == "rms" else 0)) + 2 * heads * config.has_qk_norm
     mlp = (4 if config.is_gated else 2) * config.intermediate_size
-    return 4 * in_norms + compute_bytes * (normed_and_attention + mlp)
+    return 4 * in_norms + compute_bytes * (2 * width + mlp)
+
+
+def _kept_in_attention(config: ModelConfig, length: int, compute_bytes: int, is_packed: bool) -> int:
+    """The same for the attention between them: rotated query, repeated key and value, output, and what tells who looks where."""
+    query = config.num_heads * config.head_dim
+    casts = 4 * config.rotary_dim if compute_bytes < 4 else 0  # cosines and sines, for queries and for keys
+    if length > SHORT:
+        return casts + compute_bytes * (5 * query + length * is_packed)
+    weights = config.num_heads * length * (4 if compute_bytes == 4 else 4 + compute_bytes)  # softmax in fp32, and cast
+    return casts + compute_bytes * 4 * query + weights + length * is_packed
 
 
 def _head_bytes(config: ModelConfig, tokens: int, compute_bytes: int) -> int:

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from trivium.core.seeds import key
 from trivium.nn.batch import Batch
 from trivium.nn.config import ModelConfig
-from trivium.nn.heads import ScalarHead
+from trivium.nn.heads import ScalarHead, token_logprobs, values_before
 from trivium.nn.transformer import Transformer, block_diagonal
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -26,11 +26,19 @@ class Model(nn.Module):
         mask = block_diagonal(batch.sequence_BL) if batch.is_packed else None
         return self.trunk(batch.tokens_BL, batch.position_BL, mask)
 
+    def logprobs(self, hidden_BLD: Tensor, batch: Batch, temperature: float, with_entropy: bool) -> tuple[Tensor, Tensor]:
+        """Log-probs of the tokens that count and entropies of what they were drawn from, (B, L) each, 0 elsewhere."""
+        return token_logprobs(hidden_BLD, self.trunk.head.weight, batch.tokens_BL, batch.scored_P, temperature=temperature, with_entropy=with_entropy)
+
     def scalar(self, hidden_BLD: Tensor) -> Tensor:
         """The scalar head at every position, (B, L) float32."""
         if self.scalar_head is None:
             raise RuntimeError("this model has no scalar head")
         return self.scalar_head(hidden_BLD)
+
+    def values(self, hidden_BLD: Tensor) -> Tensor:
+        """The scalar head's estimate before every token, (B, L)."""
+        return values_before(self.scalar(hidden_BLD))
 
     def normalise_scores(self, mean: float, std: float) -> None:
         """Shift and scale the scalar head so that scores that had this mean and deviation get mean 0 and deviation 1."""
@@ -38,10 +46,6 @@ class Model(nn.Module):
             raise RuntimeError("this model has no scalar head")
         self.scalar_head.gain.div_(max(std, 1e-6))
         self.scalar_head.bias.sub_(mean).div_(max(std, 1e-6))
-
-    def compile(self) -> None:  # type: ignore[override]
-        """Compile the trunk; shapes are fixed, so every batch must have the same."""
-        self.trunk.compile(dynamic=False)
 
     @property
     def num_parameters(self) -> int:

@@ -19,6 +19,9 @@ def widened(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
+SHORT = 256  # longest sequence whose attention scores are written out on a CPU
+
+
 class Linear(nn.Linear):
     """A linear layer whose weights are cast to the precision of its input."""
 
@@ -59,6 +62,21 @@ def rotate(x_BHLD: Tensor, cos_BLR: Tensor, sin_BLR: Tensor) -> Tensor:
     return torch.cat((first * cos - second * sin, second * cos + first * sin, rest), dim=-1)
 
 
+def attend(query_BHLD: Tensor, key_BHMD: Tensor, value_BHMD: Tensor, mask: Tensor | None) -> Tensor:
+    """softmax(Q K^T / sqrt(D)) V, causal if mask is None; (B, H, L, D).
+
+    Short sequences on a CPU take the written-out product: there the fused kernel's backward pass is 5 times slower (LOG.md).
+    """
+    length, keys = query_BHLD.shape[2], key_BHMD.shape[2]
+    if length * keys > SHORT * SHORT or query_BHLD.device.type != "cpu":
+        return F.scaled_dot_product_attention(query_BHLD, key_BHMD, value_BHMD, attn_mask=mask, is_causal=mask is None)
+    if mask is None:
+        mask = torch.ones(length, keys, dtype=torch.bool).tril()
+    scores = (query_BHLD * query_BHLD.shape[-1] ** -0.5) @ key_BHMD.mT
+    weights = scores.float().masked_fill(~mask, float("-inf")).softmax(-1)
+    return weights.to(value_BHMD.dtype) @ value_BHMD
+
+
 class Attention(nn.Module):
     """Causal self-attention with grouped key/value heads and rotary positions."""
 
@@ -83,7 +101,7 @@ class Attention(nn.Module):
         if self.num_heads != self.num_kv_heads:
             share = self.num_heads // self.num_kv_heads
             key, value = key.repeat_interleave(share, dim=1), value.repeat_interleave(share, dim=1)
-        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=mask is None)
+        mixed = attend(query, key, value, mask)
         return self.out(mixed.transpose(1, 2).flatten(2))
 
     def _heads(self, x_BLE: Tensor) -> Tensor:
@@ -138,6 +156,7 @@ class Transformer(nn.Module):
         cos, sin = rope_table(config.max_seq_len, config.rotary_dim, config.rope_theta)
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)
+        self.is_compiled = False
 
     def forward(self, tokens_BL: Tensor, position_BL: Tensor, mask: Tensor | None = None, cache: Cache | None = None) -> Tensor:
         """Hidden states after the last norm, (B, L, D) in compute_dtype.
@@ -147,8 +166,16 @@ class Transformer(nn.Module):
         x_BLD = self.embed(tokens_BL).to(self.compute_dtype)
         rope = (self.cos[position_BL], self.sin[position_BL])
         for layer, block in enumerate(self.blocks):
-            x_BLD = block(x_BLD, rope, mask, cache, layer)
+            # without gradients shapes vary (sampling, evaluation), and each would be compiled again
+            call = block.forward if self.is_compiled and not torch.is_grad_enabled() else block
+            x_BLD = call(x_BLD, rope, mask, cache, layer)
         return self.final_norm(x_BLD)
+
+    def compile_blocks(self) -> None:
+        """Compile each block for training; every batch must then have the same shape. Takes 4 to 15 s on two cores, once."""
+        for block in self.blocks:
+            block.compile(dynamic=False)
+        self.is_compiled = True
 
 
 def block_diagonal(sequence_BL: Tensor) -> Tensor:

@@ -16,14 +16,18 @@ from trivium.nn.config import ModelConfig
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a stage is going to do. flops: of training; tokens_trained / generated / read; memory in bytes."""
+    """What a stage is going to do. flops: of training and reading; seconds: beyond what the FLOPs and the sampling take.
+
+    parameters_sampled: matrix parameters that every generated token passes through.
+    """
 
     parameters: int = 0
     tokens_trained: int = 0
     tokens_generated: int = 0
     flops: float = 0.0
     memory_bytes: float = 0.0
-    seconds: float = 0.0  # beyond what the FLOPs take: reading, encoding, starting
+    parameters_sampled: int = 0
+    seconds: float = 0.0
 
 
 @dataclass(slots=True)

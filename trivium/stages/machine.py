@@ -1,5 +1,6 @@
 """What the machine is fast at, measured in about a second: threads, precision, and the ceiling of its matrix product."""
 
+import shutil
 import time
 from typing import Literal
 
@@ -7,6 +8,8 @@ from pydantic import Field
 
 from trivium.core.config import component
 from trivium.core.world import num_cores
+
+EAGER_SHARE, COMPILED_SHARE = 0.35, 0.45  # of the ceiling, what training of small models reaches (LOG.md)
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -16,11 +19,17 @@ class Machine:
     """How to use this machine; `auto` values are measured once and written into run.toml, so that a resumed run uses the same.
 
     threads 0 means all cores. ceiling is the measured FLOP/s of a matrix product in `precision`, 0 before it is measured.
+    compile: `on` compiles the blocks where training is long enough to pay for it; auto is on where a C++ compiler is found.
     """
 
     threads: int = Field(0, ge=0)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     ceiling: float = Field(0.0, ge=0)
+    compile: Literal["auto", "on", "off"] = "auto"
+
+    def pays_to_compile(self, flops: float) -> bool:
+        """Whether training of this many FLOPs is long enough: about 10 s of compiling buy a fifth of the time."""
+        return self.compile == "on" and flops > 60 * EAGER_SHARE * self.ceiling
 
     def measured(self) -> "Machine":
         """The same with nothing left open: the precision with the faster product, and its ceiling. Loads torch."""
@@ -32,7 +41,9 @@ class Machine:
         names: tuple[Precision, ...] = ("float32", "bfloat16") if self.precision == "auto" else (self.precision,)
         ceilings = {name: self.ceiling or _matmul_flops(getattr(torch, name)) for name in names}
         best = max(ceilings, key=lambda name: ceilings[name] * (1.0 if name == "float32" else 0.8))  # bf16 must win clearly
-        return Machine(threads=threads, precision=best, ceiling=float(f"{ceilings[best]:.3g}"))
+        found = "on" if any(shutil.which(name) for name in ("c++", "g++", "clang++")) else "off"
+        use = found if self.compile == "auto" else self.compile
+        return Machine(threads=threads, precision=best, ceiling=float(f"{ceilings[best]:.3g}"), compile=use)
 
 
 def _matmul_flops(dtype: object, seconds: float = 0.25) -> float:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, Literal
 
 from pydantic import Field
@@ -34,7 +34,7 @@ class Prepare:
     filters: tuple[Filter, ...] = ()
     has_dedup: bool = True
     heldout_share: float = Field(0.01, gt=0, lt=1)
-    max_documents: int = Field(0, ge=0)  # 0: all
+    max_documents: int = Field(0, ge=0)  # read at most this many; 0: all
 
     def check(self) -> None:
         for source in self.sources:
@@ -48,7 +48,7 @@ class Prepare:
         funnel = Funnel()
         read = chain.from_iterable(read_documents(str(resolve(run, source))) for source in self.sources)
         dedup = ExactDedup() if self.has_dedup else None
-        documents = list(_limited(clean(_shown(run, read), self.filters, dedup, funnel=funnel), self.max_documents))
+        documents = list(clean(_shown(run, islice(read, self.max_documents or None)), self.filters, dedup, funnel=funnel))
         if len(documents) < 2:
             raise DataError(f"only {len(documents)} of {funnel.read.documents:,} documents are left after cleaning; loosen the filters or add sources")
         order = generator(run.seed, "shuffle documents").permutation(len(documents))
@@ -71,13 +71,6 @@ def _shown(run: Run, documents: Iterable[Document]) -> Iterator[Document]:
             if count % 1000 == 0:
                 progress.update(0, f"{count:,} documents read")
             yield document
-
-
-def _limited(documents: Iterator[Document], most: int) -> Iterator[Document]:
-    for count, document in enumerate(documents):
-        if most and count >= most:
-            return
-        yield document
 
 
 def _report_form(funnel: Funnel) -> dict[str, Any]:

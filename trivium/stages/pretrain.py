@@ -79,6 +79,10 @@ class Pretrain:
                 metrics["bits_per_byte"] = measure(model).value
 
         flops = flops_per_token(config, self.seq_len)
+        total = self.steps * rows_per_step * self.seq_len * flops
+        if machine.pays_to_compile(total):
+            run.log("compiling the blocks: the run is long enough to pay for it")
+            model.trunk.compile_blocks()
         trainer = Trainer("policy", model, CrossEntropy(), self.optimizer(model), schedule=self.schedule, steps=self.steps, max_grad_norm=self.max_grad_norm)
         layout = Layout(min(self.micro_batch_rows, rows_per_step), self.seq_len)
         run.log(f"{model.num_parameters:,} parameters; {self.steps * rows_per_step * self.seq_len:,} tokens = {self.steps * rows_per_step / source.num_rows:.2f} epochs of {source.num_rows * self.seq_len:,}")
@@ -87,4 +91,4 @@ class Pretrain:
         Speaker(model, tokenizer, PLAIN).save(run.folder / "model")
         checkpoints.clear()
         tokens = self.steps * rows_per_step * self.seq_len
-        return {"parameters": model.num_parameters, "tokens": tokens, "flops": tokens * flops}
+        return {"parameters": model.num_parameters, "tokens": tokens, "flops": total}

@@ -1,5 +1,7 @@
 """Cross-entropy: make the text that is there more likely (pre-training, supervised fine-tuning)."""
 
+from __future__ import annotations
+
 from typing import ClassVar, Literal
 
 import torch

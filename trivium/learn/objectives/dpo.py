@@ -1,5 +1,7 @@
 """DPO: preferences change the policy directly, without a reward model."""
 
+from __future__ import annotations
+
 from typing import ClassVar, Literal
 
 import torch

@@ -1,5 +1,7 @@
 """Clipped policy gradient: more of the tokens that did better than expected, a little at a time (PPO, GRPO)."""
 
+from __future__ import annotations
+
 from typing import ClassVar, Literal
 
 import torch

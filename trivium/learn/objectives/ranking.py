@@ -1,5 +1,7 @@
 """Ranking: a reward model learns which answer people put first."""
 
+from __future__ import annotations
+
 from typing import ClassVar, Literal
 
 import torch

@@ -1,5 +1,7 @@
 """Value: the critic learns what an answer is going to be worth."""
 
+from __future__ import annotations
+
 from typing import ClassVar, Literal
 
 import torch

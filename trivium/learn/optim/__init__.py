@@ -1,6 +1,5 @@
-"""Optimizers and the recipes that assign parameters to them."""
+"""Optimizers and the recipes that assign parameters to them; the recipes are options and do not load torch."""
 
-from trivium.learn.optim.muon import Muon, orthogonalise
 from trivium.learn.optim.recipes import AdamW, MuonAdamW
 
-__all__ = ["AdamW", "Muon", "MuonAdamW", "orthogonalise"]
+__all__ = ["AdamW", "MuonAdamW"]

@@ -27,7 +27,7 @@ def orthogonalise(matrices_NRC: Tensor) -> Tensor:
     x = x / (x.norm(dim=(-2, -1), keepdim=True) * 1.02 + 1e-6)
     for a, b, c in POLAR_EXPRESS:
         gram = x @ x.mT
-        x = a * x + (b * gram + c * gram @ gram) @ x
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return x.mT if matrices_NRC.shape[-2] > matrices_NRC.shape[-1] else x
 
 
@@ -50,11 +50,15 @@ class Muon(torch.optim.Optimizer):
             for parameter in group["params"]:
                 if parameter.grad is None:
                     continue
-                momentum = self.state[parameter].setdefault("momentum", torch.zeros_like(parameter))
+                if "momentum" not in self.state[parameter]:
+                    self.state[parameter]["momentum"] = torch.zeros_like(parameter)
+                momentum = self.state[parameter]["momentum"]
                 momentum.lerp_(parameter.grad, 1 - group["momentum"])
                 by_shape[parameter.shape].append((parameter, parameter.grad.lerp(momentum, group["momentum"])))
             for shape, members in by_shape.items():
                 updates = orthogonalise(torch.stack([update for _, update in members]).to(self.dtype))
                 scale = -group["lr"] * max(1.0, shape[0] / shape[1]) ** 0.5
                 for (parameter, _), update in zip(members, updates, strict=True):
-                    parameter.mul_(1 - group["lr"] * group["weight_decay"]).add_(update.to(parameter.dtype), alpha=scale)
+                    if group["weight_decay"]:
+                        parameter.mul_(1 - group["lr"] * group["weight_decay"])
+                    parameter.add_(update.to(parameter.dtype), alpha=scale)

@@ -1,13 +1,13 @@
 """Which optimizer for which weights: a recipe names the rates, and every parameter goes to exactly one group."""
 
+from __future__ import annotations
+
 from typing import Literal
 
 import torch
 from pydantic import Field
-from torch import nn
 
 from trivium.core.config import component
-from trivium.learn.optim.muon import Muon
 
 
 @component
@@ -21,8 +21,10 @@ class MuonAdamW:
     momentum: float = Field(0.95, ge=0, lt=1)
     weight_decay: float = Field(0.0, ge=0)
 
-    def __call__(self, model: nn.Module) -> list[torch.optim.Optimizer]:
+    def __call__(self, model: torch.nn.Module) -> list[torch.optim.Optimizer]:
         """The optimizers over all parameters of `model`."""
+        from trivium.learn.optim.muon import Muon  # its base class would load torch while options are still being checked
+
         matrices, head, rest = [], [], []
         for name, parameter in model.named_parameters():
             (matrices if parameter.dim() == 2 and ".blocks." in name else head if "head" in name else rest).append(parameter)
@@ -42,7 +44,7 @@ class AdamW:
     eps: float = Field(1e-8, gt=0)
     weight_decay: float = Field(0.0, ge=0)
 
-    def __call__(self, model: nn.Module) -> list[torch.optim.Optimizer]:
+    def __call__(self, model: torch.nn.Module) -> list[torch.optim.Optimizer]:
         """The optimizer over all parameters of `model`, in a list of one."""
         matrices = [parameter for parameter in model.parameters() if parameter.dim() >= 2]
         rest = [parameter for parameter in model.parameters() if parameter.dim() < 2]

@@ -1,6 +1,5 @@
 """config.json to ModelConfig and back, by the table of the family. No torch: a dry run reads it before anything is loaded."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from trivium.nn.io.table import FamilyTable, Field, Kind
 FILE = "config.json"
 SPEAKS, JUDGES = "ForCausalLM", "ForSequenceClassification"
 LARGEST = {"num_layers": 4096, "max_seq_len": 1 << 20}  # beyond any model; everything else at most:
-LARGEST_COUNT = 1 << 24
+LARGEST_COUNT, LARGEST_NUMBER = 1 << 24, 1e15
 
 ACTIVATIONS = {  # theirs -> ours; the first of each of ours is the one we write
     "silu": "silu",
@@ -109,12 +108,10 @@ class _Reader:
 
     def _has_scalar(self, table: FamilyTable) -> bool:
         classes = {table.architecture + SPEAKS: False, table.architecture + JUDGES: True}
-        match self.fields.get("architectures"):
-            case None | []:
-                return False
-            case [str() as name] if name in classes:
-                return classes[name]
-        self._fail("architectures", f"it is one of: {', '.join(classes)}")
+        named = self.fields.get("architectures") or [table.architecture + SPEAKS]
+        if not isinstance(named, list) or len(named) != 1 or str(named[0]) not in classes:
+            self._fail("architectures", f"it is one of: {', '.join(classes)}")
+        return classes[str(named[0])]
 
     def _refuse_what_is_not_built(self, table: FamilyTable) -> None:
         for name, value in {"quantization_config": None, **table.assumed}.items():
@@ -155,7 +152,7 @@ class _Reader:
         largest = LARGEST.get(option, LARGEST_COUNT)
         if kind == "count" and (type(value) is not int or not 0 < value <= largest):
             self._fail(name, f"it must be a whole number from 1 to {largest:,}", value)
-        if kind == "number" and (type(value) not in (int, float) or not 0 < value < math.inf):
+        if kind == "number" and (type(value) not in (int, float) or not 0 < value < LARGEST_NUMBER):
             self._fail(name, "it must be a number above 0", value)
         if kind == "flag" and type(value) is not bool:
             self._fail(name, "it must be true or false", value)

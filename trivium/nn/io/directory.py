@@ -1,12 +1,12 @@
 """Models as Hugging Face directories: config.json, model.safetensors and the tokenizer's files, in and out.
 
-What we write is read by transformers, vLLM and llama.cpp; what they write is read here if its family has a table.
+What we write is read by transformers and by whatever reads its directories; theirs are read here if the family has a table.
 Our own directories are verified by their manifest; foreign ones by names, shapes, types and finite values.
 """
 
 import math
-from contextlib import suppress
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,16 +14,16 @@ import torch
 from torch import Tensor
 
 from trivium.core import commit as commits
-from trivium.core.errors import ArtefactError
+from trivium.core.errors import ArtefactError, DivergedError
 from trivium.nn.config import ModelConfig
 from trivium.nn.flops import num_parameters
+from trivium.nn.heads import ScalarHead
 from trivium.nn.io import config_json, tokenizer_files
 from trivium.nn.io.config_json import read_architecture, read_config
 from trivium.nn.io.families import FAMILIES
 from trivium.nn.io.json_file import read_json
-from trivium.nn.io.layout import SCALAR, head_name, layout
+from trivium.nn.io.layout import HEAD, SCALAR, head_name, layout
 from trivium.nn.io.weights import Found, check_weights, find_weights, read_weights, write_weights
-from trivium.nn.heads import ScalarHead
 from trivium.nn.model import DTYPES, Model
 from trivium.nn.transformer import rope_table
 from trivium.text.tokenizer import Tokenizer
@@ -32,6 +32,7 @@ __all__ = ["KIND", "load_model", "read_config", "save_model", "write_model"]
 
 KIND = "model"
 SCALAR_FILE = "scalar_head.json"
+LARGEST_SCORE = 1e30
 Precision = Literal["float32", "bfloat16"]
 
 
@@ -59,11 +60,10 @@ def write_model(
     fields = config_json.to_json(config, has_scalar=head is not None) | ids | {"torch_dtype": dtype, "use_cache": True}
     if head is not None:
         fields |= {"id2label": {"0": "score"}, "label2id": {"score": 0}}
-        tokenizer_files.write_json(folder / SCALAR_FILE, {"gain": head.gain.item(), "bias": head.bias.item()})
+        tokenizer_files.write_json(folder / SCALAR_FILE, _normalisation_of(head))
     tokenizer_files.write_json(folder / config_json.FILE, fields)
-    tokenizer_files.write_tokenizer_files(
-        folder, tokenizer_json, tokenizer_config, ids=ids, stop_ids=stop_ids, max_seq_len=config.max_seq_len
-    )
+    tokenizer_files.write_tokenizer_files(folder, tokenizer_json, tokenizer_config, max_seq_len=config.max_seq_len)
+    tokenizer_files.write_generation_config(folder, ids, stop_ids)
     state = model.state_dict()
     tensors = {name: stored.join(state, config.num_heads) for name, stored in layout(model).items()}
     write_weights(folder, tensors, DTYPES[dtype])
@@ -112,10 +112,8 @@ def load_model(path: Path, *, compute_dtype: torch.dtype = torch.float32, verify
     check_weights(found, stored, table.ignored, path)
     state = read_weights(found, stored, config.num_heads)
     if model.scalar_head is not None:
-        state |= _normalisation(path / SCALAR_FILE) | {"trunk.head.weight": torch.zeros(config.vocab_size, config.hidden_size)}
-    if config.tie_head and not torch.equal(state.get("trunk.head.weight", state["trunk.embed.weight"]), state["trunk.embed.weight"]):
-        raise ArtefactError(f"{path}: {head_name(table)} differs from the embedding, though config.json says they are tied")
-    _fill(model, state)
+        state |= _normalisation(path / SCALAR_FILE)
+    _fill(model, state, path)
     if has_scalar and model.scalar_head is None:
         model.scalar_head = ScalarHead(config.hidden_size)
     return model
@@ -143,19 +141,31 @@ def _refuse_absurd_sizes(path: Path, config: ModelConfig, found: Mapping[str, Fo
         raise ArtefactError(f"{path / config_json.FILE}: describes at least {needed:,} weights, but the files hold {held:,}")
 
 
+def _normalisation_of(head: ScalarHead) -> dict[str, float]:
+    """Gain and bias as JSON numbers, which keep every bit of an fp32 number."""
+    numbers = {"gain": head.gain.item(), "bias": head.bias.item()}
+    for name, number in numbers.items():
+        if not abs(number) < LARGEST_SCORE:
+            raise DivergedError(f"scalar_head.{name} is {number}, so the model is not written")
+    return numbers
+
+
 def _normalisation(file: Path) -> dict[str, Tensor]:
     """Gain and bias of a scalar head; a foreign reward model has no such file."""
     content = read_json(file) if file.exists() else {"gain": 1.0, "bias": 0.0}
     for name in ("gain", "bias"):
-        if type(content.get(name)) not in (int, float) or not math.isfinite(content[name]):
-            raise ArtefactError(f"{file}: {name} is {str(content.get(name))[:80]}; it must be a finite number")
+        if type(content.get(name)) not in (int, float) or not abs(content[name]) < LARGEST_SCORE:
+            raise ArtefactError(f"{file}: {name} is {str(content.get(name))[:80]}; it must be a number below {LARGEST_SCORE:g}")
     return {f"{SCALAR}{name}": torch.tensor(float(content[name])) for name in ("gain", "bias")}
 
 
-def _fill(model: Model, state: dict[str, Tensor]) -> None:
+def _fill(model: Model, state: dict[str, Tensor], path: Path) -> None:
     """Give a model without memory these tensors, and what is not stored: the tie and the table of rotary positions."""
-    config, trunk = model.config, model.trunk
-    model.load_state_dict({**state, "trunk.head.weight": state.get("trunk.head.weight", state["trunk.embed.weight"])}, assign=True)
+    config, trunk, embed = model.config, model.trunk, state["trunk.embed.weight"]
+    head = state.get(HEAD, embed if config.tie_head else torch.zeros_like(embed))
+    if config.tie_head and not torch.equal(head, embed):
+        raise ArtefactError(f"{path}: has a head that differs from the embedding, though its config.json says that they are tied")
+    model.load_state_dict({**state, HEAD: head}, assign=True)
     if config.tie_head:
         trunk.head.weight = trunk.embed.weight
     trunk.cos, trunk.sin = rope_table(config.max_seq_len, config.rotary_dim, config.rope_theta)

@@ -11,7 +11,8 @@ from trivium.nn.io.families import FAMILIES
 from trivium.nn.io.table import FamilyTable
 from trivium.nn.model import Model
 
-SCORE, SCALAR = "score.weight", "scalar_head."
+HEAD, SCALAR = "trunk.head.weight", "scalar_head."
+SCORE = "score.weight"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class Stored:
 
 def head_name(table: FamilyTable) -> str:
     """What the family calls the weight of the language head."""
-    return next(f"{theirs}.weight" for theirs, ours in table.modules.items() if ours == ("trunk.head",))
+    return next(f"{theirs}.weight" for theirs, ours in table.modules.items() if f"{ours[0]}.weight" == HEAD)
 
 
 def layout(model: Model, *, with_tied_head: bool = False) -> dict[str, Stored]:
@@ -50,7 +51,7 @@ def layout(model: Model, *, with_tied_head: bool = False) -> dict[str, Stored]:
     config, shapes = model.config, {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     unnamed = {name for name in shapes if not name.startswith(SCALAR)}
     if (config.tie_head and not with_tied_head) or model.scalar_head is not None:
-        unnamed.discard("trunk.head.weight")
+        unnamed.discard(HEAD)
     stored: dict[str, Stored] = {}
     for theirs, modules in FAMILIES[config.family].modules.items():
         for layer in range(config.num_layers if "{}" in theirs else 1):

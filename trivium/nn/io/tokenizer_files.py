@@ -49,21 +49,23 @@ def special_ids(tokenizer: Tokenizer, config: Mapping[str, Any]) -> dict[str, in
         token = config.get(role)
         name = token.get("content") if isinstance(token, Mapping) else token
         if name is not None and name not in tokenizer.special:
-            raise ArtefactError(f"{CONFIG}: {role} is {name!r}, no control token of the tokenizer{did_you_mean(str(name), tokenizer.special)}")
+            near = did_you_mean(str(name), tokenizer.special)
+            raise ArtefactError(f"{CONFIG}: {role} is {name!r}, which is no control token of the tokenizer{near}")
         ids[f"{role}_id"] = None if name is None else tokenizer.special[name]
     return ids
 
 
-def write_tokenizer_files(
-    folder: Path, tokenizer_json: str, config: Mapping[str, Any], *, ids: Mapping[str, int | None], stop_ids: Sequence[int], max_seq_len: int
-) -> None:
-    """Write tokenizer.json, tokenizer_config.json and generation_config.json."""
+def write_tokenizer_files(folder: Path, tokenizer_json: str, config: Mapping[str, Any], *, max_seq_len: int) -> None:
+    """Write tokenizer.json and tokenizer_config.json."""
     (folder / FILE).write_text(tokenizer_json, encoding="utf-8")
     known = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False, "model_max_length": max_seq_len}
     write_json(folder / CONFIG, known | dict(config))
-    stops = list(stop_ids) or ([ids["eos_token_id"]] if ids["eos_token_id"] is not None else [])
-    generation = {"bos_token_id": ids["bos_token_id"], "eos_token_id": stops or None, "pad_token_id": ids["pad_token_id"]}
-    write_json(folder / GENERATION, {name: value for name, value in generation.items() if value is not None})
+
+
+def write_generation_config(folder: Path, ids: Mapping[str, int | None], stop_ids: Sequence[int]) -> None:
+    """Write generation_config.json: what ends an answer is stop_ids, or the eos token if there are none."""
+    given = {name: value for name, value in ids.items() if value is not None}
+    write_json(folder / GENERATION, given | ({"eos_token_id": list(stop_ids)} if stop_ids else {}))
 
 
 def write_json(file: Path, value: Mapping[str, Any]) -> None:

@@ -1,0 +1,163 @@
+"""Numbers that can be checked on paper: the formulas of the papers, computed once in float64 and never changed."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from trivium.core.errors import ConfigError, DataError
+from trivium.core.types import example
+from trivium.data.pack import pack
+from trivium.learn.credit import GAE, GroupMean, whiten
+from trivium.learn.kl import AdaptiveKL, kl_estimate
+from trivium.learn.objectives import DPO, PolicyGradient, Ranking, Value
+from trivium.learn.reduce import Counts, reduce
+from trivium.nn.batch import Batch
+
+DOUBLE = torch.float64
+
+
+def one_token_answers(*, groups: list[int] | None = None, **columns: list[float]) -> Batch:
+    """Sequences of a prompt token and one token that counts, with these columns there. groups: sequences of each."""
+    size = len(next(iter(columns.values())))
+    rows = [example([0, 1], **{name: [0, values[number]] for name, values in columns.items()}) for number in range(size)]
+    cuts = np.cumsum([0, *(groups or [1] * size)])
+    [batch] = pack([tuple(rows[start:end]) for start, end in zip(cuts, cuts[1:], strict=False)], rows=size, length=2)
+    return batch
+
+
+def at_the_answer(*values: float) -> torch.Tensor:
+    """(B, 2): 0 on the prompt, the value on the answer."""
+    return torch.tensor([[0.0, value] for value in values], dtype=DOUBLE)
+
+
+@pytest.mark.parametrize(("label_noise", "loss"), [(0.0, 0.6209570477895321), (0.1, 0.6359570477895321)])
+def test_dpo_and_cdpo(label_noise, loss):
+    batch = one_token_answers(groups=[2], ref_logprobs=[-11, -11.5])
+    loss_G, metrics = DPO(beta=0.1, label_noise=label_noise)(SimpleNamespace(logprobs_BL=at_the_answer(-10, -12)), batch)
+    assert float(loss_G) == pytest.approx(loss, abs=1e-12)
+    assert [float(metrics[name][0]) for name in ("accuracy", "margin", "chosen_log_ratio", "rejected_log_ratio")] == pytest.approx([1, 0.15, 1, -0.5])
+
+
+def test_dpo_refuses_what_is_not_a_pair():
+    batch = one_token_answers(groups=[3, 1], ref_logprobs=[0, 0, 0, 0])
+    with pytest.raises(DataError, match="two answers"):
+        DPO()(SimpleNamespace(logprobs_BL=at_the_answer(0, 0, 0, 0)), batch)
+
+
+@pytest.mark.parametrize(
+    ("scores", "rank", "margin", "loss"),
+    [
+        ([1.2, 0.5], [0, 1], 0.0, 0.4031860488854579),
+        ([1.2, 0.5], [0, 1], 1.0, 0.8543552444685272),
+        ([2, 1, 0.5, -1], [0, 1, 2, 3], 0.0, 0.22761343171342482),
+        ([102, 101, 100.5, 99], [0, 1, 2, 3], 0.0, 0.22761343171342482),
+        ([-1, 0.5, 2, 1], [3, 2, 0, 1], 0.0, 0.22761343171342482),
+        ([1.2, 9.0, 0.5], [0, 0, 1], 0.0, (0.4031860488854579 + np.log1p(np.exp(-8.5))) / 2),
+        ([3, 1], [0, 0], 0.0, 0.0),
+    ],
+    ids=["pair", "margin", "four answers", "shifted", "in another order", "a tie is dropped", "all tied"],
+)
+def test_ranking(scores, rank, margin, loss):
+    batch = one_token_answers(groups=[len(rank)], rank=rank)
+    loss_G, _ = Ranking(margin=margin)(SimpleNamespace(scores_BL=at_the_answer(*scores)), batch)
+    assert float(loss_G) == pytest.approx(loss, abs=1e-8)
+
+
+def test_centring_pulls_the_mean_score_of_a_group_to_zero():
+    batch = one_token_answers(groups=[2, 2], rank=[0, 1, 0, 1])
+    out = SimpleNamespace(scores_BL=at_the_answer(3, 1, -2, -6))
+    plain_G, centred_G = Ranking()(out, batch)[0], Ranking(centre=0.01)(out, batch)[0]
+    torch.testing.assert_close(centred_G - plain_G, torch.tensor([0.04, 0.16], dtype=DOUBLE))
+
+
+@pytest.mark.parametrize(("log_ratio", "k1", "k2", "k3"), [(-1.0, -1.0, 0.5, 0.7182818284590451), (0.5, 0.5, 0.125, 0.10653065971263342), (0.0, 0.0, 0.0, 0.0)])
+def test_kl_estimators(log_ratio, k1, k2, k3):
+    estimates = [float(kl_estimate(torch.tensor(log_ratio, dtype=DOUBLE), how)) for how in ("k1", "k2", "k3")]
+    assert estimates == pytest.approx([k1, k2, k3], abs=1e-15)
+
+
+@pytest.mark.parametrize(("kl", "after"), [(12, 0.151536), (3, 0.148464), (6, 0.15), (6.3, 0.150384)])
+def test_the_kl_controller_moves_in_proportion_and_not_by_more_than_a_fifth(kl, after):
+    assert AdaptiveKL(target=6, horizon=10_000)(0.15, kl, 512) == pytest.approx(after, abs=1e-12)
+
+
+def test_gae():
+    advantages, returns = GAE(gamma=1, lam=0.95)(np.array([0.0, 0, 1]), np.array([0.2, 0.3, 0.4]))
+    np.testing.assert_allclose(advantages, [0.7365, 0.67, 0.6], atol=1e-15)
+    np.testing.assert_allclose(returns, [0.9365, 0.97, 1.0], atol=1e-15)
+
+
+def test_gae_without_discount_and_decay_is_the_reward_to_go_minus_the_value():
+    rng = np.random.default_rng(0)
+    rewards, values = rng.normal(size=7), rng.normal(size=7)
+    np.testing.assert_allclose(GAE(gamma=1, lam=1)(rewards, values)[0], rewards[::-1].cumsum()[::-1] - values, atol=1e-14)
+
+
+@pytest.mark.parametrize(("ratio", "advantage", "loss", "is_clipped"), [(1.5, 1, -1.2, 1), (0.5, 1, -0.5, 1), (1.5, -1, 1.5, 1), (0.5, -1, 0.8, 1), (1.1, 1, -1.1, 0)])
+def test_ppo_clips_only_where_it_would_gain(ratio, advantage, loss, is_clipped):
+    batch = one_token_answers(old_logprobs=[0.0], advantages=[advantage])
+    out = SimpleNamespace(logprobs_BL=at_the_answer(np.log(ratio)), entropy_BL=at_the_answer(0))
+    loss_BL, metrics = PolicyGradient()(out, batch)
+    assert float(loss_BL[0, 1]) == pytest.approx(loss, abs=1e-12)
+    assert float(metrics["clip_fraction"][0]) == is_clipped
+
+
+@pytest.mark.parametrize(("kl", "penalty"), [("k2", 0.125), ("k3", 0.10653065971263342), ("ratio_k3", 2 * 0.10653065971263342)])
+def test_the_kl_penalty_and_the_entropy_bonus_are_added_to_the_loss(kl, penalty):
+    batch = one_token_answers(old_logprobs=[0.0], advantages=[0.0], ref_logprobs=[np.log(2) - 0.5])
+    out = SimpleNamespace(logprobs_BL=at_the_answer(np.log(2)), entropy_BL=at_the_answer(3))
+    loss_BL, _ = PolicyGradient(kl_coef=0.1, kl=kl, entropy_coef=0.01)(out, batch)
+    assert float(loss_BL[0, 1]) == pytest.approx(0.1 * penalty - 0.03, abs=1e-8)
+
+
+def test_the_estimator_that_has_no_gradient_is_refused_in_a_loss():
+    with pytest.raises(ConfigError, match="kl"):
+        PolicyGradient(kl="k1")
+
+
+@pytest.mark.parametrize(("old", "value", "loss"), [(0.5, 0.6, 0.08), (0.5, 1.5, 0.125), (1.5, 0.9, 0.045), (0.0, 0.5, 0.32)])
+def test_the_value_loss_is_the_larger_of_plain_and_clipped(old, value, loss):
+    batch = one_token_answers(values=[old], returns=[1.0])
+    loss_BL, _ = Value(clip=0.2)(SimpleNamespace(values_BL=at_the_answer(value)), batch)
+    assert float(loss_BL[0, 1]) == pytest.approx(loss, abs=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("rule", "good", "bad"),
+    [
+        (GroupMean(scale="std", std_ddof=1), 1.0952451515, -0.7301634343),
+        (GroupMean(scale="std", std_ddof=0), 1.2244949224, -0.8163299483),
+        (GroupMean(), 0.6, -0.4),
+    ],
+    ids=["GRPO ddof 1", "GRPO ddof 0", "Dr. GRPO"],
+)
+def test_group_advantages(rule, good, bad):
+    np.testing.assert_allclose(rule(np.array([1.0, 0, 0, 1, 0])), [good, bad, bad, good, bad], atol=1e-9)
+
+
+@pytest.mark.parametrize("rule", [GroupMean(), GroupMean(scale="std")])
+@pytest.mark.parametrize("size", [1, 4])
+def test_equal_rewards_earn_nothing(rule, size):
+    assert not rule(np.full(size, 0.3)).any()
+
+
+def test_whiten():
+    rewards = np.arange(1.2, 2.01, 0.1)
+    np.testing.assert_allclose(whiten(rewards, shift_mean=False), [0.0508, 0.4381, 0.8254, 1.2127, 1.6, 1.9873, 2.3746, 2.7619, 3.1492], atol=5e-5)
+    white = whiten(rewards)
+    assert [white.mean(), white.std()] == pytest.approx([0, 1], abs=1e-6)
+
+
+@pytest.mark.parametrize(("how", "number"), [("token", (1 + 2 + 3 + 10) / 4), ("sequence", (2 + 10) / 2), ("length", (1 + 2 + 3 + 10) / (2 * 5))])
+def test_reductions(how, number):
+    """Two answers, of three tokens and of one."""
+    batches = pack([(example([0, 1, 1, 1]),), (example([0, 1]),)], rows=1, length=8)
+    loss = torch.tensor([[9.0, 1, 2, 3, 9, 10, 9, 9]])
+    assert float(reduce(loss, batches[0], Counts.of(batches, 5), how)) == pytest.approx(number)
+
+
+def test_a_weighted_token_counts_as_much_as_its_weight():
+    batches = pack([(example([0, 1, 1], [0, 1, 3]),)], rows=1, length=4)
+    assert float(reduce(torch.tensor([[0.0, 8, 4, 7]]), batches[0], Counts.of(batches), "token")) == (8 + 3 * 4) / 4

@@ -1,0 +1,136 @@
+"""Counts of parameters, work and memory: published tables, the built model, what autograd keeps."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from trivium.core.config import plain
+from trivium.nn import flops, heads, transformer
+from trivium.nn.config import ModelConfig
+from trivium.nn.flops import flops_per_token, num_embedding_parameters, num_parameters, training_memory_bytes
+from trivium.nn.model import Model
+
+SMALL = ModelConfig(
+    vocab_size=50, hidden_size=64, num_layers=3, num_heads=4, num_kv_heads=4, head_dim=16, intermediate_size=160, max_seq_len=300
+)
+KINDS = {
+    "llama": {},
+    "gqa tied": {"num_kv_heads": 2, "tie_head": True},
+    "wide heads": {"head_dim": 32, "has_attention_bias": True},
+    "qwen3": {"family": "qwen3", "has_qk_norm": True, "num_kv_heads": 1},
+    "biases": {"has_attention_bias": True, "has_output_bias": True, "has_mlp_bias": True},
+    "neox": {
+        "family": "gpt_neox", "norm": "layer", "is_gated": False, "is_parallel": True, "activation": "gelu", "rotary_share": 0.25,
+        "has_attention_bias": True, "has_output_bias": True, "has_mlp_bias": True,
+    },
+}  # fmt: skip
+PYTHIA = [  # layers, width, heads, padded vocabulary, non-embedding and all parameters (Biderman et al. 2023, table 1)
+    (6, 128, 4, 50304, 1_189_888, 14_067_712),
+    (6, 256, 8, 50304, 4_739_072, 30_494_720),
+    (6, 512, 8, 50304, 18_915_328, 70_426_624),
+    (12, 768, 12, 50304, 85_056_000, 162_322_944),
+    (24, 1024, 16, 50304, 302_311_424, 405_334_016),
+    (16, 2048, 8, 50304, 805_736_448, 1_011_781_632),
+    (24, 2048, 16, 50304, 1_208_602_624, 1_414_647_808),
+    (32, 2560, 32, 50304, 2_517_652_480, 2_775_208_960),
+    (32, 4096, 32, 50432, 6_444_163_072, 6_857_302_016),
+    (36, 5120, 40, 50688, 11_327_027_200, 11_846_072_320),
+]
+
+
+def shape(kind: str, **options: object) -> ModelConfig:
+    return ModelConfig(**(plain(SMALL) | KINDS[kind] | options))
+
+
+def pythia(layers: int, width: int, num_heads: int, vocab_size: int) -> ModelConfig:
+    return shape(
+        "neox", num_layers=layers, hidden_size=width, num_heads=num_heads, num_kv_heads=num_heads, head_dim=width // num_heads,
+        intermediate_size=4 * width, vocab_size=vocab_size, max_seq_len=2048,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_closed_form_counts_the_parameters_of_the_built_model(kind):
+    assert num_parameters(shape(kind)) == Model(shape(kind)).num_parameters
+
+
+@pytest.mark.parametrize("row", PYTHIA, ids=lambda row: f"{row[-1]:,}")
+def test_the_sizes_of_pythia_are_the_published_ones(row):
+    *numbers, non_embedding, total = row
+    config = pythia(*numbers)
+    with torch.device("meta"):
+        model = Model(config)
+    assert model.num_parameters == num_parameters(config) == total
+    assert total - num_embedding_parameters(config) == non_embedding
+
+
+def test_work_by_hand():
+    config = ModelConfig(
+        vocab_size=10, hidden_size=4, num_layers=1, num_heads=2, num_kv_heads=1, head_dim=2, intermediate_size=3, max_seq_len=8
+    )
+    matrices = 4 * 4 + 4 * 2 + 4 * 2 + 4 * 4 + 3 * 4 * 3 + 10 * 4  # query, key, value, output, gated MLP, head
+    # a sequence of 3: 1 + 2 + 3 keys are met; each costs 2 * 4 operations for its score and as many for its value, three times
+    assert 3 * flops_per_token(config, 3) == 3 * 6 * matrices + 3 * (1 + 2 + 3) * 2 * (2 * 4)
+
+
+def test_work_of_an_8b_llama_at_8k_is_the_published_51_gigaflops():
+    config = ModelConfig(
+        vocab_size=128_256,
+        hidden_size=4096,
+        num_layers=32,
+        num_heads=32,
+        num_kv_heads=8,
+        head_dim=128,
+        intermediate_size=14_336,
+        max_seq_len=8192,
+    )
+    assert flops_per_token(config, 8192) == pytest.approx(51.5e9, rel=1e-3)
+    assert num_parameters(config) == 8_030_261_248
+
+
+def kept_bytes(config: ModelConfig, length: int, compute_dtype: torch.dtype, is_packed: bool) -> int:
+    """Bytes of the storages that autograd keeps of a forward pass over 2 rows; parameters and tables are not counted."""
+    model = Model(config, compute_dtype=compute_dtype)
+    kept: dict[int, torch.Tensor] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    mask = torch.ones(2, 1, length, length, dtype=torch.bool).tril() if is_packed else None
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        model.trunk(torch.zeros(2, length, dtype=torch.int64), torch.arange(length).expand(2, -1), mask)
+    ours = {tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), *model.buffers())}
+    return sum(tensor.untyped_storage().nbytes() for place, tensor in kept.items() if place not in ours)
+
+
+@pytest.mark.parametrize("is_packed", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("length", [64, 300])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_memory_of_a_layer_is_what_autograd_keeps(kind, length, dtype, is_packed):
+    measured, estimated = [], []
+    for layers in (1, 3):
+        config = shape(kind, num_layers=layers)
+        measured.append(kept_bytes(config, length, dtype, is_packed))
+        whole = training_memory_bytes(config, 2, length, "adamw", compute_bytes=dtype.itemsize, is_packed=is_packed)
+        estimated.append(whole - 16 * num_parameters(config))
+    assert estimated[1] - estimated[0] == pytest.approx(measured[1] - measured[0], rel=0.03)
+
+
+def test_muon_keeps_one_number_of_a_matrix_and_adamw_two():
+    adamw, muon = (training_memory_bytes(SMALL, 1, 8, optimizer) for optimizer in ("adamw", "muon"))
+    matrices = sum(p.numel() for name, p in Model(SMALL).named_parameters() if ".blocks." in name and p.dim() == 2)
+    assert adamw - muon == 4 * matrices
+
+
+def test_the_constants_are_those_of_the_modules_they_describe():
+    assert (flops.SHORT, flops.HEAD_CHUNK, flops.HEAD_KEEP_BYTES) == (transformer.SHORT, heads.CHUNK, heads.KEEP_BYTES)
+
+
+def test_counting_needs_no_torch():
+    code = "import sys, trivium.nn.flops, trivium.nn.io.config_json; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=False).returncode == 0

@@ -1,0 +1,95 @@
+"""Log-probs and entropies of the chunked head are those of a plain log-softmax, forwards and backwards."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from trivium.nn import heads
+from trivium.nn.heads import ScalarHead, token_logprobs, values_before
+
+ROWS, LENGTH, WIDTH, WORDS = 3, 7, 5, 11
+SCORED = torch.tensor([1, 2, 5, 8, 9, 13, 15, 20])
+
+
+def inputs(dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(2)
+    hidden = torch.randn(ROWS, LENGTH, WIDTH, generator=generator, dtype=torch.float64).to(dtype).requires_grad_()
+    weight = torch.randn(WORDS, WIDTH, generator=generator, dtype=torch.float64).to(dtype).requires_grad_()
+    return hidden, weight, torch.randint(0, WORDS, (ROWS, LENGTH), generator=generator)
+
+
+def plain(hidden_BLD: Tensor, weight_VD: Tensor, tokens_BL: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """What the head computes, with all logits at once."""
+    log_p = torch.log_softmax((hidden_BLD @ weight_VD.T).flatten(0, 1)[SCORED - 1] / temperature, -1)
+    logprobs, entropy = torch.zeros(2, tokens_BL.numel(), dtype=hidden_BLD.dtype)
+    logprobs = logprobs.index_copy(0, SCORED, log_p.gather(-1, tokens_BL.flatten()[SCORED, None])[:, 0])
+    return logprobs.view_as(tokens_BL), entropy.index_copy(0, SCORED, -(log_p.exp() * log_p).sum(-1)).view_as(tokens_BL)
+
+
+def outcome(compute: object, temperature: float, weights: tuple[float, float], dtype: torch.dtype = torch.float64) -> list[Tensor]:
+    """Values and gradients of a weighted sum of log-probs and entropies."""
+    hidden, weight, tokens = inputs(dtype)
+    logprobs, entropy = compute(hidden, weight, tokens, temperature)
+    factor = torch.linspace(-1, 2, tokens.numel(), dtype=logprobs.dtype).view_as(tokens)
+    loss = (factor * (weights[0] * logprobs + weights[1] * entropy)).sum()
+    return [logprobs.detach(), entropy.detach(), *torch.autograd.grad(loss, (hidden, weight))]
+
+
+def chunked(hidden: Tensor, weight: Tensor, tokens: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    return token_logprobs(hidden, weight, tokens, SCORED, temperature=temperature, with_entropy=True)
+
+
+@pytest.fixture(params=["kept", "computed again"])
+def _small_chunks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chunks that do not divide the number of positions."""
+    monkeypatch.setattr(heads, "CHUNK", 3)
+    monkeypatch.setattr(heads, "KEEP_BYTES", heads.KEEP_BYTES if request.param == "kept" else 0)
+
+
+@pytest.mark.usefixtures("_small_chunks")
+@pytest.mark.parametrize("temperature", [1.0, 0.6, 1.5])
+@pytest.mark.parametrize("weights", [(1, 0), (0, 1), (0.7, -0.3)], ids=["log-prob", "entropy", "both"])
+def test_values_and_gradients_are_those_of_a_log_softmax(temperature, weights):
+    torch.testing.assert_close(outcome(chunked, temperature, weights), outcome(plain, temperature, weights), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("temperature", [1.0, 0.6])
+def test_kept_and_recomputed_logits_give_the_same_bits(monkeypatch, dtype, temperature):
+    monkeypatch.setattr(heads, "CHUNK", 3)
+    kept = outcome(chunked, temperature, (0.7, -0.3), dtype)
+    monkeypatch.setattr(heads, "KEEP_BYTES", 0)
+    torch.testing.assert_close(outcome(chunked, temperature, (0.7, -0.3), dtype), kept, rtol=0, atol=0)
+
+
+def test_a_backward_pass_leaves_the_kept_logits_as_they_were():
+    hidden, weight, tokens = inputs()
+    loss = chunked(hidden, weight, tokens, 1.0)[0].sum()
+    first, second = (torch.autograd.grad(loss, hidden, retain_graph=True)[0] for _ in "ab")
+    assert torch.equal(first, second)
+
+
+def test_the_log_softmax_is_in_fp32_when_the_states_are_in_bf16():
+    hidden, weight, tokens = inputs(torch.bfloat16)
+    logprobs, _ = token_logprobs(hidden, weight, tokens, SCORED)
+    raw = (hidden @ weight.T).flatten(0, 1)[SCORED - 1].double().log_softmax(-1)
+    torch.testing.assert_close(logprobs.flatten()[SCORED].double(), raw.gather(-1, tokens.flatten()[SCORED, None])[:, 0], rtol=0, atol=1e-6)
+
+
+def test_without_anything_to_score_there_is_a_graph_and_a_zero_gradient():
+    hidden, weight, tokens = inputs()
+    logprobs, _ = token_logprobs(hidden, weight, tokens, SCORED[:0])
+    gradients = torch.autograd.grad(logprobs.sum(), (hidden, weight))
+    assert not any(gradient.any() for gradient in gradients)
+
+
+def test_a_value_is_read_before_its_token():
+    assert values_before(torch.tensor([[1.0, 2, 3]])).tolist() == [[0, 1, 2]]
+
+
+def test_a_scalar_head_is_a_dot_product_with_gain_and_bias():
+    head = ScalarHead(3)
+    torch.nn.init.constant_(head.weight, 2.0)
+    head.gain.fill_(0.5)
+    head.bias.fill_(-1)
+    assert head(torch.tensor([[[1.0, 2, 3]]], dtype=torch.bfloat16)).tolist() == [[5.0]]

@@ -1,0 +1,159 @@
+"""Isolation of packed documents, positions, the cache, and weights as a function of the seed."""
+
+import numpy as np
+import pytest
+import torch
+
+from tests.nn.tiny import VOCAB, tiny_config, tiny_model
+from trivium.core.errors import ConfigError, DataError
+from trivium.core.types import example
+from trivium.data.pack import empty_batch, pack
+from trivium.nn.cache import Cache
+from trivium.nn.config import llama
+from trivium.nn.model import Model, initialise
+from trivium.nn.outputs import Outputs
+from trivium.nn.transformer import Norm, block_diagonal, rope_table, rotate
+
+NEOX = {"family": "gpt_neox", "norm": "layer", "activation": "gelu", "is_gated": False, "is_parallel": True, "has_qk_norm": False, "rotary_share": 0.5,
+        "has_attention_bias": True, "has_output_bias": True, "has_mlp_bias": True}  # fmt: skip
+
+
+def hidden(model: Model, *documents: list[int]) -> list[torch.Tensor]:
+    """Hidden states of each document when all lie in one row."""
+    [batch] = pack([(example(document),) for document in documents], rows=1, length=40)
+    with torch.no_grad():
+        states = model.hidden(batch)[0]
+    return [states[end + 1 - len(document) : end + 1] for document, end in zip(documents, batch.last_N.tolist(), strict=True)]
+
+
+@pytest.mark.parametrize("options", [{}, NEOX], ids=["qwen3", "neox"])
+def test_a_document_does_not_see_its_neighbour_in_the_row(options):
+    model = tiny_model(**options)
+    _, before = hidden(model, [1, 2, 3, 4, 5], [6, 7, 8])
+    changed, after = hidden(model, [9, 2, 12, 4, 0], [6, 7, 8])
+    assert torch.equal(before, after)
+    [alone] = hidden(model, [6, 7, 8])
+    torch.testing.assert_close(after, alone, rtol=0, atol=1e-6)
+    assert not torch.equal(changed, hidden(model, [1, 2, 3, 4, 5], [6, 7, 8])[0])
+
+
+def test_a_token_does_not_see_what_comes_after_it():
+    model = tiny_model()
+    [before], [after] = hidden(model, [1, 2, 3, 4]), hidden(model, [1, 2, 3, 9])
+    assert torch.equal(before[:3], after[:3])
+    assert not torch.equal(before[3], after[3])
+
+
+def test_a_block_diagonal_mask_by_hand():
+    mask = block_diagonal(torch.tensor([[0, 0, 1, 2]]))[0, 0]
+    assert mask.int().tolist() == [[1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
+
+
+@pytest.mark.parametrize("options", [{}, {"num_kv_heads": 2}, NEOX], ids=["grouped", "full", "neox"])
+def test_reading_with_a_cache_is_reading_at_once(options):
+    model = tiny_model(**options)
+    tokens = torch.from_numpy(np.random.default_rng(0).integers(0, VOCAB, (3, 12)))
+    position = torch.arange(12).expand(3, -1)
+    with torch.no_grad():
+        at_once = model.trunk(tokens, position)
+        cache = Cache(model.config, 3, 12, torch.float32)
+        parts = [model.trunk(tokens[:, part], position[:, part], cache.move_to(position[:, part]), cache) for part in (slice(0, 5), slice(5, 6), slice(6, 12))]
+    torch.testing.assert_close(torch.cat(parts, dim=1), at_once, rtol=0, atol=1e-5)
+
+
+def test_a_cache_forgets_rows_and_keeps_the_order_asked_for():
+    model = tiny_model()
+    tokens, position = torch.tensor([[1, 2], [3, 4], [5, 6]]), torch.arange(2).expand(3, -1)
+    with torch.no_grad():
+        at_once = model.trunk(torch.tensor([[5, 6, 7], [1, 2, 8]]), torch.arange(3).expand(2, -1))[:, 2]
+        cache = Cache(model.config, 3, 4, torch.float32)
+        model.trunk(tokens, position, cache.move_to(position), cache)
+        cache.keep(torch.tensor([2, 0]))
+        there = torch.full((2, 1), 2)
+        later = model.trunk(torch.tensor([[7], [8]]), there, cache.move_to(there), cache)[:, 0]
+    torch.testing.assert_close(later, at_once, rtol=0, atol=1e-5)
+
+
+def test_rope_by_hand():
+    cos, sin = rope_table(3, 4, theta=100.0)
+    torch.testing.assert_close(cos, torch.tensor([[1.0, 1], [np.cos(1), np.cos(0.1)], [np.cos(2), np.cos(0.2)]]).float())
+    turned = rotate(torch.tensor([1.0, 0, 0, 2, 9]).view(1, 1, 1, 5), cos[None, 1:2], sin[None, 1:2])
+    torch.testing.assert_close(turned.flatten(), torch.tensor([np.cos(1), -2 * np.sin(0.1), np.sin(1), 2 * np.cos(0.1), 9]).float())
+
+
+def test_rope_makes_products_depend_on_distance_alone():
+    cos, sin = (table[None] for table in rope_table(30, 8, theta=10_000.0))
+    query, key = torch.randn(2, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    products = [
+        (rotate(query.view(1, 1, 1, 8), cos[:, a : a + 1], sin[:, a : a + 1]) * rotate(key.view(1, 1, 1, 8), cos[:, a - 3 : a - 2], sin[:, a - 3 : a - 2])).sum()
+        for a in (3, 10, 29)
+    ]
+    torch.testing.assert_close(torch.stack(products), products[0].expand(3), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["rms", "layer"])
+def test_norms_by_hand(kind):
+    x = torch.tensor([1.0, 2, 3, 6], dtype=torch.float64)
+    centred = x - x.mean() if kind == "layer" else x
+    torch.testing.assert_close(Norm(4, kind, 1e-5)(x), centred / (centred.pow(2).mean() + 1e-5).sqrt())
+
+
+@pytest.mark.parametrize("options", [{}, NEOX, {"tie_head": True}], ids=["qwen3", "neox", "tied"])
+def test_initial_weights_are_a_function_of_the_seed(options):
+    def weights(torch_seed: int, seed: int) -> dict[str, torch.Tensor]:
+        torch.manual_seed(torch_seed)
+        return initialise(Model(tiny_config(**options), has_scalar=True), seed).state_dict()
+
+    one, same, other = weights(1, seed=5), weights(2, seed=5), weights(1, seed=6)
+    torch.testing.assert_close(one, same, rtol=0, atol=0)
+    assert not torch.equal(one["trunk.embed.weight"], other["trunk.embed.weight"])
+    assert not torch.equal(one["trunk.blocks.0.attention.query.weight"], one["trunk.blocks.1.attention.query.weight"])
+
+
+def test_blocks_are_the_identity_at_first():
+    model = initialise(Model(tiny_config(**NEOX)), 1)
+    x = torch.randn(1, 3, 8)
+    rope = (model.trunk.cos[None, :3], model.trunk.sin[None, :3])
+    assert torch.equal(model.trunk.blocks[0](x, rope, None, None, 0), x)
+
+
+def test_initialise_forgets_what_the_weights_were():
+    torch.testing.assert_close(initialise(tiny_model(**NEOX), 1).state_dict(), initialise(Model(tiny_config(**NEOX)), 1).state_dict(), rtol=0, atol=0)
+
+
+def test_two_numbers_make_a_shape():
+    config = llama(vocab_size=100, depth=3, width=192, max_seq_len=64)
+    assert (config.family, config.num_heads, config.head_dim, config.intermediate_size) == ("qwen3", 3, 64, 512)
+
+
+@pytest.mark.parametrize(("options", "said"), [({"num_heads": 3, "num_kv_heads": 2}, "must be a multiple"), ({"head_dim": 6, "rotary_share": 0.5}, "must be even")])
+def test_a_shape_that_cannot_be_is_refused(options, said):
+    with pytest.raises(ConfigError, match=said):
+        tiny_config(**options)
+
+
+def test_sums_last_tokens_and_lengths_of_a_packed_batch():
+    [batch] = pack([(example([1, 2, 3]), example([4, 5], [0, 0.5]))], rows=2, length=4)
+    x = torch.tensor([[1.0, 2, 3, 4], [5, 6, 7, 8]])
+    assert (batch.sum(x).tolist(), batch.last(x).tolist(), batch.lengths().tolist()) == ([5, 6], [3, 6], [2, 1])
+
+
+def test_a_column_that_nobody_wrote_is_named_with_its_writer():
+    [batch] = pack([(example([1, 2], values=[0, 1]),)], rows=1, length=4)
+    with pytest.raises(DataError, match=r"no column 'advantages' \(it has: values\); it is written by a credit rule"):
+        batch["advantages"]
+
+
+def test_a_batch_without_sequences_has_every_column():
+    assert not empty_batch(2, 3)["ref_logprobs"].any()
+
+
+def test_outputs_are_computed_once_and_entropy_only_when_it_was_asked_for():
+    [batch] = pack([(example([1, 2, 3]),)], rows=1, length=4)
+    out = Outputs(tiny_model(), batch)
+    assert out.hidden_BLD is out.hidden_BLD
+    assert out.logprobs_BL is out.logprobs_BL
+    with pytest.raises(RuntimeError, match="reads_entropy"):
+        _ = out.entropy_BL
+    with pytest.raises(RuntimeError, match="no scalar head"):
+        _ = out.scores_BL

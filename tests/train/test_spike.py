@@ -1,0 +1,103 @@
+"""Objective and reduction inside the wrapped module: the same gradients however the work is cut, spread or compiled.
+
+The reference is always one process with one batch. That micro-batches and packing change nothing is shown for every objective in
+tests/learn/test_objective_battery.py; here two ranks (FSDP2 over gloo) and torch.compile are added.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from tests.learn.objective_cases import CASES, LONGEST
+from tests.train.two_ranks import RECIPES, SAVED_AT, STEPS, recipe_trainer, shares, train
+from trivium.data.pack import pack
+from trivium.nn.model import Model
+from trivium.train.trainer import Trainer
+
+ROOT = Path(__file__).parents[2]
+CLOSE = {"rtol": 1e-6, "atol": 1e-6}
+TRAINED = {"rtol": 0, "atol": 1e-5}  # Adam divides a gradient by its own size, which enlarges what is 1e-7 in it
+
+
+@pytest.fixture(scope="module")
+def launched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that two ranks have written into."""
+    folder = tmp_path_factory.mktemp("two_ranks")
+    for name in RECIPES:
+        trainer = recipe_trainer(name)
+        train(trainer, sum(shares(CASES["cross-entropy"])["five and one"], []), 0, SAVED_AT)
+        save_file(trainer.state(), folder / f"{name}.safetensors")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", ROOT / "tests/train/two_ranks.py", folder]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert ended.returncode == 0, ended.stderr[-4000:]
+    return folder
+
+
+@pytest.fixture(scope="module")
+def two_ranks(launched: Path) -> dict[str, torch.Tensor]:
+    return load_file(launched / "two_ranks.safetensors")
+
+
+def below(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+@pytest.mark.parametrize("kind", ["even", "five and one", "one masked whole", "one empty"])
+@pytest.mark.parametrize("name", CASES)
+def test_two_ranks_give_the_gradients_of_one_process(two_ranks, name, kind):
+    case = CASES[name]
+    loss, gradients = case.gradients(sum(shares(case)[kind], []))
+    torch.testing.assert_close(below(f"{name}/{kind}/", two_ranks), {**gradients, "loss": loss}, **CLOSE)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_two_ranks_train_report_and_save_what_one_process_does(launched, two_ranks, name):
+    trainer = recipe_trainer(name)
+    reports = train(trainer, sum(shares(CASES["cross-entropy"])["five and one"], []), 0, SAVED_AT)
+    torch.testing.assert_close(below(f"{name}/saved/", two_ranks), trainer.state(), **TRAINED)
+    for theirs, ours in zip(json.loads((launched / "reports.json").read_text())[name], reports, strict=True):
+        assert theirs == pytest.approx(ours, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_two_ranks_go_on_from_what_one_process_saved(two_ranks, name):
+    trainer = recipe_trainer(name)
+    train(trainer, sum(shares(CASES["cross-entropy"])["five and one"], []), 0, STEPS)
+    torch.testing.assert_close(below(f"{name}/resumed/", two_ranks), trainer.state(), **TRAINED)
+
+
+def compiled_gradients(name: str, model: Model) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    trainer = CASES[name].trainer(model)
+    return trainer.gradients(pack(CASES[name].groups(4), rows=4, length=2 * LONGEST))
+
+
+@pytest.mark.parametrize("name", ["cross-entropy", "dpo", "ppo", "ranking", "value"])
+def test_the_trunk_compiles_to_one_graph_with_the_same_gradients(name):
+    model = CASES[name].model()
+    model.trunk.compile(dynamic=False, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled_gradients(name, model), compiled_gradients(name, CASES[name].model()), **CLOSE)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")), reason="there is no C++ compiler")
+@pytest.mark.parametrize("name", ["cross-entropy", "dpo", "ppo", "ranking", "value"])
+def test_compiled_code_gives_the_same_gradients(name):
+    model = CASES[name].model()
+    model.compile()
+    torch.testing.assert_close(compiled_gradients(name, model), compiled_gradients(name, CASES[name].model()), **CLOSE)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_an_update_says_what_every_objective_measures(name):
+    trainer: Trainer = CASES[name].trainer()
+    report = trainer.step(0, pack(CASES[name].groups(3), rows=4, length=2 * LONGEST))
+    assert {"loss", "grad_norm", "lr_factor"} <= report.keys()
+    assert all(isinstance(value, float) for value in report.values())

@@ -1,0 +1,79 @@
+"""What two processes compute, for test_spike.py: run by torchrun, rank 0 writes the results into the folder it is given.
+
+All checks run inside one launch, since loading torch takes longer than all of them.
+"""
+
+import json
+import sys
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from safetensors.torch import load_file, save_file
+
+from tests.learn.objective_cases import CASES, LONGEST, Case
+from tests.nn.tiny import tiny_model
+from trivium.core.types import Group
+from trivium.data.pack import pack
+from trivium.learn.objectives import CrossEntropy
+from trivium.learn.optim import AdamW, MuonAdamW
+from trivium.learn.schedules import Schedule
+from trivium.nn.batch import Batch
+from trivium.train.trainer import Trainer
+
+RECIPES = {"adamw": AdamW(lr=0.01), "muon": MuonAdamW()}
+STEPS = 4
+SAVED_AT = 2  # steps after which the state is saved, and loaded again
+
+
+def masked(group: Group) -> Group:
+    return tuple(replace(item, loss_mask=np.zeros_like(item.loss_mask)) for item in group)
+
+
+def shares(case: Case) -> dict[str, tuple[list[Batch], list[Batch]]]:
+    """Micro-batches of rank 0 and of rank 1, by the name of what is peculiar about them."""
+    groups, rows = case.groups(6), max(len(group) for group in case.groups(6))
+    cut = [pack([group], rows=rows, length=LONGEST)[0] for group in groups]
+    nothing = [pack([masked(group)], rows=rows, length=LONGEST)[0] for group in groups[:1]]
+    return {"even": (cut[0::2], cut[1::2]), "five and one": (cut[:5], cut[5:]), "one masked whole": (cut[:2], nothing), "one empty": (cut, pack([], rows=rows, length=LONGEST))}
+
+
+def recipe_trainer(name: str) -> Trainer:
+    model = tiny_model(tie_head=name == "adamw")
+    return Trainer("policy", model, CrossEntropy(), RECIPES[name](model), schedule=Schedule(decay_share=0), steps=STEPS)
+
+
+def train(trainer: Trainer, batches: list[Batch], first: int, last: int) -> list[dict[str, float]]:
+    return [trainer.step(step, batches) for step in range(first, last)]
+
+
+def main(folder: Path) -> None:
+    dist.init_process_group("gloo", timeout=timedelta(seconds=60))
+    rank, tensors, reports = dist.get_rank(), {}, {}
+    for name, case in CASES.items():
+        trainer = case.trainer()
+        for kind, share in shares(case).items():
+            loss, gradients = trainer.gradients(share[rank])
+            tensors |= {f"{name}/{kind}/{weight}": gradient.clone() for weight, gradient in gradients.items()} | {f"{name}/{kind}/loss": loss}
+    share = shares(CASES["cross-entropy"])["five and one"][rank]
+    for name in RECIPES:
+        trainer = recipe_trainer(name)
+        reports[name] = train(trainer, share, 0, SAVED_AT)
+        resumed = recipe_trainer(name)
+        resumed.load_state(load_file(folder / f"{name}.safetensors"))  # what one process saved
+        train(resumed, share, SAVED_AT, STEPS)
+        tensors |= {f"{name}/saved/{weight}": value for weight, value in trainer.state().items()}
+        tensors |= {f"{name}/resumed/{weight}": value for weight, value in resumed.state().items()}
+    if rank == 0:
+        save_file(tensors, folder / "two_ranks.safetensors")
+        (folder / "reports.json").write_text(json.dumps(reports))
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    main(Path(sys.argv[1]))

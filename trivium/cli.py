@@ -1,0 +1,184 @@
+"""The command line: names, options, and errors in one line. It loads nothing heavy until the work begins."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from trivium.core.errors import ConfigError, TriviumError
+from trivium.core.world import defer, prepare_environment
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="Language models end to end: raw text, base, instruction and aligned model, on a laptop or a GPU.")
+
+# typer carries a click of its own since 0.2x; the base class of its complaints is reached through the one that it exports
+UsageMistake: type[Any] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+
+STAGES = {
+    "prepare": "raw text to a clean corpus",
+    "tokenize": "train a tokenizer, write token shards",
+    "pretrain": "a base model from token shards",
+    "demonstrate": "questions and demonstrations from a dictionary",
+    "finetune": "supervised fine-tuning on conversations",
+    "annotate": "sample answers and let simulated annotators rank them",
+    "reward": "a reward model from rankings",
+    "reinforce": "PPO or GRPO against a reward model",
+    "prefer": "DPO on preferences",
+    "evaluate": "models on held-out prompts and text",
+}
+
+Options = Annotated[list[str] | None, typer.Argument(metavar="[key=value]...", help="options, for example steps=100 optimizer.lr=1e-3")]
+Out = Annotated[Path | None, typer.Option("--out", help="run folder (default: runs/NAME)")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="print the plan: parameters, FLOPs, memory, tokens, time; run nothing")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="say only errors")]
+Chat = Annotated[bool, typer.Option("--chat/--no-chat", help="open a chat at the end if this is a terminal")]
+
+
+@app.command()
+def run(recipe: str, options: Options = None, out: Out = None, dry_run: DryRun = False, quiet: Quiet = False, chat_after: Chat = True) -> None:
+    """Run a recipe: a shipped name or a TOML file. Repeating the command goes on where it was."""
+    from trivium.stages.recipe import load_recipe
+
+    loaded = load_recipe(recipe, options or [])
+    folder = out or (Path(recipe).parent if Path(recipe).name == "run.toml" else Path("runs") / loaded.name)
+    _start(loaded, folder, dry_run, quiet, chat_after)
+
+
+@app.command()
+def recipes() -> None:
+    """List the recipes that come with trivium."""
+    from trivium.core.config import read_toml
+    from trivium.stages.recipe import shipped
+
+    for name, path in shipped().items():
+        typer.echo(f"{name:<14} {read_toml(path).get('about', '')}")
+
+
+def _stage_command(kind: str) -> Callable[..., None]:
+    def command(
+        options: Options = None, out: Out = None, dry_run: DryRun = False, quiet: Quiet = False,
+        show_help: Annotated[bool, typer.Option("--help", help="show the options and stop")] = False,
+    ) -> None:  # fmt: skip
+        from trivium.stages.recipe import single
+
+        if show_help:
+            from trivium.stages.options import describe
+
+            typer.echo(describe(kind, STAGES[kind]))
+            return
+        _start(single(kind, options or []), out or Path("runs") / kind, dry_run, quiet, chat_after=False)
+
+    return command
+
+
+for _kind, _summary in STAGES.items():
+    app.command(_kind, help=_summary, context_settings={"help_option_names": []})(_stage_command(_kind))
+
+
+@app.command()
+def report(run_folder: Path) -> None:
+    """Write report.html of a run folder again."""
+    from trivium.report import write_report
+
+    if not run_folder.is_dir():
+        raise ConfigError(f"{run_folder}: there is no such run folder")
+    typer.echo(write_report(run_folder))
+
+
+@app.command()
+def chat(model: str, temperature: float = 0.7, max_new_tokens: int = 64, seed: int = 1) -> None:
+    """Talk to a model: a model directory, or a run folder."""
+    from trivium.stages.chat import model_folder, talk
+
+    talk(model_folder(Path(model)), temperature=temperature, max_new_tokens=max_new_tokens, seed=seed)
+
+
+@app.command()
+def generate(model: str, prompts: str, temperature: float = 1.0, max_new_tokens: int = 64, seed: int = 1) -> None:
+    """Answer every prompt of a file (or one prompt given as text) and print JSON lines."""
+    from trivium.stages.chat import answer_all, model_folder
+
+    for line in answer_all(model_folder(Path(model)), prompts, temperature=temperature, max_new_tokens=max_new_tokens, seed=seed):
+        typer.echo(line)
+
+
+@app.command()
+def fetch(name: Annotated[str | None, typer.Argument(help="asset; without it they are listed")] = None) -> None:
+    """Download a named data set by its pinned hash, or list what there is."""
+    from trivium.text import assets
+
+    if name is None:
+        for asset in assets.ASSETS.values():
+            typer.echo(f"{asset.name:<12} {'here' if assets.is_fetched(asset.name) else '-':<5} {asset.licence:<22} {asset.about}")
+        return
+    path = assets.fetch(name)
+    typer.echo(f"{path}  licence: {assets.find(name).licence}")
+
+
+@app.command()
+def doctor() -> None:
+    """What this machine is, what it is fast at, and whether its numbers can be trusted."""
+    from trivium.stages.doctor import examine
+
+    for line in examine():
+        typer.echo(line)
+
+
+def _start(recipe: Any, folder: Path, dry_run: bool, quiet: bool, chat_after: bool) -> None:
+    """Check, then plan or run a recipe; at the end open the chat, or say how."""
+    from trivium.stages.pipeline import check, execute
+
+    check(recipe)
+    if dry_run:
+        from trivium.stages.plan import plan
+
+        typer.echo(plan(recipe))
+        return
+    page = execute(recipe, folder, quiet=quiet)
+    typer.echo(f"report: {page}")
+    from trivium.stages.chat import best_model, talk
+
+    model = best_model(folder)
+    if model is None:
+        return
+    if chat_after and sys.stdin.isatty() and sys.stdout.isatty():
+        talk(model, temperature=0.7, max_new_tokens=64, seed=recipe.seed)
+    else:
+        typer.echo(f"chat:   trivium chat {model}")
+
+
+def main() -> None:
+    """Run the command line; every expected failure is one line and a typed exit code."""
+    prepare_environment()
+    defer("torch")
+    is_debug = "--debug" in sys.argv
+    arguments = [word for word in sys.argv[1:] if word != "--debug"]
+    try:
+        code = app(arguments, standalone_mode=False)
+    except TriviumError as error:
+        if is_debug:
+            raise
+        _fail(str(error), error.exit_code)
+    except UsageMistake as error:
+        _fail(_usage(error), 2)
+    except typer.Abort:
+        _fail("stopped", 130)
+    except MemoryError:
+        _fail("memory ran out; lower micro_batch_rows or seq_len", 6)
+    sys.exit(code or 0)
+
+
+def _usage(error: Any) -> str:
+    """A mistake in the command line, in one line."""
+    message = " ".join(str(error.format_message()).split()).rstrip(".").replace("'. Did you", "'; did you")
+    return f"{message[:1].lower()}{message[1:]}; see trivium --help"
+
+
+def _fail(message: str, code: int) -> None:
+    sys.stderr.write(f"trivium: {message}\n")
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

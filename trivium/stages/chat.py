@@ -1,0 +1,79 @@
+"""Talking to a model: in a terminal, or a file of prompts at once."""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.console import Console
+
+from trivium.core.errors import ConfigError, DataError
+from trivium.core.types import Message
+from trivium.generate.sampling import Sampling
+from trivium.stages.machine import Machine
+from trivium.text.read import check_head, read_prompts
+
+LAST_FIRST = ("reinforce", "prefer", "finetune", "pretrain")  # which model of a run to talk to
+
+
+def best_model(run_folder: Path) -> Path | None:
+    """The model that a run made last; None if it made none."""
+    return next((run_folder / name / "model" for name in LAST_FIRST if (run_folder / name / "model").is_dir()), None)
+
+
+def model_folder(path: Path) -> Path:
+    """A model directory, or the last model of a run folder. Raises ConfigError if there is none."""
+    if (path / "config.json").exists():
+        return path
+    found = best_model(path) if path.is_dir() else None
+    if found is None:
+        raise ConfigError(f"{path}: is neither a model directory nor a run folder with a model in it")
+    return found
+
+
+def talk(folder: Path, *, temperature: float, max_new_tokens: int, seed: int) -> None:
+    """Read lines from the terminal and answer each, token by token, until an empty line or the end of input."""
+    sampling = Sampling(temperature=temperature, max_new_tokens=max_new_tokens)
+    from trivium.generate.engine import Engine
+    from trivium.stages.models import Speaker
+
+    speaker = Speaker.load(folder, Machine(precision="float32").measured())
+    engine, console = Engine(speaker.model, stop_ids=speaker.stop_ids), Console(highlight=False)
+    console.print(f"[dim]{folder}: {speaker.model.num_parameters:,} parameters. Ask, for example: What is an axiom?  An empty line ends.[/dim]")
+    for turn in range(sys.maxsize):
+        try:
+            text = console.input("[bold]you:[/bold] ").strip()
+        except (EOFError, KeyboardInterrupt):
+            return
+        if not text:
+            return
+        said: list[int] = []
+
+        def show(_: int, token: int, said: list[int] = said) -> None:
+            before = speaker.tokenizer.decode(said)
+            said.append(token)
+            console.print(speaker.tokenizer.decode(said)[len(before) :], end="", markup=False)
+
+        try:
+            console.print("[bold]model:[/bold] ", end="")
+            engine.generate([speaker.prompt((Message("user", text),))], sampling, seed=seed, purpose="chat", step=turn, on_token=show)
+        except DataError as error:
+            console.print(str(error), end="")
+        console.print()
+
+
+def answer_all(folder: Path, prompts: str, *, temperature: float, max_new_tokens: int, seed: int) -> Iterator[str]:
+    """One JSON line {prompt, response, stopped} for each prompt of a file, or for the one prompt that was given as text."""
+    sampling = Sampling(temperature=temperature, max_new_tokens=max_new_tokens)
+    is_file = Path(prompts).exists()
+    if is_file:
+        check_head(prompts, "prompts")
+    from trivium.generate.engine import Engine
+    from trivium.stages.models import Speaker
+
+    speaker = Speaker.load(folder, Machine(precision="float32").measured())
+    messages = list(read_prompts(prompts)) if is_file else [(Message("user", prompts),)]
+    engine = Engine(speaker.model, stop_ids=speaker.stop_ids)
+    answers = engine.generate([speaker.prompt(each) for each in messages], sampling, seed=seed)
+    for each, answer in zip(messages, answers, strict=True):
+        yield json.dumps({"prompt": each[-1].content, "response": speaker.text_of(answer), "stopped": answer.meta["stopped"]}, ensure_ascii=False)

@@ -1,0 +1,36 @@
+"""--dry-run: what a recipe will take, before it takes it. The machine's ceiling is measured, the shares of it are assumed (LOG.md)."""
+
+from trivium.report.units import count, duration, flops, size
+from trivium.stages.base import Foresight, Work
+from trivium.stages.machine import COMPILED_SHARE, EAGER_SHARE, Machine
+from trivium.stages.recipe import Recipe
+
+DECODE_SHARE = 0.06  # of the ceiling, that sampling reaches: one position at a time
+START_S = 4.0  # importing torch and measuring the machine
+
+
+def plan(recipe: Recipe) -> str:
+    """A table of the stages: parameters, tokens, FLOPs, memory, and an estimate of the time."""
+    machine, known = recipe.machine.measured(), Foresight()
+    lines = [f"{'stage':<12}{'parameters':>12}{'trained':>10}{'generated':>11}{'FLOPs':>11}{'memory':>10}{'time':>12}"]
+    total = START_S
+    for name, stage in recipe.stages.items():
+        work = stage.foresee(name, known)
+        taken = seconds(work, machine, is_pretraining=stage.kind == "pretrain")
+        total += taken
+        cells = (_or_blank(work.parameters, count), _or_blank(work.tokens_trained, count), _or_blank(work.tokens_generated, count), _or_blank(work.flops, flops), _or_blank(work.memory_bytes, size))
+        lines.append(f"{name:<12}{cells[0]:>12}{cells[1]:>10}{cells[2]:>11}{cells[3]:>11}{cells[4]:>10}{duration(taken):>12}")
+    lines.append(f"{'all':<12}{'':>54}{duration(total):>12}")
+    lines.append(f"measured here: {machine.threads} threads, {machine.precision}, {machine.ceiling / 1e9:.0f} GFLOP/s; assumed: {EAGER_SHARE:.0%} of it in training ({COMPILED_SHARE:.0%} compiled), {DECODE_SHARE:.0%} in sampling")
+    return "\n".join(lines)
+
+
+def seconds(work: Work, machine: Machine, *, is_pretraining: bool) -> float:
+    """Time estimate of one stage."""
+    share = COMPILED_SHARE if is_pretraining and machine.pays_to_compile(work.flops) else EAGER_SHARE
+    decoding = 2 * work.parameters_sampled * work.tokens_generated / (DECODE_SHARE * machine.ceiling)
+    return work.seconds + work.flops / (share * machine.ceiling) + decoding
+
+
+def _or_blank(value: float, show: object) -> str:
+    return show(value) if value and callable(show) else ""
