@@ -49,7 +49,10 @@ def test_every_row_comes_once_an_epoch_in_steps_of_any_size(n, count, seed):
 
 
 def test_epochs_seeds_and_purposes_have_orders_of_their_own():
-    orders = [epoch_rows(*place, 50, 50, seed, purpose).tolist() for place, seed, purpose in (((0,), 1, "a"), ((50,), 1, "a"), ((0,), 2, "a"), ((0,), 1, "b"))]
+    orders = [
+        epoch_rows(*place, 50, 50, seed, purpose).tolist()
+        for place, seed, purpose in (((0,), 1, "a"), ((50,), 1, "a"), ((0,), 2, "a"), ((0,), 1, "b"))
+    ]
     assert all(one != other for number, one in enumerate(orders) for other in orders[:number])
 
 

@@ -89,7 +89,10 @@ def test_first_fit_fills_the_first_row_with_room():
 
 @pytest.mark.parametrize(
     ("sizes", "said"),
-    [([13], r"a group of 1 examples \(13 tokens, the longest 13\) does not fit in 3 rows of 12"), ([9, 9, 9, 9], r"a group of 4 examples \(36 tokens, the longest 9\)")],
+    [
+        ([13], r"a group of 1 examples \(13 tokens, the longest 13\) does not fit in 3 rows of 12"),
+        ([9, 9, 9, 9], r"a group of 4 examples \(36 tokens, the longest 9\)"),
+    ],
     ids=["a sequence longer than a row", "more sequences than rows"],
 )
 def test_a_group_that_fits_nowhere_is_refused_with_its_numbers(sizes, said):

@@ -86,7 +86,9 @@ def test_an_answer_ends_where_the_context_ends():
 
 def test_tokens_are_told_as_they_come_and_in_order():
     told: list[tuple[int, int]] = []
-    said = engine(rows=3).generate(PROMPTS, Sampling(max_new_tokens=20), seed=1, on_token=lambda request, token: told.append((request, token)))
+    said = engine(rows=3).generate(
+        PROMPTS, Sampling(max_new_tokens=20), seed=1, on_token=lambda request, token: told.append((request, token))
+    )
     assert [[token for request, token in told if request == number] for number in range(len(PROMPTS))] == answers(said)
     assert [request for request, _ in told[:3]] == [0, 1, 2]
 

@@ -38,7 +38,9 @@ def samples(rng: np.random.Generator) -> Group:
     columns = {"old_logprobs": 0.3, "ref_logprobs": 0.3}
     answers = [_answer(rng, **columns) for _ in range(4)]
     shifted = [item.with_columns(**{name: item.columns[name] - np.float32(math.log(VOCAB)) for name in columns}) for item in answers]
-    return tuple(item.with_columns(advantages=np.full(len(item.tokens), 1 - 2 * (number % 2), np.float32)) for number, item in enumerate(shifted))
+    return tuple(
+        item.with_columns(advantages=np.full(len(item.tokens), 1 - 2 * (number % 2), np.float32)) for number, item in enumerate(shifted)
+    )
 
 
 def rankings(rng: np.random.Generator) -> Group:
@@ -95,7 +97,7 @@ CASES = {
     "cross-entropy": Case(objective=CrossEntropy(), group=texts, label="tokens", goal=("loss", 0, 0.1)),
     "dpo": Case(objective=DPO(beta=0.3), group=pairs, label="ref_logprobs", start={"loss": LOG_2, "margin": 0}, goal=RIGHT),
     "cdpo": Case(objective=DPO(label_noise=0.1), group=pairs, label="ref_logprobs", start={"loss": LOG_2}, goal=RIGHT),
-    "ppo": Case(objective=PolicyGradient(), group=samples, label="advantages", start=NO_MOVE, goal=("loss", -0.2, -0.15)),
+    "ppo": Case(objective=PolicyGradient(), group=samples, label="advantages", start=NO_MOVE, goal=("loss", -0.25, -0.15)),
     "grpo": Case(objective=PolicyGradient(kl_coef=0.01, kl="k3", reduction="sequence"), group=samples, label="ref_logprobs", start=NO_MOVE, goal=("loss", -0.2, -0.1)),
     "dr-grpo": Case(objective=PolicyGradient(kl_coef=0.01, kl="k2", reduction="length"), group=samples, label="old_logprobs", start=NO_MOVE, goal=("loss", -0.2, -0.05)),
     "dapo": Case(objective=PolicyGradient(kl_coef=0.01, kl="ratio_k3", clip_high=0.28, entropy_coef=0.001), group=samples, label="tokens", start=NO_MOVE, goal=("loss", -0.25, -0.1)),

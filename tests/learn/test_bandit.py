@@ -49,7 +49,9 @@ def rows(choices: np.ndarray, **columns: np.ndarray) -> list[Group]:
     """One row for each choice that was drawn, as heavy as it was frequent. columns: one entry a choice."""
     counts = np.bincount(choices, minlength=3)
     drawn = np.flatnonzero(counts)
-    return [(example([0, choice], [0, counts[choice]], **{name: [0, values[choice]] for name, values in columns.items()}),) for choice in drawn]
+    return [
+        (example([0, choice], [0, counts[choice]], **{name: [0, values[choice]] for name, values in columns.items()}),) for choice in drawn
+    ]
 
 
 def by_choice(choices: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -170,7 +172,12 @@ def test_k1_in_the_reward_has_the_gradient_of_the_kl_and_in_the_loss_none():
 
 @pytest.mark.parametrize(
     ("kl", "is_off_policy", "has_gradient_of"),
-    [("k2", False, SixChoices.kl_gradient), ("ratio_k3", False, SixChoices.kl_gradient), ("ratio_k3", True, SixChoices.kl_gradient), ("k3", False, SixChoices.reversed_kl_gradient)],
+    [
+        ("k2", False, SixChoices.kl_gradient),
+        ("ratio_k3", False, SixChoices.kl_gradient),
+        ("ratio_k3", True, SixChoices.kl_gradient),
+        ("k3", False, SixChoices.reversed_kl_gradient),
+    ],
 )
 def test_a_kl_penalty_in_the_loss_has_the_gradient_that_its_docstring_says(kl, is_off_policy, has_gradient_of):
     six = SixChoices()

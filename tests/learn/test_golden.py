@@ -37,7 +37,9 @@ def test_dpo_and_cdpo(label_noise, loss):
     batch = one_token_answers(groups=[2], ref_logprobs=[-11, -11.5])
     loss_G, metrics = DPO(beta=0.1, label_noise=label_noise)(SimpleNamespace(logprobs_BL=at_the_answer(-10, -12)), batch)
     assert float(loss_G) == pytest.approx(loss, abs=1e-12)
-    assert [float(metrics[name][0]) for name in ("accuracy", "margin", "chosen_log_ratio", "rejected_log_ratio")] == pytest.approx([1, 0.15, 1, -0.5])
+    assert [float(metrics[name][0]) for name in ("accuracy", "margin", "chosen_log_ratio", "rejected_log_ratio")] == pytest.approx(
+        [1, 0.15, 1, -0.5]
+    )
 
 
 def test_dpo_refuses_what_is_not_a_pair():
@@ -72,7 +74,9 @@ def test_centring_pulls_the_mean_score_of_a_group_to_zero():
     torch.testing.assert_close(centred_G - plain_G, torch.tensor([0.04, 0.16], dtype=DOUBLE))
 
 
-@pytest.mark.parametrize(("log_ratio", "k1", "k2", "k3"), [(-1.0, -1.0, 0.5, 0.7182818284590451), (0.5, 0.5, 0.125, 0.10653065971263342), (0.0, 0.0, 0.0, 0.0)])
+@pytest.mark.parametrize(
+    ("log_ratio", "k1", "k2", "k3"), [(-1.0, -1.0, 0.5, 0.7182818284590451), (0.5, 0.5, 0.125, 0.10653065971263342), (0.0, 0.0, 0.0, 0.0)]
+)
 def test_kl_estimators(log_ratio, k1, k2, k3):
     estimates = [float(kl_estimate(torch.tensor(log_ratio, dtype=DOUBLE), how)) for how in ("k1", "k2", "k3")]
     assert estimates == pytest.approx([k1, k2, k3], abs=1e-15)
@@ -95,7 +99,10 @@ def test_gae_without_discount_and_decay_is_the_reward_to_go_minus_the_value():
     np.testing.assert_allclose(GAE(gamma=1, lam=1)(rewards, values)[0], rewards[::-1].cumsum()[::-1] - values, atol=1e-14)
 
 
-@pytest.mark.parametrize(("ratio", "advantage", "loss", "is_clipped"), [(1.5, 1, -1.2, 1), (0.5, 1, -0.5, 1), (1.5, -1, 1.5, 1), (0.5, -1, 0.8, 1), (1.1, 1, -1.1, 0)])
+@pytest.mark.parametrize(
+    ("ratio", "advantage", "loss", "is_clipped"),
+    [(1.5, 1, -1.2, 1), (0.5, 1, -0.5, 1), (1.5, -1, 1.5, 1), (0.5, -1, 0.8, 1), (1.1, 1, -1.1, 0)],
+)
 def test_ppo_clips_only_where_it_would_gain(ratio, advantage, loss, is_clipped):
     batch = one_token_answers(old_logprobs=[0.0], advantages=[advantage])
     out = SimpleNamespace(logprobs_BL=at_the_answer(np.log(ratio)), entropy_BL=at_the_answer(0))
@@ -145,12 +152,16 @@ def test_equal_rewards_earn_nothing(rule, size):
 
 def test_whiten():
     rewards = np.arange(1.2, 2.01, 0.1)
-    np.testing.assert_allclose(whiten(rewards, shift_mean=False), [0.0508, 0.4381, 0.8254, 1.2127, 1.6, 1.9873, 2.3746, 2.7619, 3.1492], atol=5e-5)
+    np.testing.assert_allclose(
+        whiten(rewards, shift_mean=False), [0.0508, 0.4381, 0.8254, 1.2127, 1.6, 1.9873, 2.3746, 2.7619, 3.1492], atol=5e-5
+    )
     white = whiten(rewards)
     assert [white.mean(), white.std()] == pytest.approx([0, 1], abs=1e-6)
 
 
-@pytest.mark.parametrize(("how", "number"), [("token", (1 + 2 + 3 + 10) / 4), ("sequence", (2 + 10) / 2), ("length", (1 + 2 + 3 + 10) / (2 * 5))])
+@pytest.mark.parametrize(
+    ("how", "number"), [("token", (1 + 2 + 3 + 10) / 4), ("sequence", (2 + 10) / 2), ("length", (1 + 2 + 3 + 10) / (2 * 5))]
+)
 def test_reductions(how, number):
     """Two answers, of three tokens and of one."""
     batches = pack([(example([0, 1, 1, 1]),), (example([0, 1]),)], rows=1, length=8)

@@ -88,7 +88,9 @@ def scramble_hidden(item: Example) -> Example:
     hidden, tokens = item.loss_mask == 0, item.tokens.copy()
     if hidden[-1]:
         tokens[-1] = (tokens[-1] + 1) % 16
-    return replace(item, tokens=tokens).with_columns(**{name: np.where(hidden, np.float32(-200), column) for name, column in item.columns.items()})
+    return replace(item, tokens=tokens).with_columns(
+        **{name: np.where(hidden, np.float32(-200), column) for name, column in item.columns.items()}
+    )
 
 
 def test_what_the_mask_shows_changes_the_loss(case):
@@ -159,7 +161,10 @@ def test_a_run_that_was_stopped_ends_with_the_same_bits(case):
 def test_a_missing_column_is_named_with_who_writes_it(case):
     groups = case.groups(2)
     for column in case.objective.needs:
-        bare = [tuple(replace(item, columns={name: x for name, x in item.columns.items() if name != column}) for item in group) for group in groups]
+        bare = [
+            tuple(replace(item, columns={name: x for name, x in item.columns.items() if name != column}) for item in group)
+            for group in groups
+        ]
         with pytest.raises(DataError, match=f"needs the column '{column}'.*written by"):
             case.trainer().step(0, padded(bare))
 

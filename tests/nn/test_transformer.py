@@ -57,7 +57,10 @@ def test_reading_with_a_cache_is_reading_at_once(options):
     with torch.no_grad():
         at_once = model.trunk(tokens, position)
         cache = Cache(model.config, 3, 12, torch.float32)
-        parts = [model.trunk(tokens[:, part], position[:, part], cache.move_to(position[:, part]), cache) for part in (slice(0, 5), slice(5, 6), slice(6, 12))]
+        parts = [
+            model.trunk(tokens[:, part], position[:, part], cache.move_to(position[:, part]), cache)
+            for part in (slice(0, 5), slice(5, 6), slice(6, 12))
+        ]
     torch.testing.assert_close(torch.cat(parts, dim=1), at_once, rtol=0, atol=1e-5)
 
 
@@ -85,7 +88,10 @@ def test_rope_makes_products_depend_on_distance_alone():
     cos, sin = (table[None] for table in rope_table(30, 8, theta=10_000.0))
     query, key = torch.randn(2, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     products = [
-        (rotate(query.view(1, 1, 1, 8), cos[:, a : a + 1], sin[:, a : a + 1]) * rotate(key.view(1, 1, 1, 8), cos[:, a - 3 : a - 2], sin[:, a - 3 : a - 2])).sum()
+        (
+            rotate(query.view(1, 1, 1, 8), cos[:, a : a + 1], sin[:, a : a + 1])
+            * rotate(key.view(1, 1, 1, 8), cos[:, a - 3 : a - 2], sin[:, a - 3 : a - 2])
+        ).sum()
         for a in (3, 10, 29)
     ]
     torch.testing.assert_close(torch.stack(products), products[0].expand(3), rtol=1e-6, atol=1e-6)
@@ -118,7 +124,9 @@ def test_blocks_are_the_identity_at_first():
 
 
 def test_initialise_forgets_what_the_weights_were():
-    torch.testing.assert_close(initialise(tiny_model(**NEOX), 1).state_dict(), initialise(Model(tiny_config(**NEOX)), 1).state_dict(), rtol=0, atol=0)
+    torch.testing.assert_close(
+        initialise(tiny_model(**NEOX), 1).state_dict(), initialise(Model(tiny_config(**NEOX)), 1).state_dict(), rtol=0, atol=0
+    )
 
 
 def test_two_numbers_make_a_shape():
@@ -126,7 +134,10 @@ def test_two_numbers_make_a_shape():
     assert (config.family, config.num_heads, config.head_dim, config.intermediate_size) == ("qwen3", 3, 64, 512)
 
 
-@pytest.mark.parametrize(("options", "said"), [({"num_heads": 3, "num_kv_heads": 2}, "must be a multiple"), ({"head_dim": 6, "rotary_share": 0.5}, "must be even")])
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [({"num_heads": 3, "num_kv_heads": 2}, "must be a multiple"), ({"head_dim": 6, "rotary_share": 0.5}, "must be even")],
+)
 def test_a_shape_that_cannot_be_is_refused(options, said):
     with pytest.raises(ConfigError, match=said):
         tiny_config(**options)

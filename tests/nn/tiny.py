@@ -11,7 +11,15 @@ VOCAB = 16
 
 
 def tiny_config(**options: Any) -> ModelConfig:
-    sizes = {"vocab_size": VOCAB, "hidden_size": 8, "num_layers": 2, "num_heads": 2, "num_kv_heads": 1, "head_dim": 4, "intermediate_size": 12}
+    sizes = {
+        "vocab_size": VOCAB,
+        "hidden_size": 8,
+        "num_layers": 2,
+        "num_heads": 2,
+        "num_kv_heads": 1,
+        "head_dim": 4,
+        "intermediate_size": 12,
+    }
     return ModelConfig(**{**sizes, "max_seq_len": 64, "has_qk_norm": True, **options})
 
 

@@ -38,7 +38,12 @@ def shares(case: Case) -> dict[str, tuple[list[Batch], list[Batch]]]:
     groups, rows = case.groups(6), max(len(group) for group in case.groups(6))
     cut = [pack([group], rows=rows, length=LONGEST)[0] for group in groups]
     nothing = [pack([masked(group)], rows=rows, length=LONGEST)[0] for group in groups[:1]]
-    return {"even": (cut[0::2], cut[1::2]), "five and one": (cut[:5], cut[5:]), "one masked whole": (cut[:2], nothing), "one empty": (cut, pack([], rows=rows, length=LONGEST))}
+    return {
+        "even": (cut[0::2], cut[1::2]),
+        "five and one": (cut[:5], cut[5:]),
+        "one masked whole": (cut[:2], nothing),
+        "one empty": (cut, pack([], rows=rows, length=LONGEST)),
+    }
 
 
 def recipe_trainer(name: str) -> Trainer:
@@ -57,7 +62,9 @@ def main(folder: Path) -> None:
         trainer = case.trainer()
         for kind, share in shares(case).items():
             loss, gradients = trainer.gradients(share[rank])
-            tensors |= {f"{name}/{kind}/{weight}": gradient.clone() for weight, gradient in gradients.items()} | {f"{name}/{kind}/loss": loss}
+            tensors |= {f"{name}/{kind}/{weight}": gradient.clone() for weight, gradient in gradients.items()} | {
+                f"{name}/{kind}/loss": loss
+            }
     share = shares(CASES["cross-entropy"])["five and one"][rank]
     for name in RECIPES:
         trainer = recipe_trainer(name)

@@ -55,7 +55,10 @@ def pack(groups: Sequence[Group], *, rows: int, length: int, pad: int = 0) -> li
             open_rows = _Rows(rows, length)
         if not open_rows.add(group):
             total, longest = sum(len(item.tokens) for item in group), max(len(item.tokens) for item in group)
-            raise DataError(f"a group of {len(group)} examples ({total:,} tokens, the longest {longest:,}) does not fit in {rows} rows of {length:,}; raise seq_len or micro_batch_rows, or drop such groups")
+            raise DataError(
+                f"a group of {len(group)} examples ({total:,} tokens, the longest {longest:,}) does not fit in {rows} rows of {length:,}; "
+                "raise seq_len or micro_batch_rows, or drop such groups"
+            )
     batches.append(_tensors(open_rows, pad))
     return batches
 

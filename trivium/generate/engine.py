@@ -35,7 +35,17 @@ class Engine:
     def __init__(self, model: Model, *, stop_ids: Sequence[int], rows: int = 64) -> None:
         self.model, self.stop_ids, self.rows = model, frozenset(stop_ids), rows
 
-    def generate(self, prompts: Sequence[np.ndarray], sampling: Sampling, *, seed: int, purpose: str = "sample", step: int = 0, on_token: OnTokens | None = None, on_done: OnDone | None = None) -> list[Example]:
+    def generate(
+        self,
+        prompts: Sequence[np.ndarray],
+        sampling: Sampling,
+        *,
+        seed: int,
+        purpose: str = "sample",
+        step: int = 0,
+        on_token: OnTokens | None = None,
+        on_done: OnDone | None = None,
+    ) -> list[Example]:
         """One answer to each prompt (token ids, (L,)): an Example whose loss mask is 1 on the answer, its end token included.
 
         Columns: old_logprobs. meta: stopped (False: max_new_tokens or the context ran out). Raises DataError if a prompt is
@@ -55,7 +65,15 @@ class Engine:
                     on_done(wave.stop)
         return [_example(prompt, answer) for prompt, answer in zip(prompts, answers, strict=True)]
 
-    def _wave(self, requests: range, prompts: Sequence[np.ndarray], answers: list[_Answer], sampling: Sampling, stream: int, on_token: OnTokens | None) -> None:
+    def _wave(
+        self,
+        requests: range,
+        prompts: Sequence[np.ndarray],
+        answers: list[_Answer],
+        sampling: Sampling,
+        stream: int,
+        on_token: OnTokens | None,
+    ) -> None:
         """Decode these requests together until all have ended. Ended rows idle along until a quarter of them can be dropped at once."""
         request_B = np.array(requests)
         position_B = np.array([len(prompts[request]) for request in requests])  # where the next token goes

@@ -23,7 +23,9 @@ class Sampling:
     max_new_tokens: int = Field(64, gt=0)
 
 
-def choose(logits_BV: torch.Tensor, sampling: Sampling, stream: int, request_B: np.ndarray, position_B: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+def choose(
+    logits_BV: torch.Tensor, sampling: Sampling, stream: int, request_B: np.ndarray, position_B: np.ndarray
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Next token of every row, (B,) int64, and its log-prob under the distribution at this temperature, (B,) float32.
 
     Greedy rows report the log-prob at temperature 1. Truncation by top_k and top_p renormalises what it draws from.

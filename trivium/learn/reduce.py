@@ -27,7 +27,7 @@ class Counts:
     max_length: float = 0.0
 
     @staticmethod
-    def of(batches: Sequence[Batch], max_length: float = 0.0) -> "Counts":
+    def of(batches: Sequence[Batch], max_length: float = 0.0) -> Counts:
         """Count local micro-batches; `max_length` is the constant of the `length` reduction."""
         tokens = sum(float(batch.loss_mask_BL.sum(dtype=torch.float64)) for batch in batches)
         return Counts(tokens, sum(batch.num_sequences for batch in batches), sum(batch.num_groups for batch in batches), max_length)

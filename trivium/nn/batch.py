@@ -41,7 +41,9 @@ class Batch:
             return torch.zeros_like(self.loss_mask_BL)
         if name not in self.columns:
             there = ", ".join(sorted(self.columns)) or "none"
-            raise DataError(f"the batch has no column '{name}' (it has: {there}); it is written by {COLUMN_WRITERS.get(name, 'its source')}")
+            raise DataError(
+                f"the batch has no column '{name}' (it has: {there}); it is written by {COLUMN_WRITERS.get(name, 'its source')}"
+            )
         return self.columns[name]
 
     def sum(self, x_BL: torch.Tensor) -> torch.Tensor:

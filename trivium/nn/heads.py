@@ -66,13 +66,17 @@ class _TokenLogprobs(torch.autograd.Function):
         return grad_hidden, grad_weight, None, None, None
 
 
-def token_logprobs(hidden_BLD: Tensor, weight_VD: Tensor, tokens_BL: Tensor, scored_P: Tensor, *, temperature: float = 1.0, with_entropy: bool = False) -> tuple[Tensor, Tensor]:
+def token_logprobs(
+    hidden_BLD: Tensor, weight_VD: Tensor, tokens_BL: Tensor, scored_P: Tensor, *, temperature: float = 1.0, with_entropy: bool = False
+) -> tuple[Tensor, Tensor]:
     """Log-prob of each scored token given what comes before it, and the entropy of the distribution it was drawn from.
 
     hidden_BLD: (B, L, D). scored_P: flat indices of the tokens to score, none of them the first of its sequence.
     Returns two (B, L) tensors that are 0 elsewhere: fp32, or the precision of the states where that is higher.
     """
-    logprob_P, entropy_P = _TokenLogprobs.apply(hidden_BLD.flatten(0, 1)[scored_P - 1], weight_VD, tokens_BL.flatten()[scored_P], temperature, with_entropy)
+    logprob_P, entropy_P = _TokenLogprobs.apply(
+        hidden_BLD.flatten(0, 1)[scored_P - 1], weight_VD, tokens_BL.flatten()[scored_P], temperature, with_entropy
+    )
     empty = logprob_P.new_zeros(tokens_BL.numel())
     return empty.index_copy(0, scored_P, logprob_P).view_as(tokens_BL), empty.index_copy(0, scored_P, entropy_P).view_as(tokens_BL)
 

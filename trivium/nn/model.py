@@ -28,7 +28,9 @@ class Model(nn.Module):
 
     def logprobs(self, hidden_BLD: Tensor, batch: Batch, temperature: float, with_entropy: bool) -> tuple[Tensor, Tensor]:
         """Log-probs of the tokens that count and entropies of what they were drawn from, (B, L) each, 0 elsewhere."""
-        return token_logprobs(hidden_BLD, self.trunk.head.weight, batch.tokens_BL, batch.scored_P, temperature=temperature, with_entropy=with_entropy)
+        return token_logprobs(
+            hidden_BLD, self.trunk.head.weight, batch.tokens_BL, batch.scored_P, temperature=temperature, with_entropy=with_entropy
+        )
 
     def scalar(self, hidden_BLD: Tensor) -> Tensor:
         """The scalar head at every position, (B, L) float32."""

@@ -73,7 +73,7 @@ def attend(query_BHLD: Tensor, key_BHMD: Tensor, value_BHMD: Tensor, mask: Tenso
     if mask is None:
         mask = torch.ones(length, keys, dtype=torch.bool).tril()
     scores = (query_BHLD * query_BHLD.shape[-1] ** -0.5) @ key_BHMD.mT
-    weights = scores.float().masked_fill(~mask, float("-inf")).softmax(-1)
+    weights = widened(scores).masked_fill(~mask, float("-inf")).softmax(-1)
     return weights.to(value_BHMD.dtype) @ value_BHMD
 
 

@@ -12,12 +12,18 @@ from trivium.nn.batch import Batch
 from trivium.nn.model import Model
 from trivium.nn.outputs import Outputs
 
-
 Reading = Callable[[Outputs, Batch], Tensor]  # (B, L)
 
 
 def column_of(
-    model: Model, examples: Sequence[Example], read: Reading, *, rows: int, length: int, temperature: float = 1.0, with_entropy: bool = False
+    model: Model,
+    examples: Sequence[Example],
+    read: Reading,
+    *,
+    rows: int,
+    length: int,
+    temperature: float = 1.0,
+    with_entropy: bool = False,
 ) -> list[np.ndarray]:
     """For each example what `read` gives at its tokens, (L,) float32; no gradients are kept.
 
@@ -33,7 +39,9 @@ def column_of(
     return columns
 
 
-def annotate(groups: Sequence[Group], model: Model, column: str, read: Reading, *, rows: int, length: int, temperature: float = 1.0) -> list[Group]:
+def annotate(
+    groups: Sequence[Group], model: Model, column: str, read: Reading, *, rows: int, length: int, temperature: float = 1.0
+) -> list[Group]:
     """The same groups with one more column. temperature: the sampler's, when the column is compared with its log-probs."""
     flat = [item for group in groups for item in group]
     values = iter(column_of(model, flat, read, rows=rows, length=length, temperature=temperature))

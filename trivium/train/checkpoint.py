@@ -12,7 +12,7 @@ from pathlib import Path
 
 from safetensors.torch import load_file, save_file
 
-from trivium.core.commit import commit, verify
+from trivium.core.commit import commit, discard, verify
 from trivium.core.errors import ArtefactError
 from trivium.core.run import Run
 from trivium.train.trainer import Trainer
@@ -34,6 +34,10 @@ class Checkpoints:
     def is_due(self) -> bool:
         return time.monotonic() - self._last >= self.every_s
 
+    def has_any(self) -> bool:
+        """Whether there is something to go back to."""
+        return bool(self._paths())
+
     def save(self, steps_done: int, trainers: Sequence[Trainer]) -> Path:
         """Commit the state after `steps_done` steps; older checkpoints go only when it is safe on disk."""
         path = self.folder / f"step-{steps_done:08d}"
@@ -46,7 +50,7 @@ class Checkpoints:
 
         commit(path, write, kind=KIND, meta=facts)
         for old in self._paths()[: -self.keep]:
-            shutil.rmtree(old)
+            discard(old)
         self._last = time.monotonic()
         return path
 
@@ -57,7 +61,7 @@ class Checkpoints:
                 verify(path, kind=KIND)
             except ArtefactError as error:
                 self.run.log(f"{error}; using the checkpoint before it")
-                shutil.rmtree(path)
+                discard(path)
                 continue
             for trainer in trainers:
                 trainer.load_state(load_file(path / f"{trainer.name}.safetensors"))

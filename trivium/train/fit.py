@@ -34,8 +34,8 @@ def fit(
 ) -> None:  # fmt: skip
     """Train until `steps` steps are done, from the newest good checkpoint if there is one.
 
-    save_multiple: saves happen only after a multiple of this many steps (a phase of on-policy data). ceiling: measured FLOP/s
-    of the machine, for the share that the progress line shows. Raises DivergedError, and Interrupted after saving.
+    save_multiple: saves before the end happen only after a multiple of this many steps (a phase of on-policy data). ceiling: measured
+    FLOP/s of the machine, for the share that the progress line shows. Raises DivergedError, and Interrupted after saving.
     """
     done = checkpoints.restore(trainers)
     guard = _Guard(run, checkpoints)
@@ -57,7 +57,9 @@ def fit(
                 hook(done, metrics)
             run.record(done, {name: value for name, value in metrics.items() if math.isfinite(value)})
             progress.update(done, f"{describe({name: metrics[name] for name in SHOWN if name in metrics})}  {meter.update(done, batches)}")
-            if done % save_multiple == 0 and (checkpoints.is_due() or interrupts.received is not None or done == steps):
+            is_wanted = checkpoints.is_due() or interrupts.received is not None
+            # not between skipped updates: the checkpoint to go back to is the one before the first of them
+            if done == steps or (is_wanted and done % save_multiple == 0 and guard.in_a_row == 0):
                 checkpoints.save(done, trainers)
                 if interrupts.received is not None and done < steps:
                     raise Interrupted(interrupts.received, f"saved after step {done} of {steps}; the same command goes on from there")
@@ -78,8 +80,12 @@ class _Guard:
         self.run.log(f"step {step}: the gradient is not finite (loss {metrics['loss']}), update skipped")
         if self.in_a_row < MAX_SKIPPED:
             return None
-        if self.went_back:
-            raise DivergedError(f"{self.run.stage}: {MAX_SKIPPED} updates in a row were not finite up to step {step}, again after going back to a checkpoint; look at the batch of that step, or lower the learning rate")
+        if self.went_back or not self.checkpoints.has_any():
+            before = "again after going back to a checkpoint" if self.went_back else "before there was a checkpoint to go back to"
+            raise DivergedError(
+                f"{self.run.stage}: {MAX_SKIPPED} updates in a row were not finite up to step {step}, {before}; "
+                "look at the batch of that step, or lower the learning rate"
+            )
         self.went_back, self.in_a_row = True, 0
         back = self.checkpoints.restore(trainers)
         self.run.log(f"going back to step {back}")

@@ -92,7 +92,10 @@ class Trainer:
         for column in self.objective.needs:
             if any(column not in batch.columns for batch in batches if batch.num_sequences):
                 there = ", ".join(sorted(batches[0].columns)) or "none"
-                raise DataError(f"{type(self.objective).__name__} needs the column '{column}', the batch has: {there}; it is written by {COLUMN_WRITERS.get(column, 'its source')}")
+                writer = COLUMN_WRITERS.get(column, "its source")
+                raise DataError(
+                    f"{type(self.objective).__name__} needs the column '{column}', the batch has: {there}; it is written by {writer}"
+                )
 
     def _clip(self) -> Tensor:
         gradients = [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]

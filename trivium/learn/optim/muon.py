@@ -38,7 +38,15 @@ class Muon(torch.optim.Optimizer):
     original code. Options: lr, momentum in [0, 1), weight_decay.
     """
 
-    def __init__(self, params: Iterable[Tensor], *, lr: float = 0.02, momentum: float = 0.95, weight_decay: float = 0.0, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        *,
+        lr: float = 0.02,
+        momentum: float = 0.95,
+        weight_decay: float = 0.0,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
         self.dtype = dtype
 

@@ -29,7 +29,9 @@ class MuonAdamW:
         for name, parameter in model.named_parameters():
             (matrices if parameter.dim() == 2 and ".blocks." in name else head if "head" in name else rest).append(parameter)
         groups = [{"params": rest, "lr": self.embed_lr}, {"params": head, "lr": self.head_lr}]
-        adamw = torch.optim.AdamW([group for group in groups if group["params"]], betas=(0.8, 0.95), eps=1e-10, weight_decay=0.0, fused=True)
+        adamw = torch.optim.AdamW(
+            [group for group in groups if group["params"]], betas=(0.8, 0.95), eps=1e-10, weight_decay=0.0, fused=True
+        )
         return [Muon(matrices, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay), adamw]
 
 
@@ -49,4 +51,8 @@ class AdamW:
         matrices = [parameter for parameter in model.parameters() if parameter.dim() >= 2]
         rest = [parameter for parameter in model.parameters() if parameter.dim() < 2]
         groups = [{"params": matrices, "weight_decay": self.weight_decay}, {"params": rest, "weight_decay": 0.0}]
-        return [torch.optim.AdamW([group for group in groups if group["params"]], lr=self.lr, betas=(self.beta1, self.beta2), eps=self.eps, fused=True)]
+        return [
+            torch.optim.AdamW(
+                [group for group in groups if group["params"]], lr=self.lr, betas=(self.beta1, self.beta2), eps=self.eps, fused=True
+            )
+        ]
