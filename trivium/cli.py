@@ -151,7 +151,7 @@ def _start(recipe: Any, folder: Path, dry_run: bool, quiet: bool, chat_after: bo
 def main() -> None:
     """Run the command line; every expected failure is one line and a typed exit code."""
     prepare_environment()
-    defer("torch")
+    defer("torch", "pyarrow", "pyarrow.parquet")
     is_debug = "--debug" in sys.argv
     arguments = [word for word in sys.argv[1:] if word != "--debug"]
     try:

@@ -51,7 +51,9 @@ def test_nothing_is_lost_and_everything_keeps_its_place(groups):
             assert span.start // LENGTH == (span.stop - 1) // LENGTH  # one row
             filled += len(item.tokens)
         padding = batch.sequence_BL == batch.num_sequences
-        assert int(padding.sum()) == ROWS * LENGTH - filled
+        assert int(padding.sum()) == batch.tokens_BL.numel() - filled
+        assert batch.tokens_BL.shape[0] <= ROWS
+        assert not padding.all(dim=1).any()  # no row is empty
         assert (batch.tokens_BL[padding] == PAD).all()
         assert not batch.loss_mask_BL[padding].any()
         assert not batch["advantages"][padding].any()

@@ -28,8 +28,17 @@ def test_tokens_come_as_often_as_the_distribution_says(temperature):
 
 @pytest.mark.parametrize(
     ("options", "kept"),
-    [({"top_k": 1}, [1]), ({"top_k": 3}, [1, 3, 4]), ({"top_k": 99}, [0, 1, 2, 3, 4]), ({"top_p": 0.39}, [1]), ({"top_p": 0.64}, [1, 3]), ({"top_p": 0.66}, [1, 3, 4]), ({"top_k": 3, "top_p": 0.5}, [1, 3]), ({"top_p": 1e-9}, [1])],
-)  # fmt: skip
+    [
+        ({"top_k": 1}, [1]),
+        ({"top_k": 3}, [1, 3, 4]),
+        ({"top_k": 99}, [0, 1, 2, 3, 4]),
+        ({"top_p": 0.39}, [1]),
+        ({"top_p": 0.64}, [1, 3]),
+        ({"top_p": 0.66}, [1, 3, 4]),
+        ({"top_k": 3, "top_p": 0.5}, [1, 3]),
+        ({"top_p": 1e-9}, [1]),
+    ],
+)
 def test_truncation_keeps_the_likeliest_tokens_and_renormalises(options, kept):
     tokens, logprobs = draws(Sampling(**options), 4_000)
     assert sorted(set(tokens)) == kept

@@ -92,17 +92,40 @@ LOG_2 = math.log(2)
 NO_MOVE = {"clip_fraction": 0.0, "approx_kl": 0.0}
 RIGHT = ("accuracy", 1.0, 1.0)
 
-# fmt: off
 CASES = {
     "cross-entropy": Case(objective=CrossEntropy(), group=texts, label="tokens", goal=("loss", 0, 0.1)),
     "dpo": Case(objective=DPO(beta=0.3), group=pairs, label="ref_logprobs", start={"loss": LOG_2, "margin": 0}, goal=RIGHT),
     "cdpo": Case(objective=DPO(label_noise=0.1), group=pairs, label="ref_logprobs", start={"loss": LOG_2}, goal=RIGHT),
     "ppo": Case(objective=PolicyGradient(), group=samples, label="advantages", start=NO_MOVE, goal=("loss", -0.25, -0.15)),
-    "grpo": Case(objective=PolicyGradient(kl_coef=0.01, kl="k3", reduction="sequence"), group=samples, label="ref_logprobs", start=NO_MOVE, goal=("loss", -0.2, -0.1)),
-    "dr-grpo": Case(objective=PolicyGradient(kl_coef=0.01, kl="k2", reduction="length"), group=samples, label="old_logprobs", start=NO_MOVE, goal=("loss", -0.2, -0.05)),
-    "dapo": Case(objective=PolicyGradient(kl_coef=0.01, kl="ratio_k3", clip_high=0.28, entropy_coef=0.001), group=samples, label="tokens", start=NO_MOVE, goal=("loss", -0.25, -0.1)),
+    "grpo": Case(
+        objective=PolicyGradient(kl_coef=0.01, kl="k3", reduction="sequence"),
+        group=samples,
+        label="ref_logprobs",
+        start=NO_MOVE,
+        goal=("loss", -0.2, -0.1),
+    ),
+    "dr-grpo": Case(
+        objective=PolicyGradient(kl_coef=0.01, kl="k2", reduction="length"),
+        group=samples,
+        label="old_logprobs",
+        start=NO_MOVE,
+        goal=("loss", -0.2, -0.05),
+    ),
+    "dapo": Case(
+        objective=PolicyGradient(kl_coef=0.01, kl="ratio_k3", clip_high=0.28, entropy_coef=0.001),
+        group=samples,
+        label="tokens",
+        start=NO_MOVE,
+        goal=("loss", -0.25, -0.1),
+    ),
     "ranking": Case(objective=Ranking(), group=rankings, label="rank", goal=RIGHT, has_scalar=True),
     "ranking-centred": Case(objective=Ranking(centre=0.1, margin=0.5), group=rankings, label="tokens", goal=RIGHT, has_scalar=True),
-    "value": Case(objective=Value(), group=critiques, label="returns", start={"loss": 0, "value_error": 0}, goal=("value_error", 0, 0.02), has_scalar=True),
+    "value": Case(
+        objective=Value(),
+        group=critiques,
+        label="returns",
+        start={"loss": 0, "value_error": 0},
+        goal=("value_error", 0, 0.02),
+        has_scalar=True,
+    ),
 }
-# fmt: on

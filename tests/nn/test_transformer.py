@@ -8,14 +8,25 @@ from tests.nn.tiny import VOCAB, tiny_config, tiny_model
 from trivium.core.errors import ConfigError, DataError
 from trivium.core.types import example
 from trivium.data.pack import empty_batch, pack
+from trivium.nn import transformer
 from trivium.nn.cache import Cache
 from trivium.nn.config import llama
 from trivium.nn.model import Model, initialise
 from trivium.nn.outputs import Outputs
 from trivium.nn.transformer import Norm, block_diagonal, rope_table, rotate
 
-NEOX = {"family": "gpt_neox", "norm": "layer", "activation": "gelu", "is_gated": False, "is_parallel": True, "has_qk_norm": False, "rotary_share": 0.5,
-        "has_attention_bias": True, "has_output_bias": True, "has_mlp_bias": True}  # fmt: skip
+NEOX = {
+    "family": "gpt_neox",
+    "norm": "layer",
+    "activation": "gelu",
+    "is_gated": False,
+    "is_parallel": True,
+    "has_qk_norm": False,
+    "rotary_share": 0.5,
+    "has_attention_bias": True,
+    "has_output_bias": True,
+    "has_mlp_bias": True,
+}
 
 
 def hidden(model: Model, *documents: list[int]) -> list[torch.Tensor]:
@@ -75,6 +86,15 @@ def test_a_cache_forgets_rows_and_keeps_the_order_asked_for():
         there = torch.full((2, 1), 2)
         later = model.trunk(torch.tensor([[7], [8]]), there, cache.move_to(there), cache)[:, 0]
     torch.testing.assert_close(later, at_once, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("is_packed", [False, True])
+def test_written_out_attention_is_the_fused_one(monkeypatch, is_packed):
+    query, key, value = torch.randn(3, 2, 2, 9, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    mask = block_diagonal(torch.tensor([[0] * 4 + [1] * 5, [0] * 9])) if is_packed else None
+    written_out = transformer.attend(query, key, value, mask)
+    monkeypatch.setattr(transformer, "SHORT", 0)
+    torch.testing.assert_close(written_out, transformer.attend(query, key, value, mask), rtol=1e-12, atol=1e-12)
 
 
 def test_rope_by_hand():

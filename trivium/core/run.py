@@ -31,8 +31,10 @@ class Run:
     Raises LockedError if another process owns it, ResourceError if it cannot be written.
     """
 
-    def __init__(self, path: Path, *, seed: int = 1, quiet: bool = False, machine: Mapping[str, Any] | None = None) -> None:
-        self.path, self.seed, self.stage = Path(path), seed, ""
+    def __init__(
+        self, path: Path, *, seed: int = 1, quiet: bool = False, machine: Mapping[str, Any] | None = None, save_every_s: float = 60.0
+    ) -> None:  # fmt: skip
+        self.path, self.seed, self.save_every_s, self.stage = Path(path), seed, save_every_s, ""
         self.machine = dict(machine or {})
         self._console = Console(file=sys.stderr, quiet=quiet, highlight=False, soft_wrap=True)
 

@@ -42,6 +42,9 @@ class _Deferred(types.ModuleType):
     """Stands for a module until something in it is used. importlib's LazyLoader does not do: a second `import` statement loads it."""
 
     def __getattr__(self, name: str) -> Any:
+        below = sys.modules.get(f"{self.__name__}.{name}")
+        if isinstance(below, _Deferred):  # `import a.b as c` asks a for b
+            return below
         if sys.modules.get(self.__name__) is self:
             del sys.modules[self.__name__]
         real = importlib.import_module(self.__name__)
@@ -49,12 +52,13 @@ class _Deferred(types.ModuleType):
         return getattr(real, name)
 
 
-def defer(module: str) -> None:
+def defer(*modules: str) -> None:
     """Make `import module` cheap: it is loaded when something in it is first used.
 
     The command line defers torch, so that configuration and data are checked, and mistakes reported, before its two seconds are spent.
     """
-    sys.modules.setdefault(module, _Deferred(module))
+    for module in modules:
+        sys.modules.setdefault(module, _Deferred(module))
 
 
 def num_cores() -> int:

@@ -42,7 +42,7 @@ class _Rows:
 
 
 def pack(groups: Sequence[Group], *, rows: int, length: int, pad: int = 0) -> list[Batch]:
-    """Micro-batches of (rows, length) that hold all groups in order.
+    """Micro-batches of at most `rows` rows of `length` that hold all groups in order; no row is empty.
 
     Raises DataError if a group does not fit in one micro-batch: the stage that made it says how to drop or shorten it.
     """
@@ -51,7 +51,7 @@ def pack(groups: Sequence[Group], *, rows: int, length: int, pad: int = 0) -> li
         if open_rows.add(group):
             continue
         if open_rows.placed:
-            batches.append(_tensors(open_rows, pad))
+            batches.append(_tensors(open_rows, max(1, len(open_rows.free)), pad))
             open_rows = _Rows(rows, length)
         if not open_rows.add(group):
             total, longest = sum(len(item.tokens) for item in group), max(len(item.tokens) for item in group)
@@ -59,17 +59,17 @@ def pack(groups: Sequence[Group], *, rows: int, length: int, pad: int = 0) -> li
                 f"a group of {len(group)} examples ({total:,} tokens, the longest {longest:,}) does not fit in {rows} rows of {length:,}; "
                 "raise seq_len or micro_batch_rows, or drop such groups"
             )
-    batches.append(_tensors(open_rows, pad))
+    batches.append(_tensors(open_rows, max(1, len(open_rows.free)), pad))
     return batches
 
 
 def empty_batch(rows: int, length: int) -> Batch:
     """A micro-batch that counts nothing: a rank with fewer packs than its peers runs it to stay in step."""
-    return _tensors(_Rows(rows, length), 0)
+    return _tensors(_Rows(rows, length), rows, 0)
 
 
-def _tensors(filled: _Rows, pad: int) -> Batch:
-    shape, count = (filled.rows, filled.length), len(filled.placed)
+def _tensors(filled: _Rows, rows: int, pad: int) -> Batch:
+    shape, count = (rows, filled.length), len(filled.placed)
     tokens, position = np.full(shape, pad, np.int64), np.zeros(shape, np.int64)
     sequence, mask = np.full(shape, count, np.int64), np.zeros(shape, np.float32)
     names = sorted({name for item, *_ in filled.placed for name in item.columns})

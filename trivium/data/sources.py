@@ -35,6 +35,7 @@ class Corpus:
         return Example(np.asarray(self.tokens[start : start + self.seq_len], np.int32), mask)
 
     def __call__(self, step: int) -> list[Group]:
+        """The groups of step n."""
         return [(self.row(int(number)),) for number in self.rows_of(step)]
 
 
@@ -47,5 +48,6 @@ class Groups:
         self.groups, self.groups_per_step, self.seed, self.purpose = groups, groups_per_step, seed, purpose
 
     def __call__(self, step: int) -> list[Group]:
+        """The groups of step n."""
         rows = epoch_rows(step * self.groups_per_step, self.groups_per_step, len(self.groups), self.seed, self.purpose)
         return [self.groups[row] for row in rows]

@@ -95,6 +95,7 @@ class ScalarHead(torch.nn.Module):
         self.register_buffer("bias", torch.zeros(()))
 
     def forward(self, hidden_BLD: Tensor) -> Tensor:
+        """Hidden states (B, L, D) to numbers (B, L), fp32 or better."""
         return (widened(hidden_BLD) @ self.weight) * self.gain + self.bias
 
 

@@ -51,6 +51,7 @@ class Model(nn.Module):
 
     @property
     def num_parameters(self) -> int:
+        """Number of weights, tied ones counted once."""
         return sum(parameter.numel() for parameter in self.parameters())
 
 

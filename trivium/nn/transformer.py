@@ -26,6 +26,7 @@ class Linear(nn.Linear):
     """A linear layer whose weights are cast to the precision of its input."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """Apply it to the last dimension; the precision of x is kept."""
         bias = None if self.bias is None else self.bias.to(x.dtype)
         return F.linear(x, self.weight.to(x.dtype), bias)
 
@@ -40,6 +41,7 @@ class Norm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(size)) if kind == "layer" else None
 
     def forward(self, x: Tensor) -> Tensor:
+        """Apply it to the last dimension; the precision of x is kept."""
         wide = widened(x)
         weight = self.weight.to(wide.dtype)
         if self.bias is None:
@@ -92,6 +94,7 @@ class Attention(nn.Module):
         self.key_norm = Norm(self.head_dim, "rms", config.norm_eps) if config.has_qk_norm else None
 
     def forward(self, x_BLD: Tensor, rope: tuple[Tensor, Tensor], mask: Tensor | None, cache: Cache | None, layer: int) -> Tensor:
+        """The stream after it, (B, L, D); `layer` is its number, for the cache."""
         query, key, value = self._heads(self.query(x_BLD)), self._heads(self.key(x_BLD)), self._heads(self.value(x_BLD))
         if self.query_norm is not None and self.key_norm is not None:
             query, key = self.query_norm(query), self.key_norm(key)
@@ -120,6 +123,7 @@ class MLP(nn.Module):
         self.activation = ACTIVATIONS[config.activation]
 
     def forward(self, x: Tensor) -> Tensor:
+        """Apply it to the last dimension; the precision of x is kept."""
         if self.gate is None:
             return self.down(self.activation(self.up(x)))
         return self.down(self.activation(self.gate(x)) * self.up(x))
@@ -137,6 +141,7 @@ class Block(nn.Module):
         self.is_parallel = config.is_parallel
 
     def forward(self, x_BLD: Tensor, rope: tuple[Tensor, Tensor], mask: Tensor | None, cache: Cache | None, layer: int) -> Tensor:
+        """The stream after it, (B, L, D); `layer` is its number, for the cache."""
         mixed = x_BLD + self.attention(self.attention_norm(x_BLD), rope, mask, cache, layer)
         return mixed + self.mlp(self.mlp_norm(x_BLD if self.is_parallel else mixed))
 
@@ -164,7 +169,7 @@ class Transformer(nn.Module):
         mask: (B, 1, L, keys) bool, True where a query may look; None means plain causal. Positions must be below max_seq_len.
         """
         x_BLD = self.embed(tokens_BL).to(self.compute_dtype)
-        rope = (self.cos[position_BL], self.sin[position_BL])
+        rope = (self.cos[position_BL].to(self.compute_dtype), self.sin[position_BL].to(self.compute_dtype))  # cast once, not in every layer
         for layer, block in enumerate(self.blocks):
             # without gradients shapes vary (sampling, evaluation), and each would be compiled again
             call = block.forward if self.is_compiled and not torch.is_grad_enabled() else block

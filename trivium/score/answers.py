@@ -16,33 +16,34 @@ from trivium.core.config import component
 
 @component
 class AnswerRule:
-    """True score of an answer to a question about a word, in [0, 1]: a weighted share of what it gets right.
+    """True score of an answer to a question about a word, in [0, 1]: the weighted mean of four parts, each in [0, 1].
 
-    names: the asked word is in the answer. sentence: it begins with a capital, ends with a full stop and stopped by itself.
-    fresh: no word of four letters or more occurs three times, and no three words in a row come again. brief: min_words to max_words.
+    names: the asked word is in the answer. sentence: it begins with a capital, ends with its only full stop and stopped by
+    itself. fresh: the share of its words that are new in it. brief: 1 between min_words and max_words, falling to 0 at no
+    word and at twice max_words.
     """
 
     names: float = Field(2.0, ge=0)
     sentence: float = Field(1.0, ge=0)
     fresh: float = Field(1.0, ge=0)
     brief: float = Field(1.0, ge=0)
-    min_words: int = Field(4, ge=1)
-    max_words: int = Field(16, ge=1)
+    min_words: int = Field(7, ge=1)
+    max_words: int = Field(14, ge=1)
 
-    def parts(self, asked: str, answer: str, stopped: bool) -> dict[str, bool]:
-        """Which of the four the answer gets right."""
+    def parts(self, asked: str, answer: str, stopped: bool) -> dict[str, float]:
+        """How far the answer gets each of the four right."""
         words = re.findall(r"[a-z'-]+", answer.lower())
         return {
-            "names": asked.lower() in words,
-            "sentence": stopped and re.fullmatch(r"[A-Z][^.]*\.", answer.strip()) is not None,
-            "fresh": bool(words) and not _repeats(words),
-            "brief": self.min_words <= len(words) <= self.max_words,
+            "names": float(asked.lower() in words),
+            "sentence": float(stopped and re.fullmatch(r"[A-Z][^.]*\.", answer.strip()) is not None),
+            "fresh": len(set(words)) / len(words) if words else 0.0,
+            "brief": max(0.0, min(1.0, len(words) / self.min_words, 2 - len(words) / self.max_words)),
         }
 
     def __call__(self, asked: str, answer: str, stopped: bool) -> float:
         weights = {"names": self.names, "sentence": self.sentence, "fresh": self.fresh, "brief": self.brief}
         parts = self.parts(asked, answer, stopped)
-        return sum(weights[name] for name, right in parts.items() if right) / sum(weights.values())
+        return sum(weights[name] * value for name, value in parts.items()) / sum(weights.values())
 
 
 @component
@@ -73,11 +74,3 @@ def pair_counts(scores: Sequence[float], ranks: Sequence[int]) -> tuple[int, int
                 total += 1
                 right += (scores[i] > scores[j]) == (ranks[i] < ranks[j])
     return right, total
-
-
-def _repeats(words: Sequence[str]) -> bool:
-    long_words = [word for word in words if len(word) >= 4]
-    if any(long_words.count(word) >= 3 for word in set(long_words)):
-        return True
-    triples = list(zip(words, words[1:], words[2:], strict=False))
-    return len(set(triples)) < len(triples)

@@ -12,6 +12,7 @@ from trivium.core.progress import Progress
 from trivium.core.run import Run
 from trivium.core.seeds import generator
 from trivium.generate.sampling import Sampling
+from trivium.nn.flops import num_parameters
 from trivium.score.answers import Annotators, pair_counts
 from trivium.stages.base import Foresight, Work, known_model, resolve
 from trivium.text.read import read_prompts
@@ -46,8 +47,9 @@ class Annotate:
             raise ConfigError("sampling.temperature is 0: greedy answers to one prompt are all the same, so there is nothing to rank; 1 is usual")
 
     def foresee(self, name: str, known: Foresight) -> Work:
-        known_model(known, self.model)
-        return Work(tokens_generated=1200 * (self.min_answers + self.max_answers) // 2 * self.sampling.max_new_tokens // 2)
+        parameters = num_parameters(known_model(known, self.model))
+        answers = known.num_comparisons * (self.min_answers + self.max_answers) // 2
+        return Work(tokens_generated=answers * known.sequence_tokens // 2, parameters_sampled=parameters)
 
     def run(self, run: Run) -> Mapping[str, Any]:
         from trivium.generate.engine import Engine

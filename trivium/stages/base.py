@@ -7,7 +7,7 @@ A reference `@NAME/...` points to what the stage NAME of the same run left.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from trivium.core.errors import ConfigError
 from trivium.core.run import Run
@@ -40,6 +40,9 @@ class Foresight:
     models: dict[str, ModelConfig] = field(default_factory=dict)
     vocab_size: int = 8192
     sequence_tokens: int = 256
+    num_comparisons: int = 1000  # prompts whose answers are ranked
+    num_heldout: int = 300
+    compute_bytes: Literal[2, 4] = 4  # of a number in the machine's precision
 
 
 class Stage(Protocol):

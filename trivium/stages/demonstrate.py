@@ -12,8 +12,8 @@ from trivium.core.errors import DataError
 from trivium.core.run import Run
 from trivium.core.seeds import generator
 from trivium.stages.base import Foresight, Work, resolve
-from trivium.text.assets import check_kind, records
 from trivium.text.glossary import Entry, entry_of
+from trivium.text.read import check_head, read_definitions
 from trivium.text.tokenizer import Tokenizer
 from trivium.text.write import write_jsonl
 
@@ -24,6 +24,7 @@ PARTS = ("demonstrations", "comparisons", "prompts", "heldout")
 class Demonstrate:
     """Leaves below `@demonstrate/questions`: demonstrations.jsonl (with answers), comparisons.jsonl, prompts.jsonl and heldout.jsonl.
 
+    dictionary: an asset that holds definitions, or a file of records {word, part_of_speech, definitions}.
     No word is in two of them. named_share of the demonstrations name the asked word in a full sentence; the others are
     split between sentences that do not and bare definitions, as labelers of different habits would write.
     max_word_tokens keeps words that the tokenizer knows in few pieces.
@@ -40,14 +41,16 @@ class Demonstrate:
     num_heldout: int = Field(300, gt=0)
 
     def check(self) -> None:
-        check_kind(self.dictionary, "documents")
+        if not self.dictionary.startswith("@"):
+            check_head(self.dictionary, "definitions")
 
     def foresee(self, name: str, known: Foresight) -> Work:
         known.sequence_tokens = 16 + round(1.3 * self.max_words)  # a question, control tokens, an answer of up to max_words
+        known.num_comparisons, known.num_heldout = self.num_comparisons, self.num_heldout
         return Work(seconds=5.0)
 
     def run(self, run: Run) -> Mapping[str, Any]:
-        entries = self._entries(Tokenizer.load(resolve(run, self.tokenizer)))
+        entries = self._entries(read_definitions(str(resolve(run, self.dictionary))), Tokenizer.load(resolve(run, self.tokenizer)))
         order = generator(run.seed, "questions").permutation(len(entries))
         sizes = {"comparisons": self.num_comparisons, "prompts": self.num_prompts, "heldout": self.num_heldout}
         if len(entries) < 2 * sum(sizes.values()):
@@ -67,10 +70,10 @@ class Demonstrate:
         run.log("questions: " + ", ".join(f"{len(parts[part]):,} {part}" for part in PARTS))
         return {part: len(parts[part]) for part in PARTS}
 
-    def _entries(self, tokenizer: Tokenizer) -> list[Entry]:
+    def _entries(self, records: Iterable[Mapping[str, Any]], tokenizer: Tokenizer) -> list[Entry]:
         """One entry a word, the first that can be asked for, of the words that are short enough in tokens."""
         found: dict[str, Entry] = {}
-        for record in records(self.dictionary):
+        for record in records:
             entry = entry_of(record, max_words=self.max_words)
             if entry is not None:
                 found.setdefault(entry.word, entry)

@@ -11,6 +11,7 @@ from trivium.core.commit import commit_file
 from trivium.core.config import component
 from trivium.core.run import Run
 from trivium.generate.sampling import Sampling
+from trivium.nn.flops import num_parameters
 from trivium.report.intervals import mean_interval, share_interval
 from trivium.score.answers import AnswerRule
 from trivium.stages.base import Foresight, Work, known_model, resolve
@@ -44,8 +45,9 @@ class Evaluate:
             check_head(self.prompts, "prompts")
 
     def foresee(self, name: str, known: Foresight) -> Work:
-        config = known_model(known, next(iter(self.models.values())))
-        return Work(tokens_generated=len(self.models) * 300 * self.sampling.max_new_tokens, memory_bytes=4.0 * config.vocab_size * config.hidden_size)
+        parameters = num_parameters(known_model(known, next(iter(self.models.values()))))
+        generated = len(self.models) * known.num_heldout * self.sampling.max_new_tokens
+        return Work(tokens_generated=generated, parameters_sampled=parameters, seconds=3.0 * len(self.models))
 
     def run(self, run: Run) -> Mapping[str, Any]:
         table: list[dict[str, Any]] = []
@@ -83,7 +85,7 @@ class Evaluate:
             table.mean("true_score", scores)
             parts = [self.rule.parts(word, text, end) for word, text, end in zip(asked, texts, stopped, strict=True)]
             for part in parts[0]:
-                table.share(f"right_{part}", [bool(each[part]) for each in parts])
+                table.mean(f"true_{part}", [each[part] for each in parts])
         self._from_models(run, table, speaker, answers)
         shown = [{"stage": name, "prompt": messages[i][-1].content, "response": texts[i], "score": scores[i], "stopped": stopped[i]} for i in range(min(self.num_samples, len(texts)))]
         return table.rows, shown

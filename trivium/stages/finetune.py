@@ -7,10 +7,11 @@ from pydantic import Field
 
 from trivium.core.config import component
 from trivium.core.run import Run
+from trivium.learn.objectives import CrossEntropy
 from trivium.learn.optim.recipes import AdamW
 from trivium.learn.schedules import Schedule
-from trivium.nn.flops import flops_per_token, num_parameters, training_memory_bytes
 from trivium.stages.base import Foresight, Work, known_model, resolve
+from trivium.stages.training import foresee_training, save, train
 from trivium.text.read import check_head, read_conversations
 
 
@@ -37,31 +38,19 @@ class Finetune:
             check_head(self.data, "conversations")
 
     def foresee(self, name: str, known: Foresight) -> Work:
-        config = known_model(known, self.model)
-        known.models[name] = config
         tokens = self.steps * self.batch_size * known.sequence_tokens
-        memory = training_memory_bytes(config, self.micro_batch_rows, self.seq_len, self.optimizer.kind)
-        return Work(num_parameters(config), tokens, 0, tokens * flops_per_token(config, self.seq_len), memory)
+        return foresee_training(self, name, known_model(known, self.model), known, tokens=tokens)
 
     def run(self, run: Run) -> Mapping[str, Any]:
         from trivium.data.sources import Groups
-        from trivium.learn.objectives import CrossEntropy
         from trivium.stages.models import Speaker, machine_of
-        from trivium.train.checkpoint import Checkpoints
-        from trivium.train.fit import Layout, fit
-        from trivium.train.trainer import Trainer
 
-        machine = machine_of(run)
-        speaker = Speaker.load(resolve(run, self.model), machine)
+        speaker = Speaker.load(resolve(run, self.model), machine_of(run))
         examples = [speaker.demonstration(conversation) for conversation in read_conversations(resolve(run, self.data))]
         kept = [item for item in examples if len(item.tokens) <= self.seq_len and item.loss_mask.any()]
         run.log(f"{len(kept):,} of {len(examples):,} conversations fit in {self.seq_len} tokens and have an answer")
         source = Groups([(item,) for item in kept], groups_per_step=self.batch_size, seed=run.seed, purpose="demonstrations")
-        flops = flops_per_token(speaker.model.config, self.seq_len)
-        trainer = Trainer("policy", speaker.model, CrossEntropy(), self.optimizer(speaker.model), schedule=self.schedule, steps=self.steps, max_grad_norm=self.max_grad_norm)
-        checkpoints = Checkpoints(run)
-        fit(run, source, [trainer], steps=self.steps, layout=Layout(self.micro_batch_rows, self.seq_len), checkpoints=checkpoints, ceiling=machine.ceiling, flops_per_token=flops)
-        speaker.save(run.folder / "model")
-        checkpoints.clear()
         tokens = sum(len(item.tokens) for item in kept) * self.steps * self.batch_size // len(kept)
-        return {"parameters": speaker.model.num_parameters, "tokens": tokens, "flops": tokens * flops}
+        facts = train(run, self, speaker, CrossEntropy(), source, tokens=tokens)
+        save(run, speaker)
+        return facts

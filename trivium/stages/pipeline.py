@@ -34,7 +34,7 @@ def execute(recipe: Recipe, out: Path, *, quiet: bool = False) -> Path:
     The same call after a kill goes on where it was, with the same bits.
     """
     check(recipe)
-    with Run(out, seed=recipe.seed, quiet=quiet) as run:
+    with Run(out, seed=recipe.seed, quiet=quiet, save_every_s=recipe.save_every_s) as run:
         recipe = replace(recipe, machine=_machine(recipe, out, run))
         run.machine = plain(recipe.machine)
         commit_file(out / "run.toml", recipe_toml(recipe))

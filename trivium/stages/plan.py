@@ -11,7 +11,8 @@ START_S = 4.0  # importing torch and measuring the machine
 
 def plan(recipe: Recipe) -> str:
     """A table of the stages: parameters, tokens, FLOPs, memory, and an estimate of the time."""
-    machine, known = recipe.machine.measured(), Foresight()
+    machine = recipe.machine.measured()
+    known = Foresight(compute_bytes=4 if machine.precision == "float32" else 2)
     lines = [f"{'stage':<12}{'parameters':>12}{'trained':>10}{'generated':>11}{'FLOPs':>11}{'memory':>10}{'time':>12}"]
     total = START_S
     for name, stage in recipe.stages.items():

@@ -13,8 +13,8 @@ from trivium.core.types import Example, Group
 from trivium.learn.objectives.dpo import DPO
 from trivium.learn.optim.recipes import AdamW
 from trivium.learn.schedules import Schedule
-from trivium.nn.flops import flops_per_token, num_parameters, training_memory_bytes
 from trivium.stages.base import Foresight, Work, known_model, resolve
+from trivium.stages.training import foresee_training, save, train
 from trivium.text.read import check_head, read_preferences
 
 
@@ -44,36 +44,25 @@ class Prefer:
             check_head(self.data, "preferences")
 
     def foresee(self, name: str, known: Foresight) -> Work:
-        config = known_model(known, self.model)
-        known.models[name] = config
         tokens = self.steps * self.batch_size * 2 * known.sequence_tokens
-        memory = training_memory_bytes(config, self.micro_batch_rows, self.seq_len, self.optimizer.kind)
-        return Work(num_parameters(config), tokens, 0, tokens * flops_per_token(config, self.seq_len), memory)
+        return foresee_training(self, name, known_model(known, self.model), known, tokens=tokens)
 
     def run(self, run: Run) -> Mapping[str, Any]:
         from trivium.data.sources import Groups
         from trivium.stages.models import Speaker, machine_of, ranked_group
         from trivium.train.annotate import annotate, logprobs
-        from trivium.train.checkpoint import Checkpoints
-        from trivium.train.fit import Layout, fit
-        from trivium.train.trainer import Trainer
 
-        machine = machine_of(run)
-        speaker = Speaker.load(resolve(run, self.model), machine)
+        speaker = Speaker.load(resolve(run, self.model), machine_of(run))
         pairs: list[Group] = []
         for number, item in enumerate(read_preferences(resolve(run, self.data))):
             pairs += self._pairs(ranked_group(speaker, item), run.seed, number)
         pairs = annotate(pairs, speaker.model, "ref_logprobs", logprobs, rows=self.micro_batch_rows, length=self.seq_len)
         run.log(f"{len(pairs):,} pairs")
         source = Groups(pairs, groups_per_step=self.batch_size, seed=run.seed, purpose="pairs")
-        flops = flops_per_token(speaker.model.config, self.seq_len)
-        trainer = Trainer("policy", speaker.model, self.objective, self.optimizer(speaker.model), schedule=self.schedule, steps=self.steps, max_grad_norm=self.max_grad_norm)
-        checkpoints = Checkpoints(run)
-        fit(run, source, [trainer], steps=self.steps, layout=Layout(self.micro_batch_rows, self.seq_len), checkpoints=checkpoints, ceiling=machine.ceiling, flops_per_token=flops)
-        speaker.save(run.folder / "model")
-        checkpoints.clear()
         tokens = sum(len(item.tokens) for pair in pairs for item in pair) * self.steps * self.batch_size // len(pairs)
-        return {"parameters": speaker.model.num_parameters, "tokens": tokens, "flops": tokens * flops}
+        facts = train(run, self, speaker, self.objective, source, tokens=tokens)
+        save(run, speaker)
+        return facts
 
     def _pairs(self, group: tuple[Example, ...], seed: int, number: int) -> list[Group]:
         """Pairs of one ranking, the better answer first; equal answers and ties make none."""

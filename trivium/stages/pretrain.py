@@ -10,8 +10,9 @@ from trivium.core.run import Run
 from trivium.learn.optim.recipes import AdamW, MuonAdamW
 from trivium.learn.schedules import Schedule
 from trivium.nn.config import ModelConfig, llama
-from trivium.nn.flops import flops_per_token, num_parameters, training_memory_bytes
+from trivium.nn.flops import flops_per_token
 from trivium.stages.base import Foresight, Work, resolve
+from trivium.stages.training import foresee_training, save
 from trivium.text.shards import Shard
 from trivium.text.tokenizer import Tokenizer
 
@@ -49,11 +50,8 @@ class Pretrain:
         return llama(vocab_size=vocab_size, depth=self.depth, width=self.width, max_seq_len=max(self.seq_len, self.context))
 
     def foresee(self, name: str, known: Foresight) -> Work:
-        config = self.shape(known.vocab_size)
-        known.models[name] = config
         tokens = self.steps * (self.batch_tokens // self.seq_len) * self.seq_len
-        memory = training_memory_bytes(config, self.micro_batch_rows, self.seq_len, self.optimizer.kind)
-        return Work(num_parameters(config), tokens, 0, tokens * flops_per_token(config, self.seq_len), memory)
+        return foresee_training(self, name, self.shape(known.vocab_size), known, tokens=tokens, is_packed=False)
 
     def run(self, run: Run) -> Mapping[str, Any]:
         from trivium.data.sources import Corpus
@@ -86,9 +84,7 @@ class Pretrain:
         trainer = Trainer("policy", model, CrossEntropy(), self.optimizer(model), schedule=self.schedule, steps=self.steps, max_grad_norm=self.max_grad_norm)
         layout = Layout(min(self.micro_batch_rows, rows_per_step), self.seq_len)
         run.log(f"{model.num_parameters:,} parameters; {self.steps * rows_per_step * self.seq_len:,} tokens = {self.steps * rows_per_step / source.num_rows:.2f} epochs of {source.num_rows * self.seq_len:,}")
-        checkpoints = Checkpoints(run)
-        fit(run, source, [trainer], steps=self.steps, layout=layout, checkpoints=checkpoints, hooks=[evaluate], ceiling=machine.ceiling, flops_per_token=flops)
-        Speaker(model, tokenizer, PLAIN).save(run.folder / "model")
-        checkpoints.clear()
+        fit(run, source, [trainer], steps=self.steps, layout=layout, checkpoints=Checkpoints(run), hooks=[evaluate], ceiling=machine.ceiling, flops_per_token=flops)
+        save(run, Speaker(model, tokenizer, PLAIN))
         tokens = self.steps * rows_per_step * self.seq_len
         return {"parameters": model.num_parameters, "tokens": tokens, "flops": total}

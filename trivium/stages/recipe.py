@@ -15,12 +15,16 @@ from trivium.stages.base import references
 
 @component
 class Recipe:
-    """name and about are for people. stages: in order; a stage may refer to earlier ones as `@NAME/...`."""
+    """name and about are for people. stages: in order; a stage may refer to earlier ones as `@NAME/...`.
+
+    save_every_s: seconds of training between checkpoints, which is what a kill can cost; results do not depend on it.
+    """
 
     name: str
     about: str = ""
     seed: int = Field(1, ge=0)
     machine: Machine = Machine()
+    save_every_s: float = Field(60.0, ge=0)
     stages: dict[str, AnyStage]
 
 
@@ -44,7 +48,7 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
 def single(kind: str, overrides: Sequence[str]) -> Recipe:
     """The recipe of one stage given on the command line."""
     options = parse_overrides(overrides)
-    top = {name: options.pop(name) for name in ("seed", "machine") if name in options}
+    top = {name: options.pop(name) for name in ("seed", "machine", "save_every_s") if name in options}
     return recipe_of({"name": kind, **top, "stages": {kind: {"kind": kind, **options}}})
 
 
@@ -68,7 +72,7 @@ def recipe_toml(recipe: Recipe) -> str:
 
 def _below_stages(options: Mapping[str, Any], stages: Mapping[str, Any]) -> dict[str, Any]:
     """`pretrain.steps=10` means `stages.pretrain.steps=10`; a first name that is neither a stage nor a recipe option is refused."""
-    known = {"name", "about", "seed", "machine"}
+    known = {"name", "about", "seed", "machine", "save_every_s"}
     for name in options:
         if name not in known and name not in stages and name != "stages":
             raise ConfigError(f"unknown option '{name}'{did_you_mean(name, [*known, *stages])}")

@@ -1,6 +1,7 @@
 """reinforce: the policy learns from the scores of its own answers, on a leash to where it started."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -16,9 +17,10 @@ from trivium.learn.objectives.policy_gradient import PolicyGradient
 from trivium.learn.objectives.value import Value
 from trivium.learn.optim.recipes import AdamW
 from trivium.learn.schedules import Schedule
-from trivium.nn.flops import flops_per_token, num_parameters, training_memory_bytes
+from trivium.nn.flops import flops_per_token
 from trivium.score.answers import AnswerRule
 from trivium.stages.base import Foresight, Work, known_model, resolve
+from trivium.stages.training import foresee_training, save
 from trivium.text.read import check_head, read_prompts
 from trivium.text.rows import rows
 
@@ -65,13 +67,16 @@ class Reinforce:
 
     def foresee(self, name: str, known: Foresight) -> Work:
         config = known_model(known, self.model)
-        known.models[name] = config
         sampled = self.phases * self.prompts_per_phase * self.answers * known.sequence_tokens
         networks = 2 if isinstance(self.credit, GAE) else 1
-        trained = sampled * self.passes * networks
-        flops = (trained + sampled * (networks + 1) / 3) * flops_per_token(config, self.seq_len)
-        memory = networks * training_memory_bytes(config, self.micro_batch_rows, self.seq_len, self.optimizer.kind)
-        return Work(num_parameters(config), trained, sampled, flops, memory)
+        work = foresee_training(self, name, config, known, tokens=sampled * self.passes * networks)
+        reading = sampled * (networks + 1) / 3 * flops_per_token(config, self.seq_len)  # the judge, the reference, the critic: forward only
+        return replace(work, tokens_generated=sampled, parameters_sampled=work.parameters, flops=work.flops + reading, memory_bytes=networks * work.memory_bytes)
+
+    @property
+    def steps(self) -> int:
+        """Updates of each trainer."""
+        return self.phases * self.passes * self.minibatches
 
     def run(self, run: Run) -> Mapping[str, Any]:
         from trivium.generate.engine import Engine
@@ -96,14 +101,11 @@ class Reinforce:
             credit=self.credit, seed=run.seed, prompts_per_phase=self.prompts_per_phase, answers=self.answers, passes=self.passes,
             minibatches=self.minibatches, kl_coef=self.kl_coef, missing_end_penalty=self.missing_end_penalty, truth=self._truth(policy, prompts),
         )  # fmt: skip
-        steps = self.phases * rollouts.steps_per_phase
-        trainers = [Trainer("policy", policy.model, self.objective, self.optimizer(policy.model), schedule=self.schedule, steps=steps, max_grad_norm=self.max_grad_norm, temperature=temperature, max_length=self.sampling.max_new_tokens)]
+        trainers = [Trainer("policy", policy.model, self.objective, self.optimizer(policy.model), schedule=self.schedule, steps=self.steps, max_grad_norm=self.max_grad_norm, temperature=temperature, max_length=self.sampling.max_new_tokens)]
         if isinstance(self.credit, GAE):
-            trainers.append(Trainer("critic", critic, self.value, self.critic_optimizer(critic), schedule=self.schedule, steps=steps, max_grad_norm=self.max_grad_norm))
-        checkpoints = Checkpoints(run)
-        fit(run, rollouts, trainers, steps=steps, layout=layout, checkpoints=checkpoints, hooks=[rollouts.report], save_multiple=rollouts.steps_per_phase)
-        policy.save(run.folder / "model")
-        checkpoints.clear()
+            trainers.append(Trainer("critic", critic, self.value, self.critic_optimizer(critic), schedule=self.schedule, steps=self.steps, max_grad_norm=self.max_grad_norm))
+        fit(run, rollouts, trainers, steps=self.steps, layout=layout, checkpoints=Checkpoints(run), hooks=[rollouts.report], save_multiple=rollouts.steps_per_phase)
+        save(run, policy)
         return {"parameters": policy.model.num_parameters, "episodes": self.phases * self.prompts_per_phase * self.answers}
 
     def _truth(self, policy: Any, prompts: Any) -> Any:

@@ -13,10 +13,10 @@ from trivium.core.run import Run
 from trivium.learn.objectives.ranking import Ranking
 from trivium.learn.optim.recipes import AdamW
 from trivium.learn.schedules import Schedule
-from trivium.nn.flops import flops_per_token, num_parameters, training_memory_bytes
 from trivium.report.intervals import share_interval
 from trivium.score.answers import pair_counts
 from trivium.stages.base import Foresight, Work, known_model, resolve
+from trivium.stages.training import foresee_training, save, train
 from trivium.text.read import check_head, read_preferences
 from trivium.text.rows import rows
 
@@ -49,39 +49,27 @@ class Reward:
                 check_head(source, "preferences")
 
     def foresee(self, name: str, known: Foresight) -> Work:
-        config = known_model(known, self.model)
-        known.models[name] = config
         tokens = self.steps * self.batch_size * known.sequence_tokens * 13 // 2
-        memory = training_memory_bytes(config, self.micro_batch_rows, self.seq_len, self.optimizer.kind)
-        return Work(num_parameters(config), tokens, 0, tokens * flops_per_token(config, self.seq_len), memory)
+        return foresee_training(self, name, known_model(known, self.model), known, tokens=tokens)
 
     def run(self, run: Run) -> Mapping[str, Any]:
         from trivium.data.sources import Groups
         from trivium.stages.models import Speaker, machine_of, ranked_group
         from trivium.train.annotate import final_scores
-        from trivium.train.checkpoint import Checkpoints
-        from trivium.train.fit import Layout, fit
-        from trivium.train.trainer import Trainer
 
-        machine = machine_of(run)
-        speaker = Speaker.load(resolve(run, self.model), machine, has_scalar=True)
-        model = speaker.model
+        speaker = Speaker.load(resolve(run, self.model), machine_of(run), has_scalar=True)
         groups = [ranked_group(speaker, item) for item in read_preferences(resolve(run, self.data))]
         source = Groups(groups, groups_per_step=self.batch_size, seed=run.seed, purpose="rankings")
-        flops = flops_per_token(model.config, self.seq_len)
-        trainer = Trainer("policy", model, self.objective, self.optimizer(model), schedule=self.schedule, steps=self.steps, max_grad_norm=self.max_grad_norm)
-        checkpoints = Checkpoints(run)
-        fit(run, source, [trainer], steps=self.steps, layout=Layout(self.micro_batch_rows, self.seq_len), checkpoints=checkpoints, ceiling=machine.ceiling, flops_per_token=flops)
         answers = [item for group in groups for item in group]
-        scores = final_scores(model, answers, rows=self.micro_batch_rows, length=self.seq_len)
-        model.normalise_scores(float(scores.mean()), float(scores.std()))
+        tokens = sum(len(item.tokens) for item in answers) * self.steps * self.batch_size // len(groups)
+        facts = train(run, self, speaker, self.objective, source, tokens=tokens)
+        scores = final_scores(speaker.model, answers, rows=self.micro_batch_rows, length=self.seq_len)
+        speaker.model.normalise_scores(float(scores.mean()), float(scores.std()))
         table = self._measure(run, speaker)
         commit_file(run.folder / "results.json", json.dumps(table, indent=1))
-        speaker.save(run.folder / "model")
-        checkpoints.clear()
-        tokens = sum(len(item.tokens) for item in answers) * self.steps * self.batch_size // len(groups)
+        save(run, speaker)
         run.log("; ".join(f"{row['measure']} {row['value']:.3f}" for row in table))
-        return {"parameters": model.num_parameters, "tokens": tokens, "flops": tokens * flops}
+        return facts
 
     def _measure(self, run: Run, speaker: Any) -> list[dict[str, Any]]:
         """Pair accuracy on held-out rankings, beside its baseline and its ceiling."""

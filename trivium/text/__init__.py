@@ -4,7 +4,7 @@ from trivium.text.chat import CHATML, PLAIN, ChatFormat, Rendered, jinja, render
 from trivium.text.dedup import ExactDedup
 from trivium.text.filters import C4, Filter, FineWeb, GopherQuality, GopherRepetition, Length
 from trivium.text.pipeline import Funnel, clean
-from trivium.text.read import check_head, read_conversations, read_documents, read_preferences, read_prompts
+from trivium.text.read import check_head, read_conversations, read_definitions, read_documents, read_preferences, read_prompts
 from trivium.text.shards import Shard, ShardDocument, write_shard
 from trivium.text.tokenizer import SPECIALS, Tokenizer, train_bpe
 
@@ -29,6 +29,7 @@ __all__ = [
     "clean",
     "jinja",
     "read_conversations",
+    "read_definitions",
     "read_documents",
     "read_preferences",
     "read_prompts",

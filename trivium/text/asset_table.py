@@ -51,6 +51,7 @@ _TABLE = (
         ("dictionary/data/en/",),
         "GPL-3.0-or-later",
         "The Collaborative International Dictionary of English, after Webster 1913: about 170,000 definitions.",
+        ("documents", "definitions"),
     ),
     Asset(
         "factbook",

@@ -4,10 +4,10 @@ A source is a file, a folder, a glob, the name of an asset (`wiki-leads`) or `py
 that is named like an asset, write `./` before it. The first thing that is wrong is one DataError with file, line and field.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from trivium.core.errors import DataError, did_you_mean
 from trivium.core.types import Conversation, Document, Message, Preference
@@ -16,7 +16,7 @@ from trivium.text.rows import Row, format_of, is_known, rows
 
 T = TypeVar("T")
 OnSkip = Callable[[DataError], None]
-RecordKind = Literal["documents", "conversations", "preferences", "prompts"]
+RecordKind = Literal["documents", "conversations", "preferences", "prompts", "definitions"]
 
 _HEAD_FILES, _HEAD_ROWS = 16, 3
 
@@ -52,6 +52,14 @@ def read_prompts(source: str | Path, on_skip: OnSkip | None = None) -> Iterator[
     return _prompts(source, on_skip)
 
 
+def read_definitions(source: str | Path) -> Iterator[Mapping[str, Any]]:
+    """Entries of a dictionary, {word, part_of_speech, definitions}: from a file, or an asset such as gcide."""
+    if _is_asset(source):
+        assets.check_kind(str(source), "definitions")
+        return assets.records(str(source))
+    return _records(source, records.definition, None)
+
+
 def check_head(source: str | Path, kind: RecordKind) -> None:
     """Read the first records of a source, so that a mistake is reported within milliseconds, before anything heavy is imported.
 
@@ -60,7 +68,9 @@ def check_head(source: str | Path, kind: RecordKind) -> None:
     if _is_asset(source):
         assets.check_kind(str(source), kind)
         return
-    readers = {"documents": records.document, "conversations": records.conversation, "preferences": records.preference}
+    readers: dict[str, Callable[[Row], Any]] = {
+        "documents": records.document, "conversations": records.conversation, "preferences": records.preference, "definitions": records.definition,
+    }  # fmt: skip
     for path in files_of(source)[:_HEAD_FILES]:
         if kind == "prompts":
             list(islice(_file_prompts(path, None), _HEAD_ROWS))

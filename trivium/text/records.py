@@ -75,6 +75,17 @@ def preference(row: Row) -> Preference:
     return Preference(turns, responses, _tied(responses, (0, 1)), _meta(row.values, "prompt", "chosen", "rejected"))
 
 
+def definition(row: Row) -> dict[str, Any]:
+    """{word, part_of_speech, definitions}: an entry of a dictionary; definitions is a list with at least one text."""
+    if "definitions" not in row.values:
+        row.missing("'definitions'")
+    texts = row.values["definitions"]
+    if not isinstance(texts, list) or not texts:
+        row.fail(f"'definitions' is {'an empty list' if texts == [] else type_name(texts)}; a list of texts is expected")
+    checked = [row.check_text(text, f"definitions[{index}]") for index, text in enumerate(texts)]
+    return {"word": row.text("word"), "part_of_speech": row.text("part_of_speech"), "definitions": checked}
+
+
 def _turns(row: Row) -> tuple[tuple[Message, ...], tuple[str, ...]]:
     """The turns of a conversation and the fields they came from."""
     values = row.values

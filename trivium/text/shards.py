@@ -5,6 +5,8 @@ is a document), `docs.parquet` that says where every document came from, and the
 training out: that is a function in `data/order.py`.
 """
 
+from __future__ import annotations  # a type of pyarrow in a signature would load it
+
 import struct
 from array import array
 from collections.abc import Callable, Iterable, Iterator
@@ -27,9 +29,7 @@ KIND = "token shard"
 _MAGIC = b"MMIDIDX\x00\x00"
 _HEADER = struct.Struct("<9sQBQQ")  # magic, version, dtype code, sequences, documents + 1
 _DTYPE_CODES = {4: np.dtype("<i4"), 8: np.dtype("<u2")}  # of megatron/core/datasets/indexed_dataset.py
-_SCHEMA = pa.schema(
-    [("id", pa.string()), ("source", pa.string()), ("offset", pa.int64()), ("num_tokens", pa.int32()), ("num_bytes", pa.int64())]
-)
+_COLUMNS = {"id": "string", "source": "string", "offset": "int64", "num_tokens": "int32", "num_bytes": "int64"}  # of docs.parquet
 _BATCH_DOCUMENTS, _BATCH_CHARACTERS = 1000, 8 << 20
 
 OnProgress = Callable[[int, int], None]  # documents and tokens written so far
@@ -122,7 +122,7 @@ class Shard:
             raise IndexError(f"{self.path}: token {position:,} is outside its {self.num_tokens:,} tokens")
         index = int(np.searchsorted(self.starts, position, side="right")) - 1
         group = int(np.searchsorted(self._group_starts, index, side="right")) - 1
-        row = self._sidecar.read_row_group(group, columns=_SCHEMA.names).slice(index - int(self._group_starts[group]), 1).to_pylist()[0]
+        row = self._sidecar.read_row_group(group, columns=list(_COLUMNS)).slice(index - int(self._group_starts[group]), 1).to_pylist()[0]
         return ShardDocument(index, **row)
 
     def document_tokens(self, index: int) -> np.ndarray:
@@ -152,7 +152,7 @@ class _Writer:
         """Hold both files open."""
         with (
             (self._folder / "tokens.bin").open("wb") as self._tokens,
-            pq.ParquetWriter(self._folder / "docs.parquet", _SCHEMA, compression="zstd") as self._sidecar,
+            pq.ParquetWriter(self._folder / "docs.parquet", _schema(), compression="zstd") as self._sidecar,
         ):
             yield
 
@@ -166,11 +166,15 @@ class _Writer:
             self._tokens.write(np.concatenate([[self._start], ids]).astype(self._dtype).tobytes())
             num_tokens, num_bytes = len(ids) + 1, len(document.text.encode())
             facts = (name, document.source, self.num_tokens, num_tokens, num_bytes)
-            rows.append(dict(zip(_SCHEMA.names, facts, strict=True)))
+            rows.append(dict(zip(_COLUMNS, facts, strict=True)))
             self.lengths.append(num_tokens)
             self.num_tokens += num_tokens
             self.num_bytes += num_bytes
-        self._sidecar.write_batch(pa.RecordBatch.from_pylist(rows, schema=_SCHEMA))
+        self._sidecar.write_batch(pa.RecordBatch.from_pylist(rows, schema=_schema()))
+
+
+def _schema() -> pa.Schema:
+    return pa.schema(list(_COLUMNS.items()))
 
 
 def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:

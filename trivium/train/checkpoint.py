@@ -23,15 +23,17 @@ KIND = "checkpoint"
 class Checkpoints:
     """The checkpoints of the stage that runs: `STAGE/checkpoints/step-N`, the newest `keep` of them.
 
-    every_s: seconds between saves. When a save happens does not change what is computed, so it may follow the clock.
+    every_s: seconds between saves, those of the run if None. When a save happens does not change what is computed, so it may
+    follow the clock.
     """
 
-    def __init__(self, run: Run, *, every_s: float = 60.0, keep: int = 2) -> None:
-        self.run, self.every_s, self.keep = run, every_s, keep
+    def __init__(self, run: Run, *, every_s: float | None = None, keep: int = 2) -> None:
+        self.run, self.every_s, self.keep = run, run.save_every_s if every_s is None else every_s, keep
         self.folder = run.folder / "checkpoints"
         self._last = time.monotonic()
 
     def is_due(self) -> bool:
+        """Whether `every_s` seconds have passed since the last save."""
         return time.monotonic() - self._last >= self.every_s
 
     def has_any(self) -> bool:

@@ -27,6 +27,7 @@ class Loss(nn.Module):
         self.model, self.objective, self.temperature = model, objective, temperature
 
     def forward(self, batch: Batch, counts: Counts) -> tuple[Tensor, dict[str, tuple[Tensor, Tensor]]]:
+        """Loss of this micro-batch, a part of the step's, and the (sum, count) of each metric."""
         out = Outputs(self.model, batch, temperature=self.temperature, with_entropy=self.objective.reads_entropy)
         loss, metrics = self.objective(out, batch)
         total = reduce(loss, batch, counts, self.objective.reduction)

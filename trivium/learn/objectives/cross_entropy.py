@@ -23,4 +23,5 @@ class CrossEntropy:
     reads_entropy: ClassVar[bool] = False
 
     def __call__(self, out: Outputs, batch: Batch) -> tuple[torch.Tensor, Metrics]:
+        """Loss of every token, (B, L)."""
         return -out.logprobs_BL, {}

@@ -1,0 +1,63 @@
+"""What the stages that train one model from a list of groups have in common: foresee, train, save."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from trivium.core.run import Run
+from trivium.learn.objectives import Objective
+from trivium.learn.optim.recipes import AdamW, MuonAdamW
+from trivium.learn.schedules import Schedule
+from trivium.nn.config import ModelConfig
+from trivium.nn.flops import flops_per_token, num_parameters, training_memory_bytes
+from trivium.stages.base import Foresight, Work
+
+
+class TrainingOptions(Protocol):
+    """The options that such a stage has."""
+
+    @property
+    def steps(self) -> int: ...
+    @property
+    def seq_len(self) -> int: ...
+    @property
+    def micro_batch_rows(self) -> int: ...
+    @property
+    def optimizer(self) -> AdamW | MuonAdamW: ...
+    @property
+    def schedule(self) -> Schedule: ...
+    @property
+    def max_grad_norm(self) -> float: ...
+
+
+def foresee_training(options: TrainingOptions, name: str, config: ModelConfig, known: Foresight, *, tokens: int, is_packed: bool = True) -> Work:
+    """The work of training a model of this shape on so many tokens; later stages may start from it."""
+    known.models[name] = config
+    memory = training_memory_bytes(
+        config, options.micro_batch_rows, options.seq_len, options.optimizer.kind, compute_bytes=known.compute_bytes, is_packed=is_packed
+    )
+    return Work(num_parameters(config), tokens, flops=tokens * flops_per_token(config, options.seq_len), memory_bytes=memory)
+
+
+def train(run: Run, options: TrainingOptions, speaker: Any, objective: Objective, source: Any, *, tokens: int) -> Mapping[str, Any]:
+    """Train the speaker's model on the groups of a source, from the newest checkpoint if there is one; returns facts for the report."""
+    from trivium.stages.models import machine_of
+    from trivium.train.checkpoint import Checkpoints
+    from trivium.train.fit import Layout, fit
+    from trivium.train.trainer import Trainer
+
+    model = speaker.model
+    flops = flops_per_token(model.config, options.seq_len)
+    trainer = Trainer("policy", model, objective, options.optimizer(model), schedule=options.schedule, steps=options.steps, max_grad_norm=options.max_grad_norm)
+    layout = Layout(options.micro_batch_rows, options.seq_len)
+    fit(run, source, [trainer], steps=options.steps, layout=layout, checkpoints=Checkpoints(run), ceiling=machine_of(run).ceiling, flops_per_token=flops)
+    return {"parameters": model.num_parameters, "tokens": tokens, "flops": tokens * flops}
+
+
+def save(run: Run, speaker: Any) -> None:
+    """Commit the stage's model; its checkpoints are not needed any more."""
+    from trivium.train.checkpoint import Checkpoints
+
+    speaker.save(run.folder / "model")
+    Checkpoints(run).clear()
