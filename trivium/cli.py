@@ -10,7 +10,12 @@ import typer
 from trivium.core.errors import ConfigError, TriviumError
 from trivium.core.world import defer, prepare_environment
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="Language models end to end: raw text, base, instruction and aligned model, on a laptop or a GPU.")
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Language models end to end: raw text, base, instruction and aligned model, on a laptop or a GPU.",
+)
 
 # typer carries a click of its own since 0.2x; the base class of its complaints is reached through the one that it exports
 UsageMistake: type[Any] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
@@ -36,7 +41,9 @@ Chat = Annotated[bool, typer.Option("--chat/--no-chat", help="open a chat at the
 
 
 @app.command()
-def run(recipe: str, options: Options = None, out: Out = None, dry_run: DryRun = False, quiet: Quiet = False, chat_after: Chat = True) -> None:
+def run(
+    recipe: str, options: Options = None, out: Out = None, dry_run: DryRun = False, quiet: Quiet = False, chat_after: Chat = True
+) -> None:
     """Run a recipe: a shipped name or a TOML file. Repeating the command goes on where it was."""
     from trivium.stages.recipe import load_recipe
 

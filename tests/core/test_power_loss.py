@@ -197,7 +197,7 @@ def in_place(path: Path, version: int) -> None:
         (path / name).write_bytes(content)
     facts = module._hash_and_sync(path)
     facts.pop("manifest.json", None)
-    module._write_synced(path / "manifest.json", json.dumps(module._sealed({"kind": "model", "meta": {}, "files": facts})).encode())
+    module._write_synced(path / "manifest.json", json.dumps(module.sealed({"kind": "model", "meta": {}, "files": facts})).encode())
     module.sync_folder(path)
 
 

@@ -42,7 +42,7 @@ def commit(path: Path, write: Callable[[Path], None], *, kind: str, meta: Mappin
         temporary.mkdir()
         try:
             write(temporary)
-            manifest = _sealed({"format": 1, "kind": kind, "meta": dict(meta or {}), "files": _hash_and_sync(temporary)})
+            manifest = sealed({"format": 1, "kind": kind, "meta": dict(meta or {}), "files": _hash_and_sync(temporary)})
             _write_synced(temporary / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True).encode())
             sync_folder(temporary)
         except BaseException:
@@ -97,7 +97,7 @@ def read_manifest(path: Path, *, kind: str | None = None) -> dict[str, Any]:
     try:
         manifest = json.loads(file.read_text())
         _ = manifest["files"], manifest["kind"], manifest["meta"]
-        if manifest != _sealed(manifest):
+        if manifest != sealed(manifest):
             raise ValueError("its seal does not fit its content")
     except FileNotFoundError:
         raise ArtefactError(f"{path}: there is no {MANIFEST}, so this was never completed") from None
@@ -168,9 +168,9 @@ def _errno(error: Exception) -> int:
     return int(told[1]) if told else 0
 
 
-def _sealed(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """The manifest as JSON gives it back, with the hash of its own content: a changed bit in it is found too."""
-    content = json.loads(json.dumps({name: value for name, value in manifest.items() if name != "seal"}))
+def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
+    """An object as JSON gives it back, with the hash of its own content as `seal`: a changed bit in it is found too."""
+    content = json.loads(json.dumps({name: value for name, value in content.items() if name != "seal"}))
     return {**content, "seal": fingerprint(content)}
 
 

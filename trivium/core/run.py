@@ -19,10 +19,11 @@ from typing import Any
 
 from rich.console import Console
 
-from trivium.core.commit import commit_file, discard, disk_errors, fingerprint, hash_file, make_folder, sync_folder
+from trivium.core.commit import commit_file, discard, disk_errors, fingerprint, hash_file, make_folder, sealed, sync_folder
 from trivium.core.errors import ArtefactError, LockedError
 
 METRICS, SPEED, LOG, LOCK, DONE, STARTED = "metrics.jsonl", "speed.jsonl", "log.txt", ".lock", "done.json", "started.json"
+CHECKPOINTS = "checkpoints"
 
 
 class Run:
@@ -48,7 +49,7 @@ class Run:
             holder = os.read(self._lock, 32).decode(errors="replace").strip()
             os.close(self._lock)
             raise LockedError(
-                f"{self.path}: process {holder or 'unknown'} is running in this folder; wait for it, or choose another with out=FOLDER"
+                f"{self.path}: process {holder or 'unknown'} is running in this folder; wait for it, or choose another with --out FOLDER"
             ) from None
         with disk_errors(self.path):
             os.ftruncate(self._lock, 0)
@@ -111,54 +112,70 @@ class Run:
         """
         self.stage = stage
         mark = fingerprint(identity)
-        if self._is_complete(mark):
-            return False
-        started = _read_json(self.folder / STARTED)
-        if started and started.get("fingerprint") != mark:
+        try:
+            done, started = _read_mark(self.folder / DONE), _read_mark(self.folder / STARTED)
+            if done.get("fingerprint") == mark:
+                self._check_outputs(done["outputs"])
+                discard(self.folder / CHECKPOINTS)  # a kill may have come between the mark and this
+                return False
+            if started and not self._rows_are_mine(started["metrics_offset"]):
+                raise ArtefactError(f"{self.folder / DONE}: missing, though later stages have run")
+        except ArtefactError as error:
+            self.log(f"{error}; running stage {stage} again")
+            discard(self.folder)
+            started = {}
+        if started and started["fingerprint"] != mark:
             self.log(f"{stage}: options or inputs changed, starting it again")
             discard(self.folder)
             started = {}
         if not started:
-            started = {"fingerprint": mark, "metrics_offset": self.metrics_offset()}
+            started = sealed({"fingerprint": mark, "metrics_offset": self.metrics_offset()})
             commit_file(self.folder / STARTED, json.dumps(started))
         self.metrics_start = int(started["metrics_offset"])
         return True
 
     def finish(self, facts: Mapping[str, Any]) -> None:
-        """Mark the stage complete, with the sha256 of every file it leaves and `facts` for those who come after."""
+        """Mark the stage complete, with the sha256 of every file it leaves and `facts` for those who come after.
+
+        Its checkpoints go then, not before: a kill in between costs nothing.
+        """
         outputs = {path.relative_to(self.folder).as_posix(): hash_file(path)[1] for path in self._outputs()}
-        started = _read_json(self.folder / STARTED)
+        started = _read_mark(self.folder / STARTED)
         done = {"fingerprint": started["fingerprint"], "metrics_end": self.metrics_offset(), "outputs": outputs, "facts": dict(facts)}
-        commit_file(self.folder / DONE, json.dumps(done, indent=1, sort_keys=True))
+        commit_file(self.folder / DONE, json.dumps(sealed(done), indent=1, sort_keys=True))
+        discard(self.folder / CHECKPOINTS)
 
     def done(self, stage: str) -> dict[str, Any]:
-        """What `finish` wrote for a stage; empty if it is not complete."""
-        return _read_json(self.path / stage / DONE)
+        """What `finish` wrote for a stage; empty if it is not complete. Raises ArtefactError if that is damaged."""
+        return _read_mark(self.path / stage / DONE)
 
-    def _is_complete(self, mark: str) -> bool:
-        done = _read_json(self.folder / DONE)
-        if done.get("fingerprint") != mark:
-            return False
-        for name, digest in done["outputs"].items():
+    def _check_outputs(self, outputs: Mapping[str, str]) -> None:
+        for name, digest in outputs.items():
             file = self.folder / name
             if not file.is_file() or hash_file(file)[1] != digest:
-                self.log(f"{file}: {'changed on disk' if file.is_file() else 'missing'}; running stage {self.stage} again")
-                discard(self.folder)
-                return False
-        return True
+                raise ArtefactError(f"{file}: {'changed on disk' if file.is_file() else 'missing'}")
+
+    def _rows_are_mine(self, offset: int) -> bool:
+        """Whether all metrics from `offset` on are rows of this stage, so that it may take them back."""
+        beginning = json.dumps({"stage": self.stage})[:-1].encode()
+        rows = (self.path / METRICS).read_bytes()[offset:].splitlines(keepends=True)
+        return all(row.startswith(beginning) or not row.endswith(b"\n") for row in rows)
 
     def _outputs(self) -> list[Path]:
         """Every file of the stage but its checkpoints and marks."""
         files = [path for path in self.folder.rglob("*") if path.is_file() and path.name not in (STARTED, DONE)]
         parts = {path: path.relative_to(self.folder).parts for path in files}
-        return sorted(path for path in files if "checkpoints" not in parts[path] and not any(part.startswith(".") for part in parts[path]))
+        return sorted(path for path in files if CHECKPOINTS not in parts[path] and not any(part.startswith(".") for part in parts[path]))
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_mark(path: Path) -> dict[str, Any]:
+    """A sealed object; empty if there is no such file. Raises ArtefactError if it is damaged."""
     try:
-        value = json.loads(path.read_text())
+        mark = json.loads(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except ValueError:
-        return {}  # torn by a crash of an older writer: the same as not there
-    return value if isinstance(value, dict) else {}
+        mark = None
+    if not isinstance(mark, dict) or mark != sealed(mark):
+        raise ArtefactError(f"{path}: damaged")
+    return mark

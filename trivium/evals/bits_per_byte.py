@@ -32,10 +32,13 @@ class BitsPerByte:
 
     def __init__(self, shard: Shard, *, seq_len: int, rows: int) -> None:
         num_rows = min(rows, shard.num_tokens // seq_len)
-        self.rows = [example(np.asarray(shard.tokens[i * seq_len : (i + 1) * seq_len])) for i in range(num_rows)] or [example(np.asarray(shard.tokens))]
+        self.rows = [example(np.asarray(shard.tokens[i * seq_len : (i + 1) * seq_len])) for i in range(num_rows)] or [
+            example(np.asarray(shard.tokens))
+        ]
         self.seq_len, self.bytes_per_token = len(self.rows[0].tokens), shard.num_bytes / shard.num_tokens
 
     def __call__(self, model: Model) -> Measured:
+        """Measure a model."""
         columns = column_of(model, self.rows, logprobs, rows=8, length=self.seq_len)
         bits = [-float(column[1:].sum(dtype=np.float64)) / math.log(2) / ((len(column) - 1) * self.bytes_per_token) for column in columns]
         return Measured(*mean_interval(bits), n=len(bits))

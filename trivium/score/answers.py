@@ -41,6 +41,7 @@ class AnswerRule:
         }
 
     def __call__(self, asked: str, answer: str, stopped: bool) -> float:
+        """The weighted mean of the parts."""
         weights = {"names": self.names, "sentence": self.sentence, "fresh": self.fresh, "brief": self.brief}
         parts = self.parts(asked, answer, stopped)
         return sum(weights[name] * value for name, value in parts.items()) / sum(weights.values())
@@ -55,7 +56,7 @@ class Annotators:
     """
 
     rule: AnswerRule = AnswerRule()
-    temperature: float = Field(0.25, gt=0)
+    temperature: float = Field(0.08, gt=0)
 
     def rank(self, scores: Sequence[float], noise: np.random.Generator) -> list[int]:
         """Place of each answer, 0 is best."""

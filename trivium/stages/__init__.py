@@ -1,31 +1,4 @@
-"""Stages: what a user runs. One stage a file: options, checks, and a program one reads top to bottom."""
+"""Stages: what a user runs. One stage a file: options, checks, and a program one reads top to bottom.
 
-from typing import Annotated
-
-from pydantic import Field
-
-from trivium.stages.annotate import Annotate
-from trivium.stages.base import Foresight, Stage, Work
-from trivium.stages.demonstrate import Demonstrate
-from trivium.stages.evaluate import Evaluate
-from trivium.stages.finetune import Finetune
-from trivium.stages.machine import Machine
-from trivium.stages.prefer import Prefer
-from trivium.stages.prepare import Prepare
-from trivium.stages.pretrain import Pretrain
-from trivium.stages.reinforce import Reinforce
-from trivium.stages.reward import Reward
-from trivium.stages.tokenize import Tokenize
-
-AnyStage = Annotated[
-    Prepare | Tokenize | Pretrain | Demonstrate | Finetune | Annotate | Reward | Reinforce | Prefer | Evaluate, Field(discriminator="kind")
-]
-STAGES: dict[str, type] = {
-    "prepare": Prepare, "tokenize": Tokenize, "pretrain": Pretrain, "demonstrate": Demonstrate, "finetune": Finetune,
-    "annotate": Annotate, "reward": Reward, "reinforce": Reinforce, "prefer": Prefer, "evaluate": Evaluate,
-}  # fmt: skip
-
-__all__ = [
-    "STAGES", "Annotate", "AnyStage", "Demonstrate", "Evaluate", "Finetune", "Foresight", "Machine", "Prefer", "Prepare",
-    "Pretrain", "Reinforce", "Reward", "Stage", "Tokenize", "Work",
-]  # fmt: skip
+The options load no torch; `models.py` and `rollouts.py` do, and are imported only while a stage runs.
+"""

@@ -44,7 +44,9 @@ class Annotate:
 
     def check(self) -> None:
         if self.sampling.temperature == 0:
-            raise ConfigError("sampling.temperature is 0: greedy answers to one prompt are all the same, so there is nothing to rank; 1 is usual")
+            raise ConfigError(
+                "sampling.temperature is 0: greedy answers to one prompt are all the same, so there is nothing to rank; 1 is usual"
+            )
 
     def foresee(self, name: str, known: Foresight) -> Work:
         parameters = num_parameters(known_model(known, self.model))
@@ -77,11 +79,29 @@ class Annotate:
             right, total = right + agreed, total + pairs
             order = sorted(range(number), key=lambda k, places=places: places[k])
             prompt = [{"role": message.role, "content": message.content} for message in messages[i]]
-            table.append({"prompt": prompt, "responses": texts, "ranking": [[k] for k in order], "stopped": stopped, "scores": scores, "asked": asked[i]})
+            table.append(
+                {
+                    "prompt": prompt,
+                    "responses": texts,
+                    "ranking": [[k] for k in order],
+                    "stopped": stopped,
+                    "scores": scores,
+                    "asked": asked[i],
+                }
+            )
         self._write(run, table)
         error = 1 - right / max(total, 1)
-        run.log(f"{len(table):,} prompts, {len(answers):,} answers, {total:,} pairs that differ in true score; annotators put {error:.1%} of them the wrong way round")
-        return {"prompts": len(table), "answers": len(answers), "pairs": total, "pair_error": error, "tokens": sum(len(answer.response) for answer in answers)}
+        run.log(
+            f"{len(table):,} prompts, {len(answers):,} answers, {total:,} pairs that differ in true score; "
+            f"annotators put {error:.1%} of them the wrong way round"
+        )
+        return {
+            "prompts": len(table),
+            "answers": len(answers),
+            "pairs": total,
+            "pair_error": error,
+            "tokens": sum(len(answer.response) for answer in answers),
+        }
 
     def _write(self, run: Run, table: list[dict[str, Any]]) -> None:
         num_heldout = max(1, round(len(table) * self.heldout_share))

@@ -39,7 +39,9 @@ def talk(folder: Path, *, temperature: float, max_new_tokens: int, seed: int) ->
 
     speaker = Speaker.load(folder, Machine(precision="float32").measured())
     engine, console = Engine(speaker.model, stop_ids=speaker.stop_ids), Console(highlight=False)
-    console.print(f"[dim]{folder}: {speaker.model.num_parameters:,} parameters. Ask, for example: What is an axiom?  An empty line ends.[/dim]")
+    console.print(
+        f"[dim]{folder}: {speaker.model.num_parameters:,} parameters. Ask, for example: What is an axiom?  An empty line ends.[/dim]"
+    )
     for turn in range(sys.maxsize):
         try:
             text = console.input("[bold]you:[/bold] ").strip()
@@ -76,4 +78,6 @@ def answer_all(folder: Path, prompts: str, *, temperature: float, max_new_tokens
     engine = Engine(speaker.model, stop_ids=speaker.stop_ids)
     answers = engine.generate([speaker.prompt(each) for each in messages], sampling, seed=seed)
     for each, answer in zip(messages, answers, strict=True):
-        yield json.dumps({"prompt": each[-1].content, "response": speaker.text_of(answer), "stopped": answer.meta["stopped"]}, ensure_ascii=False)
+        yield json.dumps(
+            {"prompt": each[-1].content, "response": speaker.text_of(answer), "stopped": answer.meta["stopped"]}, ensure_ascii=False
+        )

@@ -54,7 +54,10 @@ class Demonstrate:
         order = generator(run.seed, "questions").permutation(len(entries))
         sizes = {"comparisons": self.num_comparisons, "prompts": self.num_prompts, "heldout": self.num_heldout}
         if len(entries) < 2 * sum(sizes.values()):
-            raise DataError(f"{self.dictionary} gives {len(entries):,} questions; {2 * sum(sizes.values()):,} are needed so that half are left for demonstrations")
+            raise DataError(
+                f"{self.dictionary} gives {len(entries):,} questions; {2 * sum(sizes.values()):,} are needed, "
+                "so that half are left for demonstrations"
+            )
         parts, start = {}, 0
         for part, size in sizes.items():
             parts[part], start = [entries[i] for i in order[start : start + size]], start + size
@@ -64,7 +67,9 @@ class Demonstrate:
         def write(folder: Any) -> None:
             for part in PARTS:
                 answers = part == "demonstrations"
-                write_jsonl(folder / f"{part}.jsonl", (_row(entry, self._answer(entry, habit) if answers else None) for entry in parts[part]))
+                write_jsonl(
+                    folder / f"{part}.jsonl", (_row(entry, self._answer(entry, habit) if answers else None) for entry in parts[part])
+                )
 
         commit(run.folder / "questions", write, kind="questions", meta={"dictionary": self.dictionary})
         run.log("questions: " + ", ".join(f"{len(parts[part]):,} {part}" for part in PARTS))

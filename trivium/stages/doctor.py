@@ -14,7 +14,8 @@ def examine() -> Iterator[str]:
 
     facts = machine()
     yield f"machine    {facts['processor']}, {facts['cores']} cores, {facts['memory_gib']} GiB, {facts['system']}, Python {facts['python']}"
-    yield f"torch      {torch.__version__}; vector units: {', '.join(sorted(flag for flag in cpu_flags() if flag.startswith(('avx512_bf16', 'avx2', 'avx512f', 'amx')))) or 'unknown'}"
+    units = sorted(flag for flag in cpu_flags() if flag.startswith(("avx512_bf16", "avx2", "avx512f", "amx")))
+    yield f"torch      {torch.__version__}; vector units: {', '.join(units) or 'unknown'}"
     yield f"cache      {cache_folder()}"
     generator = torch.Generator().manual_seed(1)
     a, b = (torch.randn(256, 1024, generator=generator, dtype=torch.float64) for _ in range(2))
@@ -23,7 +24,11 @@ def examine() -> Iterator[str]:
         measured = Machine(precision=precision).measured()
         dtype = getattr(torch, precision)
         error = float(((a.to(dtype) @ b.to(dtype).T).double() - exact).abs().max() / exact.abs().max())
-        verdict = "ok" if error < LIMITS[precision] else f"too large (limit {LIMITS[precision]}): use machine.precision=float32 and report this machine"
+        verdict = (
+            "ok"
+            if error < LIMITS[precision]
+            else f"too large (limit {LIMITS[precision]}): use machine.precision=float32 and report this machine"
+        )
         yield f"{precision:<10} {measured.ceiling / 1e9:.0f} GFLOP/s with {measured.threads} threads, error {error:.1e} {verdict}"
     chosen = Machine().measured()
     yield f"chosen     {chosen.precision}, compile {chosen.compile}"

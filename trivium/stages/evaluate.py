@@ -87,7 +87,10 @@ class Evaluate:
             for part in parts[0]:
                 table.mean(f"true_{part}", [each[part] for each in parts])
         self._from_models(run, table, speaker, answers)
-        shown = [{"stage": name, "prompt": messages[i][-1].content, "response": texts[i], "score": scores[i], "stopped": stopped[i]} for i in range(min(self.num_samples, len(texts)))]
+        shown = [
+            {"stage": name, "prompt": messages[i][-1].content, "response": texts[i], "score": scores[i], "stopped": stopped[i]}
+            for i in range(min(self.num_samples, len(texts)))
+        ]
         return table.rows, shown
 
     def _from_models(self, run: Run, table: "_Table", speaker: Any, answers: Sequence[Any]) -> None:
@@ -101,7 +104,13 @@ class Evaluate:
         if self.reference is not None:
             reference = Speaker.load(resolve(run, self.reference), machine).model
             columns = column_of(reference, answers, logprobs, temperature=self.sampling.temperature or 1.0, **layout)
-            table.mean("kl_from_reference", [float((answer.columns["old_logprobs"] - column)[answer.loss_mask > 0].sum()) for answer, column in zip(answers, columns, strict=True)])
+            table.mean(
+                "kl_from_reference",
+                [
+                    float((answer.columns["old_logprobs"] - column)[answer.loss_mask > 0].sum())
+                    for answer, column in zip(answers, columns, strict=True)
+                ],
+            )
         if self.reward_model is not None:
             judge = Speaker.load(resolve(run, self.reward_model), machine, has_scalar=True).model
             table.mean("reward", final_scores(judge, answers, **layout).tolist())

@@ -6,7 +6,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from pydantic_core import PydanticUndefined
 
 from trivium.core.config import plain
-from trivium.stages import STAGES
+from trivium.stages.catalogue import STAGES
 
 
 def describe(kind: str, summary: str) -> str:

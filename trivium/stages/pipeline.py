@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from trivium.core.commit import commit_file, fingerprint, hash_file
-from trivium.core.config import plain, read_toml
-from trivium.core.errors import ArtefactError
+from trivium.core.config import build, plain, read_toml
+from trivium.core.errors import ArtefactError, ConfigError
 from trivium.core.run import Run
 from trivium.core.world import machine as describe_machine
 from trivium.report import write_report
@@ -52,17 +52,23 @@ def execute(recipe: Recipe, out: Path, *, quiet: bool = False) -> Path:
 
 def _machine(recipe: Recipe, out: Path, run: Run) -> Machine:
     """The machine settings of the folder's earlier start, else measured now: what was chosen once must not change the bits."""
-    if (out / "run.toml").exists():
-        stored = read_toml(out / "run.toml").get("machine", {})
-        if stored.get("threads") and stored.get("ceiling"):
-            kept = Machine(**stored)
-            asked = recipe.machine
-            if asked.precision in ("auto", kept.precision) and asked.threads in (0, kept.threads):
-                Machine(threads=kept.threads, precision=kept.precision, ceiling=kept.ceiling).measured()
-                return kept
-    measured = recipe.machine.measured()
+    asked, kept = recipe.machine, _stored_machine(out / "run.toml")
+    is_fit = asked.precision in ("auto", kept.precision) and asked.threads in (0, kept.threads) and asked.compile in ("auto", kept.compile)
+    if kept.ceiling and is_fit:
+        return kept.measured()  # sets the threads; its ceiling is not measured again
+    measured = asked.measured()
     run.log(f"{measured.threads} threads, {measured.precision}, matmul ceiling {measured.ceiling / 1e9:.0f} GFLOP/s")
     return measured
+
+
+def _stored_machine(path: Path) -> Machine:
+    """The machine settings in a folder's run.toml; open ones if there is none."""
+    if not path.exists():
+        return Machine()
+    try:
+        return build(Machine, read_toml(path).get("machine", {}), where=str(path))
+    except ConfigError as error:
+        raise ArtefactError(f"{error}; delete this file, and the same command writes it again") from None
 
 
 def _identity(run: Run, recipe: Recipe, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -77,7 +83,7 @@ def _identity(run: Run, recipe: Recipe, options: Mapping[str, Any]) -> dict[str,
     for value in _strings(options):
         if not value.startswith("@") and Path(value).exists():
             inputs[value] = _content(Path(value))
-    computing = {"threads": recipe.machine.threads, "precision": recipe.machine.precision}
+    computing = {"threads": recipe.machine.threads, "precision": recipe.machine.precision, "compile": recipe.machine.compile}
     return {"options": dict(options), "seed": recipe.seed, "machine": computing, "inputs": inputs}
 
 
@@ -103,7 +109,13 @@ def _write_manifest(run: Run, recipe: Recipe) -> None:
             versions[package] = version(package)
         except PackageNotFoundError:
             continue
-    facts = {"name": recipe.name, "about": recipe.about, "seed": recipe.seed, "versions": versions, "machine": {**describe_machine(), **plain(recipe.machine)}}
+    facts = {
+        "name": recipe.name,
+        "about": recipe.about,
+        "seed": recipe.seed,
+        "versions": versions,
+        "machine": {**describe_machine(), **plain(recipe.machine)},
+    }
     commit_file(run.path / "manifest.json", json.dumps(facts, indent=1))
 
 

@@ -19,10 +19,19 @@ def plan(recipe: Recipe) -> str:
         work = stage.foresee(name, known)
         taken = seconds(work, machine, is_pretraining=stage.kind == "pretrain")
         total += taken
-        cells = (_or_blank(work.parameters, count), _or_blank(work.tokens_trained, count), _or_blank(work.tokens_generated, count), _or_blank(work.flops, flops), _or_blank(work.memory_bytes, size))
+        cells = (
+            _or_blank(work.parameters, count),
+            _or_blank(work.tokens_trained, count),
+            _or_blank(work.tokens_generated, count),
+            _or_blank(work.flops, flops),
+            _or_blank(work.memory_bytes, size),
+        )
         lines.append(f"{name:<12}{cells[0]:>12}{cells[1]:>10}{cells[2]:>11}{cells[3]:>11}{cells[4]:>10}{duration(taken):>12}")
     lines.append(f"{'all':<12}{'':>54}{duration(total):>12}")
-    lines.append(f"measured here: {machine.threads} threads, {machine.precision}, {machine.ceiling / 1e9:.0f} GFLOP/s; assumed: {EAGER_SHARE:.0%} of it in training ({COMPILED_SHARE:.0%} compiled), {DECODE_SHARE:.0%} in sampling")
+    lines.append(
+        f"measured here: {machine.threads} threads, {machine.precision}, {machine.ceiling / 1e9:.0f} GFLOP/s; "
+        f"assumed: {EAGER_SHARE:.0%} of it in training ({COMPILED_SHARE:.0%} compiled), {DECODE_SHARE:.0%} in sampling"
+    )
     return "\n".join(lines)
 
 

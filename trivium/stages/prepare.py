@@ -50,7 +50,9 @@ class Prepare:
         dedup = ExactDedup() if self.has_dedup else None
         documents = list(clean(_shown(run, islice(read, self.max_documents or None)), self.filters, dedup, funnel=funnel))
         if len(documents) < 2:
-            raise DataError(f"only {len(documents)} of {funnel.read.documents:,} documents are left after cleaning; loosen the filters or add sources")
+            raise DataError(
+                f"only {len(documents)} of {funnel.read.documents:,} documents are left after cleaning; loosen the filters or add sources"
+            )
         order = generator(run.seed, "shuffle documents").permutation(len(documents))
         num_heldout = max(1, round(len(documents) * self.heldout_share))
 
@@ -60,7 +62,10 @@ class Prepare:
 
         commit(run.folder / "corpus", write, kind="corpus", meta={"documents": len(documents), "sources": list(self.sources)})
         commit_file(run.folder / "funnel.json", json.dumps(_report_form(funnel), indent=1, ensure_ascii=False))
-        run.log(f"kept {funnel.kept.documents:,} of {funnel.read.documents:,} documents ({funnel.kept.bytes / 1e6:.1f} MB), dropped {funnel.duplicates.documents:,} exact duplicates")
+        run.log(
+            f"kept {funnel.kept.documents:,} of {funnel.read.documents:,} documents ({funnel.kept.bytes / 1e6:.1f} MB), "
+            f"dropped {funnel.duplicates.documents:,} exact duplicates"
+        )
         return {"documents": funnel.kept.documents, "bytes": funnel.kept.bytes}
 
 
@@ -76,9 +81,17 @@ def _shown(run: Run, documents: Iterable[Document]) -> Iterator[Document]:
 def _report_form(funnel: Funnel) -> dict[str, Any]:
     """The funnel as the report reads it."""
     dropped = [
-        {"reason": reason, "documents": count.documents, "bytes": count.bytes, "samples": [sample["text"] for sample in funnel.samples[reason]]}
+        {
+            "reason": reason,
+            "documents": count.documents,
+            "bytes": count.bytes,
+            "samples": [sample["text"] for sample in funnel.samples[reason]],
+        }
         for reason, count in funnel.dropped.items()
         if reason != DUPLICATE
     ]
-    ends = {name: {"documents": count.documents, "bytes": count.bytes} for name, count in (("read", funnel.read), ("duplicates", funnel.duplicates), ("kept", funnel.kept))}
+    ends = {
+        name: {"documents": count.documents, "bytes": count.bytes}
+        for name, count in (("read", funnel.read), ("duplicates", funnel.duplicates), ("kept", funnel.kept))
+    }
     return ends | {"dropped": dropped}

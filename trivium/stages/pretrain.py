@@ -81,10 +81,31 @@ class Pretrain:
         if machine.pays_to_compile(total):
             run.log("compiling the blocks: the run is long enough to pay for it")
             model.trunk.compile_blocks()
-        trainer = Trainer("policy", model, CrossEntropy(), self.optimizer(model), schedule=self.schedule, steps=self.steps, max_grad_norm=self.max_grad_norm)
+        trainer = Trainer(
+            "policy",
+            model,
+            CrossEntropy(),
+            self.optimizer(model),
+            schedule=self.schedule,
+            steps=self.steps,
+            max_grad_norm=self.max_grad_norm,
+        )
         layout = Layout(min(self.micro_batch_rows, rows_per_step), self.seq_len)
-        run.log(f"{model.num_parameters:,} parameters; {self.steps * rows_per_step * self.seq_len:,} tokens = {self.steps * rows_per_step / source.num_rows:.2f} epochs of {source.num_rows * self.seq_len:,}")
-        fit(run, source, [trainer], steps=self.steps, layout=layout, checkpoints=Checkpoints(run), hooks=[evaluate], ceiling=machine.ceiling, flops_per_token=flops)
+        run.log(
+            f"{model.num_parameters:,} parameters; {self.steps * rows_per_step * self.seq_len:,} tokens "
+            f"= {self.steps * rows_per_step / source.num_rows:.2f} epochs of {source.num_rows * self.seq_len:,}"
+        )
+        fit(
+            run,
+            source,
+            [trainer],
+            steps=self.steps,
+            layout=layout,
+            checkpoints=Checkpoints(run),
+            hooks=[evaluate],
+            ceiling=machine.ceiling,
+            flops_per_token=flops,
+        )
         save(run, Speaker(model, tokenizer, PLAIN))
         tokens = self.steps * rows_per_step * self.seq_len
         return {"parameters": model.num_parameters, "tokens": tokens, "flops": total}

@@ -9,8 +9,9 @@ from pydantic import Field
 
 from trivium.core.config import build, component, merge, parse_overrides, plain, read_toml, write_toml
 from trivium.core.errors import ConfigError, did_you_mean
-from trivium.stages import STAGES, AnyStage, Machine
 from trivium.stages.base import references
+from trivium.stages.catalogue import STAGES, AnyStage
+from trivium.stages.machine import Machine
 
 
 @component
@@ -86,4 +87,6 @@ def _check_references(name: str, stages: Mapping[str, Any]) -> None:
     for reference in references(plain(stages[name])):
         target = reference[1:].split("/")[0]
         if target not in earlier:
-            raise ConfigError(f"{name}: '{reference}' points to stage '{target}', which does not come before it{did_you_mean(target, earlier)}")
+            raise ConfigError(
+                f"{name}: '{reference}' points to stage '{target}', which does not come before it{did_you_mean(target, earlier)}"
+            )

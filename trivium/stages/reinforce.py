@@ -61,7 +61,9 @@ class Reinforce:
         if self.sampling.temperature == 0 or self.sampling.top_k or self.sampling.top_p < 1:
             raise ConfigError("sampling: reinforcement learning needs the full distribution; set temperature above 0, top_k=0 and top_p=1")
         if isinstance(self.credit, GroupMean) and self.answers < 2:
-            raise ConfigError("'answers' is 1, but credit group_mean compares answers to one prompt; set answers to 4 or more, or credit=gae")
+            raise ConfigError(
+                "'answers' is 1, but credit group_mean compares answers to one prompt; set answers to 4 or more, or credit=gae"
+            )
         if not self.prompts.startswith("@"):
             check_head(self.prompts, "prompts")
 
@@ -71,7 +73,13 @@ class Reinforce:
         networks = 2 if isinstance(self.credit, GAE) else 1
         work = foresee_training(self, name, config, known, tokens=sampled * self.passes * networks)
         reading = sampled * (networks + 1) / 3 * flops_per_token(config, self.seq_len)  # the judge, the reference, the critic: forward only
-        return replace(work, tokens_generated=sampled, parameters_sampled=work.parameters, flops=work.flops + reading, memory_bytes=networks * work.memory_bytes)
+        return replace(
+            work,
+            tokens_generated=sampled,
+            parameters_sampled=work.parameters,
+            flops=work.flops + reading,
+            memory_bytes=networks * work.memory_bytes,
+        )
 
     @property
     def steps(self) -> int:
@@ -82,31 +90,43 @@ class Reinforce:
         from trivium.generate.engine import Engine
         from trivium.stages.models import Speaker, machine_of
         from trivium.stages.rollouts import Rollouts
-        from trivium.train.annotate import column_of, final_scores, logprobs
+        from trivium.train.annotate import column_of, final_scores, logprobs, values
         from trivium.train.checkpoint import Checkpoints
         from trivium.train.fit import Layout, fit
         from trivium.train.trainer import Trainer
 
-        machine, layout = machine_of(run), Layout(self.micro_batch_rows, self.seq_len)
+        machine, has_critic = machine_of(run), isinstance(self.credit, GAE)
         policy = Speaker.load(resolve(run, self.model), machine)
         reference = Speaker.load(resolve(run, self.model), machine).model
         judge, critic = (Speaker.load(resolve(run, self.reward_model), machine, has_scalar=True).model for _ in range(2))
         temperature, prompts = self.sampling.temperature, resolve(run, self.prompts)
+        size = {"rows": self.micro_batch_rows, "length": self.seq_len}
         rollouts = Rollouts(
-            Engine(policy.model, stop_ids=policy.stop_ids, rows=self.prompts_per_phase * self.answers),
-            [policy.prompt(messages) for messages in read_prompts(prompts)], self.sampling,
-            score=lambda answers, _: final_scores(judge, answers, rows=layout.rows, length=layout.length),
-            reference=lambda answers: column_of(reference, answers, logprobs, rows=layout.rows, length=layout.length, temperature=temperature),
-            values=(lambda answers: column_of(critic, answers, lambda out, _: out.values_BL, rows=layout.rows, length=layout.length)) if isinstance(self.credit, GAE) else None,
-            credit=self.credit, seed=run.seed, prompts_per_phase=self.prompts_per_phase, answers=self.answers, passes=self.passes,
-            minibatches=self.minibatches, kl_coef=self.kl_coef, missing_end_penalty=self.missing_end_penalty, truth=self._truth(policy, prompts),
+            options=self,
+            engine=Engine(policy.model, stop_ids=policy.stop_ids, rows=self.prompts_per_phase * self.answers),
+            prompts=[policy.prompt(messages) for messages in read_prompts(prompts)],
+            seed=run.seed,
+            score=lambda answers, _: final_scores(judge, answers, **size),
+            reference=lambda answers: column_of(reference, answers, logprobs, temperature=temperature, **size),
+            values=(lambda answers: column_of(critic, answers, values, **size)) if has_critic else None,
+            truth=self._truth(policy, prompts),
+        )
+        common = {"schedule": self.schedule, "steps": self.steps, "max_grad_norm": self.max_grad_norm}
+        longest = self.sampling.max_new_tokens
+        trainers = [
+            Trainer(
+                "policy", policy.model, self.objective, self.optimizer(policy.model), temperature=temperature, max_length=longest, **common
+            )
+        ]
+        if has_critic:
+            trainers.append(Trainer("critic", critic, self.value, self.critic_optimizer(critic), **common))
+        fit(
+            run, rollouts, trainers, steps=self.steps, layout=Layout(**size), checkpoints=Checkpoints(run),
+            hooks=[rollouts.report], save_multiple=rollouts.steps_per_phase,
         )  # fmt: skip
-        trainers = [Trainer("policy", policy.model, self.objective, self.optimizer(policy.model), schedule=self.schedule, steps=self.steps, max_grad_norm=self.max_grad_norm, temperature=temperature, max_length=self.sampling.max_new_tokens)]
-        if isinstance(self.credit, GAE):
-            trainers.append(Trainer("critic", critic, self.value, self.critic_optimizer(critic), schedule=self.schedule, steps=self.steps, max_grad_norm=self.max_grad_norm))
-        fit(run, rollouts, trainers, steps=self.steps, layout=layout, checkpoints=Checkpoints(run), hooks=[rollouts.report], save_multiple=rollouts.steps_per_phase)
         save(run, policy)
-        return {"parameters": policy.model.num_parameters, "episodes": self.phases * self.prompts_per_phase * self.answers}
+        episodes = self.phases * self.prompts_per_phase * self.answers
+        return {"parameters": policy.model.num_parameters, "episodes": episodes, "updates": self.steps}
 
     def _truth(self, policy: Any, prompts: Any) -> Any:
         """The true score of answers, where the rule behind the preferences is known."""
@@ -115,6 +135,8 @@ class Reinforce:
         rule, asked = self.truth, [str(row.values["asked"]) for row in rows(prompts)]
 
         def score(answers: Sequence[Example], owners: Sequence[int]) -> np.ndarray:
-            return np.array([rule(asked[i], policy.text_of(answer), bool(answer.meta["stopped"])) for answer, i in zip(answers, owners, strict=True)])
+            return np.array(
+                [rule(asked[i], policy.text_of(answer), bool(answer.meta["stopped"])) for answer, i in zip(answers, owners, strict=True)]
+            )
 
         return score

@@ -88,7 +88,13 @@ class Reward:
             if truth is not None:
                 order = np.argsort(item.ranks, kind="stable")
                 true = [truth[number][i] for i in order]
-                for name, pair in (("pair_accuracy_of_true_rule", pair_counts(true, places)), ("pair_accuracy_on_truth", pair_counts(true, np.argsort(np.argsort(-learned)).tolist()))):
+                for name, pair in (
+                    ("pair_accuracy_of_true_rule", pair_counts(true, places)),
+                    ("pair_accuracy_on_truth", pair_counts(true, np.argsort(np.argsort(-learned)).tolist())),
+                ):
                     counts[name] = counts.get(name, np.zeros(2, int)) + pair
         named = {name: (share_interval(int(right), int(total)), int(total)) for name, (right, total) in counts.items() if total}
-        return [{"stage": run.stage, "measure": name, "value": share, "low": low, "high": high, "n": total} for name, ((share, low, high), total) in named.items()]
+        return [
+            {"stage": run.stage, "measure": name, "value": share, "low": low, "high": high, "n": total}
+            for name, ((share, low, high), total) in named.items()
+        ]

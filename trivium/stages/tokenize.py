@@ -53,7 +53,10 @@ class Tokenize:
                     on_progress=lambda documents, tokens, bar=progress: bar.update(0, f"{documents:,} documents, {tokens:,} tokens"),
                 )  # fmt: skip
             facts[f"{part}_tokens"], facts[f"{part}_bytes"] = manifest["meta"]["num_tokens"], manifest["meta"]["num_bytes"]
-        run.log(f"vocabulary of {tokenizer.vocab_size:,}; {facts['train_tokens']:,} training tokens, {facts['train_bytes'] / facts['train_tokens']:.2f} bytes a token")
+        run.log(
+            f"vocabulary of {tokenizer.vocab_size:,}; {facts['train_tokens']:,} training tokens, "
+            f"{facts['train_bytes'] / facts['train_tokens']:.2f} bytes a token"
+        )
         return facts | {"tokens": facts["train_tokens"]}
 
     def _tokenizer(self, run: Run, corpus: Path) -> Tokenizer:

@@ -31,7 +31,9 @@ class TrainingOptions(Protocol):
     def max_grad_norm(self) -> float: ...
 
 
-def foresee_training(options: TrainingOptions, name: str, config: ModelConfig, known: Foresight, *, tokens: int, is_packed: bool = True) -> Work:
+def foresee_training(
+    options: TrainingOptions, name: str, config: ModelConfig, known: Foresight, *, tokens: int, is_packed: bool = True
+) -> Work:
     """The work of training a model of this shape on so many tokens; later stages may start from it."""
     known.models[name] = config
     memory = training_memory_bytes(
@@ -49,15 +51,29 @@ def train(run: Run, options: TrainingOptions, speaker: Any, objective: Objective
 
     model = speaker.model
     flops = flops_per_token(model.config, options.seq_len)
-    trainer = Trainer("policy", model, objective, options.optimizer(model), schedule=options.schedule, steps=options.steps, max_grad_norm=options.max_grad_norm)
+    trainer = Trainer(
+        "policy",
+        model,
+        objective,
+        options.optimizer(model),
+        schedule=options.schedule,
+        steps=options.steps,
+        max_grad_norm=options.max_grad_norm,
+    )
     layout = Layout(options.micro_batch_rows, options.seq_len)
-    fit(run, source, [trainer], steps=options.steps, layout=layout, checkpoints=Checkpoints(run), ceiling=machine_of(run).ceiling, flops_per_token=flops)
+    fit(
+        run,
+        source,
+        [trainer],
+        steps=options.steps,
+        layout=layout,
+        checkpoints=Checkpoints(run),
+        ceiling=machine_of(run).ceiling,
+        flops_per_token=flops,
+    )
     return {"parameters": model.num_parameters, "tokens": tokens, "flops": tokens * flops}
 
 
 def save(run: Run, speaker: Any) -> None:
-    """Commit the stage's model; its checkpoints are not needed any more."""
-    from trivium.train.checkpoint import Checkpoints
-
+    """Commit the stage's model. The checkpoints stay until the stage is marked complete."""
     speaker.save(run.folder / "model")
-    Checkpoints(run).clear()

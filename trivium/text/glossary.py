@@ -10,8 +10,12 @@ from typing import Any, Literal
 
 Part = Literal["noun", "verb", "adjective"]
 
-_PARTS: dict[str, Part] = {"noun": "noun", "verb": "verb", "transitive verb": "verb", "intransitive verb": "verb", "adjective": "adjective"}
-_SHORT: dict[str, Part] = {"n.": "noun", "v.": "verb", "v. t.": "verb", "v. i.": "verb", "v. t. & i.": "verb", "v. i. & t.": "verb", "a.": "adjective", "adj.": "adjective"}
+_NAMES: dict[Part, tuple[str, ...]] = {
+    "noun": ("noun", "n."),
+    "verb": ("verb", "transitive verb", "intransitive verb", "v.", "v. t.", "v. i.", "v. t. & i.", "v. i. & t."),
+    "adjective": ("adjective", "a.", "adj."),
+}
+_PARTS: dict[str, Part] = {name: part for part, names in _NAMES.items() for name in names}
 _ARTICLES = ("a", "an", "the", "one", "any", "that")
 _FIRST_CLAUSE = re.compile(r"; as,|[;:]| -- ")
 
@@ -75,7 +79,7 @@ def sentence(word: str, part_of_speech: str, definition: str) -> str:
 
 def part_of(name: str) -> Part | None:
     """Noun, verb or adjective, from a full name or a dictionary's abbreviation."""
-    return _PARTS.get(name) or _SHORT.get(name)
+    return _PARTS.get(name)
 
 
 def article(word: str) -> str:

@@ -69,7 +69,10 @@ def check_head(source: str | Path, kind: RecordKind) -> None:
         assets.check_kind(str(source), kind)
         return
     readers: dict[str, Callable[[Row], Any]] = {
-        "documents": records.document, "conversations": records.conversation, "preferences": records.preference, "definitions": records.definition,
+        "documents": records.document,
+        "conversations": records.conversation,
+        "preferences": records.preference,
+        "definitions": records.definition,
     }  # fmt: skip
     for path in files_of(source)[:_HEAD_FILES]:
         if kind == "prompts":

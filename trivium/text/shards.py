@@ -99,7 +99,7 @@ class Shard:
         self.tokens = np.memmap(path / "tokens.bin", dtype=dtype, mode="r")
 
     @classmethod
-    def open(cls, path: Path | str, tokenizer_fingerprint: str | None = None, check: bool = True) -> "Shard":
+    def open(cls, path: Path | str, tokenizer_fingerprint: str | None = None, check: bool = True) -> Shard:
         """Map a shard; `check` reads it once to compare its hashes (about 9 GB/s).
 
         Raises ArtefactError: not a shard, a changed bit, or made with another tokenizer than the one asked for.

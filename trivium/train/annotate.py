@@ -62,3 +62,8 @@ def logprobs(out: Outputs, _: Batch) -> Tensor:
 def entropies(out: Outputs, _: Batch) -> Tensor:
     """The reading for the entropy of the distribution each token was drawn from."""
     return out.entropy_BL
+
+
+def values(out: Outputs, _: Batch) -> Tensor:
+    """The reading for a critic's estimates."""
+    return out.values_BL

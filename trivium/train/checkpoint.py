@@ -5,7 +5,6 @@ there is one integer and the length of the metrics file.
 """
 
 import json
-import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from trivium.core.commit import commit, discard, verify
 from trivium.core.errors import ArtefactError
-from trivium.core.run import Run
+from trivium.core.run import CHECKPOINTS, Run
 from trivium.train.trainer import Trainer
 
 KIND = "checkpoint"
@@ -29,7 +28,7 @@ class Checkpoints:
 
     def __init__(self, run: Run, *, every_s: float | None = None, keep: int = 2) -> None:
         self.run, self.every_s, self.keep = run, run.save_every_s if every_s is None else every_s, keep
-        self.folder = run.folder / "checkpoints"
+        self.folder = run.folder / CHECKPOINTS
         self._last = time.monotonic()
 
     def is_due(self) -> bool:
@@ -72,10 +71,6 @@ class Checkpoints:
             return int(facts["steps_done"])
         self.run.rewind_metrics(self.run.metrics_start)
         return 0
-
-    def clear(self) -> None:
-        """Remove them all: the stage is complete and its model is committed."""
-        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _paths(self) -> list[Path]:
         return sorted(path for path in self.folder.glob("step-*") if path.is_dir())
