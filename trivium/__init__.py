@@ -1,0 +1,14 @@
+"""trivium: the three stages of a language model's education in one system."""
+
+import importlib
+
+__all__ = [
+    "annotate", "demonstrate", "evaluate", "finetune", "prefer", "prepare", "pretrain", "reinforce", "reward", "run", "tokenize",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name when it is used: the command line checks options before torch is there."""
+    if name not in __all__:
+        raise AttributeError(f"module 'trivium' has no attribute '{name}'")
+    return getattr(importlib.import_module("trivium.api"), name)

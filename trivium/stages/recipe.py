@@ -35,15 +35,21 @@ def shipped() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 
-def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
-    """Read a recipe by name or path and put `stage.option=value` words over it. Raises ConfigError in one line."""
+def recipe_path(name: str) -> Path:
+    """The file of a shipped recipe, or the path itself. Raises ConfigError if there is none."""
     path = shipped().get(name) or Path(name)
     if not path.exists():
         raise ConfigError(f"there is no recipe '{name}'{did_you_mean(name, shipped())}")
+    return path
+
+
+def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe by name or path and put `stage.option=value` words over it. Raises ConfigError in one line."""
+    path = recipe_path(name)
     options = read_toml(path)
     if not isinstance(options.get("stages"), Mapping):
         raise ConfigError(f"{path}: a recipe has a table [stages.NAME] for each stage")
-    return recipe_of(merge(options, _below_stages(parse_overrides(overrides), options["stages"])))
+    return recipe_of(merge(options, below_stages(parse_overrides(overrides), options["stages"])))
 
 
 def single(kind: str, overrides: Sequence[str]) -> Recipe:
@@ -71,7 +77,7 @@ def recipe_toml(recipe: Recipe) -> str:
     return write_toml(plain(recipe))
 
 
-def _below_stages(options: Mapping[str, Any], stages: Mapping[str, Any]) -> dict[str, Any]:
+def below_stages(options: Mapping[str, Any], stages: Mapping[str, Any]) -> dict[str, Any]:
     """`pretrain.steps=10` means `stages.pretrain.steps=10`; a first name that is neither a stage nor a recipe option is refused."""
     known = {"name", "about", "seed", "machine", "save_every_s"}
     for name in options:

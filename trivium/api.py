@@ -1,0 +1,50 @@
+"""trivium from Python: the words of the command line as functions.
+
+    trivium.run("quickstart", out="runs/small", seed=7, pretrain={"steps": 100})
+    trivium.finetune(model="runs/small/pretrain/model", data="chat.jsonl", steps=100, out="runs/mine")
+
+Each runs to its end, or goes on where it was, and returns the run folder. Mistakes raise the errors of `core/errors.py`.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from trivium.core.config import merge, read_toml
+from trivium.core.world import prepare_environment
+from trivium.stages.pipeline import execute
+from trivium.stages.recipe import below_stages, recipe_of, recipe_path
+
+StageFunction = Callable[..., Path]
+
+
+def run(recipe: str | Path, *, out: str | Path | None = None, quiet: bool = False, **options: Any) -> Path:
+    """Run a recipe, a shipped name or a TOML file; options are tables by stage, and `seed` and `machine`."""
+    prepare_environment()
+    plain = read_toml(recipe_path(str(recipe)))
+    resolved = recipe_of(merge(plain, below_stages(options, plain["stages"])))
+    folder = Path(out) if out is not None else Path("runs") / resolved.name
+    execute(resolved, folder, quiet=quiet)
+    return folder
+
+
+def _stage(kind: str, *, out: str | Path | None = None, quiet: bool = False, seed: int = 1, **options: Any) -> Path:
+    """Run one stage; options as `trivium KIND --help` lists them."""
+    prepare_environment()
+    recipe = recipe_of({"name": kind, "seed": seed, "stages": {kind: {"kind": kind, **options}}})
+    folder = Path(out) if out is not None else Path("runs") / kind
+    execute(recipe, folder, quiet=quiet)
+    return folder
+
+
+prepare: StageFunction = partial(_stage, "prepare")
+tokenize: StageFunction = partial(_stage, "tokenize")
+pretrain: StageFunction = partial(_stage, "pretrain")
+demonstrate: StageFunction = partial(_stage, "demonstrate")
+finetune: StageFunction = partial(_stage, "finetune")
+annotate: StageFunction = partial(_stage, "annotate")
+reward: StageFunction = partial(_stage, "reward")
+reinforce: StageFunction = partial(_stage, "reinforce")
+prefer: StageFunction = partial(_stage, "prefer")
+evaluate: StageFunction = partial(_stage, "evaluate")
