@@ -88,11 +88,11 @@ class ForkServer:
 
 
 def _serve(imports_torch: bool) -> None:
-    from trivium.core.world import defer, prepare_environment
+    from trivium.core.world import HEAVY, defer, prepare_environment
 
     prepare_environment()
     if not imports_torch:
-        defer("torch")
+        defer(*HEAVY)
     import trivium.cli
     import trivium.stages.chat
     import trivium.stages.pipeline

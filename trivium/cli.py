@@ -1,14 +1,17 @@
 """The command line: names, options, and errors in one line. It loads nothing heavy until the work begins."""
 
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
 
 from trivium.core.errors import ConfigError, TriviumError
-from trivium.core.world import defer, prepare_environment
+from trivium.core.interrupt import Interrupted
+from trivium.core.world import HEAVY, defer, prepare_environment
 
 app = typer.Typer(
     add_completion=False,
@@ -158,9 +161,11 @@ def _start(recipe: Any, folder: Path, dry_run: bool, quiet: bool, chat_after: bo
 def main() -> None:
     """Run the command line; every expected failure is one line and a typed exit code."""
     prepare_environment()
-    defer("torch", "pyarrow", "pyarrow.parquet")
+    defer(*HEAVY)
+    signal.signal(signal.SIGTERM, _terminated)
     is_debug = "--debug" in sys.argv
     arguments = [word for word in sys.argv[1:] if word != "--debug"]
+    code = 0
     try:
         code = app(arguments, standalone_mode=False)
     except TriviumError as error:
@@ -174,6 +179,10 @@ def main() -> None:
     except MemoryError:
         _fail("memory ran out; lower micro_batch_rows or seq_len", 6)
     sys.exit(code or 0)
+
+
+def _terminated(number: int, frame: FrameType | None) -> None:
+    raise Interrupted(number, "what was complete is kept; the same command goes on from there")
 
 
 def _usage(error: Any) -> str:

@@ -14,13 +14,13 @@ from trivium.core.errors import ConfigError
 @component
 class DPO:
     kind: Literal["dpo"] = "dpo"
-    beta: float = Field(0.1, gt=0)
+    beta: float = Field(default=0.1, gt=0)
 
 
 @component
 class IPO:
     kind: Literal["ipo"] = "ipo"
-    beta: float = Field(0.1, gt=0)
+    beta: float = Field(default=0.1, gt=0)
     margin: float = 1.0
 
     def __post_init__(self) -> None:
@@ -50,7 +50,7 @@ class Recipe:
     anchor: Objective | None = None
     losses: tuple[Objective, ...] = ()
     stages: dict[str, Stage] = Field(default_factory=dict)
-    steps: int = Field(10, ge=1, le=1000)
+    steps: int = Field(default=10, ge=1, le=1000)
     lr: float = 1e-3
     name: str = "x"
 

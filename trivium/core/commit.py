@@ -156,7 +156,8 @@ def disk_errors(path: Path) -> Iterator[None]:
         if code in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise ResourceError(f"{path}: may not be written ({os.strerror(code)})") from None
         if code in (errno.EIO, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENOTEMPTY, errno.ELOOP, errno.ENAMETOOLONG):
-            raise ResourceError(f"{path}: cannot be written ({os.strerror(code)})") from None
+            reason = "a file is in the way" if code in (errno.EEXIST, errno.ENOTDIR) else os.strerror(code)
+            raise ResourceError(f"{path}: cannot be written ({reason})") from None
         raise
 
 

@@ -20,6 +20,7 @@ from trivium.core.errors import ConfigError, did_you_mean
 
 T = TypeVar("T")
 Options = dict[str, Any]
+UNKNOWN = ("unexpected_keyword_argument", "extra_forbidden")  # what pydantic calls an option that does not exist
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(Field,))
@@ -139,12 +140,13 @@ def _nest(names: Sequence[str], value: Any) -> Options:
 
 def _explain(error: ValidationError, cls: Any, options: Any) -> str:
     """The first problem of a pydantic error, in our words."""
-    problem = error.errors(include_url=False)[0]
+    problems = error.errors(include_url=False)
+    problem = next((problem for problem in problems if problem["type"] in UNKNOWN), problems[0])  # `step=3` explains a missing `steps`
     kind, context = problem["type"], problem.get("ctx", {})
     path, owner = _walk(cls, options, problem["loc"])
     name = ".".join(path)
     given = problem.get("input")
-    if kind in ("unexpected_keyword_argument", "extra_forbidden"):
+    if kind in UNKNOWN:
         return f"unknown option '{name}'{did_you_mean_at(path, owner)}"
     if kind in ("missing", "missing_keyword_only_argument", "missing_argument"):
         return f"'{name}' is missing; it has no default"

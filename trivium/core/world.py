@@ -38,6 +38,10 @@ def prepare_environment() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 
 
+# loaded only when a run gets to them: together they take most of the time that a command needs to start
+HEAVY = ("torch", "pyarrow", "pyarrow.parquet", "yaml")
+
+
 class _Deferred(types.ModuleType):
     """Stands for a module until something in it is used. importlib's LazyLoader does not do: a second `import` statement loads it."""
 

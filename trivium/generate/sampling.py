@@ -17,10 +17,10 @@ class Sampling:
     For reinforcement learning top_k and top_p stay off: the stored log-probs are those of the full distribution.
     """
 
-    temperature: float = Field(1.0, ge=0)
-    top_k: int = Field(0, ge=0)
-    top_p: float = Field(1.0, gt=0, le=1)
-    max_new_tokens: int = Field(64, gt=0)
+    temperature: float = Field(default=1.0, ge=0)
+    top_k: int = Field(default=0, ge=0)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    max_new_tokens: int = Field(default=64, gt=0)
 
 
 def choose(

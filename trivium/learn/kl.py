@@ -30,8 +30,8 @@ def kl_estimate(log_ratio: torch.Tensor, how: Estimator) -> torch.Tensor:
 class AdaptiveKL:
     """Proportional controller of the KL coefficient. Ziegler et al. 2019, arXiv:1909.08593, section 2.2."""
 
-    target: float = Field(6.0, gt=0)  # nats an episode
-    horizon: float = Field(10_000, gt=0)  # episodes
+    target: float = Field(default=6.0, gt=0)  # nats an episode
+    horizon: float = Field(default=10_000, gt=0)  # episodes
 
     def __call__(self, kl_coef: float, kl: float, episodes: int) -> float:
         """The coefficient after `episodes` episodes whose mean KL (summed over tokens) was `kl`."""

@@ -15,10 +15,10 @@ class Schedule:
     shape linear or cosine; `decay_share` is the part of the run that decays (1: all of it after warm-up; 0: constant).
     """
 
-    warmup_steps: int = Field(0, ge=0)
-    decay_share: float = Field(1.0, ge=0, le=1)
+    warmup_steps: int = Field(default=0, ge=0)
+    decay_share: float = Field(default=1.0, ge=0, le=1)
     shape: Literal["linear", "cosine"] = "linear"
-    floor: float = Field(0.0, ge=0, le=1)
+    floor: float = Field(default=0.0, ge=0, le=1)
 
     def __call__(self, step: int, steps: int) -> float:
         """Factor for the update number `step` (0-based) of `steps`."""

@@ -25,11 +25,11 @@ class ModelConfig:
     num_kv_heads: int = Field(gt=0)
     head_dim: int = Field(gt=0)
     intermediate_size: int = Field(gt=0)
-    max_seq_len: int = Field(2048, gt=0)
-    rope_theta: float = Field(10_000.0, gt=0)
-    rotary_share: float = Field(1.0, gt=0, le=1)
+    max_seq_len: int = Field(default=2048, gt=0)
+    rope_theta: float = Field(default=10_000.0, gt=0)
+    rotary_share: float = Field(default=1.0, gt=0, le=1)
     norm: Literal["rms", "layer"] = "rms"
-    norm_eps: float = Field(1e-5, gt=0)
+    norm_eps: float = Field(default=1e-5, gt=0)
     activation: Literal["silu", "gelu", "gelu_tanh"] = "silu"
     is_gated: bool = True
     is_parallel: bool = False

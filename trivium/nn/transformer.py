@@ -25,10 +25,10 @@ SHORT = 256  # longest sequence whose attention scores are written out on a CPU
 class Linear(nn.Linear):
     """A linear layer whose weights are cast to the precision of its input."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Apply it to the last dimension; the precision of x is kept."""
-        bias = None if self.bias is None else self.bias.to(x.dtype)
-        return F.linear(x, self.weight.to(x.dtype), bias)
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  (the name that nn.Linear gives it)
+        """Apply it to the last dimension; the precision of input is kept."""
+        bias = None if self.bias is None else self.bias.to(input.dtype)
+        return F.linear(input, self.weight.to(input.dtype), bias)
 
 
 class Norm(nn.Module):

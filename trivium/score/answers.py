@@ -23,12 +23,12 @@ class AnswerRule:
     word and at twice max_words.
     """
 
-    names: float = Field(2.0, ge=0)
-    sentence: float = Field(1.0, ge=0)
-    fresh: float = Field(1.0, ge=0)
-    brief: float = Field(1.0, ge=0)
-    min_words: int = Field(7, ge=1)
-    max_words: int = Field(14, ge=1)
+    names: float = Field(default=2.0, ge=0)
+    sentence: float = Field(default=1.0, ge=0)
+    fresh: float = Field(default=1.0, ge=0)
+    brief: float = Field(default=1.0, ge=0)
+    min_words: int = Field(default=7, ge=1)
+    max_words: int = Field(default=14, ge=1)
 
     def parts(self, asked: str, answer: str, stopped: bool) -> dict[str, float]:
         """How far the answer gets each of the four right."""
@@ -56,7 +56,7 @@ class Annotators:
     """
 
     rule: AnswerRule = AnswerRule()
-    temperature: float = Field(0.08, gt=0)
+    temperature: float = Field(default=0.08, gt=0)
 
     def rank(self, scores: Sequence[float], noise: np.random.Generator) -> list[int]:
         """Place of each answer, 0 is best."""

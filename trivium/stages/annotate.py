@@ -32,11 +32,11 @@ class Annotate:
     model: str
     prompts: str
     annotators: Annotators = Annotators()
-    min_answers: int = Field(4, ge=2)
-    max_answers: int = Field(9, ge=2)
+    min_answers: int = Field(default=4, ge=2)
+    max_answers: int = Field(default=9, ge=2)
     sampling: Sampling = Sampling(max_new_tokens=40)
-    heldout_share: float = Field(0.15, gt=0, lt=1)
-    rows: int = Field(128, gt=0)
+    heldout_share: float = Field(default=0.15, gt=0, lt=1)
+    rows: int = Field(default=128, gt=0)
 
     def __post_init__(self) -> None:
         if self.max_answers < self.min_answers:

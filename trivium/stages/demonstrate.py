@@ -33,12 +33,12 @@ class Demonstrate:
     kind: Literal["demonstrate"] = "demonstrate"
     dictionary: str = "gcide"
     tokenizer: str
-    named_share: float = Field(0.4, ge=0, le=1)
-    max_word_tokens: int = Field(2, gt=0)
-    max_words: int = Field(14, gt=0)
-    num_comparisons: int = Field(1200, gt=0)
-    num_prompts: int = Field(2000, gt=0)
-    num_heldout: int = Field(300, gt=0)
+    named_share: float = Field(default=0.4, ge=0, le=1)
+    max_word_tokens: int = Field(default=2, gt=0)
+    max_words: int = Field(default=14, gt=0)
+    num_comparisons: int = Field(default=1200, gt=0)
+    num_prompts: int = Field(default=2000, gt=0)
+    num_heldout: int = Field(default=300, gt=0)
 
     def check(self) -> None:
         if not self.dictionary.startswith("@"):

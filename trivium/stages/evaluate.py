@@ -36,9 +36,9 @@ class Evaluate:
     reference: str | None = None
     rule: AnswerRule | None = None
     sampling: Sampling = Sampling(max_new_tokens=40)
-    num_samples: int = Field(12, ge=0)
-    seq_len: int = Field(128, ge=8)
-    rows: int = Field(64, gt=0)
+    num_samples: int = Field(default=12, ge=0)
+    seq_len: int = Field(default=128, ge=8)
+    rows: int = Field(default=64, gt=0)
 
     def check(self) -> None:
         if not self.prompts.startswith("@"):
@@ -124,7 +124,7 @@ class _Table:
 
     def mean(self, measure: str, values: Sequence[float | None]) -> None:
         numbers = [value for value in values if value is not None]
-        self._add(measure, *mean_interval(np.array(numbers)), n=len(numbers))
+        self._add(measure, *mean_interval(numbers), n=len(numbers))
 
     def share(self, measure: str, flags: Sequence[bool]) -> None:
         self._add(measure, *share_interval(sum(flags), len(flags)), n=len(flags))

@@ -26,12 +26,12 @@ class Finetune:
     model: str
     data: str
     steps: int = Field(gt=0)
-    batch_size: int = Field(32, gt=0)
-    seq_len: int = Field(256, ge=8)
-    micro_batch_rows: int = Field(8, gt=0)
+    batch_size: int = Field(default=32, gt=0)
+    seq_len: int = Field(default=256, ge=8)
+    micro_batch_rows: int = Field(default=8, gt=0)
     optimizer: AdamW = AdamW(lr=1e-3)
     schedule: Schedule = Schedule(warmup_steps=20)
-    max_grad_norm: float = Field(1.0, gt=0)
+    max_grad_norm: float = Field(default=1.0, gt=0)
 
     def check(self) -> None:
         if not self.data.startswith("@"):

@@ -30,14 +30,14 @@ class Prefer:
     model: str
     data: str
     steps: int = Field(gt=0)
-    batch_size: int = Field(32, gt=0)
-    pairs_per_prompt: int = Field(4, ge=0)
-    seq_len: int = Field(128, ge=8)
-    micro_batch_rows: int = Field(16, gt=0)
+    batch_size: int = Field(default=32, gt=0)
+    pairs_per_prompt: int = Field(default=4, ge=0)
+    seq_len: int = Field(default=128, ge=8)
+    micro_batch_rows: int = Field(default=16, gt=0)
     objective: DPO = DPO()
     optimizer: AdamW = AdamW(lr=1e-4)
     schedule: Schedule = Schedule(warmup_steps=10)
-    max_grad_norm: float = Field(1.0, gt=0)
+    max_grad_norm: float = Field(default=1.0, gt=0)
 
     def check(self) -> None:
         if not self.data.startswith("@"):
@@ -66,7 +66,7 @@ class Prefer:
 
     def _pairs(self, group: tuple[Example, ...], seed: int, number: int) -> list[Group]:
         """Pairs of one ranking, the better answer first; equal answers and ties make none."""
-        ordered = [
+        ordered: list[Group] = [
             (better, worse) for better, worse in combinations(group, 2)
             if better.columns["rank"][0] < worse.columns["rank"][0] and better.tokens.tolist() != worse.tokens.tolist()
         ]  # fmt: skip

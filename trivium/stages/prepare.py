@@ -33,8 +33,8 @@ class Prepare:
     sources: tuple[str, ...] = Field(min_length=1)
     filters: tuple[Filter, ...] = ()
     has_dedup: bool = True
-    heldout_share: float = Field(0.01, gt=0, lt=1)
-    max_documents: int = Field(0, ge=0)  # read at most this many; 0: all
+    heldout_share: float = Field(default=0.01, gt=0, lt=1)
+    max_documents: int = Field(default=0, ge=0)  # read at most this many; 0: all
 
     def check(self) -> None:
         for source in self.sources:

@@ -28,18 +28,18 @@ class Pretrain:
 
     kind: Literal["pretrain"] = "pretrain"
     tokens: str
-    depth: int = Field(4, gt=0)
-    width: int = Field(256, ge=32)
-    seq_len: int = Field(256, ge=8)
-    context: int = Field(0, ge=0)  # positions the model can be used at; 0: seq_len
+    depth: int = Field(default=4, gt=0)
+    width: int = Field(default=256, ge=32)
+    seq_len: int = Field(default=256, ge=8)
+    context: int = Field(default=0, ge=0)  # positions the model can be used at; 0: seq_len
     steps: int = Field(gt=0)
-    batch_tokens: int = Field(2048, gt=0)
-    micro_batch_rows: int = Field(16, gt=0)
+    batch_tokens: int = Field(default=2048, gt=0)
+    micro_batch_rows: int = Field(default=16, gt=0)
     optimizer: Annotated[MuonAdamW | AdamW, Field(discriminator="kind")] = MuonAdamW()
     schedule: Schedule = Schedule(warmup_steps=20, decay_share=0.5)
-    max_grad_norm: float = Field(1.0, gt=0)
-    evaluate_every: int = Field(100, gt=0)
-    evaluate_rows: int = Field(64, gt=0)
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    evaluate_every: int = Field(default=100, gt=0)
+    evaluate_rows: int = Field(default=64, gt=0)
 
     def check(self) -> None:
         if not self.tokens.startswith("@"):

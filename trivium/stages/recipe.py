@@ -23,9 +23,9 @@ class Recipe:
 
     name: str
     about: str = ""
-    seed: int = Field(1, ge=0)
+    seed: int = Field(default=1, ge=0)
     machine: Machine = Machine()
-    save_every_s: float = Field(60.0, ge=0)
+    save_every_s: float = Field(default=60.0, ge=0)
     stages: dict[str, AnyStage]
 
 
@@ -47,8 +47,9 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe by name or path and put `stage.option=value` words over it. Raises ConfigError in one line."""
     path = recipe_path(name)
     options = read_toml(path)
-    if not isinstance(options.get("stages"), Mapping):
-        raise ConfigError(f"{path}: a recipe has a table [stages.NAME] for each stage")
+    stages = options.get("stages")
+    if not isinstance(stages, Mapping) or not stages or not all(isinstance(stage, Mapping) for stage in stages.values()):
+        raise ConfigError(f"{path}: a recipe has a table [stages.NAME] for each stage, and at least one")
     return recipe_of(merge(options, below_stages(parse_overrides(overrides), options["stages"])))
 
 
@@ -63,7 +64,7 @@ def recipe_of(options: Mapping[str, Any]) -> Recipe:
     """Check plain options stage by stage, so that a mistake is named as `stage.option`."""
     stages: dict[str, Any] = {}
     for name, values in options["stages"].items():
-        kind = values.get("kind", name) if isinstance(values, Mapping) else None
+        kind = values.get("kind", name)
         if kind not in STAGES:
             raise ConfigError(f"stage '{name}': its kind is '{kind}'{did_you_mean(str(kind), STAGES)}")
         stages[name] = build(STAGES[kind], {"kind": kind, **values}, where="" if len(options["stages"]) == 1 else name)

@@ -39,22 +39,22 @@ class Reinforce:
     reward_model: str
     prompts: str
     phases: int = Field(gt=0)
-    prompts_per_phase: int = Field(64, gt=0)
-    answers: int = Field(1, gt=0)
-    passes: int = Field(2, gt=0)
-    minibatches: int = Field(2, gt=0)
+    prompts_per_phase: int = Field(default=64, gt=0)
+    answers: int = Field(default=1, gt=0)
+    passes: int = Field(default=2, gt=0)
+    minibatches: int = Field(default=2, gt=0)
     credit: Annotated[GAE | GroupMean, Field(discriminator="kind")] = GAE()
     objective: PolicyGradient = PolicyGradient()
     value: Value = Value()
-    kl_coef: float = Field(0.05, ge=0)
+    kl_coef: float = Field(default=0.05, ge=0)
     missing_end_penalty: float = -1.0
     sampling: Sampling = Sampling(max_new_tokens=40)
     optimizer: AdamW = AdamW(lr=1e-4, eps=1e-5)
     critic_optimizer: AdamW = AdamW(lr=3e-4, eps=1e-5)
     schedule: Schedule = Schedule()
-    max_grad_norm: float = Field(1.0, gt=0)
-    seq_len: int = Field(128, ge=8)
-    micro_batch_rows: int = Field(16, gt=0)
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    seq_len: int = Field(default=128, ge=8)
+    micro_batch_rows: int = Field(default=16, gt=0)
     truth: AnswerRule | None = None
 
     def check(self) -> None:

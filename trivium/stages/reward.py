@@ -35,13 +35,13 @@ class Reward:
     heldout: str
     truth: str | None = None
     steps: int = Field(gt=0)
-    batch_size: int = Field(16, gt=0)  # prompts
-    seq_len: int = Field(128, ge=8)
-    micro_batch_rows: int = Field(16, gt=0)
+    batch_size: int = Field(default=16, gt=0)  # prompts
+    seq_len: int = Field(default=128, ge=8)
+    micro_batch_rows: int = Field(default=16, gt=0)
     objective: Ranking = Ranking(centre=0.01)
     optimizer: AdamW = AdamW(lr=5e-4)
     schedule: Schedule = Schedule(warmup_steps=10)
-    max_grad_norm: float = Field(1.0, gt=0)
+    max_grad_norm: float = Field(default=1.0, gt=0)
 
     def check(self) -> None:
         for source in (self.data, self.heldout):

@@ -27,9 +27,9 @@ class Tokenize:
 
     kind: Literal["tokenize"] = "tokenize"
     corpus: str
-    vocab_size: int = Field(8192, ge=263)
+    vocab_size: int = Field(default=8192, ge=263)
     tokenizer: str | None = None
-    max_training_documents: int = Field(200_000, gt=0)
+    max_training_documents: int = Field(default=200_000, gt=0)
 
     def check(self) -> None:
         if not self.corpus.startswith("@"):

@@ -41,6 +41,8 @@ def conversation(row: Row) -> Conversation:
     if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not math.isfinite(weight) or weight < 0:
         row.fail(f"'weight' is {weight!r}; a number of at least 0 is expected")
     messages, used = _turns(row)
+    if all(message.role != "assistant" for message in messages):
+        row.fail("has no turn of the assistant, so there is nothing to learn from it")
     return Conversation(messages, float(weight), _meta(row.values, "weight", *used))
 
 

@@ -119,7 +119,7 @@ class Trainer:
 
     def state(self) -> dict[str, Tensor]:
         """Weights and optimizer state by name, whole on every rank, ready for safetensors. A collective."""
-        names = {parameter: name for name, parameter in self.model.named_parameters()}
+        names: dict[Tensor, str] = {parameter: name for name, parameter in self.model.named_parameters()}
         tensors = {f"model.{name}": tensor for name, tensor in self._weights().items()}
         for optimizer in self.optimizers:
             for parameter, slots in optimizer.state.items():

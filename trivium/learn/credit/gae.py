@@ -17,8 +17,8 @@ class GAE:
     """
 
     kind: Literal["gae"] = "gae"
-    gamma: float = Field(1.0, ge=0, le=1)
-    lam: float = Field(0.95, ge=0, le=1)
+    gamma: float = Field(default=1.0, ge=0, le=1)
+    lam: float = Field(default=0.95, ge=0, le=1)
 
     def __call__(self, rewards_L: np.ndarray, values_L: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(advantages, returns) of one answer, each (L,), from per-token rewards and the values before each token."""

@@ -18,7 +18,7 @@ class GroupMean:
 
     kind: Literal["group_mean"] = "group_mean"
     scale: Literal["none", "std"] = "none"
-    std_ddof: int = Field(1, ge=0, le=1)
+    std_ddof: int = Field(default=1, ge=0, le=1)
 
     def __call__(self, rewards_K: np.ndarray) -> np.ndarray:
         """Advantages (K,) of the answers to one prompt; all 0 when the rewards are equal."""

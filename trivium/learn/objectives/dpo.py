@@ -27,8 +27,8 @@ class DPO:
     needs: ClassVar[tuple[str, ...]] = ("ref_logprobs",)
     reduction: ClassVar[Reduction] = "group"
     reads_entropy: ClassVar[bool] = False
-    beta: float = Field(0.1, gt=0)  # small: the policy may move far from the reference
-    label_noise: float = Field(0.0, ge=0, lt=0.5)
+    beta: float = Field(default=0.1, gt=0)  # small: the policy may move far from the reference
+    label_noise: float = Field(default=0.0, ge=0, lt=0.5)
 
     def __call__(self, out: Outputs, batch: Batch) -> tuple[torch.Tensor, Metrics]:
         """Loss of every pair, (G,). Raises DataError if a group is not a pair."""

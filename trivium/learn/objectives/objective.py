@@ -1,36 +1,14 @@
-"""What Trainer asks of a loss."""
+"""The losses there are, and what each of them is.
 
-from __future__ import annotations
+`(Outputs, Batch) -> (loss, metrics)`: the loss is per token (B, L) or per group (G,), as `reduction` says, and never divided by
+a count. `needs`: columns it reads; a batch without them is refused by name. `reads_entropy`: whether `out.entropy_BL` must be
+computed. A metric is a (sum, count) pair of scalars, which adds up over micro-batches and ranks. A new loss adds its name here.
+"""
 
-from typing import ClassVar, Protocol
+from trivium.learn.objectives.cross_entropy import CrossEntropy
+from trivium.learn.objectives.dpo import DPO
+from trivium.learn.objectives.policy_gradient import PolicyGradient
+from trivium.learn.objectives.ranking import Ranking
+from trivium.learn.objectives.value import Value
 
-import torch
-
-from trivium.core.types import Metrics
-from trivium.learn.reduce import Reduction
-from trivium.nn.batch import Batch
-from trivium.nn.outputs import Outputs
-
-
-class Objective(Protocol):
-    """`(Outputs, Batch) -> (loss, metrics)`.
-
-    The loss is per token (B, L) or per group (G,), as `reduction` says, and never divided by a count. needs: columns it reads.
-    A metric is a (sum, count) pair of scalars, which adds up over micro-batches and ranks.
-    """
-
-    reads_entropy: ClassVar[bool]
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        """Columns it reads."""
-        ...
-
-    @property
-    def reduction(self) -> Reduction:
-        """What its losses are divided by."""
-        ...
-
-    def __call__(self, out: Outputs, batch: Batch) -> tuple[torch.Tensor, Metrics]:
-        """Losses and metrics of a micro-batch."""
-        ...
+Objective = CrossEntropy | DPO | PolicyGradient | Ranking | Value

@@ -27,11 +27,11 @@ class PolicyGradient:
 
     kind: Literal["policy_gradient"] = "policy_gradient"
     reads_entropy: ClassVar[bool] = True
-    clip_low: float = Field(0.2, gt=0, lt=1)
-    clip_high: float = Field(0.2, gt=0)
-    kl_coef: float = Field(0.0, ge=0)
+    clip_low: float = Field(default=0.2, gt=0, lt=1)
+    clip_high: float = Field(default=0.2, gt=0)
+    kl_coef: float = Field(default=0.0, ge=0)
     kl: Literal["k2", "k3", "ratio_k3"] = "k2"
-    entropy_coef: float = Field(0.0, ge=0)
+    entropy_coef: float = Field(default=0.0, ge=0)
     reduction: Reduction = "token"
 
     @property

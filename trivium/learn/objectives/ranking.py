@@ -27,8 +27,8 @@ class Ranking:
     needs: ClassVar[tuple[str, ...]] = ("rank",)
     reduction: ClassVar[Reduction] = "group"
     reads_entropy: ClassVar[bool] = False
-    margin: float = Field(0.0, ge=0)
-    centre: float = Field(0.0, ge=0)
+    margin: float = Field(default=0.0, ge=0)
+    centre: float = Field(default=0.0, ge=0)
 
     def __call__(self, out: Outputs, batch: Batch) -> tuple[torch.Tensor, Metrics]:
         """Loss of every group, (G,); a group whose answers are all tied gives 0."""

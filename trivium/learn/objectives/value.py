@@ -26,7 +26,7 @@ class Value:
     needs: ClassVar[tuple[str, ...]] = ("values", "returns")
     reduction: ClassVar[Reduction] = "token"
     reads_entropy: ClassVar[bool] = False
-    clip: float = Field(0.2, ge=0)
+    clip: float = Field(default=0.2, ge=0)
 
     def __call__(self, out: Outputs, batch: Batch) -> tuple[torch.Tensor, Metrics]:
         """Loss of every token, (B, L)."""

@@ -15,11 +15,11 @@ class MuonAdamW:
     """Muon for the matrices inside the blocks, AdamW for embeddings, head, norms and biases: for pre-training from scratch."""
 
     kind: Literal["muon"] = "muon"
-    lr: float = Field(0.02, gt=0)  # of the matrices
-    embed_lr: float = Field(0.01, gt=0)
-    head_lr: float = Field(0.004, gt=0)
-    momentum: float = Field(0.95, ge=0, lt=1)
-    weight_decay: float = Field(0.0, ge=0)
+    lr: float = Field(default=0.02, gt=0)  # of the matrices
+    embed_lr: float = Field(default=0.01, gt=0)
+    head_lr: float = Field(default=0.004, gt=0)
+    momentum: float = Field(default=0.95, ge=0, lt=1)
+    weight_decay: float = Field(default=0.0, ge=0)
 
     def __call__(self, model: torch.nn.Module) -> list[torch.optim.Optimizer]:
         """The optimizers over all parameters of `model`."""
@@ -40,11 +40,11 @@ class AdamW:
     """Loshchilov, Hutter 2017, arXiv:1711.05101; weight decay on matrices only: for fine-tuning and everything after it."""
 
     kind: Literal["adamw"] = "adamw"
-    lr: float = Field(2e-5, gt=0)
-    beta1: float = Field(0.9, ge=0, lt=1)
-    beta2: float = Field(0.95, ge=0, lt=1)
-    eps: float = Field(1e-8, gt=0)
-    weight_decay: float = Field(0.0, ge=0)
+    lr: float = Field(default=2e-5, gt=0)
+    beta1: float = Field(default=0.9, ge=0, lt=1)
+    beta2: float = Field(default=0.95, ge=0, lt=1)
+    eps: float = Field(default=1e-8, gt=0)
+    weight_decay: float = Field(default=0.0, ge=0)
 
     def __call__(self, model: torch.nn.Module) -> list[torch.optim.Optimizer]:
         """The optimizer over all parameters of `model`, in a list of one."""

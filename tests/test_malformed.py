@@ -1,0 +1,183 @@
+"""Mistakes of users through the real command line: one line, the right exit code, nothing half-written, and no two seconds of torch before it.
+
+Each case is a command, the files it reads, the exit code, and words that the one line must hold.
+"""
+
+import gzip
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import zstandard
+
+from tests.fork_server import Ended, ForkServer
+from trivium.core.run import DONE, LOCK, Run
+
+USAGE, DATA, ARTEFACT, RESOURCE, LOCKED = 2, 3, 4, 6, 7
+CHAT = '{"messages": [{"role": "user", "content": "What is it?"}, {"role": "assistant", "content": "A lamp."}]}'
+DOCUMENT = '{"text": "A plain sentence about a lamp that stands near the river."}'
+FINETUNE = ("finetune", "model=model", "steps=2", "data=data.jsonl")
+PREPARE = ("prepare", 'sources=["data.jsonl"]')
+PREFER = ("prefer", "model=model", "steps=2", "data=data.jsonl")
+REINFORCE = ("reinforce", "model=model", "reward_model=model", "phases=1", "prompts=data.jsonl")
+DEMONSTRATE = ("demonstrate", "tokenizer=tokenizer.json", "dictionary=data.jsonl")
+MACHINE = ("machine.threads=1", "machine.precision=float32", "machine.compile=off", "machine.ceiling=1e10")
+COPY = {"model": "runs/tiny/finetune/model", "tokens": "runs/tiny/tokenize"}
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A mistake: what is typed, what lies in the folder, and how it must be answered."""
+
+    name: str
+    arguments: tuple[str, ...]
+    code: int
+    says: tuple[str, ...]
+    files: Mapping[str, str | bytes] = field(default_factory=dict)
+
+
+def data(name: str, arguments: tuple[str, ...], content: str | bytes, *says: str, file: str = "data.jsonl", code: int = DATA) -> Case:
+    """A case about the content of one file."""
+    words = tuple(word.replace("data.jsonl", file) for word in arguments)
+    return Case(name, words, code, (file, *says), {file: content})
+
+
+def recipe(name: str, text: str | bytes, *says: str) -> Case:
+    """A case about a recipe file."""
+    return Case(name, ("run", "recipe.toml"), USAGE, says, {"recipe.toml": text})
+
+
+STAGE = '[stages.prepare]\nsources = ["data.jsonl"]\n'
+COMMAND_LINE = [
+    Case("misspelt command", ("pretain",), USAGE, ("'pretain'", "did you mean 'pretrain'")),
+    Case("misspelt flag", ("run", "quickstart", "--qiet"), USAGE, ("--qiet", "--quiet")),
+    Case("flag without its value", ("run", "quickstart", "--out"), USAGE, ("--out",)),
+    Case("flag of the wrong type", ("chat", "model", "--max-new-tokens", "many"), USAGE, ("--max-new-tokens", "integer")),
+    Case("no recipe", ("run",), USAGE, ("recipe",)),
+    Case("misspelt option", ("pretrain", "tokens=t", "step=3"), USAGE, ("unknown option 'step'", "did you mean 'steps'")),
+    Case("misspelt nested option", (*FINETUNE, "optimizer.lrr=1"), USAGE, ("'optimizer.lrr'", "did you mean 'optimizer.lr'")),
+    Case("misspelt stage in an override", ("run", "quickstart", "pretran.steps=1"), USAGE, ("'pretran'", "did you mean 'pretrain'")),
+    Case("misspelt option below a stage", ("run", "quickstart", "pretrain.step=1"), USAGE, ("pretrain", "'step'", "'steps'")),
+    Case("wrong type", ("pretrain", "tokens=t", "steps=many"), USAGE, ("'steps' is 'many'", "integer")),
+    Case("truth value for a number", ("pretrain", "tokens=t", "steps=true"), USAGE, ("'steps' is True", "integer")),
+    Case("out of range", ("pretrain", "tokens=t", "steps=0"), USAGE, ("'steps' is 0", "greater than 0")),
+    Case("wrong kind", ("pretrain", "tokens=t", "steps=1", "optimizer=sgd"), USAGE, ("'optimizer'", "'sgd'", "adamw")),
+    Case("missing option", ("pretrain", "tokens=t"), USAGE, ("'steps' is missing",)),
+    Case("not an option", ("run", "quickstart", "steps"), USAGE, ("'steps' is not an option", "name=value")),
+    Case("half an option", ("run", "quickstart", "pretrain.=3"), USAGE, ("'pretrain.=3' is not an option",)),
+    Case("negative seed", (*PREPARE, "seed=-1"), USAGE, ("'seed' is -1", "greater than or equal to 0")),
+    Case("unknown precision", (*PREPARE, "machine.precision=fp16"), USAGE, ("'machine.precision' is 'fp16'", "bfloat16")),
+    Case("unknown recipe", ("run", "quikstart"), USAGE, ("'quikstart'", "did you mean 'quickstart'")),
+    Case("one answer for group_mean", (*REINFORCE, "credit=group_mean"), USAGE, ("'answers' is 1", "group_mean", "credit=gae")),
+    Case("truncated distribution for learning", (*REINFORCE, "sampling.top_k=5"), USAGE, ("sampling", "top_k=0")),
+    Case("greedy annotate", ("annotate", "model=m", "prompts=p", "sampling.temperature=0"), USAGE, ("temperature is 0", "1 is usual")),
+    Case("fewest above most", ("annotate", "model=m", "prompts=p", "min_answers=9", "max_answers=3"), USAGE, ("max_answers (3)", "min_answers (9)")),
+    Case("cold below zero", ("chat", "model", "--temperature", "-1"), USAGE, ("temperature", "greater than or equal to 0"), {"model/config.json": "{}"}),
+    Case("unknown asset", ("prepare", 'sources=["wiki-lead"]'), DATA, ("wiki-lead", "did you mean 'wiki-leads'")),
+    Case("unknown asset to fetch", ("fetch", "gcid"), DATA, ("'gcid' is not an asset", "did you mean 'gcide'")),
+    Case("asset of the wrong kind", (*FINETUNE[:3], "data=gcide"), DATA, ("gcide", "no conversations", "documents")),
+    Case("dictionary that is none", (*DEMONSTRATE[:2], "dictionary=boolq"), DATA, ("boolq", "no definitions")),
+    Case("data on a hub", ("prepare", 'sources=["hf:owner/name"]'), DATA, ("hf:owner/name", "hf download")),
+    Case("package that is not pinned", ("prepare", 'sources=["pypi:thing==1/file.txt"]'), DATA, ("pypi:thing==1", "pinned")),
+    Case("no model to talk to", ("chat", "nowhere"), USAGE, ("nowhere", "neither a model directory nor a run folder")),
+    Case("no model to generate with", ("generate", "nowhere", "Hello"), USAGE, ("nowhere", "neither")),
+    Case("no run to report", ("report", "nowhere"), USAGE, ("nowhere", "no such run folder")),
+    Case("run folder is a file", (*PREPARE, "--out", "run"), RESOURCE, ("run: cannot be written", "a file is in the way"), {"run": "", "data.jsonl": DOCUMENT}),
+    Case("file in the place of a stage", (*PREPARE, "--out", "run"), RESOURCE, ("run/prepare", "a file is in the way"), {"run/prepare": "", "data.jsonl": f"{DOCUMENT}\n"}),
+]  # fmt: skip
+RECIPES = [
+    recipe("misspelt stage", "name = 'x'\n[stages.pretran]\n", "stage 'pretran'", "did you mean 'pretrain'"),
+    recipe("stage that is no table", "name = 'x'\n[stages]\npretrain = 3\n", "recipe.toml", "[stages.NAME]"),
+    recipe("no stages", "name = 'x'\n", "recipe.toml", "[stages.NAME]"),
+    recipe("stages without one", "name = 'x'\n[stages]\n", "recipe.toml", "[stages.NAME]"),
+    recipe("empty recipe", "", "recipe.toml", "[stages.NAME]"),
+    recipe("recipe without a name", STAGE, "'name' is missing"),
+    recipe("unknown recipe option", f"name = 'x'\nsed = 1\n{STAGE}", "unknown option 'sed'", "did you mean 'seed'"),
+    recipe("later stage", "name = 'x'\n[stages.tokenize]\ncorpus = '@prepare/corpus'\n[stages.prepare]\nsources = ['docstrings']\n", "tokenize", "'@prepare/corpus'", "does not come before"),
+    recipe("missing stage", "name = 'x'\n[stages.tokenize]\ncorpus = '@clean/corpus'\n", "tokenize", "'@clean/corpus'", "'clean'"),
+    recipe("broken TOML", "name = 'x'\n[stages.prepare\n", "recipe.toml", "line 2"),
+    recipe("binary recipe", b"\x00\xff\xfe\x80binary", "recipe.toml", "not readable as TOML"),
+    recipe("recipe in UTF-16", "name = 'x'".encode("utf-16"), "recipe.toml", "not readable as TOML"),
+    Case("folder for a recipe", ("run", "folder"), USAGE, ("folder", "is a folder"), {"folder/x.txt": "x"}),
+]  # fmt: skip
+DATA_FILES = [
+    Case("missing file", FINETUNE, DATA, ("data.jsonl", "no such file")),
+    Case("pattern that fits nothing", ("prepare", 'sources=["*.csv"]'), DATA, ("*.csv", "no file fits")),
+    Case("folder without data", ("prepare", 'sources=["folder"]'), DATA, ("folder", "no file that can be read"), {"folder/picture.png": b"x"}),
+    data("empty file", FINETUNE, "", "is empty"),
+    data("only blank lines", FINETUNE, "\n\n", "is empty"),
+    data("unknown format", PREPARE, "x", "format is not known", ".jsonl", file="data.xyz"),
+    data("truncated gzip", PREPARE, gzip.compress(f"{DOCUMENT}\n".encode() * 99)[:-20], "truncated", file="data.jsonl.gz"),
+    data("no gzip at all", PREPARE, b"plain text", "compression is damaged", file="data.jsonl.gz"),
+    data("truncated zstd", PREPARE, zstandard.compress(f"{DOCUMENT}\n".encode() * 99)[:-9], "truncated", file="data.jsonl.zst"),
+    data("bad UTF-8", PREPARE, f"{DOCUMENT}\n".encode() + b'{"text": "caf\xe9"}', "line 2", "not UTF-8", "0xe9"),
+    data("UTF-16", PREPARE, DOCUMENT.encode("utf-16"), "line 1", "not UTF-8"),
+    data("JSON error", PREPARE, f'{DOCUMENT}\n{{"text": "x",}}', "line 2", "not JSON", "column"),
+    data("NaN", PREPARE, '{"text": "x", "score": NaN}', "line 1", "NaN is not a JSON number"),
+    data("deep JSON", PREPARE, '{"text": ' + "[" * 100_000 + "]" * 100_000 + "}", "line 1", "nested too deeply"),
+    data("field given twice", PREPARE, '{"text": "a", "text": "b"}', "line 1", "'text' is given twice"),
+    data("half a surrogate", PREPARE, '{"text": "\\ud800"}', "line 1", "'text'", "surrogate"),
+    data("a list for a record", PREPARE, "[1]", "line 1", "a list", "object"),
+    data("missing field", PREPARE, '{"txt": "x"}', "line 1", "'text' is missing", "found: txt"),
+    data("null field", PREPARE, '{"text": null}', "line 1", "'text' is null"),
+    data("field of the wrong type", PREPARE, '{"text": 3}', "line 1", "'text' is a number"),
+    data("uneven table", PREPARE, "text,id\na,b\nc\n", "line 3", "1 cells", "2", file="data.csv"),
+    data("damaged parquet", PREPARE, b"PAR1 and nothing", "parquet", file="data.parquet"),
+    data("no messages", FINETUNE, '{"text": "x"}', "line 1", "'messages' is missing"),
+    data("empty messages", FINETUNE, '{"messages": []}', "line 1", "'messages' is an empty list"),
+    data("unknown role", FINETUNE, '{"messages": [{"role": "robot", "content": "x"}]}', "line 1", "messages[0].role", "'robot'", "assistant"),
+    data("message without content", FINETUNE, '{"messages": [{"role": "user"}]}', "line 1", "messages[0].content", "missing"),
+    data("nobody answers", FINETUNE, '{"messages": [{"role": "user", "content": "x"}]}', "line 1", "no turn of the assistant"),
+    data("weight below zero", FINETUNE, CHAT[:-1] + ', "weight": -1}', "line 1", "'weight' is -1"),
+    data("prompt without turns", REINFORCE, '{"prompt": []}', "line 1", "'prompt' is an empty list"),
+    data("prompt that is an answer", REINFORCE, '{"messages": [{"role": "assistant", "content": "x"}]}', "line 1", "no turn before the answer"),
+    data("one answer to rank", PREFER, '{"prompt": "x", "responses": ["a"], "ranking": [0]}', "line 1", "'responses'", "at least two"),
+    data("ranking that lacks one", PREFER, '{"prompt": "x", "responses": ["a", "b"], "ranking": [0]}', "line 1", "'ranking' is [0]", "0 to 1"),
+    data("score that is no number", PREFER, '{"prompt": "x", "responses": ["a", "b"], "scores": [1, "2"]}', "line 1", "'scores'", "2 finite"),
+    data("nothing rejected", PREFER, '{"prompt": "x", "chosen": "a"}', "line 1", "'rejected' is missing"),
+    data("word without a definition", DEMONSTRATE, '{"word": "x", "part_of_speech": "noun", "definitions": []}', "line 1", "'definitions' is an empty list"),
+    data("word without a part of speech", DEMONSTRATE, '{"word": "x", "definitions": ["a y"]}', "line 1", "'part_of_speech' is missing"),
+    data("definition that is no text", DEMONSTRATE, '{"word": "x", "part_of_speech": "n.", "definitions": [1]}', "line 1", "definitions[0]", "a number"),
+]  # fmt: skip
+ARTEFACTS = [
+    data("no model", FINETUNE, CHAT, file="data.jsonl")
+]
+
+
+@pytest.mark.parametrize("case", [*COMMAND_LINE, *RECIPES, *DATA_FILES], ids=lambda case: case.name)
+def test_a_mistake_is_answered_in_one_line_before_torch_is_loaded(case, light, tmp_path):
+    write(tmp_path, case.files)
+    before = listing(tmp_path)
+    ended = light.run(case.arguments, tmp_path, environment={"TRIVIUM_CACHE": str(tmp_path / "cache")})
+    assert_answer(ended, case)
+    assert ended.err.count("\n") == 1, ended.err
+    assert not ended.loaded_torch
+    if case.code != RESOURCE:
+        assert listing(tmp_path) == before, "something was written"
+
+
+def write(folder: Path, files: Mapping[str, str | bytes]) -> None:
+    for name, content in files.items():
+        file = folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def listing(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+
+
+def assert_answer(ended: Ended, case: Case) -> None:
+    """One line that says it, the exit code, no traceback, no stage that claims to be complete, nothing hidden."""
+    assert "Traceback" not in ended.err + ended.out
+    [line] = [line for line in ended.err.splitlines() if line.startswith("trivium: ")] or [ended.err]
+    assert ended.err.endswith(f"{line}\n")
+    assert ended.code == case.code, ended.err
+    for word in case.says:
+        assert word in line, line
