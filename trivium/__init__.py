@@ -2,6 +2,8 @@
 
 import importlib
 
+from trivium.core.world import prepare_environment
+
 __all__ = [
     "annotate", "demonstrate", "evaluate", "finetune", "prefer", "prepare", "pretrain", "reinforce", "reward", "run", "tokenize",
 ]  # fmt: skip
@@ -11,4 +13,5 @@ def __getattr__(name: str) -> object:
     """Load a public name when it is used: the command line checks options before torch is there."""
     if name not in __all__:
         raise AttributeError(f"module 'trivium' has no attribute '{name}'")
+    prepare_environment()  # here, because it must come before torch
     return getattr(importlib.import_module("trivium.api"), name)

@@ -11,28 +11,23 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from trivium.core.config import merge, read_toml
-from trivium.core.world import prepare_environment
 from trivium.stages.pipeline import execute
-from trivium.stages.recipe import below_stages, recipe_of, recipe_path
+from trivium.stages.recipe import load_recipe, single
 
 StageFunction = Callable[..., Path]
 
 
 def run(recipe: str | Path, *, out: str | Path | None = None, quiet: bool = False, **options: Any) -> Path:
     """Run a recipe, a shipped name or a TOML file; options are tables by stage, and `seed` and `machine`."""
-    prepare_environment()
-    plain = read_toml(recipe_path(str(recipe)))
-    resolved = recipe_of(merge(plain, below_stages(options, plain["stages"])))
+    resolved = load_recipe(str(recipe), options)
     folder = Path(out) if out is not None else Path("runs") / resolved.name
     execute(resolved, folder, quiet=quiet)
     return folder
 
 
-def _stage(kind: str, *, out: str | Path | None = None, quiet: bool = False, seed: int = 1, **options: Any) -> Path:
-    """Run one stage; options as `trivium KIND --help` lists them."""
-    prepare_environment()
-    recipe = recipe_of({"name": kind, "seed": seed, "stages": {kind: {"kind": kind, **options}}})
+def _stage(kind: str, *, out: str | Path | None = None, quiet: bool = False, **options: Any) -> Path:
+    """Run one stage; options as `trivium KIND --help` lists them, and `seed` and `machine`."""
+    recipe = single(kind, options)
     folder = Path(out) if out is not None else Path("runs") / kind
     execute(recipe, folder, quiet=quiet)
     return folder

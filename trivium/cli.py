@@ -48,9 +48,10 @@ def run(
     recipe: str, options: Options = None, out: Out = None, dry_run: DryRun = False, quiet: Quiet = False, chat_after: Chat = True
 ) -> None:
     """Run a recipe: a shipped name or a TOML file. Repeating the command goes on where it was."""
+    from trivium.core.config import parse_overrides
     from trivium.stages.recipe import load_recipe
 
-    loaded = load_recipe(recipe, options or [])
+    loaded = load_recipe(recipe, parse_overrides(options or []))
     folder = out or (Path(recipe).parent if Path(recipe).name == "run.toml" else Path("runs") / loaded.name)
     _start(loaded, folder, dry_run, quiet, chat_after)
 
@@ -70,6 +71,7 @@ def _stage_command(kind: str) -> Callable[..., None]:
         options: Options = None, out: Out = None, dry_run: DryRun = False, quiet: Quiet = False,
         show_help: Annotated[bool, typer.Option("--help", help="show the options and stop")] = False,
     ) -> None:  # fmt: skip
+        from trivium.core.config import parse_overrides
         from trivium.stages.recipe import single
 
         if show_help:
@@ -77,7 +79,7 @@ def _stage_command(kind: str) -> Callable[..., None]:
 
             typer.echo(describe(kind, STAGES[kind]))
             return
-        _start(single(kind, options or []), out or Path("runs") / kind, dry_run, quiet, chat_after=False)
+        _start(single(kind, parse_overrides(options or [])), out or Path("runs") / kind, dry_run, quiet, chat_after=False)
 
     return command
 
@@ -176,6 +178,10 @@ def main() -> None:
         _fail(_usage(error), 2)
     except typer.Abort:
         _fail("stopped", 130)
+    except OSError as error:  # what no room below has words for, such as a file that may not be read
+        if is_debug:
+            raise
+        _fail(f"{error.filename or 'input or output'}: {error.strerror or error}", 6)
     except MemoryError:
         _fail("memory ran out; lower micro_batch_rows or seq_len", 6)
     sys.exit(code or 0)

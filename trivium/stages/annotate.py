@@ -14,9 +14,8 @@ from trivium.core.seeds import generator
 from trivium.generate.sampling import Sampling
 from trivium.nn.flops import num_parameters
 from trivium.score.answers import Annotators, pair_counts
-from trivium.stages.base import Foresight, Work, known_model, resolve
-from trivium.text.read import read_prompts
-from trivium.text.rows import rows
+from trivium.stages.base import Foresight, Work, check_model, known_model, resolve
+from trivium.text.read import check_head, read_field, read_prompts
 from trivium.text.write import write_jsonl
 
 
@@ -47,6 +46,9 @@ class Annotate:
             raise ConfigError(
                 "sampling.temperature is 0: greedy answers to one prompt are all the same, so there is nothing to rank; 1 is usual"
             )
+        check_model(self.model)
+        if not self.prompts.startswith("@"):
+            check_head(self.prompts, "prompts", field="asked")
 
     def foresee(self, name: str, known: Foresight) -> Work:
         parameters = num_parameters(known_model(known, self.model))
@@ -59,7 +61,7 @@ class Annotate:
 
         speaker = Speaker.load(resolve(run, self.model), machine_of(run))
         prompts = resolve(run, self.prompts)
-        asked = [str(row.values["asked"]) for row in rows(prompts)]
+        asked = read_field(prompts, "asked")
         messages = list(read_prompts(prompts))
         count = generator(run.seed, "answers a prompt").integers(self.min_answers, self.max_answers + 1, len(messages))
         owner = [i for i, number in enumerate(count) for _ in range(number)]

@@ -5,13 +5,16 @@ A reference `@NAME/...` points to what the stage NAME of the same run left.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from trivium.core.errors import ConfigError
+from trivium.core.commit import read_manifest
+from trivium.core.errors import ArtefactError, ConfigError
 from trivium.core.run import Run
 from trivium.nn.config import ModelConfig
+from trivium.nn.io.config_json import FILE as CONFIG_FILE, read_config
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +81,22 @@ def references(options: Any) -> list[str]:
     return [options] if isinstance(options, str) and options.startswith("@") else []
 
 
+def check_model(reference: str) -> None:
+    """Raise ArtefactError unless there is a model where the user says; one of an earlier stage is checked when it is loaded."""
+    if reference.startswith("@"):
+        return
+    path = Path(reference)
+    if not path.exists():
+        with suppress(ArtefactError):
+            read_manifest(path)  # puts back what a kill between two renames left under its hidden name
+    if not (path / CONFIG_FILE).is_file():
+        raise ArtefactError(f"{reference}: is no model directory (a folder with {CONFIG_FILE} and model.safetensors)")
+
+
 def known_model(known: Foresight, reference: str) -> ModelConfig:
-    """The shape of the model that an earlier stage will have made."""
+    """The shape of a model: one that an earlier stage will have made, or a directory."""
+    if not reference.startswith("@"):
+        return read_config(Path(reference))
     name = reference.removeprefix("@").split("/")[0]
     if name not in known.models:
         raise ConfigError(f"'{reference}': no earlier stage makes a model called '{name}'")

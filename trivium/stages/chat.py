@@ -1,6 +1,7 @@
 """Talking to a model: in a terminal, or a file of prompts at once."""
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -67,7 +68,7 @@ def talk(folder: Path, *, temperature: float, max_new_tokens: int, seed: int) ->
 def answer_all(folder: Path, prompts: str, *, temperature: float, max_new_tokens: int, seed: int) -> Iterator[str]:
     """One JSON line {prompt, response, stopped} for each prompt of a file, or for the one prompt that was given as text."""
     sampling = Sampling(temperature=temperature, max_new_tokens=max_new_tokens)
-    is_file = Path(prompts).exists()
+    is_file = os.path.exists(prompts)  # Path.exists raises for a text longer than a file name may be
     if is_file:
         check_head(prompts, "prompts")
     from trivium.generate.engine import Engine

@@ -13,9 +13,8 @@ from trivium.generate.sampling import Sampling
 from trivium.nn.flops import num_parameters
 from trivium.report.intervals import mean_interval, share_interval
 from trivium.score.answers import AnswerRule
-from trivium.stages.base import Foresight, Work, known_model, resolve
-from trivium.text.read import check_head, read_prompts
-from trivium.text.rows import rows
+from trivium.stages.base import Foresight, Work, check_model, known_model, resolve
+from trivium.text.read import check_head, read_field, read_prompts
 from trivium.text.shards import Shard
 
 
@@ -40,8 +39,10 @@ class Evaluate:
     rows: int = Field(default=64, gt=0)
 
     def check(self) -> None:
+        for reference in (*self.models.values(), self.reward_model, self.reference):
+            check_model(reference or "@")
         if not self.prompts.startswith("@"):
-            check_head(self.prompts, "prompts")
+            check_head(self.prompts, "prompts", field="asked" if self.rule else "")
 
     def foresee(self, name: str, known: Foresight) -> Work:
         parameters = num_parameters(known_model(known, next(iter(self.models.values()))))
@@ -63,14 +64,16 @@ class Evaluate:
     def _one(self, run: Run, name: str, path: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         """Measures and samples of one model."""
         from trivium.generate.engine import Engine
-        from trivium.stages.models import Speaker, machine_of
+        from trivium.stages.models import Speaker, check_room, machine_of
 
         machine, prompts = machine_of(run), resolve(run, self.prompts)
         speaker = Speaker.load(resolve(run, path), machine)
         messages = list(read_prompts(prompts))
-        asked = [str(row.values.get("asked", "")) for row in rows(prompts)]
+        asked = read_field(prompts, "asked") if self.rule else []
         engine = Engine(speaker.model, stop_ids=speaker.stop_ids, rows=self.rows)
-        answers = engine.generate([speaker.prompt(each) for each in messages], self.sampling, seed=run.seed, purpose="evaluate")
+        prompt_ids = [speaker.prompt(each) for each in messages]
+        check_room(prompt_ids, self.sampling, self.seq_len)
+        answers = engine.generate(prompt_ids, self.sampling, seed=run.seed, purpose="evaluate")
         texts = [speaker.text_of(answer) for answer in answers]
         stopped = [bool(answer.meta["stopped"]) for answer in answers]
         table = _Table(name)

@@ -6,11 +6,12 @@ from typing import Any, Literal
 from pydantic import Field
 
 from trivium.core.config import component
+from trivium.core.errors import DataError
 from trivium.core.run import Run
 from trivium.learn.objectives import CrossEntropy
 from trivium.learn.optim.recipes import AdamW
 from trivium.learn.schedules import Schedule
-from trivium.stages.base import Foresight, Work, known_model, resolve
+from trivium.stages.base import Foresight, Work, check_model, known_model, resolve
 from trivium.stages.training import foresee_training, save, train
 from trivium.text.read import check_head, read_conversations
 
@@ -34,6 +35,7 @@ class Finetune:
     max_grad_norm: float = Field(default=1.0, gt=0)
 
     def check(self) -> None:
+        check_model(self.model)
         if not self.data.startswith("@"):
             check_head(self.data, "conversations")
 
@@ -46,9 +48,14 @@ class Finetune:
         from trivium.stages.models import Speaker, machine_of
 
         speaker = Speaker.load(resolve(run, self.model), machine_of(run))
-        examples = [speaker.demonstration(conversation) for conversation in read_conversations(resolve(run, self.data))]
-        kept = [item for item in examples if len(item.tokens) <= self.seq_len and item.loss_mask.any()]
-        run.log(f"{len(kept):,} of {len(examples):,} conversations fit in {self.seq_len} tokens and have an answer")
+        conversations = list(read_conversations(resolve(run, self.data)))
+        answered = [each for each in conversations if any(message.role == "assistant" and message.content for message in each.messages)]
+        kept = [item for item in map(speaker.demonstration, answered) if len(item.tokens) <= self.seq_len and item.loss_mask.any()]
+        if not kept:
+            raise DataError(
+                f"{self.data}: none of its {len(conversations):,} conversations fits in {self.seq_len} tokens and has an answer that counts; raise seq_len, or look at the answers and their weights"
+            )
+        run.log(f"{len(kept):,} of {len(conversations):,} conversations fit in {self.seq_len} tokens and have an answer")
         source = Groups([(item,) for item in kept], groups_per_step=self.batch_size, seed=run.seed, purpose="demonstrations")
         tokens = sum(len(item.tokens) for item in kept) * self.steps * self.batch_size // len(kept)
         facts = train(run, self, speaker, CrossEntropy(), source, tokens=tokens)

@@ -1,13 +1,16 @@
 """Models in and out of a stage: the directory, its tokenizer and its chat format belong together."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from trivium.core.config import build, plain
+from trivium.core.errors import DataError
 from trivium.core.run import Run
 from trivium.core.types import Conversation, Example, Message, Preference
+from trivium.generate.sampling import Sampling
 from trivium.nn.io.directory import load_model, save_model
 from trivium.nn.io.json_file import read_json
 from trivium.nn.io.tokenizer_files import CONFIG, tokenizer_config
@@ -73,6 +76,15 @@ def ranked_group(speaker: Speaker, preference: Preference) -> tuple[Example, ...
         item = speaker.answer(preference.prompt, preference.responses[i], is_stopped=bool(stopped[i]))
         group.append(item.with_columns(rank=np.full(len(item.tokens), preference.ranks[i], np.float32)))
     return tuple(group)
+
+
+def check_room(prompts: Sequence[np.ndarray], sampling: Sampling, seq_len: int) -> None:
+    """Raise DataError if a prompt and the longest answer to it may not fit in the rows that read them."""
+    longest = max(map(len, prompts))
+    if longest + sampling.max_new_tokens > seq_len:
+        raise DataError(
+            f"a prompt has {longest:,} tokens, and an answer may have {sampling.max_new_tokens:,}: more than seq_len, which is {seq_len:,}; raise seq_len, lower sampling.max_new_tokens, or drop long prompts"
+        )
 
 
 def machine_of(run: Run) -> Machine:

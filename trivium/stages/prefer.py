@@ -7,13 +7,14 @@ from typing import Any, Literal
 from pydantic import Field
 
 from trivium.core.config import component
+from trivium.core.errors import DataError
 from trivium.core.run import Run
 from trivium.core.seeds import generator
 from trivium.core.types import Example, Group
 from trivium.learn.objectives.dpo import DPO
 from trivium.learn.optim.recipes import AdamW
 from trivium.learn.schedules import Schedule
-from trivium.stages.base import Foresight, Work, known_model, resolve
+from trivium.stages.base import Foresight, Work, check_model, known_model, resolve
 from trivium.stages.training import foresee_training, save, train
 from trivium.text.read import check_head, read_preferences
 
@@ -40,6 +41,7 @@ class Prefer:
     max_grad_norm: float = Field(default=1.0, gt=0)
 
     def check(self) -> None:
+        check_model(self.model)
         if not self.data.startswith("@"):
             check_head(self.data, "preferences")
 
@@ -56,6 +58,8 @@ class Prefer:
         pairs: list[Group] = []
         for number, item in enumerate(read_preferences(resolve(run, self.data))):
             pairs += self._pairs(ranked_group(speaker, item), run.seed, number)
+        if not pairs:
+            raise DataError(f"{self.data}: gives no pairs; all answers to a prompt are equal or tied")
         pairs = annotate(pairs, speaker.model, "ref_logprobs", logprobs, rows=self.micro_batch_rows, length=self.seq_len)
         run.log(f"{len(pairs):,} pairs")
         source = Groups(pairs, groups_per_step=self.batch_size, seed=run.seed, purpose="pairs")

@@ -1,13 +1,13 @@
 """Recipes: a TOML file, or the name of a shipped one, that says which stages run and with which options."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
-from trivium.core.config import build, component, merge, parse_overrides, plain, read_toml, write_toml
+from trivium.core.config import build, component, merge, plain, read_toml, write_toml
 from trivium.core.errors import ConfigError, did_you_mean
 from trivium.stages.base import references
 from trivium.stages.catalogue import STAGES, AnyStage
@@ -35,29 +35,23 @@ def shipped() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 
-def recipe_path(name: str) -> Path:
-    """The file of a shipped recipe, or the path itself. Raises ConfigError if there is none."""
+def load_recipe(name: str, options: Mapping[str, Any]) -> Recipe:
+    """Read a recipe by name or path and put options over it: tables by stage, and `seed` and the like. Raises ConfigError in one line."""
     path = shipped().get(name) or Path(name)
     if not path.exists():
         raise ConfigError(f"there is no recipe '{name}'{did_you_mean(name, shipped())}")
-    return path
-
-
-def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
-    """Read a recipe by name or path and put `stage.option=value` words over it. Raises ConfigError in one line."""
-    path = recipe_path(name)
-    options = read_toml(path)
-    stages = options.get("stages")
+    written = read_toml(path)
+    stages = written.get("stages")
     if not isinstance(stages, Mapping) or not stages or not all(isinstance(stage, Mapping) for stage in stages.values()):
         raise ConfigError(f"{path}: a recipe has a table [stages.NAME] for each stage, and at least one")
-    return recipe_of(merge(options, below_stages(parse_overrides(overrides), options["stages"])))
+    return recipe_of(merge(written, _below_stages(options, stages)))
 
 
-def single(kind: str, overrides: Sequence[str]) -> Recipe:
-    """The recipe of one stage given on the command line."""
-    options = parse_overrides(overrides)
-    top = {name: options.pop(name) for name in ("seed", "machine", "save_every_s") if name in options}
-    return recipe_of({"name": kind, **top, "stages": {kind: {"kind": kind, **options}}})
+def single(kind: str, options: Mapping[str, Any]) -> Recipe:
+    """The recipe of one stage; `seed` and the like stand beside its own options."""
+    above = {name: options[name] for name in ("seed", "machine", "save_every_s") if name in options}
+    below = {name: value for name, value in options.items() if name not in above}
+    return recipe_of({"name": kind, **above, "stages": {kind: {"kind": kind, **below}}})
 
 
 def recipe_of(options: Mapping[str, Any]) -> Recipe:
@@ -78,7 +72,7 @@ def recipe_toml(recipe: Recipe) -> str:
     return write_toml(plain(recipe))
 
 
-def below_stages(options: Mapping[str, Any], stages: Mapping[str, Any]) -> dict[str, Any]:
+def _below_stages(options: Mapping[str, Any], stages: Mapping[str, Any]) -> dict[str, Any]:
     """`pretrain.steps=10` means `stages.pretrain.steps=10`; a first name that is neither a stage nor a recipe option is refused."""
     known = {"name", "about", "seed", "machine", "save_every_s"}
     for name in options:

@@ -19,10 +19,9 @@ from trivium.learn.optim.recipes import AdamW
 from trivium.learn.schedules import Schedule
 from trivium.nn.flops import flops_per_token
 from trivium.score.answers import AnswerRule
-from trivium.stages.base import Foresight, Work, known_model, resolve
+from trivium.stages.base import Foresight, Work, check_model, known_model, resolve
 from trivium.stages.training import foresee_training, save
-from trivium.text.read import check_head, read_prompts
-from trivium.text.rows import rows
+from trivium.text.read import check_head, read_field, read_prompts
 
 
 @component
@@ -64,8 +63,10 @@ class Reinforce:
             raise ConfigError(
                 "'answers' is 1, but credit group_mean compares answers to one prompt; set answers to 4 or more, or credit=gae"
             )
+        check_model(self.model)
+        check_model(self.reward_model)
         if not self.prompts.startswith("@"):
-            check_head(self.prompts, "prompts")
+            check_head(self.prompts, "prompts", field="asked" if self.truth else "")
 
     def foresee(self, name: str, known: Foresight) -> Work:
         config = known_model(known, self.model)
@@ -88,7 +89,7 @@ class Reinforce:
 
     def run(self, run: Run) -> Mapping[str, Any]:
         from trivium.generate.engine import Engine
-        from trivium.stages.models import Speaker, machine_of
+        from trivium.stages.models import Speaker, check_room, machine_of
         from trivium.stages.rollouts import Rollouts
         from trivium.train.annotate import column_of, final_scores, logprobs, values
         from trivium.train.checkpoint import Checkpoints
@@ -100,11 +101,13 @@ class Reinforce:
         reference = Speaker.load(resolve(run, self.model), machine).model
         judge, critic = (Speaker.load(resolve(run, self.reward_model), machine, has_scalar=True).model for _ in range(2))
         temperature, prompts = self.sampling.temperature, resolve(run, self.prompts)
+        prompt_ids = [policy.prompt(messages) for messages in read_prompts(prompts)]
+        check_room(prompt_ids, self.sampling, self.seq_len)
         size = {"rows": self.micro_batch_rows, "length": self.seq_len}
         rollouts = Rollouts(
             options=self,
             engine=Engine(policy.model, stop_ids=policy.stop_ids, rows=self.prompts_per_phase * self.answers),
-            prompts=[policy.prompt(messages) for messages in read_prompts(prompts)],
+            prompts=prompt_ids,
             seed=run.seed,
             score=lambda answers, _: final_scores(judge, answers, **size),
             reference=lambda answers: column_of(reference, answers, logprobs, temperature=temperature, **size),
@@ -132,7 +135,7 @@ class Reinforce:
         """The true score of answers, where the rule behind the preferences is known."""
         if self.truth is None:
             return None
-        rule, asked = self.truth, [str(row.values["asked"]) for row in rows(prompts)]
+        rule, asked = self.truth, read_field(prompts, "asked")
 
         def score(answers: Sequence[Example], owners: Sequence[int]) -> np.ndarray:
             return np.array(

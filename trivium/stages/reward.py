@@ -1,7 +1,7 @@
 """reward: a model learns from rankings which answers people put first."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -9,13 +9,15 @@ from pydantic import Field
 
 from trivium.core.commit import commit_file
 from trivium.core.config import component
+from trivium.core.errors import DataError
 from trivium.core.run import Run
+from trivium.core.types import Preference
 from trivium.learn.objectives.ranking import Ranking
 from trivium.learn.optim.recipes import AdamW
 from trivium.learn.schedules import Schedule
 from trivium.report.intervals import share_interval
 from trivium.score.answers import pair_counts
-from trivium.stages.base import Foresight, Work, known_model, resolve
+from trivium.stages.base import Foresight, Work, check_model, known_model, resolve
 from trivium.stages.training import foresee_training, save, train
 from trivium.text.read import check_head, read_preferences
 from trivium.text.rows import rows
@@ -44,6 +46,7 @@ class Reward:
     max_grad_norm: float = Field(default=1.0, gt=0)
 
     def check(self) -> None:
+        check_model(self.model)
         for source in (self.data, self.heldout):
             if not source.startswith("@"):
                 check_head(source, "preferences")
@@ -53,12 +56,15 @@ class Reward:
         return foresee_training(self, name, known_model(known, self.model), known, tokens=tokens)
 
     def run(self, run: Run) -> Mapping[str, Any]:
+        from trivium.data.pack import pack
         from trivium.data.sources import Groups
         from trivium.stages.models import Speaker, machine_of, ranked_group
         from trivium.train.annotate import final_scores
 
         speaker = Speaker.load(resolve(run, self.model), machine_of(run), has_scalar=True)
         groups = [ranked_group(speaker, item) for item in read_preferences(resolve(run, self.data))]
+        for group in groups:
+            pack([group], rows=self.micro_batch_rows, length=self.seq_len)  # one that does not fit is told now, not when its turn comes
         source = Groups(groups, groups_per_step=self.batch_size, seed=run.seed, purpose="rankings")
         answers = [item for group in groups for item in group]
         tokens = sum(len(item.tokens) for item in answers) * self.steps * self.batch_size // len(groups)
@@ -71,6 +77,13 @@ class Reward:
         run.log("; ".join(f"{row['measure']} {row['value']:.3f}" for row in table))
         return facts
 
+    def _truth(self, run: Run, heldout: Sequence[Preference]) -> list[list[float]]:
+        """The true scores of the answers to each held-out prompt, as the rankings list them."""
+        scores = [row.values.get("scores") for row in rows(resolve(run, self.truth or ""))]
+        if [len(each) if isinstance(each, list) else 0 for each in scores] != [len(item.responses) for item in heldout]:
+            raise DataError(f"{self.truth}: each row needs 'scores', a number for each response of the same row of {self.heldout}")
+        return scores
+
     def _measure(self, run: Run, speaker: Any) -> list[dict[str, Any]]:
         """Pair accuracy on held-out rankings, beside its baseline and its ceiling."""
         from trivium.stages.models import ranked_group
@@ -78,7 +91,7 @@ class Reward:
 
         heldout = list(read_preferences(resolve(run, self.heldout)))
         counts = {"pair_accuracy": np.zeros(2, int), "pair_accuracy_longer_wins": np.zeros(2, int)}
-        truth = [row.values["scores"] for row in rows(resolve(run, self.truth))] if self.truth else None
+        truth = self._truth(run, heldout) if self.truth else None
         for number, item in enumerate(heldout):
             group = ranked_group(speaker, item)
             places = list(range(len(group)))  # a ranked group is in the annotators' order

@@ -60,10 +60,15 @@ def read_definitions(source: str | Path) -> Iterator[Mapping[str, Any]]:
     return _records(source, records.definition, None)
 
 
-def check_head(source: str | Path, kind: RecordKind) -> None:
+def read_field(source: str | Path, field: str) -> list[str]:
+    """One field of every record, as text. Raises DataError naming file and line of a record that lacks it."""
+    return [row.text(field) for path in files_of(source) for row in rows(path)]
+
+
+def check_head(source: str | Path, kind: RecordKind, *, field: str = "") -> None:
     """Read the first records of a source, so that a mistake is reported within milliseconds, before anything heavy is imported.
 
-    Looks at three records of each of the first 16 files. An asset is not fetched; only its name and kind are checked.
+    Looks at three records of each of the first 16 files. field: a text that they must have besides. An asset is not fetched; only its name and kind are checked.
     """
     if _is_asset(source):
         assets.check_kind(str(source), kind)
@@ -75,6 +80,8 @@ def check_head(source: str | Path, kind: RecordKind) -> None:
         "definitions": records.definition,
     }  # fmt: skip
     for path in files_of(source)[:_HEAD_FILES]:
+        for row in islice(rows(path), _HEAD_ROWS if field else 0):
+            row.text(field)
         if kind == "prompts":
             list(islice(_file_prompts(path, None), _HEAD_ROWS))
         else:
