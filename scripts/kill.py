@@ -9,28 +9,35 @@ must have the same SHA-256 as without kills, and nothing hidden may be left. Exi
 
 import argparse
 import json
+import os
 import random
 import signal
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.fork_server import ForkServer, Going
 from tests.tiny import RECIPE, SIZES, write_tiny
 from trivium.core.commit import fingerprint, hash_file
-from trivium.core.run import DONE, LOCK, METRICS, STARTED
+from trivium.core.run import CHECKPOINTS, DONE, LOCK, METRICS, STARTED
 
 STAGES = tuple(SIZES["stages"])
 ARGUMENTS = ("run", RECIPE, "--out", "run", "--quiet")
 POLL_S = 0.0005
 
 
+STARTING_S = 0.6  # from the fork until a killed stage is at work again
+
+Leftover = tuple[str, int]  # path and inode: one that a later process made anew is another one
+
+
 @dataclass(frozen=True, slots=True)
 class Aim:
-    """Where one kill should land: `delay` seconds into a stage, or `delay` seconds after its save number `save` begins."""
+    """Where one kill should land: `delay` seconds into a stage (into the start, if it was killed before), or into its save `save`."""
 
     stage: str
     save: int
@@ -74,7 +81,8 @@ def aims(kills: int, seconds: dict[str, float], draw: random.Random) -> Iterator
     for number in range(kills):
         stage = STAGES[int((number + draw.random()) * len(STAGES) / kills)]
         is_save = number % 2 == 0
-        yield Aim(stage, draw.randint(1, 4) if is_save else 0, draw.uniform(0, 0.006) if is_save else draw.uniform(0, max(seconds[stage], 0.02)))
+        longest = 0.006 if is_save else seconds[stage] + STARTING_S * (number % 4 == 3)
+        yield Aim(stage, draw.randint(1, 3) if is_save else 0, draw.uniform(0, longest))
 
 
 def _finish(server: ForkServer, folder: Path) -> None:
@@ -85,27 +93,34 @@ def _finish(server: ForkServer, folder: Path) -> None:
 
 def _kill_once(server: ForkServer, folder: Path, aim: Aim, label: str) -> bool:
     """Start the run, kill it where `aim` says, and tell what was on disk; False if it ended before."""
+    run = folder / "run"
+    old = set(leftovers(run))
     going = server.start(ARGUMENTS, folder)
-    _wait_for(going, folder / "run" / aim.stage, aim)
+    _wait_for(going, run / (_unfinished(run, STAGES.index(aim.stage)) or aim.stage), aim, old)
     going.signal(signal.SIGKILL)
     ended = going.wait()
     if ended.code != -signal.SIGKILL:
         say(f"{label}: aimed at {aim.stage}, but the run had ended with code {ended.code} {ended.err.strip()}")
         return False
-    run = folder / "run"
-    stage = next((name for name in STAGES if not (run / name / DONE).exists()), "report")
-    hidden = ", ".join(path.relative_to(run).as_posix() for path in leftovers(run))
-    steps = ", ".join(str(int(path.name.split("-")[1])) for path in sorted((run / stage / "checkpoints").glob("step-*")))
-    say(f"{label}: in {stage:<11} {'in a save: ' + hidden if hidden else 'between saves'}{'; checkpoints at step ' + steps if steps else ''}")
+    stage = _unfinished(run) or "report"
+    hidden = ", ".join(Path(name).relative_to(run).as_posix() for name, inode in leftovers(run) if (name, inode) not in old)
+    steps = ", ".join(str(int(path.name.split("-")[1])) for path in sorted((run / stage / CHECKPOINTS).glob("step-*")))
+    place = f"in a save: {hidden}" if hidden else "between saves"
+    say(f"{label}: in {stage:<11} {place}{'; checkpoints at step ' + steps if steps else ''}")
     return True
 
 
-def _wait_for(going: Going, stage: Path, aim: Aim) -> None:
-    """Return when the moment of `aim` has come, or has been missed."""
+def _unfinished(run: Path, first: int = 0) -> str | None:
+    """The first stage, from number `first` on, that is not complete."""
+    return next((name for name in STAGES[first:] if not (run / name / DONE).exists()), None)
+
+
+def _wait_for(going: Going, stage: Path, aim: Aim, old: set[Leftover]) -> None:
+    """Return when the moment of `aim` has come, or has been missed; `old` is what was left over before."""
     saves, was_saving, deadline = 0, False, None
     while not going.has_ended() and not (stage / DONE).exists():
         if deadline is None and (stage / STARTED).exists():
-            is_saving = any(leftovers(stage))
+            is_saving = any(entry not in old for entry in leftovers(stage))
             saves += is_saving and not was_saving
             was_saving = is_saving
             if saves >= aim.save:
@@ -115,11 +130,11 @@ def _wait_for(going: Going, stage: Path, aim: Aim) -> None:
         time.sleep(POLL_S)
 
 
-def leftovers(folder: Path) -> Iterator[Path]:
+def leftovers(folder: Path) -> Iterator[Leftover]:
     """Hidden folders and files of saves that are not complete."""
-    for place in (folder, folder / "checkpoints", *folder.glob("*/"), *folder.glob("*/checkpoints/")):
-        if place.is_dir():
-            yield from (path for path in place.glob(".*") if path.name != LOCK)
+    for place in (folder, folder / CHECKPOINTS, *folder.glob("*/"), *folder.glob(f"*/{CHECKPOINTS}/")):
+        with suppress(FileNotFoundError), os.scandir(place) as entries:
+            yield from ((entry.path, entry.inode()) for entry in entries if entry.name.startswith(".") and entry.name != LOCK)
 
 
 def compare(straight: Path, killed: Path) -> Iterator[str]:
@@ -128,7 +143,7 @@ def compare(straight: Path, killed: Path) -> Iterator[str]:
     for name in sorted(expected.keys() | found.keys()):
         if expected.get(name) != found.get(name):
             yield f"{name}: {expected.get(name, 'not there')[:16]} without kills, {found.get(name, 'not there')[:16]} with"
-    yield from (f"{path.relative_to(killed)}: is left over" for path in leftovers(killed))
+    yield from (f"{name}: is left over" for name, _ in leftovers(killed))
 
 
 def digests(run: Path) -> dict[str, str]:

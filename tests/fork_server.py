@@ -70,7 +70,12 @@ class ForkServer:
     def start(self, arguments: Sequence[str], folder: Path, *, said: str = "", environment: Mapping[str, str] | None = None) -> Going:
         """Start `trivium ARGUMENTS` in a folder; `said` is what it reads from its standard input."""
         (self._folder / "stdin").write_text(said, encoding="utf-8")
-        request = {"arguments": list(arguments), "folder": str(folder), "streams": str(self._folder), "environment": dict(environment or {})}
+        request = {
+            "arguments": list(arguments),
+            "folder": str(folder),
+            "streams": str(self._folder),
+            "environment": dict(environment or {}),
+        }
         return Going(self, self.ask(request)["pid"], self._folder)
 
     def run(self, arguments: Sequence[str], folder: Path, *, said: str = "", environment: Mapping[str, str] | None = None) -> Ended:

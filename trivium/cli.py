@@ -169,12 +169,14 @@ def main() -> None:
     arguments = [word for word in sys.argv[1:] if word != "--debug"]
     code = 0
     try:
-        code = app(arguments, standalone_mode=False)
+        code = app(arguments, standalone_mode=False, prog_name="trivium")
     except TriviumError as error:
         if is_debug:
             raise
         _fail(str(error), error.exit_code)
     except UsageMistake as error:
+        if not error.format_message():  # without arguments the help was shown
+            sys.exit(2)
         _fail(_usage(error), 2)
     except typer.Abort:
         _fail("stopped", 130)
@@ -182,8 +184,12 @@ def main() -> None:
         if is_debug:
             raise
         _fail(f"{error.filename or 'input or output'}: {error.strerror or error}", 6)
-    except MemoryError:
+    except (MemoryError, RuntimeError) as error:
+        if is_debug or not (isinstance(error, MemoryError) or "allocate memory" in str(error)):  # torch has no type of its own for it
+            raise
         _fail("memory ran out; lower micro_batch_rows or seq_len", 6)
+    if code == 130:  # typer turns Ctrl-C into this code and says nothing
+        _fail("stopped", 130)
     sys.exit(code or 0)
 
 

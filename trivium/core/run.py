@@ -118,7 +118,7 @@ class Run:
                 self._check_outputs(done["outputs"])
                 discard(self.folder / CHECKPOINTS)  # a kill may have come between the mark and this
                 return False
-            if started and not self._rows_are_mine(started["metrics_offset"]):
+            if started and not done and not self._rows_are_mine(started["metrics_offset"]):
                 raise ArtefactError(f"{self.folder / DONE}: missing, though later stages have run")
         except ArtefactError as error:
             self.log(f"{error}; running stage {stage} again")

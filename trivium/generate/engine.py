@@ -30,10 +30,14 @@ class _Answer:
 
 
 class Engine:
-    """Generates with `model`. rows: how many requests are decoded together; memory and speed depend on it, results do not."""
+    """Generates with `model`.
+
+    stop_ids: the first one closes an answer; the others (the start of another turn or document) end it too, but unfinished.
+    rows: how many requests are decoded together; memory and speed depend on it, results do not.
+    """
 
     def __init__(self, model: Model, *, stop_ids: Sequence[int], rows: int = 64) -> None:
-        self.model, self.stop_ids, self.rows = model, frozenset(stop_ids), rows
+        self.model, self.stop_ids, self.closing_id, self.rows = model, frozenset(stop_ids), next(iter(stop_ids), None), rows
 
     def generate(
         self,
@@ -48,7 +52,7 @@ class Engine:
     ) -> list[Example]:
         """One answer to each prompt (token ids, (L,)): an Example whose loss mask is 1 on the answer, its end token included.
 
-        Columns: old_logprobs. meta: stopped (False: max_new_tokens or the context ran out). Raises DataError if a prompt is
+        Columns: old_logprobs. meta: stopped (False: it was not closed, or max_new_tokens or the context ran out). Raises DataError if a prompt is
         empty or leaves no room in the context.
         """
         longest = self.model.config.max_seq_len
@@ -88,8 +92,8 @@ class Engine:
                 answer = answers[request]
                 answer.tokens.append(token)
                 answer.logprobs.append(float(logprob_B[row]))
-                answer.stopped = token in self.stop_ids
-                going_B[row] = not answer.stopped and position_B[row] + 1 < room
+                answer.stopped = token == self.closing_id
+                going_B[row] = token not in self.stop_ids and position_B[row] + 1 < room
                 if on_token is not None:
                     on_token(request, token)
             if not going_B.any():

@@ -13,6 +13,7 @@ from trivium.core.types import Message
 from trivium.generate.sampling import Sampling
 from trivium.stages.machine import Machine
 from trivium.text.read import check_head, read_prompts
+from trivium.text.tokenizer import Tokenizer
 
 LAST_FIRST = ("reinforce", "prefer", "finetune", "pretrain")  # which model of a run to talk to
 
@@ -50,19 +51,30 @@ def talk(folder: Path, *, temperature: float, max_new_tokens: int, seed: int) ->
             return
         if not text:
             return
-        said: list[int] = []
-
-        def show(_: int, token: int, said: list[int] = said) -> None:
-            before = speaker.tokenizer.decode(said)
-            said.append(token)
-            console.print(speaker.tokenizer.decode(said)[len(before) :], end="", markup=False)
-
+        spoken = _Spoken(speaker.tokenizer, console)
         try:
             console.print("[bold]model:[/bold] ", end="")
-            engine.generate([speaker.prompt((Message("user", text),))], sampling, seed=seed, purpose="chat", step=turn, on_token=show)
+            engine.generate([speaker.prompt((Message("user", text),))], sampling, seed=seed, purpose="chat", step=turn, on_token=spoken.add)
         except DataError as error:
             console.print(str(error), end="")
         console.print()
+
+
+class _Spoken:
+    """Shows an answer token by token: a character of several tokens when its last one has come, control characters never."""
+
+    def __init__(self, tokenizer: Tokenizer, console: Console) -> None:
+        self.tokenizer, self.console = tokenizer, console
+        self.ids: list[int] = []
+        self.shown = 0
+
+    def add(self, _: int, token: int) -> None:
+        self.ids.append(token)
+        text = self.tokenizer.decode(self.ids)
+        if not text.endswith("\ufffd"):
+            plain = "".join(letter for letter in text[self.shown :] if letter.isprintable() or letter in "\n\t")
+            self.console.print(plain, end="", markup=False)
+            self.shown = len(text)
 
 
 def answer_all(folder: Path, prompts: str, *, temperature: float, max_new_tokens: int, seed: int) -> Iterator[str]:

@@ -134,7 +134,7 @@ class _Table:
     def bits_per_byte(self, speaker: Any, shard: Shard, seq_len: int) -> None:
         from trivium.evals.bits_per_byte import BitsPerByte
 
-        measured = BitsPerByte(shard, seq_len=seq_len, rows=256)(speaker.model)
+        measured = BitsPerByte(shard, seq_len=min(seq_len, speaker.model.config.max_seq_len), rows=256)(speaker.model)
         self._add("bits_per_byte", measured.value, measured.low, measured.high, n=measured.n)
 
     def _add(self, measure: str, value: float, low: float | None, high: float | None, *, n: int) -> None:

@@ -50,12 +50,14 @@ class Finetune:
         speaker = Speaker.load(resolve(run, self.model), machine_of(run))
         conversations = list(read_conversations(resolve(run, self.data)))
         answered = [each for each in conversations if any(message.role == "assistant" and message.content for message in each.messages)]
-        kept = [item for item in map(speaker.demonstration, answered) if len(item.tokens) <= self.seq_len and item.loss_mask.any()]
+        longest = min(self.seq_len, speaker.model.config.max_seq_len)
+        kept = [item for item in map(speaker.demonstration, answered) if len(item.tokens) <= longest and item.loss_mask.any()]
         if not kept:
             raise DataError(
-                f"{self.data}: none of its {len(conversations):,} conversations fits in {self.seq_len} tokens and has an answer that counts; raise seq_len, or look at the answers and their weights"
+                f"{self.data}: none of its {len(conversations):,} conversations fits in {longest} tokens"
+                " and has an answer that counts; raise seq_len, or look at the answers and their weights"
             )
-        run.log(f"{len(kept):,} of {len(conversations):,} conversations fit in {self.seq_len} tokens and have an answer")
+        run.log(f"{len(kept):,} of {len(conversations):,} conversations fit in {longest} tokens and have an answer")
         source = Groups([(item,) for item in kept], groups_per_step=self.batch_size, seed=run.seed, purpose="demonstrations")
         tokens = sum(len(item.tokens) for item in kept) * self.steps * self.batch_size // len(kept)
         facts = train(run, self, speaker, CrossEntropy(), source, tokens=tokens)

@@ -74,6 +74,11 @@ def ranked_group(speaker: Speaker, preference: Preference) -> tuple[Example, ...
     group = []
     for i in order.tolist():
         item = speaker.answer(preference.prompt, preference.responses[i], is_stopped=bool(stopped[i]))
+        if len(item.tokens) > speaker.model.config.max_seq_len:
+            raise DataError(
+                f"a prompt with its answer has {len(item.tokens):,} tokens, the model reads {speaker.model.config.max_seq_len:,}; drop it"
+                f" (it begins: {preference.prompt[0].content[:60]!r})"
+            )
         group.append(item.with_columns(rank=np.full(len(item.tokens), preference.ranks[i], np.float32)))
     return tuple(group)
 
@@ -83,7 +88,8 @@ def check_room(prompts: Sequence[np.ndarray], sampling: Sampling, seq_len: int) 
     longest = max(map(len, prompts))
     if longest + sampling.max_new_tokens > seq_len:
         raise DataError(
-            f"a prompt has {longest:,} tokens, and an answer may have {sampling.max_new_tokens:,}: more than seq_len, which is {seq_len:,}; raise seq_len, lower sampling.max_new_tokens, or drop long prompts"
+            f"a prompt has {longest:,} tokens, and an answer may have {sampling.max_new_tokens:,}: more than seq_len, which is {seq_len:,};"
+            " raise seq_len, lower sampling.max_new_tokens, or drop long prompts"
         )
 
 

@@ -79,8 +79,9 @@ class Reward:
 
     def _truth(self, run: Run, heldout: Sequence[Preference]) -> list[list[float]]:
         """The true scores of the answers to each held-out prompt, as the rankings list them."""
-        scores = [row.values.get("scores") for row in rows(resolve(run, self.truth or ""))]
-        if [len(each) if isinstance(each, list) else 0 for each in scores] != [len(item.responses) for item in heldout]:
+        found = [row.values.get("scores") for row in rows(resolve(run, self.truth or ""))]
+        scores = [each if isinstance(each, list) else [] for each in found]
+        if [len(each) for each in scores] != [len(item.responses) for item in heldout]:
             raise DataError(f"{self.truth}: each row needs 'scores', a number for each response of the same row of {self.heldout}")
         return scores
 

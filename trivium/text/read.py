@@ -68,7 +68,8 @@ def read_field(source: str | Path, field: str) -> list[str]:
 def check_head(source: str | Path, kind: RecordKind, *, field: str = "") -> None:
     """Read the first records of a source, so that a mistake is reported within milliseconds, before anything heavy is imported.
 
-    Looks at three records of each of the first 16 files. field: a text that they must have besides. An asset is not fetched; only its name and kind are checked.
+    Looks at three records of each of the first 16 files. field: a text that they must have besides. An asset is not fetched;
+    only its name and kind are checked.
     """
     if _is_asset(source):
         assets.check_kind(str(source), kind)

@@ -38,6 +38,8 @@ def fit(
     FLOP/s of the machine, for the share that the progress line shows. Raises DivergedError, and Interrupted after saving.
     """
     done = checkpoints.restore(trainers)
+    if done:
+        run.log(f"going on after step {done} of {steps}")
     guard = _Guard(run, checkpoints)
     with Interrupts() as interrupts, Progress(run.stage, steps) as progress:
         progress.start_at(done)
