@@ -244,12 +244,14 @@ DAMAGED = [
     ("all conversations too long", TRAIN, DATA, ("data.jsonl", "none of its 2", "96 tokens", "seq_len"), put("data.jsonl", f"{CHAT.replace('A lamp.', LONG)}\n" * 2)),
     ("no conversation counts", TRAIN, DATA, ("data.jsonl", "none of its 1", "answer"), put("data.jsonl", CHAT[:-1] + ', "weight": 0}')),
     ("all answers empty", TRAIN, DATA, ("data.jsonl", "none of its 2", "answer"), put("data.jsonl", f"{CHAT.replace('A lamp.', '')}\n" * 2)),
-    ("answers to rank too long", (*PREFER, "seq_len=96"), DATA, ("does not fit", "seq_len"), put("data.jsonl", json.dumps({"prompt": "x", "chosen": LONG, "rejected": "b"}))),
+    ("answers to rank too long", (*PREFER, "seq_len=2000"), DATA, ("a prompt with its answer", "the model reads 96"), put("data.jsonl", json.dumps({"prompt": "x", "chosen": LONG, "rejected": "b"}))),
+    ("answers that do not fit in a row", (*PREFER, "seq_len=16"), DATA, ("does not fit", "seq_len"), put("data.jsonl", json.dumps({"prompt": "x", "chosen": LONG[:100], "rejected": "b"}))),
+    ("conversations longer than the context", (*FINETUNE, "seq_len=2000"), DATA, ("data.jsonl", "none of its 1", "96 tokens"), put("data.jsonl", CHAT.replace("A lamp.", LONG))),
     ("nothing but ties", (*PREFER, "seq_len=96"), DATA, ("data.jsonl", "no pairs"), put("data.jsonl", json.dumps({"prompt": "x", "chosen": "b", "rejected": "b"}))),
     ("a mistake after the first rows", TRAIN, DATA, ("data.jsonl line 5", "not JSON"), put("data.jsonl", f"{CHAT}\n" * 4 + "{")),
     ("everything filtered away", (*PREPARE, 'filters=[{kind="length", min_chars=9999}]'), DATA, ("only 0 of 2", "loosen the filters"), put("data.jsonl", f"{DOCUMENT}\n" * 2)),
     ("no room for an answer", (*REINFORCE, "seq_len=32", "sampling.max_new_tokens=30"), DATA, ("a prompt has", "seq_len, which is 32"), put("data.jsonl", '{"prompt": "What is it?"}')),
-    ("more memory than there is", (*TRAIN, f"micro_batch_rows={10**11}"), RESOURCE, ("memory ran out", "micro_batch_rows"), lambda folder: None),
+    ("more memory than there is", (*FINETUNE, f"seq_len={10**13}"), RESOURCE, ("memory ran out", "seq_len"), lambda folder: None),
     ("file in the place of a stage", PREPARE, RESOURCE, ("out/prepare", "a file is in the way"), put("out/prepare", "")),
     ("damaged settings in the run folder", PREPARE, ARTEFACT, ("out/run.toml", "not readable as TOML", "delete"), put("out/run.toml", "[[")),
 ]  # fmt: skip
@@ -279,8 +281,7 @@ def test_a_second_run_in_the_same_folder_is_told_who_owns_it(light, tmp_path):
 def test_without_a_network_and_a_cache_fetching_says_what_to_do(light, tmp_path):
     offline = {
         "TRIVIUM_CACHE": str(tmp_path / "cache"),
-        "PIP_INDEX_URL": "http://127.0.0.1:9/simple",
-        "PIP_RETRIES": "0",
+        "PIP_NO_INDEX": "1",
         "UV_OFFLINE": "1",
     }
     ended = light.run(("fetch", "wiki-leads"), tmp_path, environment=offline)

@@ -206,3 +206,8 @@ def test_a_written_recipe_is_the_same_recipe(tmp_path_factory, recipe):
     file = tmp_path_factory.getbasetemp() / "recipe.toml"
     file.write_text(write_toml(plain(recipe)), encoding="utf-8", newline="")
     assert build(Recipe, read_toml(file)) == recipe
+
+
+def test_a_misspelt_option_is_told_before_the_one_that_it_leaves_missing():
+    with pytest.raises(ConfigError, match="unknown option 'dta'; did you mean 'data'"):
+        build(Recipe, {"dta": {"path": "corpus.txt"}})

@@ -12,7 +12,7 @@ import pytest
 
 from trivium.core.commit import commit_file
 from trivium.core.errors import ArtefactError, LockedError, ResourceError
-from trivium.core.run import DONE, LOG, METRICS, SPEED, STARTED, Run
+from trivium.core.run import CHECKPOINTS, DONE, LOG, METRICS, SPEED, STARTED, Run
 
 ROOT = Path(__file__).parents[2]
 HOLD = """
@@ -196,10 +196,45 @@ def test_a_kill_while_a_stage_is_removed_leaves_no_old_checkpoint(tmp_path, monk
     assert {entry.name for entry in (tmp_path / "fit").iterdir()} == {"model", STARTED, DONE}
 
 
-def test_a_torn_mark_counts_as_none(tmp_path):
+@pytest.mark.parametrize("content", ['{"fingerprint": "ab', "[]", "{}", '{"fingerprint": "0", "seal": "0"}', "\xff"])
+@pytest.mark.parametrize("name", [DONE, STARTED])
+def test_a_damaged_mark_is_named_and_the_stage_runs_again(tmp_path, name, content):
     one_stage(tmp_path, {"lr": 1})
-    (tmp_path / "fit" / DONE).write_text('{"fingerprint": "ab')
+    (tmp_path / "fit" / name).write_text(content, encoding="latin-1")
     assert one_stage(tmp_path, {"lr": 1}) == "worked"
+    assert f"{name}: damaged; running stage fit again" in (tmp_path / LOG).read_text()
+    assert one_stage(tmp_path, {"lr": 1}) == "skipped"
+
+
+def test_a_stage_whose_mark_was_removed_takes_back_no_rows_of_later_stages(tmp_path):
+    one_stage(tmp_path, {"lr": 1})
+    with open_run(tmp_path) as run:
+        run.begin("later", {})
+        run.record(1, {"loss": 1.0})
+        run.finish({})
+    (tmp_path / "fit" / DONE).unlink()
+    assert one_stage(tmp_path, {"lr": 1}) == "worked"
+    assert [row["stage"] for row in rows(tmp_path)] == ["fit", "later", "fit"]
+
+
+def test_changed_options_are_told_as_such_also_when_later_stages_have_run(tmp_path):
+    one_stage(tmp_path, {"lr": 1})
+    with open_run(tmp_path) as run:
+        run.begin("later", {})
+        run.record(1, {"loss": 1.0})
+    one_stage(tmp_path, {"lr": 2})
+    assert "fit: options or inputs changed" in (tmp_path / LOG).read_text()
+
+
+def test_checkpoints_stay_until_the_stage_is_marked_complete(tmp_path):
+    with open_run(tmp_path) as run:
+        run.begin("fit", {})
+        (run.folder / CHECKPOINTS).mkdir()
+        run.finish({})
+        assert not (run.folder / CHECKPOINTS).exists()
+        (run.folder / CHECKPOINTS).mkdir()  # a kill came between the mark and their removal
+        assert not run.begin("fit", {})
+        assert not (run.folder / CHECKPOINTS).exists()
 
 
 def test_a_full_disk_is_one_line_even_when_the_files_are_closed(tmp_path):

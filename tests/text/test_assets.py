@@ -171,7 +171,7 @@ def records(shop, name):
 def test_a_dictionary_entry_is_a_readable_line_and_damaged_definitions_are_left_out(shop):
     [record] = records(shop, "gcide")
     assert record == {"word": "abacus", "part_of_speech": "noun", "definitions": ["A table of sand.", "A tablet"]}
-    assert gcide_document(record).text == "abacus, noun. 1. A table of sand. 2. A tablet."
+    assert gcide_document(record).text == "noun abacus\nAn abacus is a table of sand.\nAn abacus is a tablet."
 
 
 def test_a_country_is_its_sections_as_lines_of_plain_text(shop):

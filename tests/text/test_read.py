@@ -12,7 +12,16 @@ from hypothesis import given, settings, strategies as st
 
 from trivium.core.errors import DataError
 from trivium.core.types import Message
-from trivium.text.read import check_head, files_of, read_conversations, read_documents, read_preferences, read_prompts
+from trivium.text.read import (
+    check_head,
+    files_of,
+    read_conversations,
+    read_definitions,
+    read_documents,
+    read_field,
+    read_preferences,
+    read_prompts,
+)
 from trivium.text.strict_json import parse
 
 U, A = (lambda text: Message("user", text)), (lambda text: Message("assistant", text))
@@ -350,3 +359,18 @@ def test_any_record_gives_a_preference_a_conversation_or_a_data_error(tmp_path_f
         skipped = []
         assert len(list(read(path, skipped.append))) + len(skipped) == 1
         assert all("line 1: " in str(error) for error in skipped)
+
+
+def test_a_dictionary_is_read_from_a_file(tmp_path):
+    entry = {"word": "axiom", "part_of_speech": "noun", "definitions": ["a self-evident truth", "a rule"], "origin": "Greek"}
+    path = write(tmp_path, "words.jsonl", entry)
+    check_head(path, "definitions")
+    assert list(read_definitions(path)) == [{name: entry[name] for name in ("word", "part_of_speech", "definitions")}]
+
+
+def test_one_field_of_every_record_is_text_or_an_error_with_its_line(tmp_path):
+    path = write(tmp_path, "prompts.jsonl", {"prompt": "What is an axiom?", "asked": "axiom"}, {"prompt": "And?", "asked": 3})
+    with pytest.raises(DataError, match="line 2: 'asked' is a number"):
+        read_field(path, "asked")
+    with pytest.raises(DataError, match="line 1: 'word' is missing"):
+        check_head(path, "prompts", field="word")
