@@ -16,7 +16,7 @@ BEFORE = "import sys; from trivium.core.world import defer; defer('xml', 'xml.do
 def test_a_deferred_module_is_loaded_when_something_in_it_is_used(statement):
     lines = [
         f"{statement}",
-        "assert 'xml.dom.expatbuilder' not in sys.modules and type(sys.modules['xml.dom']).__name__ == '_Deferred'",
+        "assert type(sys.modules['xml.dom.minidom']).__name__ == '_Deferred'",
         "assert m.parseString('<a><b/></a>').documentElement.tagName == 'a'",
         "import xml.dom",
         "assert xml.dom.Node.ELEMENT_NODE == 1",
