@@ -13,7 +13,7 @@ from trivium.nn.cache import Cache
 from trivium.nn.config import llama
 from trivium.nn.model import Model, initialise
 from trivium.nn.outputs import Outputs
-from trivium.nn.transformer import Norm, block_diagonal, rope_table, rotate
+from trivium.nn.transformer import Norm, block_diagonal, rope_table, rotate, why_not_compile
 
 NEOX = {
     "family": "gpt_neox",
@@ -188,3 +188,11 @@ def test_outputs_are_computed_once_and_entropy_only_when_it_was_asked_for():
         _ = out.entropy_BL
     with pytest.raises(RuntimeError, match="no scalar head"):
         _ = out.scores_BL
+
+
+def test_a_compiler_that_does_not_work_is_a_reason_and_no_crash(monkeypatch):
+    def broken(_):
+        raise AssertionError("two of them\nare loaded")
+
+    monkeypatch.setattr(torch, "compile", broken)
+    assert why_not_compile() == "two of them are loaded"

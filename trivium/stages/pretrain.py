@@ -58,6 +58,7 @@ class Pretrain:
         from trivium.evals.bits_per_byte import BitsPerByte
         from trivium.learn.objectives import CrossEntropy
         from trivium.nn.model import DTYPES, Model, initialise
+        from trivium.nn.transformer import why_not_compile
         from trivium.stages.models import PLAIN, Speaker, machine_of
         from trivium.train.checkpoint import Checkpoints
         from trivium.train.fit import Layout, fit
@@ -79,8 +80,10 @@ class Pretrain:
         flops = flops_per_token(config, self.seq_len)
         total = self.steps * rows_per_step * self.seq_len * flops
         if machine.pays_to_compile(total):
-            run.log("compiling the blocks: the run is long enough to pay for it")
-            model.trunk.compile_blocks()
+            reason = why_not_compile()
+            run.log(f"not compiling, which is slower: {reason}" if reason else "compiling the blocks: the run is long enough to pay for it")
+            if reason is None:
+                model.trunk.compile_blocks()
         trainer = Trainer(
             "policy",
             model,

@@ -4,11 +4,11 @@ A fetched asset is a committed folder below the cache, verified whenever it is o
 """
 
 import hashlib
-import importlib.util
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib import metadata
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -163,7 +163,8 @@ def _folder(pin: Pin, cache: Path) -> Path:
 
 
 def _pip() -> list[str]:
-    if importlib.util.find_spec("pip") is not None:
+    # by its metadata: looking for the module itself makes setuptools' import hook switch itself off, and torch.compile needs it
+    if list(metadata.distributions(name="pip")):
         return [sys.executable, "-m", "pip"]
     uv = shutil.which("uv")
     if uv is None:
