@@ -142,7 +142,8 @@ def test_no_file_names_the_machine_it_was_written_on():
 def test_it_is_imported_without_loading_torch(folder):
     """`stages` and `cli` defer torch: it is loaded when a stage computes, after options and data were checked."""
     computing = {"models.py", "rollouts.py"} if folder == "stages" else set()  # imported only while a stage runs
-    modules = [name(path)[:-3].replace("/", ".").removesuffix(".__init__") for path in OURS if path.is_relative_to(PACKAGE / folder) and path.name not in computing]
+    paths = [path for path in OURS if path.is_relative_to(PACKAGE / folder) and path.name not in computing]
+    modules = [name(path)[:-3].replace("/", ".").removesuffix(".__init__") for path in paths]
     modules += ["trivium.cli"] * (folder == "cli" and (PACKAGE / "cli.py").exists())
     deferred = folder in ("stages", "cli")
     lines = [

@@ -9,7 +9,7 @@ import torch
 
 from tests.nn.tiny import VOCAB, tiny_model
 from trivium.core.types import Example, Group, example
-from trivium.learn.objectives import DPO, CrossEntropy, Objective, PolicyGradient, Ranking, Value
+from trivium.learn.objectives import DPO, IPO, CrossEntropy, Objective, PolicyGradient, Ranking, Value
 from trivium.learn.schedules import Schedule
 from trivium.nn.batch import Batch
 from trivium.nn.model import Model
@@ -95,6 +95,7 @@ RIGHT = ("accuracy", 1.0, 1.0)
 CASES = {
     "cross-entropy": Case(objective=CrossEntropy(), group=texts, label="tokens", goal=("loss", 0, 0.1)),
     "dpo": Case(objective=DPO(beta=0.3), group=pairs, label="ref_logprobs", start={"loss": LOG_2, "margin": 0}, goal=RIGHT),
+    "ipo": Case(objective=IPO(beta=0.3), group=pairs, label="ref_logprobs", start={"loss": (1 / 0.6) ** 2, "margin": 0}, goal=RIGHT),
     "cdpo": Case(objective=DPO(label_noise=0.1), group=pairs, label="ref_logprobs", start={"loss": LOG_2}, goal=RIGHT),
     "ppo": Case(objective=PolicyGradient(), group=samples, label="advantages", start=NO_MOVE, goal=("loss", -0.25, -0.15)),
     "grpo": Case(

@@ -11,7 +11,7 @@ from trivium.core.types import example
 from trivium.data.pack import pack
 from trivium.learn.credit import GAE, GroupMean, whiten
 from trivium.learn.kl import AdaptiveKL, kl_estimate
-from trivium.learn.objectives import DPO, PolicyGradient, Ranking, Value
+from trivium.learn.objectives import DPO, IPO, PolicyGradient, Ranking, Value
 from trivium.learn.reduce import Counts, reduce
 from trivium.nn.batch import Batch
 
@@ -40,6 +40,13 @@ def test_dpo_and_cdpo(label_noise, loss):
     assert [float(metrics[name][0]) for name in ("accuracy", "margin", "chosen_log_ratio", "rejected_log_ratio")] == pytest.approx(
         [1, 0.15, 1, -0.5]
     )
+
+
+def test_ipo_on_sums():
+    batch = one_token_answers(groups=[2], ref_logprobs=[-11, -11.5])
+    loss_G, metrics = IPO(beta=0.1)(SimpleNamespace(logprobs_BL=at_the_answer(-10, -12)), batch)
+    assert float(loss_G) == pytest.approx(12.25, abs=1e-12)
+    assert float(metrics["margin"][0]) == pytest.approx(1.5)
 
 
 def test_dpo_refuses_what_is_not_a_pair():

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from trivium.core.errors import ConfigError
-from trivium.score.answers import AnswerRule, Annotators, pair_counts
+from trivium.score.answers import Annotators, AnswerRule, pair_counts
 
 RULE = AnswerRule()
 

@@ -52,8 +52,8 @@ class Engine:
     ) -> list[Example]:
         """One answer to each prompt (token ids, (L,)): an Example whose loss mask is 1 on the answer, its end token included.
 
-        Columns: old_logprobs. meta: stopped (False: it was not closed, or max_new_tokens or the context ran out). Raises DataError if a prompt is
-        empty or leaves no room in the context.
+        Columns: old_logprobs. meta: stopped (False: it was not closed, or max_new_tokens or the context ran out).
+        Raises DataError if a prompt is empty or leaves no room in the context.
         """
         longest = self.model.config.max_seq_len
         for number, prompt in enumerate(prompts):

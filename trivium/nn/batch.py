@@ -52,6 +52,12 @@ class Batch:
         total = counted.new_zeros(self.num_sequences + 1)
         return total.index_add(0, self.sequence_BL.flatten(), counted.flatten())[:-1]
 
+    def pairs(self, x_N: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Values of the better and of the worse answer of each pair, (G,) each. Raises DataError if a group is not a pair."""
+        if self.group_N.tolist() != [group for group in range(self.num_groups) for _ in "ab"]:
+            raise DataError("this loss compares two answers, the better one first, but a group of this batch has another number of answers")
+        return x_N[0::2], x_N[1::2]
+
     def last(self, x_BL: torch.Tensor) -> torch.Tensor:
         """The value at the last token of each sequence; (N,)."""
         return x_BL.flatten()[self.last_N]

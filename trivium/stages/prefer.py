@@ -11,7 +11,7 @@ from trivium.core.errors import DataError
 from trivium.core.run import Run
 from trivium.core.seeds import generator
 from trivium.core.types import Example, Group
-from trivium.learn.objectives.dpo import DPO
+from trivium.learn.objectives import DPO, PreferenceObjective
 from trivium.learn.optim.recipes import AdamW
 from trivium.learn.schedules import Schedule
 from trivium.stages.base import Foresight, Work, check_model, known_model, resolve
@@ -35,7 +35,7 @@ class Prefer:
     pairs_per_prompt: int = Field(default=4, ge=0)
     seq_len: int = Field(default=128, ge=8)
     micro_batch_rows: int = Field(default=16, gt=0)
-    objective: DPO = DPO()
+    objective: PreferenceObjective = DPO()
     optimizer: AdamW = AdamW(lr=1e-4)
     schedule: Schedule = Schedule(warmup_steps=10)
     max_grad_norm: float = Field(default=1.0, gt=0)

@@ -8,7 +8,6 @@ import torch
 from pydantic import Field
 
 from trivium.core.config import component
-from trivium.core.errors import DataError
 from trivium.core.types import Metrics
 from trivium.learn.reduce import Reduction
 from trivium.nn.batch import Batch
@@ -32,10 +31,7 @@ class DPO:
 
     def __call__(self, out: Outputs, batch: Batch) -> tuple[torch.Tensor, Metrics]:
         """Loss of every pair, (G,). Raises DataError if a group is not a pair."""
-        if batch.group_N.tolist() != [group for group in range(batch.num_groups) for _ in "ab"]:
-            raise DataError("DPO compares two answers, the better one first, but a group of this batch has another number of answers")
-        log_ratio_N = batch.sum(out.logprobs_BL - batch["ref_logprobs"])
-        better_G, worse_G = log_ratio_N[0::2], log_ratio_N[1::2]
+        better_G, worse_G = batch.pairs(batch.sum(out.logprobs_BL - batch["ref_logprobs"]))
         logit_G = self.beta * (better_G - worse_G)
         loss_G = -torch.nn.functional.logsigmoid(logit_G)
         if self.label_noise:
