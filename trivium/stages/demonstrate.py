@@ -38,7 +38,7 @@ class Demonstrate:
     max_words: int = Field(default=14, gt=0)
     num_comparisons: int = Field(default=1200, gt=0)
     num_prompts: int = Field(default=2000, gt=0)
-    num_heldout: int = Field(default=400, gt=0)
+    num_heldout: int = Field(default=300, gt=0)
 
     def check(self) -> None:
         if not self.dictionary.startswith("@"):
