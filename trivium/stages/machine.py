@@ -9,7 +9,7 @@ from pydantic import Field
 from trivium.core.config import component
 from trivium.core.world import num_cores
 
-EAGER_SHARE, COMPILED_SHARE = 0.35, 0.45  # of the ceiling, what training of small models reaches (LOG.md)
+EAGER_SHARE, COMPILED_SHARE = 0.33, 0.36  # of the ceiling, what training of small models reaches (LOG.md)
 
 Precision = Literal["float32", "bfloat16"]
 

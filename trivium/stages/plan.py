@@ -5,7 +5,7 @@ from trivium.stages.base import Foresight, Work
 from trivium.stages.machine import COMPILED_SHARE, EAGER_SHARE, Machine
 from trivium.stages.recipe import Recipe
 
-DECODE_SHARE = 0.06  # of the ceiling, that sampling reaches: one position at a time
+DECODE_SHARE = 0.11  # of the ceiling, that sampling reaches: one position at a time
 START_S = 4.0  # importing torch and measuring the machine
 
 

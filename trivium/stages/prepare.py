@@ -42,7 +42,7 @@ class Prepare:
                 check_head(source, "documents")
 
     def foresee(self, name: str, known: Foresight) -> Work:
-        return Work(seconds=15.0)
+        return Work(seconds=5.0)
 
     def run(self, run: Run) -> Mapping[str, Any]:
         funnel = Funnel()

@@ -39,7 +39,7 @@ class Tokenize:
 
     def foresee(self, name: str, known: Foresight) -> Work:
         known.vocab_size = self.vocab_size
-        return Work(seconds=20.0)
+        return Work(seconds=15.0)
 
     def run(self, run: Run) -> Mapping[str, Any]:
         corpus = resolve(run, self.corpus)
