@@ -1,7 +1,7 @@
 """The only division: per-token or per-group losses become one number, with counts of the whole step.
 
 Counts are taken over all micro-batches and all ranks before the first backward pass, so gradient accumulation and
-parallelism cannot change the mean. (The mean of micro-batch means is up to 25 % off; house.md 4.4 in the project's notes.)
+parallelism cannot change the mean. (The mean of micro-batch means was 25 % off in one measurement.)
 """
 
 from __future__ import annotations
