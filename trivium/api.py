@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from trivium.core.config import plain
 from trivium.stages.pipeline import execute
 from trivium.stages.recipe import load_recipe, single
 
@@ -19,7 +20,7 @@ StageFunction = Callable[..., Path]
 
 def run(recipe: str | Path, *, out: str | Path | None = None, quiet: bool = False, **options: Any) -> Path:
     """Run a recipe, a shipped name or a TOML file; options are tables by stage, and `seed` and `machine`."""
-    resolved = load_recipe(str(recipe), options)
+    resolved = load_recipe(str(recipe), plain(options))
     folder = Path(out) if out is not None else Path("runs") / resolved.name
     execute(resolved, folder, quiet=quiet)
     return folder
@@ -27,7 +28,7 @@ def run(recipe: str | Path, *, out: str | Path | None = None, quiet: bool = Fals
 
 def _stage(kind: str, *, out: str | Path | None = None, quiet: bool = False, **options: Any) -> Path:
     """Run one stage; options as `trivium KIND --help` lists them, and `seed` and `machine`."""
-    recipe = single(kind, options)
+    recipe = single(kind, plain(options))
     folder = Path(out) if out is not None else Path("runs") / kind
     execute(recipe, folder, quiet=quiet)
     return folder

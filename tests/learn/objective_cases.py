@@ -95,7 +95,7 @@ RIGHT = ("accuracy", 1.0, 1.0)
 CASES = {
     "cross-entropy": Case(objective=CrossEntropy(), group=texts, label="tokens", goal=("loss", 0, 0.1)),
     "dpo": Case(objective=DPO(beta=0.3), group=pairs, label="ref_logprobs", start={"loss": LOG_2, "margin": 0}, goal=RIGHT),
-    "ipo": Case(objective=IPO(beta=0.3), group=pairs, label="ref_logprobs", start={"loss": (1 / 0.6) ** 2, "margin": 0}, goal=RIGHT),
+    "ipo": Case(objective=IPO(beta=1.0), group=pairs, label="ref_logprobs", start={"loss": 0.25, "margin": 0}, goal=RIGHT),
     "cdpo": Case(objective=DPO(label_noise=0.1), group=pairs, label="ref_logprobs", start={"loss": LOG_2}, goal=RIGHT),
     "ppo": Case(objective=PolicyGradient(), group=samples, label="advantages", start=NO_MOVE, goal=("loss", -0.25, -0.15)),
     "grpo": Case(

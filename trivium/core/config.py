@@ -70,7 +70,7 @@ def read_toml(path: Path) -> Options:
         raise ConfigError(f"{path}: there is no such file") from None
     except IsADirectoryError:
         raise ConfigError(f"{path}: is a folder; a recipe is a TOML file") from None
-    except (PermissionError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (PermissionError, ValueError, RecursionError) as error:  # broken TOML, not UTF-8, a number or nesting beyond limits
         raise ConfigError(f"{path}: not readable as TOML: {error}") from None
 
 
@@ -88,7 +88,7 @@ def parse_overrides(words: Sequence[str]) -> Options:
             raise ConfigError(f"'{word}' is not an option; write name=value, for example steps=100")
         try:
             value = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
+        except (ValueError, RecursionError):  # not TOML, or beyond its limits: plain text
             value = text
         options = merge(options, _nest(name.split("."), value))
     return options

@@ -20,7 +20,7 @@ from typing import Any
 from rich.console import Console
 
 from trivium.core.commit import commit_file, discard, disk_errors, fingerprint, hash_file, make_folder, sealed, sync_folder
-from trivium.core.errors import ArtefactError, LockedError
+from trivium.core.errors import ArtefactError, LockedError, ResourceError
 
 METRICS, SPEED, LOG, LOCK, DONE, STARTED = "metrics.jsonl", "speed.jsonl", "log.txt", ".lock", "done.json", "started.json"
 CHECKPOINTS = "checkpoints"
@@ -112,6 +112,7 @@ class Run:
         """
         self.stage = stage
         mark = fingerprint(identity)
+        self._refuse_foreign_folder()
         try:
             done, started = _read_mark(self.folder / DONE), _read_mark(self.folder / STARTED)
             if done.get("fingerprint") == mark:
@@ -148,6 +149,12 @@ class Run:
     def done(self, stage: str) -> dict[str, Any]:
         """What `finish` wrote for a stage; empty if it is not complete. Raises ArtefactError if that is damaged."""
         return _read_mark(self.path / stage / DONE)
+
+    def _refuse_foreign_folder(self) -> None:
+        """A folder that no run made is never adopted, because what a run owns it may remove."""
+        is_ours = (self.folder / DONE).exists() or (self.folder / STARTED).exists()
+        if self.folder.exists() and not is_ours and (not self.folder.is_dir() or any(self.folder.iterdir())):
+            raise ResourceError(f"{self.folder}: is there and was not made by a run; move it away, or choose another folder with --out")
 
     def _check_outputs(self, outputs: Mapping[str, str]) -> None:
         for name, digest in outputs.items():

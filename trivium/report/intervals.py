@@ -29,8 +29,10 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float | None, float |
     return mean, mean - half, mean + half
 
 
-def share_interval(successes: int, n: int) -> tuple[float, float, float]:
+def share_interval(successes: float, n: int) -> tuple[float, float, float]:
     """A share and its 95 % score interval, which stays inside [0, 1] and is honest for few trials and for shares of 0 and 1.
+
+    A draw may count as half a success.
 
     Wilson 1927, "Probable inference, the law of succession, and statistical inference", JASA 22:209.
     """

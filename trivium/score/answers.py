@@ -30,6 +30,10 @@ class AnswerRule:
     min_words: int = Field(default=7, ge=1)
     max_words: int = Field(default=14, ge=1)
 
+    def __post_init__(self) -> None:
+        if not self.names + self.sentence + self.fresh + self.brief:
+            raise ValueError("all weights are 0; at least one of names, sentence, fresh and brief must be above 0")
+
     def parts(self, asked: str, answer: str, stopped: bool) -> dict[str, float]:
         """How far the answer gets each of the four right."""
         words = re.findall(r"[a-z'-]+", answer.lower())
@@ -64,6 +68,17 @@ class Annotators:
         places = np.empty(len(scores), np.int64)
         places[np.argsort(-utility, kind="stable")] = np.arange(len(scores))
         return places.tolist()
+
+
+def agreement(scores: Sequence[float], ranks: Sequence[float]) -> tuple[float, int]:
+    """(pairs that the scores put in the order of the ranks, pairs that the ranks order); equal scores count one half."""
+    right, total = 0.0, 0
+    for i in range(len(scores)):
+        for j in range(i):
+            if ranks[i] != ranks[j]:
+                total += 1
+                right += 0.5 if scores[i] == scores[j] else float((scores[i] > scores[j]) == (ranks[i] < ranks[j]))
+    return right, total
 
 
 def pair_counts(scores: Sequence[float], ranks: Sequence[int]) -> tuple[int, int]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 from trivium.core.errors import ConfigError, DataError
 from trivium.core.types import Message
@@ -42,7 +43,8 @@ def talk(folder: Path, *, temperature: float, max_new_tokens: int, seed: int) ->
     speaker = Speaker.load(folder, Machine(precision="float32").measured())
     engine, console = Engine(speaker.model, stop_ids=speaker.stop_ids), Console(highlight=False)
     console.print(
-        f"[dim]{folder}: {speaker.model.num_parameters:,} parameters. Ask, for example: What is an axiom?  An empty line ends.[/dim]"
+        f"[dim]{escape(str(folder))}: {speaker.model.num_parameters:,} parameters, no memory of earlier turns. "
+        "Ask, for example: What is an axiom?  An empty line ends.[/dim]"
     )
     for turn in range(sys.maxsize):
         try:

@@ -87,7 +87,11 @@ class Evaluate:
             table.mean("true_score", scores)
             parts = [self.rule.parts(word, text, end) for word, text, end in zip(asked, texts, stopped, strict=True)]
             for part in parts[0]:
-                table.mean(f"true_{part}", [each[part] for each in parts])
+                values = [each[part] for each in parts]
+                if set(values) <= {0, 1}:
+                    table.share(f"true_{part}", [bool(value) for value in values])
+                else:
+                    table.mean(f"true_{part}", values)
         self._from_models(run, table, speaker, answers)
         shown = [
             {"stage": name, "prompt": messages[i][-1].content, "response": texts[i], "score": scores[i], "stopped": stopped[i]}
@@ -97,15 +101,16 @@ class Evaluate:
 
     def _from_models(self, run: Run, table: "_Table", speaker: Any, answers: Sequence[Any]) -> None:
         """What other models say: the reward model's score, the distance from the reference; and the policy's own entropy."""
-        from trivium.stages.models import Speaker, machine_of
+        from trivium.stages.models import Speaker, machine_of, same_tokenizer
         from trivium.train.annotate import column_of, entropies, final_scores, logprobs
 
         machine, layout = machine_of(run), {"rows": 16, "length": self.seq_len}
         entropy = column_of(speaker.model, answers, entropies, with_entropy=True, **layout)
         table.mean("entropy", [float(column[answer.loss_mask > 0].mean()) for column, answer in zip(entropy, answers, strict=True)])
         if self.reference is not None:
-            reference = Speaker.load(resolve(run, self.reference), machine).model
-            columns = column_of(reference, answers, logprobs, temperature=self.sampling.temperature or 1.0, **layout)
+            reference = Speaker.load(resolve(run, self.reference), machine)
+            same_tokenizer(speaker, reference)
+            columns = column_of(reference.model, answers, logprobs, temperature=self.sampling.temperature or 1.0, **layout)
             table.mean(
                 "kl_from_reference",
                 [
@@ -114,8 +119,9 @@ class Evaluate:
                 ],
             )
         if self.reward_model is not None:
-            judge = Speaker.load(resolve(run, self.reward_model), machine, has_scalar=True).model
-            table.mean("reward", final_scores(judge, answers, **layout).tolist())
+            judge = Speaker.load(resolve(run, self.reward_model), machine, has_scalar=True)
+            same_tokenizer(speaker, judge)
+            table.mean("reward", final_scores(judge.model, answers, **layout).tolist())
 
 
 class _Table:

@@ -22,7 +22,7 @@ class Machine:
     compile: `on` compiles the blocks where training is long enough to pay for it; auto is on where a C++ compiler is found.
     """
 
-    threads: int = Field(default=0, ge=0)
+    threads: int = Field(default=0, ge=0, le=1024)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     ceiling: float = Field(default=0.0, ge=0)
     compile: Literal["auto", "on", "off"] = "auto"

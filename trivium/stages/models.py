@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from trivium.core.config import build, plain
-from trivium.core.errors import DataError
+from trivium.core.errors import ArtefactError, DataError
 from trivium.core.run import Run
 from trivium.core.types import Conversation, Example, Message, Preference
 from trivium.generate.sampling import Sampling
@@ -69,7 +69,12 @@ class Speaker:
 
 def ranked_group(speaker: Speaker, preference: Preference) -> tuple[Example, ...]:
     """The answers of a preference as one group with the column `rank`, best first."""
-    stopped = preference.meta.get("stopped") or [True] * len(preference.responses)
+    stopped = preference.meta.get("stopped", [True] * len(preference.responses))
+    if not isinstance(stopped, list) or len(stopped) != len(preference.responses):
+        raise DataError(
+            f"'stopped' is {str(stopped)[:40]}; it is a list with true or false for each of the {len(preference.responses)} responses"
+            f" (the prompt begins: {preference.prompt[0].content[:60]!r})"
+        )
     order = np.argsort(preference.ranks, kind="stable")
     group = []
     for i in order.tolist():
@@ -81,6 +86,17 @@ def ranked_group(speaker: Speaker, preference: Preference) -> tuple[Example, ...
             )
         group.append(item.with_columns(rank=np.full(len(item.tokens), preference.ranks[i], np.float32)))
     return tuple(group)
+
+
+def same_tokenizer(speaker: Speaker, *others: Speaker) -> None:
+    """Raise ArtefactError if a model that reads another's ids was made with another tokenizer: they would mean something else."""
+    for other in others:
+        if other.tokenizer.fingerprint != speaker.tokenizer.fingerprint:
+            raise ArtefactError(
+                "these models were made with different tokenizers"
+                f" ({speaker.tokenizer.vocab_size:,} and {other.tokenizer.vocab_size:,} ids);"
+                " a reward model, critic or reference must have that of the model it reads"
+            )
 
 
 def check_room(prompts: Sequence[np.ndarray], sampling: Sampling, seq_len: int) -> None:

@@ -18,7 +18,11 @@ from trivium.report import write_report
 from trivium.stages.base import references
 from trivium.stages.machine import Machine
 from trivium.stages.recipe import Recipe, recipe_toml
+from trivium.text.read import files_of
 
+INPUTS = frozenset(  # options whose values are read: their content is part of what a stage's result depends on
+    ["sources", "corpus", "tokenizer", "tokens", "dictionary", "model", "models", "data", "heldout", "truth", "reward_model", "prompts", "reference"]
+)
 PACKAGES = ("trivium", "torch", "numpy", "tokenizers", "safetensors", "pyarrow")
 
 
@@ -80,26 +84,31 @@ def _identity(run: Run, recipe: Recipe, options: Mapping[str, Any]) -> dict[str,
         if not done:
             raise ArtefactError(f"{reference}: stage {name} is not complete")
         inputs[name] = fingerprint(done["outputs"])
-    for value in _strings(options):
-        if not value.startswith("@") and Path(value).exists():
-            inputs[value] = _content(Path(value))
+    for value in _sources(options):
+        if not value.startswith("@"):
+            inputs[value] = _content(value)
     computing = {"threads": recipe.machine.threads, "precision": recipe.machine.precision, "compile": recipe.machine.compile}
     return {"options": dict(options), "seed": recipe.seed, "machine": computing, "inputs": inputs}
 
 
-def _content(path: Path) -> Any:
-    """Hashes of a file, or of every file below a folder."""
+def _content(source: str) -> Any:
+    """Hashes of the files behind a path, a folder or a pattern; an asset is pinned by its name."""
+    path = Path(source)
     if path.is_file():
         return hash_file(path)[0]
-    return {file.relative_to(path).as_posix(): hash_file(file)[0] for file in sorted(path.rglob("*")) if file.is_file()}
+    files = path.rglob("*") if path.is_dir() else files_of(source) if any(letter in source for letter in "*?[") else []
+    return {file.as_posix(): hash_file(file)[0] for file in sorted(files) if file.is_file()}
 
 
-def _strings(options: Any) -> list[str]:
-    if isinstance(options, Mapping):
-        return [text for value in options.values() for text in _strings(value)]
-    if isinstance(options, (list, tuple)):
-        return [text for value in options for text in _strings(value)]
-    return [options] if isinstance(options, str) else []
+def _sources(options: Mapping[str, Any]) -> list[str]:
+    """The values of the options that name files, models or data."""
+    named = [value for name, value in options.items() if name in INPUTS]
+    texts = [
+        text
+        for value in named
+        for text in (value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else [value])
+    ]
+    return [text for text in texts if isinstance(text, str)]
 
 
 def _write_manifest(run: Run, recipe: Recipe) -> None:

@@ -1,5 +1,6 @@
 """Recipes: a TOML file, or the name of a shipped one, that says which stages run and with which options."""
 
+import re
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -57,6 +58,9 @@ def single(kind: str, options: Mapping[str, Any]) -> Recipe:
 def recipe_of(options: Mapping[str, Any]) -> Recipe:
     """Check plain options stage by stage, so that a mistake is named as `stage.option`."""
     stages: dict[str, Any] = {}
+    for name in (str(options.get("name", "")), *options["stages"]):
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", name):
+            raise ConfigError(f"'{name}' names a folder: 1 to 64 letters, digits, '-' and '_', the first a letter or digit")
     for name, values in options["stages"].items():
         kind = values.get("kind", name)
         if kind not in STAGES:

@@ -89,7 +89,7 @@ class Reinforce:
 
     def run(self, run: Run) -> Mapping[str, Any]:
         from trivium.generate.engine import Engine
-        from trivium.stages.models import Speaker, check_room, machine_of
+        from trivium.stages.models import Speaker, check_room, machine_of, same_tokenizer
         from trivium.stages.rollouts import Rollouts
         from trivium.train.annotate import column_of, final_scores, logprobs, values
         from trivium.train.checkpoint import Checkpoints
@@ -99,7 +99,9 @@ class Reinforce:
         machine, has_critic = machine_of(run), isinstance(self.credit, GAE)
         policy = Speaker.load(resolve(run, self.model), machine)
         reference = Speaker.load(resolve(run, self.model), machine).model
-        judge, critic = (Speaker.load(resolve(run, self.reward_model), machine, has_scalar=True).model for _ in range(2))
+        judges = [Speaker.load(resolve(run, self.reward_model), machine, has_scalar=True) for _ in range(2)]
+        same_tokenizer(policy, *judges)
+        judge, critic = (speaker.model for speaker in judges)
         temperature, prompts = self.sampling.temperature, resolve(run, self.prompts)
         prompt_ids = [policy.prompt(messages) for messages in read_prompts(prompts)]
         check_room(prompt_ids, self.sampling, self.seq_len)

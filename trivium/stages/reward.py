@@ -16,7 +16,7 @@ from trivium.learn.objectives.ranking import Ranking
 from trivium.learn.optim.recipes import AdamW
 from trivium.learn.schedules import Schedule
 from trivium.report.intervals import share_interval
-from trivium.score.answers import pair_counts
+from trivium.score.answers import agreement
 from trivium.stages.base import Foresight, Work, check_model, known_model, resolve
 from trivium.stages.training import foresee_training, save, train
 from trivium.text.read import check_head, read_preferences
@@ -80,7 +80,7 @@ class Reward:
     def _truth(self, run: Run, heldout: Sequence[Preference]) -> list[list[float]]:
         """The true scores of the answers to each held-out prompt, as the rankings list them."""
         found = [row.values.get("scores") for row in rows(resolve(run, self.truth or ""))]
-        scores = [each if isinstance(each, list) else [] for each in found]
+        scores = [each if isinstance(each, list) and all(isinstance(score, int | float) for score in each) else [] for each in found]
         if [len(each) for each in scores] != [len(item.responses) for item in heldout]:
             raise DataError(f"{self.truth}: each row needs 'scores', a number for each response of the same row of {self.heldout}")
         return scores
@@ -91,23 +91,23 @@ class Reward:
         from trivium.train.annotate import final_scores
 
         heldout = list(read_preferences(resolve(run, self.heldout)))
-        counts = {"pair_accuracy": np.zeros(2, int), "pair_accuracy_longer_wins": np.zeros(2, int)}
+        counts: dict[str, np.ndarray] = {}
         truth = self._truth(run, heldout) if self.truth else None
         for number, item in enumerate(heldout):
-            group = ranked_group(speaker, item)
-            places = list(range(len(group)))  # a ranked group is in the annotators' order
-            learned = final_scores(speaker.model, group, rows=self.micro_batch_rows, length=self.seq_len)
-            counts["pair_accuracy"] += pair_counts(learned.tolist(), places)
-            counts["pair_accuracy_longer_wins"] += pair_counts([len(answer.tokens) for answer in group], places)
+            group, order = ranked_group(speaker, item), np.argsort(item.ranks, kind="stable")
+            places = [item.ranks[i] for i in order]
+            learned = final_scores(speaker.model, group, rows=self.micro_batch_rows, length=self.seq_len).tolist()
+            pairs = {
+                "pair_accuracy": agreement(learned, places),
+                "pair_accuracy_longer_wins": agreement([len(answer.tokens) for answer in group], places),
+            }
             if truth is not None:
-                order = np.argsort(item.ranks, kind="stable")
                 true = [truth[number][i] for i in order]
-                for name, pair in (
-                    ("pair_accuracy_of_true_rule", pair_counts(true, places)),
-                    ("pair_accuracy_on_truth", pair_counts(true, np.argsort(np.argsort(-learned)).tolist())),
-                ):
-                    counts[name] = counts.get(name, np.zeros(2, int)) + pair
-        named = {name: (share_interval(int(right), int(total)), int(total)) for name, (right, total) in counts.items() if total}
+                pairs["pair_accuracy_of_true_rule"] = agreement(true, places)  # the ceiling that the annotators' errors leave
+                pairs["pair_accuracy_on_truth"] = agreement(learned, [-score for score in true])
+            for name, pair in pairs.items():
+                counts[name] = counts.get(name, np.zeros(2)) + pair
+        named = {name: (share_interval(float(right), int(total)), int(total)) for name, (right, total) in counts.items() if total}
         return [
             {"stage": run.stage, "measure": name, "value": share, "low": low, "high": high, "n": total}
             for name, ((share, low, high), total) in named.items()

@@ -107,7 +107,11 @@ def files_of(source: str | Path) -> list[Path]:
     if any(letter in text for letter in "*?["):
         base = Path(path.anchor) if path.is_absolute() else Path()
         pattern = str(path.relative_to(path.anchor)) if path.is_absolute() else text
-        return [file for file in sorted(base.glob(pattern)) if file.is_file()] or _nothing(f"{text}: no file fits this pattern")
+        try:
+            matching = sorted(base.glob(pattern))
+        except ValueError as error:
+            raise DataError(f"{text}: is no pattern for files ({error})") from None
+        return [file for file in matching if file.is_file()] or _nothing(f"{text}: no file fits this pattern")
     hint = did_you_mean(text, assets.ASSETS) if "/" not in text and not path.suffix else ""
     raise DataError(f"{text}: there is no such file, folder or asset{hint}")
 

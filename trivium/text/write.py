@@ -25,4 +25,4 @@ def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
 
 def document_row(document: Document) -> dict[str, Any]:
     """A document as a record that `read_documents` gives back."""
-    return {"text": document.text, "id": document.id, "source": document.source, **document.meta}
+    return {**document.meta, "text": document.text, "id": document.id, "source": document.source}  # meta may not speak for the text

@@ -90,6 +90,10 @@ class _Guard:
             )
         self.went_back, self.in_a_row = True, 0
         back = self.checkpoints.restore(trainers)
+        if back == 0:  # what was there turned out to be damaged: the weights are those of now, not of step 0
+            raise DivergedError(
+                f"{self.run.stage}: {MAX_SKIPPED} updates in a row were not finite, and there is no good checkpoint to go back to"
+            )
         self.run.log(f"going back to step {back}")
         return back
 
