@@ -20,9 +20,9 @@ from trivium.stages.machine import Machine
 from trivium.stages.recipe import Recipe, recipe_toml
 from trivium.text.read import files_of
 
-INPUTS = frozenset(  # options whose values are read: their content is part of what a stage's result depends on
-    ["sources", "corpus", "tokenizer", "tokens", "dictionary", "model", "models", "data", "heldout", "truth", "reward_model", "prompts", "reference"]
-)
+# options whose values are read: their content is part of what a stage's result depends on
+INPUTS = {"sources", "corpus", "tokenizer", "tokens", "dictionary", "data", "heldout", "truth", "prompts"}
+INPUTS |= {"model", "models", "reward_model", "reference"}
 PACKAGES = ("trivium", "torch", "numpy", "tokenizers", "safetensors", "pyarrow")
 
 

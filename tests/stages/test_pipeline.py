@@ -1,0 +1,34 @@
+import pytest
+
+from trivium.core.errors import ConfigError, ResourceError
+from trivium.core.run import Run
+from trivium.stages.pipeline import _content, _sources
+from trivium.stages.recipe import recipe_of
+
+
+def test_a_folder_that_no_run_made_is_never_adopted(tmp_path):
+    (tmp_path / "prepare").mkdir()
+    (tmp_path / "prepare" / "thesis.txt").write_text("years of work")
+    with Run(tmp_path, quiet=True) as run, pytest.raises(ResourceError, match="was not made by a run"):
+        run.begin("prepare", {"options": 1})
+    assert (tmp_path / "prepare" / "thesis.txt").read_text() == "years of work"
+
+
+@pytest.mark.parametrize("name", ["../victim", "a/b", "", ".hidden", "x" * 65])
+def test_names_are_names_and_not_paths(name):
+    with pytest.raises(ConfigError, match="names a folder"):
+        recipe_of({"name": "x", "stages": {name: {"kind": "prepare", "sources": ["a.txt"]}}})
+
+
+def test_only_options_that_are_read_count_as_inputs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "prepare").mkdir()  # a folder with the name of a kind is not an input
+    assert _sources({"kind": "prepare", "sources": ["a.jsonl"], "models": {"one": "m"}, "model": None}) == ["a.jsonl", "m"]
+
+
+def test_a_pattern_is_the_content_of_the_files_that_fit_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.jsonl").write_text("1")
+    before = _content("*.jsonl")
+    (tmp_path / "b.jsonl").write_text("2")
+    assert len(_content("*.jsonl")) == len(before) + 1
