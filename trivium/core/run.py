@@ -153,7 +153,7 @@ class Run:
     def _refuse_foreign_folder(self) -> None:
         """A folder that no run made is never adopted, because what a run owns it may remove."""
         is_ours = (self.folder / DONE).exists() or (self.folder / STARTED).exists()
-        if self.folder.exists() and not is_ours and (not self.folder.is_dir() or any(self.folder.iterdir())):
+        if self.folder.is_dir() and not is_ours and any(self.folder.iterdir()):
             raise ResourceError(f"{self.folder}: is there and was not made by a run; move it away, or choose another folder with --out")
 
     def _check_outputs(self, outputs: Mapping[str, str]) -> None:

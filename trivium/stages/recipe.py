@@ -58,7 +58,7 @@ def single(kind: str, options: Mapping[str, Any]) -> Recipe:
 def recipe_of(options: Mapping[str, Any]) -> Recipe:
     """Check plain options stage by stage, so that a mistake is named as `stage.option`."""
     stages: dict[str, Any] = {}
-    for name in (str(options.get("name", "")), *options["stages"]):
+    for name in (*([str(options["name"])] if "name" in options else []), *options["stages"]):
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", name):
             raise ConfigError(f"'{name}' names a folder: 1 to 64 letters, digits, '-' and '_', the first a letter or digit")
     for name, values in options["stages"].items():
