@@ -12,7 +12,7 @@ from trivium.learn.schedules import Schedule
 from trivium.nn.config import ModelConfig, llama
 from trivium.nn.flops import flops_per_token
 from trivium.stages.base import Foresight, Work, resolve
-from trivium.stages.training import foresee_training, save
+from trivium.stages.training import foresee_training, save, train
 from trivium.text.shards import Shard
 from trivium.text.tokenizer import Tokenizer
 
@@ -60,9 +60,6 @@ class Pretrain:
         from trivium.nn.model import DTYPES, Model, initialise
         from trivium.nn.transformer import why_not_compile
         from trivium.stages.models import PLAIN, Speaker, machine_of
-        from trivium.train.checkpoint import Checkpoints
-        from trivium.train.fit import Layout, fit
-        from trivium.train.trainer import Trainer
 
         folder, machine = resolve(run, self.tokens), machine_of(run)
         tokenizer = Tokenizer.load(folder)
@@ -77,38 +74,17 @@ class Pretrain:
             if done % self.evaluate_every == 0 or done in (1, self.steps):
                 metrics["bits_per_byte"] = measure(model).value
 
-        flops = flops_per_token(config, self.seq_len)
-        total = self.steps * rows_per_step * self.seq_len * flops
-        if machine.pays_to_compile(total):
+        tokens = self.steps * rows_per_step * self.seq_len
+        if machine.pays_to_compile(tokens * flops_per_token(config, self.seq_len)):
             reason = why_not_compile()
             run.log(f"not compiling, which is slower: {reason}" if reason else "compiling the blocks: the run is long enough to pay for it")
             if reason is None:
                 model.trunk.compile_blocks()
-        trainer = Trainer(
-            "policy",
-            model,
-            CrossEntropy(),
-            self.optimizer(model),
-            schedule=self.schedule,
-            steps=self.steps,
-            max_grad_norm=self.max_grad_norm,
-        )
-        layout = Layout(min(self.micro_batch_rows, rows_per_step), self.seq_len)
         run.log(
-            f"{model.num_parameters:,} parameters; {self.steps * rows_per_step * self.seq_len:,} tokens "
+            f"{model.num_parameters:,} parameters; {tokens:,} tokens "
             f"= {self.steps * rows_per_step / source.num_rows:.2f} epochs of {source.num_rows * self.seq_len:,}"
         )
-        fit(
-            run,
-            source,
-            [trainer],
-            steps=self.steps,
-            layout=layout,
-            checkpoints=Checkpoints(run),
-            hooks=[evaluate],
-            ceiling=machine.ceiling,
-            flops_per_token=flops,
-        )
-        save(run, Speaker(model, tokenizer, PLAIN))
-        tokens = self.steps * rows_per_step * self.seq_len
-        return {"parameters": model.num_parameters, "tokens": tokens, "flops": total}
+        speaker = Speaker(model, tokenizer, PLAIN)
+        facts = train(run, self, speaker, CrossEntropy(), source, tokens=tokens, hooks=[evaluate])
+        save(run, speaker)
+        return facts

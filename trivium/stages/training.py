@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from trivium.core.run import Run
@@ -42,7 +42,9 @@ def foresee_training(
     return Work(num_parameters(config), tokens, flops=tokens * flops_per_token(config, options.seq_len), memory_bytes=memory)
 
 
-def train(run: Run, options: TrainingOptions, speaker: Any, objective: Objective, source: Any, *, tokens: int) -> Mapping[str, Any]:
+def train(
+    run: Run, options: TrainingOptions, speaker: Any, objective: Objective, source: Any, *, tokens: int, hooks: Sequence[Any] = ()
+) -> Mapping[str, Any]:
     """Train the speaker's model on the groups of a source, from the newest checkpoint if there is one; returns facts for the report."""
     from trivium.stages.models import machine_of
     from trivium.train.checkpoint import Checkpoints
@@ -68,6 +70,7 @@ def train(run: Run, options: TrainingOptions, speaker: Any, objective: Objective
         steps=options.steps,
         layout=layout,
         checkpoints=Checkpoints(run),
+        hooks=hooks,
         ceiling=machine_of(run).ceiling,
         flops_per_token=flops,
     )
