@@ -18,25 +18,29 @@ def inputs(dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor]:
     return hidden, weight, torch.randint(0, WORDS, (ROWS, LENGTH), generator=generator)
 
 
-def plain(hidden_BLD: Tensor, weight_VD: Tensor, tokens_BL: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+def plain(hidden_BLD: Tensor, weight_VD: Tensor, tokens_BL: Tensor, temperature: float, softcap: float | None) -> tuple[Tensor, Tensor]:
     """What the head computes, with all logits at once."""
-    log_p = torch.log_softmax((hidden_BLD @ weight_VD.T).flatten(0, 1)[SCORED - 1] / temperature, -1)
+    logits = (hidden_BLD @ weight_VD.T).flatten(0, 1)[SCORED - 1]
+    logits = logits if softcap is None else softcap * torch.tanh(logits / softcap)
+    log_p = torch.log_softmax(logits / temperature, -1)
     logprobs, entropy = torch.zeros(2, tokens_BL.numel(), dtype=hidden_BLD.dtype)
     logprobs = logprobs.index_copy(0, SCORED, log_p.gather(-1, tokens_BL.flatten()[SCORED, None])[:, 0])
     return logprobs.view_as(tokens_BL), entropy.index_copy(0, SCORED, -(log_p.exp() * log_p).sum(-1)).view_as(tokens_BL)
 
 
-def outcome(compute: object, temperature: float, weights: tuple[float, float], dtype: torch.dtype = torch.float64) -> list[Tensor]:
+def outcome(
+    compute: object, temperature: float, weights: tuple[float, float], dtype: torch.dtype = torch.float64, softcap: float | None = None
+) -> list[Tensor]:
     """Values and gradients of a weighted sum of log-probs and entropies."""
     hidden, weight, tokens = inputs(dtype)
-    logprobs, entropy = compute(hidden, weight, tokens, temperature)
+    logprobs, entropy = compute(hidden, weight, tokens, temperature, softcap)
     factor = torch.linspace(-1, 2, tokens.numel(), dtype=logprobs.dtype).view_as(tokens)
     loss = (factor * (weights[0] * logprobs + weights[1] * entropy)).sum()
     return [logprobs.detach(), entropy.detach(), *torch.autograd.grad(loss, (hidden, weight))]
 
 
-def chunked(hidden: Tensor, weight: Tensor, tokens: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    return token_logprobs(hidden, weight, tokens, SCORED, temperature=temperature, with_entropy=True)
+def chunked(hidden: Tensor, weight: Tensor, tokens: Tensor, temperature: float, softcap: float | None = None) -> tuple[Tensor, Tensor]:
+    return token_logprobs(hidden, weight, tokens, SCORED, temperature=temperature, with_entropy=True, softcap=softcap)
 
 
 @pytest.fixture(params=["kept", "computed again"])
@@ -48,23 +52,27 @@ def _small_chunks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.usefixtures("_small_chunks")
 @pytest.mark.parametrize("temperature", [1.0, 0.6, 1.5])
+@pytest.mark.parametrize("softcap", [None, 2.5])
 @pytest.mark.parametrize("weights", [(1, 0), (0, 1), (0.7, -0.3)], ids=["log-prob", "entropy", "both"])
-def test_values_and_gradients_are_those_of_a_log_softmax(temperature, weights):
-    torch.testing.assert_close(outcome(chunked, temperature, weights), outcome(plain, temperature, weights), rtol=1e-12, atol=1e-12)
+def test_values_and_gradients_are_those_of_a_log_softmax(temperature, softcap, weights):
+    ours, expected = (outcome(compute, temperature, weights, softcap=softcap) for compute in (chunked, plain))
+    torch.testing.assert_close(ours, expected, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
 @pytest.mark.parametrize("temperature", [1.0, 0.6])
-def test_kept_and_recomputed_logits_give_the_same_bits(monkeypatch, dtype, temperature):
+@pytest.mark.parametrize("softcap", [None, 2.5])
+def test_kept_and_recomputed_logits_give_the_same_bits(monkeypatch, dtype, temperature, softcap):
     monkeypatch.setattr(heads, "CHUNK", 3)
-    kept = outcome(chunked, temperature, (0.7, -0.3), dtype)
+    kept = outcome(chunked, temperature, (0.7, -0.3), dtype, softcap)
     monkeypatch.setattr(heads, "KEEP_BYTES", 0)
-    torch.testing.assert_close(outcome(chunked, temperature, (0.7, -0.3), dtype), kept, rtol=0, atol=0)
+    torch.testing.assert_close(outcome(chunked, temperature, (0.7, -0.3), dtype, softcap), kept, rtol=0, atol=0)
 
 
-def test_a_backward_pass_leaves_the_kept_logits_as_they_were():
+@pytest.mark.parametrize("softcap", [None, 2.5])
+def test_a_backward_pass_leaves_the_kept_logits_as_they_were(softcap):
     hidden, weight, tokens = inputs()
-    loss = chunked(hidden, weight, tokens, 1.0)[0].sum()
+    loss = chunked(hidden, weight, tokens, 1.0, softcap)[0].sum()
     first, second = (torch.autograd.grad(loss, hidden, retain_graph=True)[0] for _ in "ab")
     assert torch.equal(first, second)
 

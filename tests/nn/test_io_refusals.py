@@ -52,8 +52,8 @@ def refused(folder: Path, *, match: str) -> None:
 @pytest.mark.parametrize(
     ("fields", "problem"),
     [
-        ({"model_type": "mistral"}, "model_type is mistral; it is one of: gpt_neox, llama, qwen3"),
-        ({"model_type": "qwen"}, "model_type is qwen; did you mean 'qwen3'"),
+        ({"model_type": "bloom"}, r"model_type is bloom; it is one of: gemma2, .*; load_model\(..., is_guest=True\) runs any other"),
+        ({"model_type": "qwen"}, "model_type is qwen; did you mean 'qwen[23]'"),
         ({"model_type": ["llama"]}, "model_type is "),
         (
             {"architectures": ["Qwen3ForTokenClassification"]},
@@ -75,8 +75,16 @@ def refused(folder: Path, *, match: str) -> None:
         ({"quantization_config": {"bits": 4}}, "quantization_config"),
         ({"use_sliding_window": True}, "use_sliding_window is True; only False is supported"),
         ({"layer_types": ["full_attention", "sliding_attention"]}, "layer_types"),
-        ({"rope_parameters": {"rope_type": "llama3", "factor": 8.0}}, "rope_parameters asks for rope type 'llama3'; only 'default'"),
-        ({"rope_parameters": None, "rope_scaling": {"type": "linear", "factor": 2}}, "rope_scaling asks for rope type 'linear'"),
+        (
+            {"rope_parameters": {"rope_type": "longrope", "factor": 8.0}},
+            "rope type 'longrope'; it is one of: default, linear, llama3, yarn",
+        ),
+        ({"rope_parameters": None, "rope_scaling": {"type": "dynamic", "factor": 2}}, "asks for rope type 'dynamic'"),
+        ({"rope_parameters": None, "rope_scaling": {"type": ["linear"]}}, "rope_scaling is .* one object of numbers"),
+        ({"rope_parameters": {"rope_type": "linear"}}, "'factor' is missing"),
+        ({"rope_parameters": {"rope_type": "linear", "factor": -1}}, "factor is -1; it must be a number above 0"),
+        ({"rope_parameters": {"rope_type": "llama3", "factor": 8, "high_freq_factor": 1}}, "must be above low_freq_factor"),
+        ({"rope_parameters": {"rope_type": "yarn", "factor": 8, "mscale": 0.7}}, "mscale = 0.7 is not supported for rope type 'yarn'"),
         ({"rope_parameters": {"full_attention": {"rope_theta": 1e6}}}, "rope_parameters is .* one object of numbers"),
         ({"rope_parameters": {"rope_theta": 1e4, "partial_rotary_factor": 0.5}}, "partial_rotary_factor must be 1 for qwen3"),
         ({"rope_parameters": "yes"}, "rope_parameters is yes"),

@@ -10,10 +10,11 @@ from trivium.core.types import example
 from trivium.data.pack import empty_batch, pack
 from trivium.nn import transformer
 from trivium.nn.cache import Cache
-from trivium.nn.config import llama
+from trivium.nn.config import LinearScaling, Llama3Scaling, YarnScaling, llama
 from trivium.nn.model import Model, initialise
 from trivium.nn.outputs import Outputs
-from trivium.nn.transformer import Norm, block_diagonal, rope_table, rotate, why_not_compile
+from trivium.nn.rope import frequencies, rope_table, rotate
+from trivium.nn.transformer import Norm, block_diagonal, why_not_compile
 
 NEOX = {
     "family": "gpt_neox",
@@ -27,6 +28,21 @@ NEOX = {
     "has_output_bias": True,
     "has_mlp_bias": True,
 }
+GEMMA = {
+    "num_layers": 3,
+    "layer_kinds": ("sliding", "full", "unrotated"),
+    "sliding_window": 3,
+    "rope_local_theta": 100.0,
+    "norm": "rms_plus_one",
+    "norm_place": "both",
+    "attention_softcap": 2.0,
+    "logit_softcap": 3.0,
+    "has_scaled_embedding": True,
+    "query_pre_attn_scalar": 3,
+}
+LEARNED = {"positions": "learned", "has_qk_norm": False, "sliding_window": 4, "norm": "layer"}
+WIDE = {"norm_place": "after", "qk_norm_over": "width"}
+TRAITS = {"qwen3": {}, "neox": NEOX, "gemma": GEMMA, "learned positions": LEARNED, "olmo2": WIDE}
 
 
 def hidden(model: Model, *documents: list[int]) -> list[torch.Tensor]:
@@ -37,15 +53,16 @@ def hidden(model: Model, *documents: list[int]) -> list[torch.Tensor]:
     return [states[end + 1 - len(document) : end + 1] for document, end in zip(documents, batch.last_N.tolist(), strict=True)]
 
 
-@pytest.mark.parametrize("options", [{}, NEOX], ids=["qwen3", "neox"])
+@pytest.mark.parametrize("options", TRAITS.values(), ids=TRAITS)
 def test_a_document_does_not_see_its_neighbour_in_the_row(options):
     model = tiny_model(**options)
-    _, before = hidden(model, [1, 2, 3, 4, 5], [6, 7, 8])
-    changed, after = hidden(model, [9, 2, 12, 4, 0], [6, 7, 8])
+    document = [6, 7, 8, 9, 10, 11, 12]
+    _, before = hidden(model, [1, 2, 3, 4, 5], document)
+    changed, after = hidden(model, [9, 2, 12, 4, 0], document)
     assert torch.equal(before, after)
-    [alone] = hidden(model, [6, 7, 8])
+    [alone] = hidden(model, document)
     torch.testing.assert_close(after, alone, rtol=0, atol=1e-6)
-    assert not torch.equal(changed, hidden(model, [1, 2, 3, 4, 5], [6, 7, 8])[0])
+    assert not torch.equal(changed, hidden(model, [1, 2, 3, 4, 5], document)[0])
 
 
 def test_a_token_does_not_see_what_comes_after_it():
@@ -60,17 +77,18 @@ def test_a_block_diagonal_mask_by_hand():
     assert mask.int().tolist() == [[1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
 
 
-@pytest.mark.parametrize("options", [{}, {"num_kv_heads": 2}, NEOX], ids=["grouped", "full", "neox"])
-def test_reading_with_a_cache_is_reading_at_once(options):
-    model = tiny_model(**options)
-    tokens = torch.from_numpy(np.random.default_rng(0).integers(0, VOCAB, (3, 12)))
-    position = torch.arange(12).expand(3, -1)
+@pytest.mark.parametrize("length", [12, 300], ids=["written out", "fused"])
+@pytest.mark.parametrize("options", [{"num_kv_heads": 2}, *TRAITS.values()], ids=["full", *TRAITS])
+def test_reading_with_a_cache_is_reading_at_once(options, length):
+    model = tiny_model(**options, max_seq_len=length)
+    tokens = torch.from_numpy(np.random.default_rng(0).integers(0, VOCAB, (3, length)))
+    position = torch.arange(length).expand(3, -1)
     with torch.no_grad():
         at_once = model.trunk(tokens, position)
-        cache = Cache(model.config, 3, 12, torch.float32)
+        cache = Cache(model.config, 3, length, torch.float32)
         parts = [
             model.trunk(tokens[:, part], position[:, part], cache.move_to(position[:, part]), cache)
-            for part in (slice(0, 5), slice(5, 6), slice(6, 12))
+            for part in (slice(0, 5), slice(5, 6), slice(6, length))
         ]
     torch.testing.assert_close(torch.cat(parts, dim=1), at_once, rtol=0, atol=1e-5)
 
@@ -117,14 +135,54 @@ def test_rope_makes_products_depend_on_distance_alone():
     torch.testing.assert_close(torch.stack(products), products[0].expand(3), rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", ["rms", "layer"])
+@pytest.mark.parametrize("kind", ["rms", "rms_plus_one", "layer"])
 def test_norms_by_hand(kind):
     x = torch.tensor([1.0, 2, 3, 6], dtype=torch.float64)
     centred = x - x.mean() if kind == "layer" else x
     torch.testing.assert_close(Norm(4, kind, 1e-5)(x), centred / (centred.pow(2).mean() + 1e-5).sqrt())
 
 
-@pytest.mark.parametrize("options", [{}, NEOX, {"tie_head": True}], ids=["qwen3", "neox", "tied"])
+def test_a_query_sees_a_window_of_positions_of_its_own_sequence():
+    model = tiny_model(num_layers=1, sliding_window=3)
+    [before], [after] = hidden(model, [1, 2, 3, 4, 5]), hidden(model, [9, 2, 3, 4, 5])
+    assert [torch.equal(*pair) for pair in zip(before, after, strict=True)] == [False, False, False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, [(None, "global")] * 2),
+        ({"sliding_window": 4}, [(4, "global")] * 2),
+        ({"sliding_window": 4, "layer_kinds": ("sliding", "full"), "rope_local_theta": 10.0}, [(4, "local"), (None, "global")]),
+        ({"layer_kinds": ("full", "unrotated")}, [(None, "global"), (None, None)]),
+        ({"positions": "learned", "sliding_window": 4}, [(4, None)] * 2),
+    ],
+)
+def test_what_sets_a_layer_apart(options, expected):
+    config = tiny_config(**options)
+    assert [(config.layer(number).window, config.layer(number).rope) for number in range(2)] == expected
+
+
+def test_a_softcap_bounds_the_logits():
+    model = tiny_model(logit_softcap=0.5)
+    logits = model.trunk.logits(model.trunk(torch.tensor([[1, 2, 3]]), torch.arange(3)[None]))
+    assert 0.4 < logits.abs().max() < 0.5
+
+
+def test_slow_rotations_are_stretched_and_fast_ones_kept():
+    plain, _ = frequencies(8, 1e4, None)  # 1, 0.1, 0.01 and 0.001 radians a position
+    linear, _ = frequencies(8, 1e4, LinearScaling(factor=4))
+    torch.testing.assert_close(linear, plain / 4)
+    turns = 1000 * plain / (2 * np.pi)  # 159, 15.9, 1.59 and 0.159
+    blended, _ = frequencies(8, 1e4, Llama3Scaling(factor=4, original_max_seq_len=1000))
+    keep = (turns[2] - 1) / 3
+    torch.testing.assert_close(blended / plain, torch.tensor([1, 1, keep + (1 - keep) / 4, 0.25]))
+    ramp, factor = frequencies(8, 1e4, YarnScaling(factor=4, original_max_seq_len=1000))  # from dimension 0.70 to 2.2
+    torch.testing.assert_close(ramp / plain, torch.tensor([1, 2 / 3 + 1 / 12, 1 / 3 + 2 / 12, 0.25]))
+    assert factor == pytest.approx(0.1 * np.log(4) + 1)
+
+
+@pytest.mark.parametrize("options", [*TRAITS.values(), {"tie_head": True}], ids=[*TRAITS, "tied"])
 def test_initial_weights_are_a_function_of_the_seed(options):
     def weights(torch_seed: int, seed: int) -> dict[str, torch.Tensor]:
         torch.manual_seed(torch_seed)
@@ -156,7 +214,12 @@ def test_two_numbers_make_a_shape():
 
 @pytest.mark.parametrize(
     ("options", "said"),
-    [({"num_heads": 3, "num_kv_heads": 2}, "must be a multiple"), ({"head_dim": 6, "rotary_share": 0.5}, "must be even")],
+    [
+        ({"num_heads": 3, "num_kv_heads": 2}, "must be a multiple"),
+        ({"head_dim": 6, "rotary_share": 0.5}, "must be even"),
+        ({"layer_kinds": ("full",)}, "layer_kinds has 1 words for num_layers = 2"),
+        ({"layer_kinds": ("full", "sliding")}, "which need sliding_window"),
+    ],
 )
 def test_a_shape_that_cannot_be_is_refused(options, said):
     with pytest.raises(ConfigError, match=said):

@@ -86,7 +86,7 @@ class Engine:
         cache = Cache(self.model.config, len(request_B), room, self.model.trunk.compute_dtype)
         hidden_BD = self._prefill([prompts[request] for request in requests], cache)
         for _ in range(sampling.max_new_tokens):
-            token_B, logprob_B = choose(self.model.trunk.head(hidden_BD), sampling, stream, request_B, position_B)
+            token_B, logprob_B = choose(self.model.trunk.logits(hidden_BD), sampling, stream, request_B, position_B)
             for row in np.flatnonzero(going_B):
                 request, token = int(request_B[row]), int(token_B[row])
                 answer = answers[request]

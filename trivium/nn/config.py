@@ -1,12 +1,67 @@
-"""The shape of a transformer: about twenty numbers and words that tell Llama, Qwen3 and GPT-NeoX apart."""
+"""The shape of a transformer: about thirty numbers and words that tell the families apart. What a family does not use is off."""
 
-from typing import Literal
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from trivium.core.config import component
 
-Family = Literal["llama", "qwen3", "gpt_neox"]
+Family = Literal["llama", "mistral", "smollm3", "qwen2", "qwen3", "olmo2", "gemma2", "gemma3_text", "gpt_neox", "gpt2"]
+LayerKind = Literal["full", "sliding", "unrotated"]
+
+
+@component
+class LinearScaling:
+    """Every position divided by factor (Chen et al. 2023, arXiv:2306.15595, eq. 4)."""
+
+    kind: Literal["linear"] = "linear"
+    factor: float = Field(gt=0)
+
+
+@component
+class Llama3Scaling:
+    """Slow rotations divided by factor, fast ones kept, those between blended (Llama 3.1; Grattafiori et al. 2024, arXiv:2407.21783).
+
+    A rotation is slow if it turns less than low_freq_factor times in original_max_seq_len positions, fast above high_freq_factor.
+    """
+
+    kind: Literal["llama3"] = "llama3"
+    factor: float = Field(gt=0)
+    low_freq_factor: float = Field(default=1.0, gt=0)
+    high_freq_factor: float = Field(default=4.0, gt=0)
+    original_max_seq_len: int = Field(gt=0)
+
+    def __post_init__(self) -> None:
+        if self.high_freq_factor <= self.low_freq_factor:
+            raise ValueError(f"high_freq_factor ({self.high_freq_factor}) must be above low_freq_factor ({self.low_freq_factor})")
+
+
+@component
+class YarnScaling:
+    """The same by dimension instead of by rate, and sharper attention (Peng et al. 2023, arXiv:2309.00071, section 3).
+
+    Dimensions that turn more than beta_fast times in original_max_seq_len positions are kept, those below beta_slow divided by factor.
+    attention_factor multiplies cos and sin; None: 0.1 ln(factor) + 1.
+    """
+
+    kind: Literal["yarn"] = "yarn"
+    factor: float = Field(gt=0)
+    original_max_seq_len: int = Field(gt=0)
+    beta_fast: float = Field(default=32.0, gt=0)
+    beta_slow: float = Field(default=1.0, gt=0)
+    attention_factor: float | None = Field(default=None, gt=0)
+
+
+RopeScaling = LinearScaling | Llama3Scaling | YarnScaling
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """What tells one layer from the next. window: how many positions a query sees, itself included (None: all before it)."""
+
+    window: int | None
+    rope: Literal["global", "local"] | None
 
 
 @component
@@ -15,6 +70,14 @@ class ModelConfig:
 
     rotary_share is the part of each head that is rotated (1 for Llama, 0.25 for Pythia). A parallel block adds attention
     and MLP of the same input (GPT-NeoX); a gated MLP is `down(act(gate(x)) * up(x))`.
+
+    positions: rotary (with rope_theta, and rope_local_theta in sliding layers if it is given) or learned (GPT-2).
+    layer_kinds: one word a layer; "sliding" sees the last sliding_window positions, "full" all, "unrotated" all without
+    rotary positions (SmolLM3). Empty: all layers slide if sliding_window is given, else all are full.
+    norm: "rms_plus_one" multiplies by 1 + weight (Gemma). norm_place: of what goes into attention and MLP, of what comes out
+    (OLMo 2), or both (Gemma). qk_norm_over: of each head, or of all heads together (OLMo 2).
+    query_pre_attn_scalar: scores are divided by its root (None: head_dim). A softcap c bounds scores or logits: c tanh(x / c).
+    has_scaled_embedding: embeddings are multiplied by the root of hidden_size (Gemma).
     """
 
     family: Family = "llama"
@@ -26,14 +89,25 @@ class ModelConfig:
     head_dim: int = Field(gt=0)
     intermediate_size: int = Field(gt=0)
     max_seq_len: int = Field(default=2048, gt=0)
+    positions: Literal["rotary", "learned"] = "rotary"
     rope_theta: float = Field(default=10_000.0, gt=0)
+    rope_local_theta: float | None = Field(default=None, gt=0)
+    rope_scaling: Annotated[RopeScaling, Field(discriminator="kind")] | None = None
     rotary_share: float = Field(default=1.0, gt=0, le=1)
-    norm: Literal["rms", "layer"] = "rms"
+    sliding_window: int | None = Field(default=None, gt=0)
+    layer_kinds: tuple[LayerKind, ...] = ()
+    norm: Literal["rms", "rms_plus_one", "layer"] = "rms"
     norm_eps: float = Field(default=1e-5, gt=0)
+    norm_place: Literal["before", "after", "both"] = "before"
     activation: Literal["silu", "gelu", "gelu_tanh"] = "silu"
     is_gated: bool = True
     is_parallel: bool = False
     has_qk_norm: bool = False
+    qk_norm_over: Literal["head", "width"] = "head"
+    query_pre_attn_scalar: int | None = Field(default=None, gt=0)
+    attention_softcap: float | None = Field(default=None, gt=0)
+    logit_softcap: float | None = Field(default=None, gt=0)
+    has_scaled_embedding: bool = False
     has_attention_bias: bool = False
     has_output_bias: bool = False
     has_mlp_bias: bool = False
@@ -44,11 +118,24 @@ class ModelConfig:
             raise ValueError(f"num_heads ({self.num_heads}) must be a multiple of num_kv_heads ({self.num_kv_heads})")
         if self.rotary_dim % 2:
             raise ValueError(f"the rotated part of a head has {self.rotary_dim} dimensions; it must be even")
+        if self.layer_kinds and len(self.layer_kinds) != self.num_layers:
+            raise ValueError(f"layer_kinds has {len(self.layer_kinds)} words for num_layers = {self.num_layers}")
+        if "sliding" in self.layer_kinds and self.sliding_window is None:
+            raise ValueError("layer_kinds has sliding layers, which need sliding_window: how many positions they see")
 
     @property
     def rotary_dim(self) -> int:
         """Dimensions of a head that are rotated."""
         return int(self.head_dim * self.rotary_share)
+
+    def layer(self, number: int) -> Layer:
+        """What tells this layer from the others; the first is 0."""
+        uniform = "full" if self.sliding_window is None else "sliding"
+        kind = self.layer_kinds[number] if self.layer_kinds else uniform
+        window = self.sliding_window if kind == "sliding" else None
+        if self.positions == "learned" or kind == "unrotated":
+            return Layer(window, None)
+        return Layer(window, "local" if kind == "sliding" and self.rope_local_theta is not None else "global")
 
 
 def llama(*, vocab_size: int, depth: int, width: int, max_seq_len: int, has_qk_norm: bool = True) -> ModelConfig:

@@ -29,8 +29,9 @@ class Model(nn.Module):
     def logprobs(self, hidden_BLD: Tensor, batch: Batch, temperature: float, with_entropy: bool) -> tuple[Tensor, Tensor]:
         """Log-probs of the tokens that count and entropies of what they were drawn from, (B, L) each, 0 elsewhere."""
         return token_logprobs(
-            hidden_BLD, self.trunk.head.weight, batch.tokens_BL, batch.scored_P, temperature=temperature, with_entropy=with_entropy
-        )
+            hidden_BLD, self.trunk.head.weight, batch.tokens_BL, batch.scored_P,
+            temperature=temperature, with_entropy=with_entropy, softcap=self.config.logit_softcap,
+        )  # fmt: skip
 
     def scalar(self, hidden_BLD: Tensor) -> Tensor:
         """The scalar head at every position, (B, L) float32."""
@@ -58,19 +59,23 @@ class Model(nn.Module):
 def initialise(model: Model, seed: int) -> Model:
     """Fill the weights from the seed: matrices N(0, 1/fan_in), outputs of attention and MLP and a scalar head 0, norms 1, biases 0.
 
-    Zero outputs make every block the identity at first (Zhang et al. 2019, arXiv:1901.09321). Embeddings are N(0, 1) and the head
-    N(0, 0.001^2); tied, both are N(0, 0.02^2).
+    Zero outputs make every block the identity at first (Zhang et al. 2019, arXiv:1901.09321); if a norm follows, which has no
+    slope there, they are like other matrices. Embeddings are N(0, 1) and the head N(0, 0.001^2); tied, both are N(0, 0.02^2),
+    as are learned positions.
     """
+    zero = (".bias",) if model.config.norm_place != "before" else (".bias", "attention.out.weight", "mlp.down.weight")
     for name, parameter in model.named_parameters():
         generator = torch.Generator().manual_seed(key(seed, "init", *map(ord, name)) >> 1)
-        if name.endswith(("attention.out.weight", "mlp.down.weight", ".bias")) or name.startswith("scalar_head"):
+        if name.endswith(zero) or name.startswith("scalar_head"):
             nn.init.zeros_(parameter)
         elif name == "trunk.embed.weight":
             nn.init.normal_(parameter, std=1.0 if not model.config.tie_head else 0.02, generator=generator)
+        elif name == "trunk.position_embed.weight":
+            nn.init.normal_(parameter, std=0.02, generator=generator)
         elif name == "trunk.head.weight":
             nn.init.normal_(parameter, std=0.001, generator=generator)
         elif parameter.dim() == 2:
             nn.init.normal_(parameter, std=parameter.shape[1] ** -0.5, generator=generator)
         else:
-            nn.init.ones_(parameter)
+            nn.init.constant_(parameter, float(model.config.norm != "rms_plus_one"))
     return model

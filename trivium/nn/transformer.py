@@ -1,4 +1,4 @@
-"""One decoder-only transformer for Llama, Qwen3 and GPT-NeoX: tokens in, hidden states out. The head is in heads.py.
+"""One decoder-only transformer for every family: tokens in, hidden states out. The head is in heads.py, rotary positions in rope.py.
 
 Weights are kept in the precision they were made in (fp32 when training) and used in `compute_dtype`.
 Left out: dropout (every objective here needs the same network twice) and attention bias masks other than causal and block-diagonal.
@@ -10,8 +10,12 @@ from torch import Tensor, nn
 
 from trivium.nn.cache import Cache
 from trivium.nn.config import ModelConfig
+from trivium.nn.rope import rope_table, rotate
 
 ACTIVATIONS = {"silu": F.silu, "gelu": F.gelu, "gelu_tanh": lambda x: F.gelu(x, approximate="tanh")}
+
+
+Rope = tuple[Tensor, Tensor]  # cos and sin at the positions of a batch, (B, L, R)
 
 
 def widened(x: Tensor) -> Tensor:
@@ -32,55 +36,57 @@ class Linear(nn.Linear):
 
 
 class Norm(nn.Module):
-    """RMSNorm (Zhang, Sennrich 2019) or LayerNorm over the last dimension, computed in fp32 or better."""
+    """RMSNorm (Zhang, Sennrich 2019) or LayerNorm over the last dimension, computed in fp32 or better.
+
+    kind: "rms", "rms_plus_one", which multiplies by 1 + weight, or "layer".
+    """
 
     def __init__(self, size: int, kind: str, eps: float) -> None:
         super().__init__()
-        self.eps, self.size = eps, size
-        self.weight = nn.Parameter(torch.ones(size))
+        self.eps, self.size, self.offset = eps, size, float(kind == "rms_plus_one")
+        self.weight = nn.Parameter(torch.full((size,), 1 - self.offset))
         self.bias = nn.Parameter(torch.zeros(size)) if kind == "layer" else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply it to the last dimension; the precision of x is kept."""
         wide = widened(x)
         weight = self.weight.to(wide.dtype)
-        if self.bias is None:
-            return F.rms_norm(wide, (self.size,), weight, self.eps).to(x.dtype)
-        return F.layer_norm(wide, (self.size,), weight, self.bias.to(wide.dtype), self.eps).to(x.dtype)
+        if self.bias is not None:
+            return F.layer_norm(wide, (self.size,), weight, self.bias.to(wide.dtype), self.eps).to(x.dtype)
+        return F.rms_norm(wide, (self.size,), weight + self.offset if self.offset else weight, self.eps).to(x.dtype)
 
 
-def rope_table(positions: int, dim: int, theta: float) -> tuple[Tensor, Tensor]:
-    """cos and sin of every position, (positions, dim/2) fp32. Su et al. 2021, arXiv:2104.09864, eq. 34, halves instead of neighbours."""
-    frequency = 1.0 / theta ** (torch.arange(0, dim, 2, dtype=torch.float32) / dim)
-    angle = torch.arange(positions, dtype=torch.float32)[:, None] * frequency
-    return angle.cos(), angle.sin()
+def capped(x: Tensor, softcap: float | None) -> Tensor:
+    """softcap tanh(x / softcap): as x near 0, never beyond softcap (Gemma 2; Bello et al. 2016, arXiv:1611.09940, section 5). None: x."""
+    return x if softcap is None else softcap * (x / softcap).tanh()
 
 
-def rotate(x_BHLD: Tensor, cos_BLR: Tensor, sin_BLR: Tensor) -> Tensor:
-    """Rotate the first 2R dimensions of each head by its position; dimension i pairs with i + R (Llama, NeoX)."""
-    half = cos_BLR.shape[-1]
-    cos, sin = cos_BLR[:, None].to(x_BHLD.dtype), sin_BLR[:, None].to(x_BHLD.dtype)
-    first, second, rest = x_BHLD.split((half, half, x_BHLD.shape[-1] - 2 * half), dim=-1)
-    return torch.cat((first * cos - second * sin, second * cos + first * sin, rest), dim=-1)
-
-
-def attend(query_BHLD: Tensor, key_BHMD: Tensor, value_BHMD: Tensor, mask: Tensor | None) -> Tensor:
-    """softmax(Q K^T / sqrt(D)) V, causal if mask is None; (B, H, L, D).
+def attend(
+    query_BHLD: Tensor,
+    key_BHMD: Tensor,
+    value_BHMD: Tensor,
+    mask: Tensor | None,
+    *,
+    scale: float | None = None,
+    softcap: float | None = None,
+) -> Tensor:
+    """softmax(Q K^T scale) V, causal if mask is None; (B, H, L, D). scale: 1/sqrt(D) if None; softcap bounds the scores.
 
     Short sequences on a CPU take the written-out product: there the fused kernel's backward pass is 5 times slower (LOG.md).
+    So do bounded scores, which no fused kernel has: their memory grows with L^2.
     """
     length, keys = query_BHLD.shape[2], key_BHMD.shape[2]
-    if length * keys > SHORT * SHORT or query_BHLD.device.type != "cpu":
-        return F.scaled_dot_product_attention(query_BHLD, key_BHMD, value_BHMD, attn_mask=mask, is_causal=mask is None)
+    if softcap is None and (length * keys > SHORT * SHORT or query_BHLD.device.type != "cpu"):
+        return F.scaled_dot_product_attention(query_BHLD, key_BHMD, value_BHMD, attn_mask=mask, is_causal=mask is None, scale=scale)
     if mask is None:
-        mask = torch.ones(length, keys, dtype=torch.bool).tril()
-    scores = (query_BHLD * query_BHLD.shape[-1] ** -0.5) @ key_BHMD.mT
-    weights = widened(scores).masked_fill(~mask, float("-inf")).softmax(-1)
+        mask = torch.ones(length, keys, dtype=torch.bool, device=query_BHLD.device).tril()
+    scores = widened((query_BHLD * (query_BHLD.shape[-1] ** -0.5 if scale is None else scale)) @ key_BHMD.mT)
+    weights = capped(scores, softcap).masked_fill(~mask, float("-inf")).softmax(-1)
     return weights.to(value_BHMD.dtype) @ value_BHMD
 
 
 class Attention(nn.Module):
-    """Causal self-attention with grouped key/value heads and rotary positions."""
+    """Causal self-attention with grouped key/value heads."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -90,25 +96,37 @@ class Attention(nn.Module):
         self.key = Linear(width, self.num_kv_heads * self.head_dim, bias=bias)
         self.value = Linear(width, self.num_kv_heads * self.head_dim, bias=bias)
         self.out = Linear(self.num_heads * self.head_dim, width, bias=config.has_output_bias)
-        self.query_norm = Norm(self.head_dim, "rms", config.norm_eps) if config.has_qk_norm else None
-        self.key_norm = Norm(self.head_dim, "rms", config.norm_eps) if config.has_qk_norm else None
+        self.query_norm = self._norm(config, self.num_heads) if config.has_qk_norm else None
+        self.key_norm = self._norm(config, self.num_kv_heads) if config.has_qk_norm else None
+        self.softcap = config.attention_softcap
+        self.scale = None if config.query_pre_attn_scalar is None else config.query_pre_attn_scalar**-0.5
 
-    def forward(self, x_BLD: Tensor, rope: tuple[Tensor, Tensor], mask: Tensor | None, cache: Cache | None, layer: int) -> Tensor:
-        """The stream after it, (B, L, D); `layer` is its number, for the cache."""
-        query, key, value = self._heads(self.query(x_BLD)), self._heads(self.key(x_BLD)), self._heads(self.value(x_BLD))
-        if self.query_norm is not None and self.key_norm is not None:
-            query, key = self.query_norm(query), self.key_norm(key)
-        query, key = rotate(query, *rope), rotate(key, *rope)
+    def forward(self, x_BLD: Tensor, rope: Rope | None, mask: Tensor | None, cache: Cache | None, layer: int) -> Tensor:
+        """What it adds to the stream, (B, L, D); `layer` is its number, for the cache."""
+        query, key, value = (
+            self._heads(self.query(x_BLD), self.query_norm),
+            self._heads(self.key(x_BLD), self.key_norm),
+            self._heads(self.value(x_BLD)),
+        )
+        if rope is not None:
+            query, key = rotate(query, *rope), rotate(key, *rope)
         if cache is not None:
             key, value = cache.extend(layer, key, value)
         if self.num_heads != self.num_kv_heads:
             share = self.num_heads // self.num_kv_heads
             key, value = key.repeat_interleave(share, dim=1), value.repeat_interleave(share, dim=1)
-        mixed = attend(query, key, value, mask)
+        mixed = attend(query, key, value, mask, scale=self.scale, softcap=self.softcap)
         return self.out(mixed.transpose(1, 2).flatten(2))
 
-    def _heads(self, x_BLE: Tensor) -> Tensor:
-        return x_BLE.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
+    def _norm(self, config: ModelConfig, heads: int) -> Norm:
+        return Norm(self.head_dim * (heads if config.qk_norm_over == "width" else 1), config.norm, config.norm_eps)
+
+    def _heads(self, x_BLE: Tensor, norm: Norm | None = None) -> Tensor:
+        """(B, H, L, D), normed: each head, or before they are cut apart."""
+        if norm is not None and norm.size == x_BLE.shape[-1]:
+            x_BLE, norm = norm(x_BLE), None
+        x_BHLD = x_BLE.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
+        return x_BHLD if norm is None else norm(x_BHLD)
 
 
 class MLP(nn.Module):
@@ -130,51 +148,92 @@ class MLP(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention and MLP, each on a normed input and added to the stream: one after the other, or side by side."""
+    """Attention and MLP, normed before or after or both, added to the stream: one after the other, or side by side."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.attention_norm = Norm(config.hidden_size, config.norm, config.norm_eps)
+
+        def norm(place: str) -> nn.Module:
+            return Norm(config.hidden_size, config.norm, config.norm_eps) if config.norm_place in (place, "both") else nn.Identity()
+
+        self.attention_norm, self.attention_post_norm = norm("before"), norm("after")
         self.attention = Attention(config)
-        self.mlp_norm = Norm(config.hidden_size, config.norm, config.norm_eps)
+        self.mlp_norm, self.mlp_post_norm = norm("before"), norm("after")
         self.mlp = MLP(config)
         self.is_parallel = config.is_parallel
 
-    def forward(self, x_BLD: Tensor, rope: tuple[Tensor, Tensor], mask: Tensor | None, cache: Cache | None, layer: int) -> Tensor:
+    def forward(self, x_BLD: Tensor, rope: Rope | None, mask: Tensor | None, cache: Cache | None, layer: int) -> Tensor:
         """The stream after it, (B, L, D); `layer` is its number, for the cache."""
-        mixed = x_BLD + self.attention(self.attention_norm(x_BLD), rope, mask, cache, layer)
-        return mixed + self.mlp(self.mlp_norm(x_BLD if self.is_parallel else mixed))
+        mixed = x_BLD + self.attention_post_norm(self.attention(self.attention_norm(x_BLD), rope, mask, cache, layer))
+        return mixed + self.mlp_post_norm(self.mlp(self.mlp_norm(x_BLD if self.is_parallel else mixed)))
 
 
 class Transformer(nn.Module):
     """Tokens to hidden states; `head` holds the (V, D) weights that heads.py turns them into log-probs with."""
 
+    cos: Tensor
+    sin: Tensor
+    local_cos: Tensor
+    local_sin: Tensor
+
     def __init__(self, config: ModelConfig, compute_dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
         self.config, self.compute_dtype = config, compute_dtype
         self.embed = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.position_embed = nn.Embedding(config.max_seq_len, config.hidden_size) if config.positions == "learned" else None
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
+        self.layers = [config.layer(number) for number in range(config.num_layers)]
         self.final_norm = Norm(config.hidden_size, config.norm, config.norm_eps)
         self.head = Linear(config.hidden_size, config.vocab_size, bias=False)
         if config.tie_head:
             self.head.weight = self.embed.weight
-        cos, sin = rope_table(config.max_seq_len, config.rotary_dim, config.rope_theta)
-        self.register_buffer("cos", cos, persistent=False)
-        self.register_buffer("sin", sin, persistent=False)
+        self.fill_tables()
         self.is_compiled = False
+
+    def fill_tables(self) -> None:
+        """Compute what no file holds, the tables of rotary positions; again if the model was made without memory."""
+        config, used = self.config, {layer.rope for layer in self.layers}
+        ropes = {
+            "global": ("", config.rope_theta, config.rope_scaling),
+            "local": ("local_", config.rope_local_theta or config.rope_theta, None),
+        }
+        for name, (prefix, theta, scaling) in ropes.items():
+            cos, sin = rope_table(config.max_seq_len, config.rotary_dim, theta, scaling) if name in used else (None, None)
+            self.register_buffer(f"{prefix}cos", cos, persistent=False)
+            self.register_buffer(f"{prefix}sin", sin, persistent=False)
 
     def forward(self, tokens_BL: Tensor, position_BL: Tensor, mask: Tensor | None = None, cache: Cache | None = None) -> Tensor:
         """Hidden states after the last norm, (B, L, D) in compute_dtype.
 
         mask: (B, 1, L, keys) bool, True where a query may look; None means plain causal. Positions must be below max_seq_len.
         """
-        x_BLD = self.embed(tokens_BL).to(self.compute_dtype)
-        rope = (self.cos[position_BL].to(self.compute_dtype), self.sin[position_BL].to(self.compute_dtype))  # cast once, not in every layer
-        for layer, block in enumerate(self.blocks):
+        x_BLD = self._embedded(tokens_BL, position_BL)
+        ropes = {name: self._rope(name, position_BL) for name in {layer.rope for layer in self.layers}}
+        masks = {window: windowed(mask, window, position_BL, cache) for window in {layer.window for layer in self.layers}}
+        for number, (block, layer) in enumerate(zip(self.blocks, self.layers, strict=True)):
             # without gradients shapes vary (sampling, evaluation), and each would be compiled again
             call = block.forward if self.is_compiled and not torch.is_grad_enabled() else block
-            x_BLD = call(x_BLD, rope, mask, cache, layer)
+            x_BLD = call(x_BLD, ropes[layer.rope], masks[layer.window], cache, number)
         return self.final_norm(x_BLD)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Scores of every word from hidden states, (..., V): what heads.py computes in chunks."""
+        return capped(self.head(hidden), self.config.logit_softcap)
+
+    def _embedded(self, tokens_BL: Tensor, position_BL: Tensor) -> Tensor:
+        x_BLD = self.embed(tokens_BL)
+        if self.config.has_scaled_embedding:
+            x_BLD = x_BLD * self.config.hidden_size**0.5
+        if self.position_embed is not None:
+            x_BLD = x_BLD + self.position_embed(position_BL)
+        return x_BLD.to(self.compute_dtype)
+
+    def _rope(self, name: str | None, position_BL: Tensor) -> Rope | None:
+        """cos and sin at these positions, cast once and not in every layer."""
+        if name is None:
+            return None
+        cos, sin = (self.cos, self.sin) if name == "global" else (self.local_cos, self.local_sin)
+        return cos[position_BL].to(self.compute_dtype), sin[position_BL].to(self.compute_dtype)
 
     def compile_blocks(self) -> None:
         """Compile each block for training; every batch must then have the same shape. Takes 4 to 15 s on two cores, once."""
@@ -190,6 +249,20 @@ def why_not_compile() -> str | None:
     except Exception as error:  # the compiler's own, the C++ compiler's and the loader's: any of them means no
         return " ".join(str(error).split())[:200] or type(error).__name__
     return None
+
+
+def windowed(mask: Tensor | None, window: int | None, position_BL: Tensor, cache: Cache | None) -> Tensor | None:
+    """The mask, (B, 1, L, keys) or (1, 1, L, keys), without what lies further back than `window` positions.
+
+    Keys in a cache are at their positions; otherwise they are the row itself, in which positions of a sequence follow each other.
+    """
+    length = position_BL.shape[1]
+    keys = torch.arange(length if mask is None else mask.shape[-1], device=position_BL.device)
+    if window is None or len(keys) <= window:
+        return mask
+    back_BLM = (position_BL if cache is not None else keys[None])[:, :, None] - keys
+    near = (back_BLM < window)[:, None]
+    return near & (back_BLM >= 0)[:, None] if mask is None else near & mask
 
 
 def block_diagonal(sequence_BL: Tensor) -> Tensor:

@@ -25,7 +25,6 @@ from trivium.nn.io.json_file import read_json
 from trivium.nn.io.layout import HEAD, SCALAR, head_name, layout
 from trivium.nn.io.weights import Found, check_weights, find_weights, read_weights, write_weights
 from trivium.nn.model import DTYPES, Model
-from trivium.nn.transformer import rope_table
 from trivium.text.tokenizer import Tokenizer
 
 __all__ = ["KIND", "load_model", "read_config", "save_model", "write_model"]
@@ -168,4 +167,4 @@ def _fill(model: Model, state: dict[str, Tensor], path: Path) -> None:
     model.load_state_dict({**state, HEAD: head}, assign=True)
     if config.tie_head:
         trunk.head.weight = trunk.embed.weight
-    trunk.cos, trunk.sin = rope_table(config.max_seq_len, config.rotary_dim, config.rope_theta)
+    trunk.fill_tables()

@@ -42,6 +42,7 @@ GPT_NEOX = FamilyTable(
         "gpt_neox.final_layer_norm": ("trunk.final_norm",),
         "embed_out": ("trunk.head",),
     },
+    is_interleaved=True,
     ignored=(".attention.bias", ".attention.masked_bias", ".rotary_emb.inv_freq"),
     heads_divide_width=True,
 )

@@ -17,23 +17,32 @@ SCORE = "score.weight"
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """One tensor of a file. ours: names and shapes of the parts; several are rows of one matrix, laid out [heads, parts, head_dim]."""
+    """One tensor of a file. ours: names and shapes of the parts; several are rows of one matrix.
+
+    is_interleaved: the rows are laid out [heads, parts, head_dim], otherwise part after part. is_transposed: stored as columns.
+    """
 
     shape: tuple[int, ...]
     ours: Mapping[str, tuple[int, ...]]
+    is_interleaved: bool = False
+    is_transposed: bool = False
 
     def join(self, state: Mapping[str, Tensor], num_heads: int) -> Tensor:
         """What is written, from our tensors."""
         parts = [state[name].detach() for name in self.ours]
-        if len(parts) > 1:
-            return torch.stack([part.unflatten(0, (num_heads, -1)) for part in parts], dim=1).flatten(0, 2)
-        return parts[0].reshape(self.shape)
+        if self.is_interleaved:
+            whole = torch.stack([part.unflatten(0, (num_heads, -1)) for part in parts], dim=1).flatten(0, 2)
+        else:
+            whole = torch.cat(parts) if len(parts) > 1 else parts[0]
+        return (whole.T if self.is_transposed else whole).reshape(self.shape)
 
     def split(self, tensor: Tensor, num_heads: int) -> dict[str, Tensor]:
         """Our tensors, from what was read."""
-        parts: Sequence[Tensor] = (tensor,)
-        if len(self.ours) > 1:
-            parts = tensor.unflatten(0, (num_heads, len(self.ours), -1)).unbind(1)
+        whole = tensor.T if self.is_transposed else tensor
+        if self.is_interleaved:
+            parts: Sequence[Tensor] = whole.unflatten(0, (num_heads, len(self.ours), -1)).unbind(1)
+        else:
+            parts = whole.split([shape[0] for shape in self.ours.values()]) if len(self.ours) > 1 else (whole,)
         return {name: part.reshape(shape).contiguous() for part, (name, shape) in zip(parts, self.ours.items(), strict=True)}
 
 
@@ -48,21 +57,28 @@ def layout(model: Model, *, with_tied_head: bool = False) -> dict[str, Stored]:
     with_tied_head: a head tied to the embedding is there a second time, as some write it; we do not.
     Raises ConfigError if the model has a tensor that its family has no name for.
     """
-    config, shapes = model.config, {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    config, table = model.config, FAMILIES[model.config.family]
+    shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     unnamed = {name for name in shapes if not name.startswith(SCALAR)}
     if (config.tie_head and not with_tied_head) or model.scalar_head is not None:
         unnamed.discard(HEAD)
     stored: dict[str, Stored] = {}
-    for theirs, modules in FAMILIES[config.family].modules.items():
+    for theirs, modules in table.modules.items():
         for layer in range(config.num_layers if "{}" in theirs else 1):
             for leaf in ("weight", "bias"):
                 names = [f"{module.format(layer)}.{leaf}" for module in modules]
                 if unnamed.issuperset(names):
-                    rows = sum(shapes[name][0] for name in names)
-                    stored[f"{theirs.format(layer)}.{leaf}"] = Stored((rows, *shapes[names[0]][1:]), {name: shapes[name] for name in names})
+                    stored[f"{theirs.format(layer)}.{leaf}"] = _stored({name: shapes[name] for name in names}, theirs, table)
                     unnamed.difference_update(names)
     if unnamed:
         raise ConfigError(f"{config.family} has no name for the tensor {min(unnamed)}, so this model cannot be written")
     if model.scalar_head is not None:
         stored[SCORE] = Stored((1, config.hidden_size), {f"{SCALAR}weight": (config.hidden_size,)})
     return stored
+
+
+def _stored(ours: Mapping[str, tuple[int, ...]], module: str, table: FamilyTable) -> Stored:
+    rows, columns = sum(shape[0] for shape in ours.values()), next(iter(ours.values()))[1:]
+    is_transposed = bool(columns) and module.endswith(table.transposed)
+    shape = (*columns, rows) if is_transposed else (rows, *columns)
+    return Stored(shape, ours, is_interleaved=len(ours) > 1 and table.is_interleaved, is_transposed=is_transposed)

@@ -1,4 +1,4 @@
-"""Llama (Touvron et al. 2023, arXiv:2302.13971; grouped heads: Llama 2, arXiv:2307.09288), and what is written like it (SmolLM2)."""
+"""Llama 1 to 3 (Touvron et al. 2023, arXiv:2302.13971 and 2307.09288; Grattafiori et al. 2024, 2407.21783), and SmolLM2, which is one."""
 
 from trivium.nn.io.table import FamilyTable, Field, Rope
 
@@ -7,8 +7,8 @@ FIELDS = {
     "hidden_size": Field("hidden_size"),
     "num_layers": Field("num_hidden_layers"),
     "num_heads": Field("num_attention_heads"),
-    "num_kv_heads": Field("num_key_value_heads"),
-    "head_dim": Field("head_dim"),
+    "num_kv_heads": Field("num_key_value_heads", is_optional=True),
+    "head_dim": Field("head_dim", is_optional=True),
     "intermediate_size": Field("intermediate_size"),
     "max_seq_len": Field("max_position_embeddings"),
     "norm_eps": Field("rms_norm_eps", "number", 1e-6),
@@ -34,11 +34,13 @@ MODULES = {
     "lm_head": ("trunk.head",),
 }
 
+ROPE = {"rope_theta": Rope("rope_theta", "rope_theta", 10_000.0)}
+
 LLAMA = FamilyTable(
     model_type="llama",
     architecture="Llama",
     fields=FIELDS,
-    rope={"rope_theta": Rope("rope_theta", "rope_theta", 10_000.0)},
+    rope=ROPE,
     assumed={"rope_interleaved": False},
     modules=MODULES,
     ignored=(".rotary_emb.inv_freq",),
