@@ -9,6 +9,7 @@ from trivium.core.errors import DataError
 from trivium.core.types import Example
 from trivium.generate.engine import Engine
 from trivium.generate.sampling import Sampling
+from trivium.nn.native.library import why_not
 from trivium.train.annotate import column_of, logprobs
 
 STOP = 3
@@ -16,8 +17,19 @@ rng = np.random.default_rng(5)
 PROMPTS = [rng.integers(0, VOCAB, length) for length in (1, 9, 4, 2, 17, 4, 3)]
 
 
-def engine(*, rows: int = 4, stop_ids: tuple[int, ...] = (STOP,), **options: int) -> Engine:
-    return Engine(tiny_model(**options), stop_ids=stop_ids, rows=rows)
+WHOLE_VECTORS = {"head_dim": 16, "hidden_size": 32, "intermediate_size": 48}
+
+
+@pytest.fixture(params=["module", pytest.param("native", marks=pytest.mark.skipif(bool(why_not()), reason=str(why_not())))])
+def engine(request):
+    """Makes engines; every test is about both readers."""
+
+    def make(*, rows: int = 4, stop_ids: tuple[int, ...] = (STOP,), **options: int) -> Engine:
+        made = Engine(tiny_model(**WHOLE_VECTORS | options), stop_ids=stop_ids, rows=rows, kernels=request.param)
+        assert (made.why_not_native is None) == (request.param == "native")
+        return made
+
+    return make
 
 
 def answers(examples: list[Example]) -> list[list[int]]:
@@ -25,7 +37,7 @@ def answers(examples: list[Example]) -> list[list[int]]:
 
 
 @pytest.mark.parametrize("temperature", [0.6, 1.0, 1.5])
-def test_log_probs_are_the_trainers(temperature):
+def test_log_probs_are_the_trainers(engine, temperature):
     speaker = engine()
     said = speaker.generate(PROMPTS, Sampling(temperature=temperature, max_new_tokens=20), seed=1)
     columns = column_of(speaker.model, said, logprobs, rows=3, length=48, temperature=temperature)
@@ -33,7 +45,7 @@ def test_log_probs_are_the_trainers(temperature):
         np.testing.assert_allclose(item.columns["old_logprobs"], column, atol=1e-5, rtol=0)
 
 
-def test_a_masked_answer_is_prompt_then_answer_and_keeps_its_end_token():
+def test_a_masked_answer_is_prompt_then_answer_and_keeps_its_end_token(engine):
     for prompt, item in zip(PROMPTS, engine().generate(PROMPTS, Sampling(max_new_tokens=20), seed=1), strict=True):
         assert item.tokens[: len(prompt)].tolist() == prompt.tolist()
         assert item.loss_mask.tolist() == [0.0] * len(prompt) + [1.0] * (len(item.tokens) - len(prompt))
@@ -43,19 +55,19 @@ def test_a_masked_answer_is_prompt_then_answer_and_keeps_its_end_token():
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 64])
-def test_answers_do_not_depend_on_rows_per_batch(rows):
+def test_answers_do_not_depend_on_rows_per_batch(engine, rows):
     sampling = Sampling(temperature=1.2, max_new_tokens=20)
     assert answers(engine(rows=rows).generate(PROMPTS, sampling, seed=1)) == answers(engine().generate(PROMPTS, sampling, seed=1))
 
 
-def test_an_answer_does_not_depend_on_its_neighbours():
+def test_an_answer_does_not_depend_on_its_neighbours(engine):
     others = [PROMPTS[0], *[np.array([1, 2, 3])] * 3, PROMPTS[4]]
     sampling = Sampling(max_new_tokens=20)
     one, other = (answers(engine(rows=5).generate(prompts, sampling, seed=1)) for prompts in (PROMPTS[:5], others))
     assert (one[0], one[4]) == (other[0], other[4])
 
 
-def test_seed_purpose_and_step_each_change_the_answers():
+def test_seed_purpose_and_step_each_change_the_answers(engine):
     sampling = Sampling(max_new_tokens=20)
     keys = [{"seed": 1}, {"seed": 2}, {"seed": 1, "purpose": "evaluate"}, {"seed": 1, "step": 1}]
     said = [answers(engine().generate(PROMPTS, sampling, **options)) for options in keys]
@@ -63,7 +75,7 @@ def test_seed_purpose_and_step_each_change_the_answers():
     assert all(one != other for number, one in enumerate(said) for other in said[:number])
 
 
-def test_greedy_is_the_argmax_of_the_full_forward_at_every_step():
+def test_greedy_is_the_argmax_of_the_full_forward_at_every_step(engine):
     speaker = engine(stop_ids=())
     for item in speaker.generate(PROMPTS, Sampling(temperature=0, max_new_tokens=12), seed=1):
         tokens = torch.from_numpy(item.tokens.astype(np.int64))[None]
@@ -73,18 +85,18 @@ def test_greedy_is_the_argmax_of_the_full_forward_at_every_step():
         assert item.tokens[start:].tolist() == best[start - 1 : -1].tolist()
 
 
-def test_an_answer_has_at_most_max_new_tokens():
+def test_an_answer_has_at_most_max_new_tokens(engine):
     said = engine(stop_ids=()).generate(PROMPTS, Sampling(max_new_tokens=5), seed=1)
     assert [len(item.response) for item in said] == [5] * len(PROMPTS)
     assert not any(item.meta["stopped"] for item in said)
 
 
-def test_an_answer_ends_where_the_context_ends():
+def test_an_answer_ends_where_the_context_ends(engine):
     said = engine(stop_ids=(), max_seq_len=20).generate(PROMPTS, Sampling(max_new_tokens=50), seed=1)
     assert [len(item.tokens) for item in said] == [20] * len(PROMPTS)
 
 
-def test_tokens_are_told_as_they_come_and_in_order():
+def test_tokens_are_told_as_they_come_and_in_order(engine):
     told: list[tuple[int, int]] = []
     said = engine(rows=3).generate(
         PROMPTS, Sampling(max_new_tokens=20), seed=1, on_token=lambda request, token: told.append((request, token))
@@ -94,10 +106,75 @@ def test_tokens_are_told_as_they_come_and_in_order():
 
 
 @pytest.mark.parametrize(("length", "allowed"), [(0, "1 to 63"), (64, "1 to 63")])
-def test_a_prompt_that_leaves_no_room_is_refused_with_its_numbers(length, allowed):
+def test_a_prompt_that_leaves_no_room_is_refused_with_its_numbers(engine, length, allowed):
     with pytest.raises(DataError, match=f"prompt 1 has {length} tokens; it needs {allowed}"):
         engine().generate([PROMPTS[0], np.zeros(length, np.int64)], Sampling(), seed=1)
 
 
-def test_nothing_asked_is_nothing_said():
+def test_nothing_asked_is_nothing_said(engine):
     assert engine().generate([], Sampling(), seed=1) == []
+
+
+def test_an_answer_is_the_same_alone_and_in_any_company_greedy_and_drawn(engine):
+    crowd = [rng.integers(0, VOCAB, length) for length in rng.integers(1, 40, 23)]
+    for sampling in (Sampling(temperature=0, max_new_tokens=9), Sampling(max_new_tokens=9)):
+        together = answers(engine(rows=7).generate(crowd, sampling, seed=1))
+        for number in (0, 5, 22):
+            alone = engine(rows=1).generate([crowd[number]], sampling, seed=1, numbers=[number])
+            assert answers(alone) == [together[number]]
+
+
+def test_samples_of_one_prompt_share_what_was_read(engine):
+    prompt = rng.integers(0, VOCAB, 40)
+    speaker = engine(rows=4)
+    group = speaker.generate([prompt] * 6, Sampling(max_new_tokens=9), seed=1)
+    copies = speaker._reader.copy_prefix
+    told = []
+    speaker._reader.copy_prefix = lambda *where: (told.append(where), copies(*where))
+    assert answers(speaker.generate([prompt] * 6, Sampling(max_new_tokens=9), seed=1)) == answers(group)
+    assert [length for *_, length in told] == [39] * 5
+    apart = [engine(rows=1).generate([prompt], Sampling(max_new_tokens=9), seed=1, numbers=[number])[0] for number in range(6)]
+    assert answers(group) == answers(apart)
+
+
+def test_prompts_longer_than_a_piece_are_read_over_several_steps(engine):
+    prompts = [rng.integers(0, VOCAB, length) for length in (700, 3, 520, 700)]
+    said = engine(rows=4, max_seq_len=800).generate(prompts, Sampling(temperature=0, max_new_tokens=5), seed=1)
+    apart = [engine(rows=1, max_seq_len=800).generate([prompt], Sampling(temperature=0, max_new_tokens=5), seed=1)[0] for prompt in prompts]
+    assert answers(said) == answers(apart)
+
+
+def test_each_request_may_have_its_own_length(engine):
+    lengths = [1, 7, 3, 12, 2, 5, 9]
+    said = engine(rows=2, stop_ids=()).generate(PROMPTS, Sampling(), seed=1, lengths=lengths)
+    assert [len(item.response) for item in said] == lengths
+
+
+def test_what_is_said_may_end_it(engine):
+    said = engine(stop_ids=()).generate(PROMPTS, Sampling(max_new_tokens=20), seed=1, is_over=lambda tokens: sum(tokens) > 30)
+    for item in said:
+        over = np.cumsum(item.response) > 30
+        assert item.meta["stopped"] == over.any()
+        assert not over[:-1].any()
+
+
+def test_new_weights_speak_at_once(engine):
+    speaker = engine()
+    before = answers(speaker.generate(PROMPTS, Sampling(max_new_tokens=20), seed=1))
+    with torch.no_grad():
+        speaker.model.trunk.head.weight.mul_(-1)
+    after = answers(speaker.generate(PROMPTS, Sampling(max_new_tokens=20), seed=1))
+    fresh = Engine(speaker.model, stop_ids=(STOP,), rows=4, kernels="module")
+    assert after == answers(fresh.generate(PROMPTS, Sampling(max_new_tokens=20), seed=1)) != before
+
+
+def test_a_repetition_penalty_counts_prompt_and_answer(engine):
+    speaker = engine(stop_ids=())
+    for item in speaker.generate(PROMPTS, Sampling(temperature=0, repetition_penalty=3.0, max_new_tokens=6), seed=1):
+        tokens = torch.from_numpy(item.tokens.astype(np.int64))
+        with torch.no_grad():
+            logits_LV = speaker.model.trunk.logits(speaker.model.trunk(tokens[None], torch.arange(len(tokens))[None]))[0]
+        for place in range(item.meta["prompt_length"], len(tokens)):
+            scores, there = logits_LV[place - 1].clone(), tokens[:place].unique()
+            scores[there] = torch.where(scores[there] > 0, scores[there] / 3.0, scores[there] * 3.0)
+            assert int(scores.argmax()) == item.tokens[place]

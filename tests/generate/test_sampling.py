@@ -1,28 +1,35 @@
 """Choosing a token: truncation by hand, frequencies by chi-square, numbers that depend on request and position alone."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 
+from trivium.core.errors import DivergedError
 from trivium.core.seeds import _GOLDEN, _MIX_1, _MIX_2, key, mix, uniforms
-from trivium.generate.sampling import Sampling, choose
+from trivium.generate.sampling import Sampling, choose, choose_natively
+from trivium.nn.native.library import loaded, why_not
 
 PROBABILITIES = np.array([0.1, 0.4, 0.05, 0.25, 0.2])
 LOGITS = torch.from_numpy(np.log(PROBABILITIES)).float()
 CHI_SQUARE_4 = 18.47  # 99.9 % of chi-square with 4 degrees of freedom lie below
 
 
-def draws(sampling: Sampling, count: int = 20_000, logits: torch.Tensor = LOGITS) -> tuple[np.ndarray, np.ndarray]:
-    request = np.arange(count)
-    tokens, logprobs = choose(logits.expand(count, -1), sampling, key(1, "test"), request, np.full(count, 7))
-    return tokens.numpy(), logprobs.numpy()
+ways = pytest.mark.parametrize("way", ["torch", pytest.param("native", marks=pytest.mark.skipif(bool(why_not()), reason=str(why_not())))])
 
 
+def draws(sampling: Sampling, count: int = 20_000, logits: torch.Tensor = LOGITS, way: str = "torch") -> tuple[np.ndarray, np.ndarray]:
+    drawn = choose if way == "torch" else partial(choose_natively, loaded())
+    return drawn(logits.repeat(count, 1), sampling, key(1, "test"), np.arange(count), np.full(count, 7))
+
+
+@ways
 @pytest.mark.parametrize("temperature", [0.6, 1.0, 1.5])
-def test_tokens_come_as_often_as_the_distribution_says(temperature):
+def test_tokens_come_as_often_as_the_distribution_says(temperature, way):
     expected = PROBABILITIES ** (1 / temperature)
     expected = 20_000 * expected / expected.sum()
-    counts = np.bincount(draws(Sampling(temperature=temperature))[0], minlength=5)
+    counts = np.bincount(draws(Sampling(temperature=temperature), way=way)[0], minlength=5)
     assert ((counts - expected) ** 2 / expected).sum() < CHI_SQUARE_4
 
 
@@ -37,10 +44,14 @@ def test_tokens_come_as_often_as_the_distribution_says(temperature):
         ({"top_p": 0.66}, [1, 3, 4]),
         ({"top_k": 3, "top_p": 0.5}, [1, 3]),
         ({"top_p": 1e-9}, [1]),
+        ({"min_p": 0.49}, [1, 3, 4]),
+        ({"min_p": 0.51}, [1, 3]),
+        ({"min_p": 0.3, "top_p": 0.7}, [1, 3]),
     ],
 )
-def test_truncation_keeps_the_likeliest_tokens_and_renormalises(options, kept):
-    tokens, logprobs = draws(Sampling(**options), 4_000)
+@ways
+def test_truncation_keeps_the_likeliest_tokens_and_renormalises(options, kept, way):
+    tokens, logprobs = draws(Sampling(**options), 4_000, way=way)
     assert sorted(set(tokens)) == kept
     np.testing.assert_allclose(np.exp(logprobs), (PROBABILITIES / PROBABILITIES[kept].sum())[tokens], rtol=1e-5)
 
@@ -83,4 +94,46 @@ def test_the_largest_number_never_draws_a_token_that_was_cut_away():
     logits = torch.tensor([[3.0, 1.0, -2.0]])
     token, logprob = choose(logits, Sampling(top_k=2), stream, request, position)
     assert token.tolist() == [1]
-    assert torch.isfinite(logprob).all()
+    assert np.isfinite(logprob).all()
+
+
+@ways
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"temperature": 0}, {"temperature": 0.7, "top_k": 40}, {"top_p": 0.8}, {"min_p": 0.05, "temperature": 1.3}, {"top_p": 0.999}],
+)
+def test_both_ways_choose_the_same_from_a_large_vocabulary(options, way):
+    logits = 3 * torch.randn(200, 5_003, generator=torch.Generator().manual_seed(4))
+    sampling, request, position = Sampling(**options), np.arange(200), np.arange(200)
+    expected, expected_logprobs = choose(logits, sampling, key(1, "large"), request, position)
+    drawn = choose if way == "torch" else partial(choose_natively, loaded())
+    tokens, logprobs = drawn(logits.clone(), sampling, key(1, "large"), request, position)
+    same = tokens == expected
+    assert same.mean() > 0.99  # where two tokens meet, fp32 and fp64 sums may fall on different sides
+    np.testing.assert_allclose(logprobs[same], expected_logprobs[same], atol=2e-5)
+
+
+@ways
+def test_a_repeated_token_pays_a_penalty_by_hand(way):
+    logits = torch.tensor([[2.0, 1.9, -1.0, -1.5]])
+    drawn = choose if way == "torch" else partial(choose_natively, loaded())
+    sampling, one = Sampling(temperature=0, repetition_penalty=2.0), np.zeros(1, int)
+    token, logprob = drawn(logits, sampling, 0, one, one, [np.array([0, 2, 0])])
+    assert token.tolist() == [1]
+    paid = np.array([1.0, 1.9, -2.0, -1.5])
+    np.testing.assert_allclose(logprob, [1.9 - np.log(np.exp(paid).sum())], atol=1e-6)
+
+
+@ways
+@pytest.mark.parametrize("broken", [float("nan"), float("inf")])
+def test_numbers_that_are_not_finite_are_an_error_and_no_token(way, broken):
+    logits = LOGITS.clone()
+    logits[2] = broken
+    with pytest.raises(DivergedError, match="not finite"):
+        draws(Sampling(), 3, logits, way=way)
+
+
+def test_only_the_whole_distribution_is_fit_for_reinforcement_learning():
+    assert Sampling(temperature=0.7).is_whole
+    others = [{"temperature": 0}, {"top_k": 3}, {"top_p": 0.9}, {"min_p": 0.1}, {"repetition_penalty": 1.1}]
+    assert not any(Sampling(**options).is_whole for options in others)

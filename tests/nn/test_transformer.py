@@ -93,17 +93,17 @@ def test_reading_with_a_cache_is_reading_at_once(options, length):
     torch.testing.assert_close(torch.cat(parts, dim=1), at_once, rtol=0, atol=1e-5)
 
 
-def test_a_cache_forgets_rows_and_keeps_the_order_asked_for():
+def test_some_rows_of_a_cache_are_read_while_others_wait_and_a_prefix_may_be_copied():
     model = tiny_model()
     tokens, position = torch.tensor([[1, 2], [3, 4], [5, 6]]), torch.arange(2).expand(3, -1)
     with torch.no_grad():
-        at_once = model.trunk(torch.tensor([[5, 6, 7], [1, 2, 8]]), torch.arange(3).expand(2, -1))[:, 2]
+        at_once = model.trunk(torch.tensor([[5, 6, 7], [5, 6, 8]]), torch.arange(3).expand(2, -1))[:, 2]
         cache = Cache(model.config, 3, 4, torch.float32)
         model.trunk(tokens, position, cache.move_to(position), cache)
-        cache.keep(torch.tensor([2, 0]))
-        there = torch.full((2, 1), 2)
-        later = model.trunk(torch.tensor([[7], [8]]), there, cache.move_to(there), cache)[:, 0]
-    torch.testing.assert_close(later, at_once, rtol=0, atol=1e-5)
+        cache.copy_prefix(2, 0, 2)
+        rows, third = torch.tensor([2, 0]), torch.full((2, 1), 2)
+        hidden = model.trunk(torch.tensor([[7], [8]]), third, cache.move_to(third, rows_B=rows), cache)[:, 0]
+    torch.testing.assert_close(hidden, at_once, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("is_packed", [False, True])

@@ -1,43 +1,65 @@
-"""The engine: many prompts at once, one position a step, finished rows dropped as they end.
+"""The engine: many prompts at once. A row that ends is given the next request at once, and prompts are read in pieces between
+the tokens of others, so no row waits and nothing is padded.
 
-It runs the trainer's own module without gradients, so there is nothing to synchronise and the log-probs are the trainer's
-(equal to 1e-5 in fp32). What a request is answered depends on its seed and its number, not on its neighbours.
+A reader (readers.py) does the work: our kernels in C++ on a CPU, else the trainer's own module; either uses the trainer's
+weights of now, so the log-probs are the trainer's (equal to 1e-5 in fp32). What a request is answered depends on its seed and
+its number, not on its neighbours.
 """
 
+from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from trivium.core.errors import DataError
 from trivium.core.seeds import key
 from trivium.core.types import Example
-from trivium.generate.sampling import Sampling, choose
-from trivium.nn.cache import Cache
+from trivium.generate.readers import ModuleReader, NativeReader, Piece, Reader
+from trivium.generate.sampling import Sampling
 from trivium.nn.model import Model
+from trivium.nn.native.decoder import Precision, why_not_native
 
 OnDone = Callable[[int], None]  # how many requests are answered so far, for progress
 OnTokens = Callable[[int, int], None]  # (request, token): called for every token, in order, for streaming
+IsOver = Callable[[Sequence[int]], bool]  # whether an answer that has these tokens so far has ended, by a string in it for example
+
+PIECE_TOKENS = 256  # of prompts, that one step reads beside the new tokens: more would make the others wait
+SHARED = 16  # tokens that two prompts must have in common before one waits for the other to have read them
 
 
 @dataclass(slots=True)
-class _Answer:
+class _Row:
+    """A request in work: its prompt and answer so far, how much of them is read, and where it must end."""
+
+    request: int
     tokens: list[int]
-    logprobs: list[float]
-    stopped: bool = False
+    prompt_length: int
+    end: int
+    read: int = 0
+    logprobs: list[float] = field(default_factory=list)
+
+    def piece(self, row: int, most: int) -> Piece:
+        """What is to be read next, at most so many tokens."""
+        until = min(len(self.tokens), self.read + most)
+        return Piece(row, self.read, self.tokens[self.read : until], until == len(self.tokens))
 
 
 class Engine:
     """Generates with `model`.
 
     stop_ids: the first one closes an answer; the others (the start of another turn or document) end it too, but unfinished.
-    rows: how many requests are decoded together; memory and speed depend on it, results do not.
+    rows: how many requests are decoded together; memory and speed depend on it, results do not. precision: of the weights in the
+    C++ kernels: bfloat16 and int8 are faster and no longer exactly what the trainer computes. kernels: "module" never uses C++.
     """
 
-    def __init__(self, model: Model, *, stop_ids: Sequence[int], rows: int = 64) -> None:
+    def __init__(
+        self, model: Model, *, stop_ids: Sequence[int], rows: int = 64, precision: Precision = "float32", kernels: str = "native"
+    ) -> None:
         self.model, self.stop_ids, self.closing_id, self.rows = model, frozenset(stop_ids), next(iter(stop_ids), None), rows
+        self.precision, self.why_not_native = precision, why_not_native(model.trunk) if kernels == "native" else "switched off"
+        self._reader: Reader | None = None
+        self._version: list[int] = []
 
     def generate(
         self,
@@ -47,82 +69,147 @@ class Engine:
         seed: int,
         purpose: str = "sample",
         step: int = 0,
+        numbers: Sequence[int] | None = None,
+        lengths: Sequence[int] | None = None,
+        is_over: IsOver | None = None,
         on_token: OnTokens | None = None,
         on_done: OnDone | None = None,
     ) -> list[Example]:
         """One answer to each prompt (token ids, (L,)): an Example whose loss mask is 1 on the answer, its end token included.
 
+        numbers: of the requests, if they are not to be counted from 0: the same number gets the same random numbers wherever it
+        stands. lengths: max_new_tokens of each. is_over: ends an answer, closed, after a token.
         Columns: old_logprobs. meta: stopped (False: it was not closed, or max_new_tokens or the context ran out).
-        Raises DataError if a prompt is empty or leaves no room in the context.
+        Raises DataError if a prompt is empty or leaves no room in the context, DivergedError if the model's numbers are not finite.
         """
         longest = self.model.config.max_seq_len
         for number, prompt in enumerate(prompts):
             if not 0 < len(prompt) < longest:
                 raise DataError(f"prompt {number} has {len(prompt):,} tokens; it needs 1 to {longest - 1:,} to leave room for an answer")
-        stream = key(seed, purpose, step)
-        answers = [_Answer([], []) for _ in prompts]
-        with torch.inference_mode():
-            for start in range(0, len(prompts), self.rows):
-                wave = range(start, min(start + self.rows, len(prompts)))
-                self._wave(wave, prompts, answers, sampling, stream, on_token)
-                if on_done is not None:
-                    on_done(wave.stop)
-        return [_example(prompt, answer) for prompt, answer in zip(prompts, answers, strict=True)]
+        if not prompts:
+            return []
+        most = [sampling.max_new_tokens] * len(prompts) if lengths is None else lengths
+        ends = [min(len(prompt) + new, longest) for prompt, new in zip(prompts, most, strict=True)]
+        job = _Job(self, self._ready(len(prompts), max(ends)), prompts, ends)
+        job.numbers = np.arange(len(prompts)) if numbers is None else np.asarray(numbers)
+        job.is_over, job.on_token, job.on_done = is_over, on_token, on_done
+        return job.run(sampling, key(seed, purpose, step))
 
-    def _wave(
-        self,
-        requests: range,
-        prompts: Sequence[np.ndarray],
-        answers: list[_Answer],
-        sampling: Sampling,
-        stream: int,
-        on_token: OnTokens | None,
-    ) -> None:
-        """Decode these requests together until all have ended. Ended rows idle along until a quarter of them can be dropped at once."""
-        request_B = np.array(requests)
-        position_B = np.array([len(prompts[request]) for request in requests])  # where the next token goes
-        room = min(int(position_B.max()) + sampling.max_new_tokens, self.model.config.max_seq_len)
-        going_B = np.ones(len(request_B), bool)
-        cache = Cache(self.model.config, len(request_B), room, self.model.trunk.compute_dtype)
-        hidden_BD = self._prefill([prompts[request] for request in requests], cache)
-        for _ in range(sampling.max_new_tokens):
-            token_B, logprob_B = choose(self.model.trunk.logits(hidden_BD), sampling, stream, request_B, position_B)
-            for row in np.flatnonzero(going_B):
-                request, token = int(request_B[row]), int(token_B[row])
-                answer = answers[request]
-                answer.tokens.append(token)
-                answer.logprobs.append(float(logprob_B[row]))
-                answer.stopped = token == self.closing_id
-                going_B[row] = token not in self.stop_ids and position_B[row] + 1 < room
-                if on_token is not None:
-                    on_token(request, token)
-            if not going_B.any():
-                return
-            if going_B.mean() <= 0.75:
-                keep = torch.from_numpy(np.flatnonzero(going_B))
-                cache.keep(keep)
-                token_B, request_B, position_B, going_B = token_B[keep], request_B[going_B], position_B[going_B], going_B[going_B]
-            hidden_BD = self._decode(token_B, position_B, cache)
-            position_B = np.minimum(position_B + 1, room - 1)
-
-    def _prefill(self, prompts: Sequence[np.ndarray], cache: Cache) -> Tensor:
-        """Read the prompts; hidden state at the last token of each, (B, D)."""
-        longest = max(map(len, prompts))
-        tokens_BL = torch.zeros(len(prompts), longest, dtype=torch.int64)
-        for row, prompt in enumerate(prompts):
-            tokens_BL[row, : len(prompt)] = torch.from_numpy(prompt.astype(np.int64))
-        position_BL = torch.arange(longest).expand(len(prompts), -1)
-        hidden_BLD = self.model.trunk(tokens_BL, position_BL, cache.move_to(position_BL), cache)
-        return hidden_BLD[torch.arange(len(prompts)), torch.tensor([len(prompt) - 1 for prompt in prompts])]
-
-    def _decode(self, token_B: Tensor, position_B: np.ndarray, cache: Cache) -> Tensor:
-        """One more position of every row; its hidden state, (B, D)."""
-        position_B1 = torch.from_numpy(position_B)[:, None]
-        return self.model.trunk(token_B[:, None], position_B1, cache.move_to(position_B1), cache)[:, 0]
+    def _ready(self, requests: int, capacity: int) -> Reader:
+        """A reader with room enough, and with the weights of now."""
+        version = [number for parameter in self.model.parameters() for number in (parameter.data_ptr(), parameter._version)]
+        rows = min(self.rows, requests)
+        if self._reader is None or self._reader.rows < rows or self._reader.capacity < capacity:
+            if self.why_not_native is None:
+                self._reader = NativeReader(self.model, rows, capacity, rows + PIECE_TOKENS, self.precision)
+            else:
+                self._reader = ModuleReader(self.model, rows, capacity)
+        elif version != self._version:
+            self._reader.renew()
+        self._version = version
+        return self._reader
 
 
-def _example(prompt: np.ndarray, answer: _Answer) -> Example:
-    tokens = np.concatenate([prompt, answer.tokens]).astype(np.int32)
+class _Job:
+    """The requests of one call of `generate`, waiting, in work and answered."""
+
+    numbers: np.ndarray
+    is_over: IsOver | None
+    on_token: OnTokens | None
+    on_done: OnDone | None
+
+    def __init__(self, engine: Engine, reader: Reader, prompts: Sequence[np.ndarray], ends: Sequence[int]) -> None:
+        self.engine, self.reader, self.prompts, self.ends = engine, reader, prompts, ends
+        self.waiting = deque(range(len(prompts)))
+        self.free = deque(range(min(engine.rows, reader.rows)))
+        self.rows: dict[int, _Row] = {}  # by number of the row; also of those that ended, until another takes their place
+        self.going: dict[int, _Row] = {}
+        self.starts: dict[bytes, int] = {}  # beginnings of prompts -> the row that has read one last
+        self.answers: list[Example | None] = [None] * len(prompts)
+
+    def run(self, sampling: Sampling, stream: int) -> list[Example]:
+        """Step until every request is answered."""
+        seen_matters = sampling.repetition_penalty != 1
+        while self.waiting or self.going:
+            self._admit()
+            pieces = self._pieces()
+            logits = self.reader.read(pieces)
+            asked = [piece.row for piece in pieces if piece.is_last]
+            for piece in pieces:
+                self.going[piece.row].read += len(piece.tokens)
+            if not asked:
+                continue
+            rows = [self.going[row] for row in asked]
+            number, position = self.numbers[[row.request for row in rows]], np.array([len(row.tokens) for row in rows])
+            seen = [np.array(row.tokens) for row in rows] if seen_matters else None
+            tokens, logprobs = self.reader.choose(logits, sampling, stream, number, position, seen)
+            for place, row, token, logprob in zip(asked, rows, tokens.tolist(), logprobs.tolist(), strict=True):
+                self._say(place, row, token, logprob)
+        return [answer for answer in self.answers if answer is not None]
+
+    def _admit(self) -> None:
+        """Give free rows to waiting requests, in order; one whose prompt begins like one that is being read now waits for it."""
+        postponed = []
+        while self.free and self.waiting:
+            request = self.waiting.popleft()
+            prompt = self.prompts[request]
+            start = np.asarray(prompt[:SHARED], np.int64).tobytes()
+            twin = self.starts.get(start) if len(prompt) > SHARED else None
+            read, common = (0, 0) if twin is None else self._common(twin, prompt)
+            if common - read >= SHARED:
+                postponed.append(request)
+                continue
+            place = self._free_row(twin)
+            if twin is not None and twin != place and read:
+                self.reader.copy_prefix(twin, place, read)
+            row = _Row(request, list(map(int, prompt)), len(prompt), self.ends[request], read=read)
+            self.rows[place] = self.going[place] = row
+            self.starts[start] = place
+        self.waiting.extendleft(reversed(postponed))
+
+    def _common(self, twin: int, prompt: np.ndarray) -> tuple[int, int]:
+        """How many of a prompt's tokens the row has read, and how many it has; the last token must be read again in any case."""
+        row = self.rows[twin]
+        size = min(len(prompt) - 1, len(row.tokens))
+        differs = np.flatnonzero(np.asarray(row.tokens[:size]) != np.asarray(prompt[:size]))
+        common = int(differs[0]) if len(differs) else size
+        return min(common, row.read), common
+
+    def _free_row(self, twin: int | None) -> int:
+        """A free row; the twin itself only if there is no other, for it may be of use again."""
+        if twin is not None and self.free[0] == twin:
+            self.free.rotate(-1)
+        return self.free.popleft()
+
+    def _pieces(self) -> list[Piece]:
+        """One new token of each row that speaks, and as much of the prompts as fits."""
+        left, pieces = PIECE_TOKENS, []
+        for place, row in self.going.items():
+            is_speaking = len(row.tokens) - row.read == 1
+            if is_speaking or left > 0:
+                piece = row.piece(place, 1 if is_speaking else left)
+                left -= 0 if is_speaking else len(piece.tokens)
+                pieces.append(piece)
+        return pieces
+
+    def _say(self, place: int, row: _Row, token: int, logprob: float) -> None:
+        """A new token of a row; it may be its last."""
+        engine = self.engine
+        row.tokens.append(token)
+        row.logprobs.append(logprob)
+        if self.on_token is not None:
+            self.on_token(row.request, token)
+        stopped = token == engine.closing_id or (self.is_over is not None and self.is_over(row.tokens[row.prompt_length :]))
+        if stopped or token in engine.stop_ids or len(row.tokens) >= row.end:
+            self.answers[row.request] = _example(row, stopped)
+            del self.going[place]
+            self.free.append(place)
+            if self.on_done is not None:
+                self.on_done(sum(answer is not None for answer in self.answers))
+
+
+def _example(row: _Row, stopped: bool) -> Example:
+    tokens = np.array(row.tokens, np.int32)
     mask, logprobs = np.zeros(len(tokens), np.float32), np.zeros(len(tokens), np.float32)
-    mask[len(prompt) :], logprobs[len(prompt) :] = 1, answer.logprobs
-    return Example(tokens, mask, {"old_logprobs": logprobs}, {"stopped": answer.stopped, "prompt_length": len(prompt)})
+    mask[row.prompt_length :], logprobs[row.prompt_length :] = 1, row.logprobs
+    return Example(tokens, mask, {"old_logprobs": logprobs}, {"stopped": stopped, "prompt_length": row.prompt_length})

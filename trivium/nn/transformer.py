@@ -207,7 +207,7 @@ class Transformer(nn.Module):
 
         mask: (B, 1, L, keys) bool, True where a query may look; None means plain causal. Positions must be below max_seq_len.
         """
-        x_BLD = self._embedded(tokens_BL, position_BL)
+        x_BLD = self.embedded(tokens_BL, position_BL)
         ropes = {name: self._rope(name, position_BL) for name in {layer.rope for layer in self.layers}}
         masks = {window: windowed(mask, window, position_BL, cache) for window in {layer.window for layer in self.layers}}
         for number, (block, layer) in enumerate(zip(self.blocks, self.layers, strict=True)):
@@ -220,7 +220,8 @@ class Transformer(nn.Module):
         """Scores of every word from hidden states, (..., V): what heads.py computes in chunks."""
         return capped(self.head(hidden), self.config.logit_softcap)
 
-    def _embedded(self, tokens_BL: Tensor, position_BL: Tensor) -> Tensor:
+    def embedded(self, tokens_BL: Tensor, position_BL: Tensor) -> Tensor:
+        """What goes into the first block, in compute_dtype."""
         x_BLD = self.embed(tokens_BL)
         if self.config.has_scaled_embedding:
             x_BLD = x_BLD * self.config.hidden_size**0.5
@@ -230,10 +231,14 @@ class Transformer(nn.Module):
 
     def _rope(self, name: str | None, position_BL: Tensor) -> Rope | None:
         """cos and sin at these positions, cast once and not in every layer."""
+        table = self.rope_table(name)
+        return None if table is None else (table[0][position_BL].to(self.compute_dtype), table[1][position_BL].to(self.compute_dtype))
+
+    def rope_table(self, name: str | None) -> Rope | None:
+        """cos and sin of every position, (positions, R), for the layers whose rope has this name."""
         if name is None:
             return None
-        cos, sin = (self.cos, self.sin) if name == "global" else (self.local_cos, self.local_sin)
-        return cos[position_BL].to(self.compute_dtype), sin[position_BL].to(self.compute_dtype)
+        return (self.cos, self.sin) if name == "global" else (self.local_cos, self.local_sin)
 
     def compile_blocks(self) -> None:
         """Compile each block for training; every batch must then have the same shape. Takes 4 to 15 s on two cores, once."""

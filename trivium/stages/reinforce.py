@@ -57,8 +57,8 @@ class Reinforce:
     truth: AnswerRule | None = None
 
     def check(self) -> None:
-        if self.sampling.temperature == 0 or self.sampling.top_k or self.sampling.top_p < 1:
-            raise ConfigError("sampling: reinforcement learning needs the full distribution; set temperature above 0, top_k=0 and top_p=1")
+        if not self.sampling.is_whole:
+            raise ConfigError("sampling: reinforcement learning needs the whole distribution; leave all but temperature (above 0) as it is")
         if isinstance(self.credit, GroupMean) and self.answers < 2:
             raise ConfigError(
                 "'answers' is 1, but credit group_mean compares answers to one prompt; set answers to 4 or more, or credit=gae"

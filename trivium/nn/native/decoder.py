@@ -1,0 +1,75 @@
+"""A decoder of our own in C++: a model's weights packed for few rows, its keys and values, and one call a step.
+
+What a token gets depends on its own row alone, bit for bit, whatever else is in the step and however a prompt is cut into pieces.
+"""
+
+import ctypes
+from ctypes import byref, c_void_p
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trivium.nn.native.library import loaded, why_not
+from trivium.nn.native.packed import LANES, Packed, Precision
+from trivium.nn.native.structures import Tokens
+from trivium.nn.transformer import Transformer
+
+
+def why_not_native(trunk: Transformer) -> str | None:
+    """None if the decoder can run this model, else the reason in one line."""
+    config = trunk.config
+    sizes = {"hidden_size": config.hidden_size, "intermediate_size": config.intermediate_size, "head_dim": config.head_dim}
+    uneven = [name for name, size in sizes.items() if size % LANES]
+    if uneven:
+        return f"{uneven[0]} ({sizes[uneven[0]]}) is no multiple of {LANES}"
+    if config.norm == "layer" and (config.norm_place != "before" or config.has_qk_norm):
+        return "LayerNorm stands elsewhere than before attention and MLP"
+    if trunk.embed.weight.device.type != "cpu":
+        return f"the model is on {trunk.embed.weight.device.type}"
+    return why_not()
+
+
+class Decoder:
+    """`rows` sequences of up to `capacity` positions. precision: of the weights; int8 also rounds what they are multiplied with.
+
+    The weights are copied: `repack` takes them again after they have changed. most_tokens: the most that one step may read.
+    """
+
+    def __init__(self, trunk: Transformer, *, rows: int, capacity: int, precision: Precision = "float32", most_tokens: int = 256) -> None:
+        self.trunk, self.rows, self.most_tokens = trunk, rows, max(most_tokens, rows)
+        self._library, self._threads = loaded(), torch.get_num_threads()
+        self._packed = Packed(trunk, rows=rows, capacity=capacity, precision=precision, most_tokens=self.most_tokens)
+        self._library.trivium_room.restype = ctypes.c_int64
+        self._room = torch.zeros(self._library.trivium_room(byref(self._packed.model), self._threads))
+        self._logits = torch.empty(0)
+
+    def step(self, tokens: np.ndarray, rows: np.ndarray, positions: np.ndarray, wanted: np.ndarray) -> Tensor:
+        """Read tokens (T,), each of a row at a position; logits (S, V) fp32 after the S wanted ones (their indices).
+
+        Tokens of one row must come at positions that follow what the row has read. The logits are overwritten by the next step.
+        """
+        if len(tokens) > self.most_tokens:
+            raise ValueError(f"{len(tokens)} tokens in a step that has room for {self.most_tokens}")
+        x = (
+            self.trunk.embedded(torch.from_numpy(tokens.astype(np.int64)), torch.from_numpy(positions.astype(np.int64)))
+            .float()
+            .contiguous()
+        )
+        if len(self._logits) < len(wanted):
+            self._logits = torch.empty(len(wanted), self.trunk.config.vocab_size)
+        arrays = [np.ascontiguousarray(array, np.int32) for array in (rows, positions, wanted)]
+        call = Tokens(
+            x=x.data_ptr(), row=arrays[0].ctypes.data, position=arrays[1].ctypes.data, count=len(tokens),
+            wanted=arrays[2].ctypes.data, num_wanted=len(wanted), logits=self._logits.data_ptr(),
+        )  # fmt: skip
+        self._library.trivium_step(byref(self._packed.model), byref(call), c_void_p(self._room.data_ptr()), self._threads)
+        return self._logits[: len(wanted)]
+
+    def copy_prefix(self, source: int, target: int, length: int) -> None:
+        """Give the row `target` the first `length` positions of `source`."""
+        self._packed.copy_prefix(source, target, length)
+
+    def repack(self) -> None:
+        """Take the weights again: they have changed. The rows must be read again from their beginning."""
+        self._packed.pack(self.trunk)
