@@ -8,6 +8,7 @@ is the same numbers for less work.
 import torch
 from torch import Tensor
 
+from trivium.nn.native import training
 from trivium.nn.transformer import capped, widened
 
 CHUNK = 512  # positions at a time: fp32 logits of a chunk stay in the cache of a laptop's cores
@@ -21,7 +22,16 @@ class _TokenLogprobs(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, hidden_PD: Tensor, weight_VD: Tensor, target_P: Tensor, temperature: float, softcap: float | None, with_entropy: bool):  # type: ignore[override]  # noqa: ANN205
+    def forward(  # type: ignore[override]  # noqa: ANN205
+        ctx,
+        hidden_PD: Tensor,
+        weight_VD: Tensor,
+        target_P: Tensor,
+        temperature: float,
+        softcap: float | None,
+        with_entropy: bool,
+        native: bool,
+    ):
         weight = weight_VD.to(hidden_PD.dtype)
         keep = hidden_PD.shape[0] * weight.shape[0] * hidden_PD.element_size() <= KEEP_BYTES
         logprob, lse, entropy, kept = [], [], [], []
@@ -29,7 +39,7 @@ class _TokenLogprobs(torch.autograd.Function):
             raw = hidden @ weight.T
             logits = capped(widened(raw), softcap)
             logits = logits if temperature == 1.0 else logits / temperature
-            total = logits.logsumexp(-1)
+            total = training.logsumexp(logits) if native else logits.logsumexp(-1)
             logprob.append(logits.gather(-1, target[:, None])[:, 0] - total)
             lse.append(total)
             if with_entropy:
@@ -40,7 +50,7 @@ class _TokenLogprobs(torch.autograd.Function):
         logprob_P = torch.cat(logprob)
         entropy_P = torch.cat(entropy) if with_entropy else torch.zeros_like(logprob_P)
         ctx.save_for_backward(hidden_PD, weight_VD, target_P, lse_P, entropy_P, *kept)
-        ctx.temperature, ctx.softcap, ctx.with_entropy = temperature, softcap, with_entropy
+        ctx.temperature, ctx.softcap, ctx.with_entropy, ctx.native = temperature, softcap, with_entropy, native
         return logprob_P, entropy_P
 
     @staticmethod
@@ -54,13 +64,15 @@ class _TokenLogprobs(torch.autograd.Function):
             logits = capped(widened(raw), ctx.softcap)
             bend = None if ctx.softcap is None else 1 - (logits / ctx.softcap) ** 2
             logits = logits if ctx.temperature == 1.0 else logits / ctx.temperature
-            log_p = logits - lse_P[part, None] if logits is raw else logits.sub_(lse_P[part, None])
-            p = log_p.exp()
-            slope = -grad_logprob_P[part, None]
-            if ctx.with_entropy:
-                slope = slope - grad_entropy_P[part, None] * (log_p + entropy_P[part, None])
-            grad = p.mul_(slope)
-            grad.scatter_add_(1, target_P[part, None], grad_logprob_P[part, None])
+            if ctx.native and not ctx.with_entropy:
+                grad = training.softmax_slope(logits, target_P[part], lse_P[part], grad_logprob_P[part])
+            else:
+                log_p = logits - lse_P[part, None]
+                slope = -grad_logprob_P[part, None]
+                if ctx.with_entropy:
+                    slope = slope - grad_entropy_P[part, None] * (log_p + entropy_P[part, None])
+                grad = log_p.exp_().mul_(slope)
+                grad.scatter_add_(1, target_P[part, None], grad_logprob_P[part, None])
             if ctx.temperature != 1.0:
                 grad /= ctx.temperature
             if bend is not None:
@@ -68,21 +80,21 @@ class _TokenLogprobs(torch.autograd.Function):
             grad = grad.to(hidden_PD.dtype)
             grad_hidden[part] = grad @ weight
             grad_weight += grad.T @ hidden_PD[part]
-        return grad_hidden, grad_weight, None, None, None, None
+        return grad_hidden, grad_weight, None, None, None, None, None
 
 
 def token_logprobs(
     hidden_BLD: Tensor, weight_VD: Tensor, tokens_BL: Tensor, scored_P: Tensor,
-    *, temperature: float = 1.0, with_entropy: bool = False, softcap: float | None = None,
+    *, temperature: float = 1.0, with_entropy: bool = False, softcap: float | None = None, native: bool = False,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Log-prob of each scored token given what comes before it, and the entropy of the distribution it was drawn from.
 
     hidden_BLD: (B, L, D). scored_P: flat indices of the tokens to score, none of them the first of its sequence.
-    softcap bounds the logits before the temperature divides them (Gemma 2).
+    softcap bounds the logits before the temperature divides them (Gemma 2). native: with the kernels, in float32 on a CPU.
     Returns two (B, L) tensors that are 0 elsewhere: fp32, or the precision of the states where that is higher.
     """
     logprob_P, entropy_P = _TokenLogprobs.apply(
-        hidden_BLD.flatten(0, 1)[scored_P - 1], weight_VD, tokens_BL.flatten()[scored_P], temperature, softcap, with_entropy
+        hidden_BLD.flatten(0, 1)[scored_P - 1], weight_VD, tokens_BL.flatten()[scored_P], temperature, softcap, with_entropy, native
     )
     empty = logprob_P.new_zeros(tokens_BL.numel())
     return empty.index_copy(0, scored_P, logprob_P).view_as(tokens_BL), empty.index_copy(0, scored_P, entropy_P).view_as(tokens_BL)

@@ -31,6 +31,7 @@ class Model(nn.Module):
         return token_logprobs(
             hidden_BLD, self.trunk.head.weight, batch.tokens_BL, batch.scored_P,
             temperature=temperature, with_entropy=with_entropy, softcap=self.config.logit_softcap,
+            native=self.trunk.twin is not None,
         )  # fmt: skip
 
     def scalar(self, hidden_BLD: Tensor) -> Tensor:

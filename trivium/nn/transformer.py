@@ -4,6 +4,10 @@ Weights are kept in the precision they were made in (fp32 when training) and use
 Left out: dropout (every objective here needs the same network twice) and attention bias masks other than causal and block-diagonal.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -189,6 +193,7 @@ class Transformer(nn.Module):
             self.head.weight = self.embed.weight
         self.fill_tables()
         self.is_compiled = False
+        self.twin: Callable[[Transformer, Tensor, Tensor], Tensor] | None = None  # the blocks in C++, see native/block.py
 
     def fill_tables(self) -> None:
         """Compute what no file holds, the tables of rotary positions; again if the model was made without memory."""
@@ -208,6 +213,8 @@ class Transformer(nn.Module):
         mask: (B, 1, L, keys) bool, True where a query may look; None means plain causal. Positions must be below max_seq_len.
         """
         x_BLD = self.embedded(tokens_BL, position_BL)
+        if self.twin is not None and cache is None:
+            return self.final_norm(self.twin(self, x_BLD, position_BL))
         ropes = {name: self._rope(name, position_BL) for name in {layer.rope for layer in self.layers}}
         masks = {window: windowed(mask, window, position_BL, cache) for window in {layer.window for layer in self.layers}}
         for number, (block, layer) in enumerate(zip(self.blocks, self.layers, strict=True)):

@@ -1,0 +1,103 @@
+"""The blocks in C++ give the transformer's states and slopes, for every family they are for, packed or not."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from tests.nn.io_models import SHAPES, V
+from trivium.nn.model import Model
+from trivium.nn.native import block, library, training
+from trivium.nn.transformer import block_diagonal
+
+if library.why_not() is not None:
+    pytest.skip(f"no native kernels: {library.why_not()}", allow_module_level=True)
+
+FAMILIES = [name for name in SHAPES if name not in ("gemma2", "olmo2")]
+LENGTHS = [(30, 7, 60), (97,), (50, 47)]  # of the sequences in each row
+POSITION = torch.stack([torch.cat([torch.arange(length) for length in row]) for row in LENGTHS])
+SEQUENCE = torch.stack([torch.cat([torch.full((length,), number) for number, length in enumerate(row)]) for row in LENGTHS])
+TOKENS = torch.randint(0, V, POSITION.shape, generator=torch.Generator().manual_seed(1))
+RANDOM = torch.Generator().manual_seed(2)
+
+
+def random_model(family: str, **options: object) -> Model:
+    model = Model(replace(SHAPES[family], head_dim=16, max_seq_len=128, **options))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            torch.nn.init.normal_(parameter, std=0.3, generator=RANDOM)
+    return model
+
+
+def states_and_slopes(model: Model, probe_BLD: torch.Tensor) -> dict[str, torch.Tensor]:
+    model.zero_grad()
+    hidden_BLD = model.trunk(TOKENS, POSITION, block_diagonal(SEQUENCE))
+    (hidden_BLD * probe_BLD).sum().backward()
+    slopes = {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
+    return {"states": hidden_BLD.detach()} | slopes
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_states_and_slopes_are_the_transformers(family):
+    model = random_model(family)
+    probe_BLD = torch.randn(*TOKENS.shape, model.config.hidden_size, generator=RANDOM)
+    expected = states_and_slopes(model, probe_BLD)
+    assert block.why_not_train(model.trunk) is None
+    block.use(model.trunk)
+    found = states_and_slopes(model, probe_BLD)
+    assert found.keys() == expected.keys()
+    size = sum(float(value.square().sum()) for name, value in expected.items() if name != "states") ** 0.5
+    for name, value in expected.items():
+        unit = float(value.norm()) if name == "states" else size
+        torch.testing.assert_close(found[name] / unit, value / unit, atol=1e-6, rtol=0, msg=lambda text, name=name: f"{name}: {text}")
+
+
+@pytest.mark.parametrize("family", ["qwen3", "gpt_neox"])
+def test_products_in_int8_are_near(family):
+    model = random_model(family)
+    probe_BLD = torch.randn(*TOKENS.shape, model.config.hidden_size, generator=RANDOM)
+    expected = states_and_slopes(model, probe_BLD)
+    block.use(model.trunk, "int8")
+    found = states_and_slopes(model, probe_BLD)
+    assert not torch.equal(found["states"], expected["states"])
+    for name, value in found.items():
+        cosine = torch.nn.functional.cosine_similarity(value.flatten(), expected[name].flatten(), dim=0)
+        assert cosine > 0.99, name
+
+
+def test_an_int8_product_by_hand():
+    x, w = torch.tensor([[127.0, 1.0] * 8, [0.0, -2.0] * 8]), torch.tensor([[1.0, 0.5] * 8])
+    [[first], [second]] = training.products(x, [w], None, "int8").tolist()
+    assert first == pytest.approx(8 * (127 * 1 + 1 * 64 / 127), rel=1e-6)  # 0.5 is 64 of 127 parts of the largest
+    assert second == pytest.approx(8 * (-2 * 64 / 127), rel=1e-6)
+
+
+def test_frozen_weights_get_no_slope_and_pass_one_on():
+    x, frozen, trained = (
+        torch.randn(size, 32, generator=RANDOM, requires_grad=trains) for size, trains in ((5, True), (16, False), (16, True))
+    )
+    training.products(x, [frozen, trained], None, "float32").sum().backward()
+    assert frozen.grad is None
+    torch.testing.assert_close(trained.grad, x.detach().sum(0).expand(16, -1), atol=1e-5, rtol=0)
+    torch.testing.assert_close(x.grad, (frozen.sum(0) + trained.detach().sum(0)).expand(5, -1), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("width", [16, 100, 5_003])
+def test_logsumexp_and_its_slope_are_those_of_float64(width):
+    logits = 4 * torch.randn(9, width, generator=RANDOM)
+    target, weight = torch.randint(0, width, (9,), generator=RANDOM), torch.randn(9, generator=RANDOM)
+    exact = logits.double().requires_grad_()
+    (exact.log_softmax(-1)[torch.arange(9), target] * weight).sum().backward()
+    lse = training.logsumexp(logits)
+    torch.testing.assert_close(lse.double(), exact.detach().logsumexp(-1), atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(training.softmax_slope(logits, target, lse, weight).double(), exact.grad, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("family", "reason"), [("gemma2", "attention of gemma2"), ("olmo2", "attention of olmo2")])
+def test_families_without_a_kernel_say_so(family, reason):
+    assert reason in str(block.why_not_train(random_model(family).trunk))
+
+
+def test_other_precisions_say_so():
+    model = Model(replace(SHAPES["llama"], head_dim=16), compute_dtype=torch.bfloat16)
+    assert "bfloat16" in str(block.why_not_train(model.trunk))

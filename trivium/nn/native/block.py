@@ -1,0 +1,99 @@
+"""A block of the transformer out of the parts in training.py: the twin of `transformer.Block.forward` for float32 on a CPU."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from trivium.nn.config import ModelConfig
+from trivium.nn.native import training
+from trivium.nn.native.library import why_not
+from trivium.nn.native.packed import LANES
+from trivium.nn.native.training import Products
+from trivium.nn.transformer import Block, Linear, Norm, Transformer
+
+LONGEST = 4096  # a block of queries holds its scores against the whole row
+
+
+def why_not_train(trunk: Transformer) -> str | None:
+    """None if the kernels can train this model, else the reason in one line."""
+    config = trunk.config
+    sizes = {"hidden_size": config.hidden_size, "intermediate_size": config.intermediate_size, "head_dim": config.head_dim}
+    for name, size in sizes.items():
+        if size % LANES:
+            return f"{name} ({size}) is no multiple of {LANES}"
+    if config.attention_softcap is not None or (config.has_qk_norm and (config.qk_norm_over == "width" or config.norm == "layer")):
+        return f"attention of {config.family} has no kernel for its slopes"
+    if trunk.compute_dtype != torch.float32 or trunk.embed.weight.device.type != "cpu":
+        return f"they are for float32 on a CPU, not {trunk.compute_dtype} on {trunk.embed.weight.device.type}"
+    return why_not()
+
+
+def use(trunk: Transformer, how: Products = "float32") -> None:
+    """Compute the blocks here from now on, except over a cache; `why_not_train` must have said None.
+
+    Who sees whom then follows from the positions alone, which restart with every sequence of a row.
+    """
+    trunk.twin = partial(blocks, how=how)
+
+
+def blocks(trunk: Transformer, x_BLD: Tensor, position_BL: Tensor, *, how: Products) -> Tensor:
+    """The stream after all blocks, (B, L, D)."""
+    places = {window: Places.of(position_BL, window) for window in {layer.window for layer in trunk.layers}}
+    for block, layer in zip(trunk.blocks, trunk.layers, strict=True):
+        x_BLD = forward(cast(Block, block), trunk.config, x_BLD, trunk.rope_table(layer.rope), places[layer.window], how)
+    return x_BLD
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where the tokens of a batch stand. position_BL, start_BL: int32; start is the first position of the row that a token sees."""
+
+    position_BL: Tensor
+    start_BL: Tensor
+
+    @staticmethod
+    def of(position_BL: Tensor, window: int | None) -> "Places":
+        """Positions restart with every sequence of a row, so a sequence began where position 0 was."""
+        here = torch.arange(position_BL.shape[1])
+        start_BL = (here - position_BL).clamp(min=0)
+        if window is not None:
+            start_BL = torch.maximum(start_BL, here - window + 1)
+        return Places(position_BL.to(torch.int32).contiguous(), start_BL.to(torch.int32).contiguous())
+
+
+def forward(block: Block, config: ModelConfig, x_BLD: Tensor, rope: tuple[Tensor, Tensor] | None, places: Places, how: Products) -> Tensor:
+    """The stream after the block, (B, L, D). rope: whole tables."""
+    attention, mlp = block.attention, block.mlp
+    joint = _products(_norm(block.attention_norm, x_BLD), [attention.query, attention.key, attention.value], how)
+    norms = (_weight(attention.query_norm), _weight(attention.key_norm))
+    shape = (config.num_heads, config.num_kv_heads, config.head_dim)
+    query, key, value = training.heads(joint, norms, rope, places.position_BL, shape, config.norm_eps)
+    scale = (config.query_pre_attn_scalar or config.head_dim) ** -0.5
+    mixed = training.attend(query, key, value, places.start_BL, scale).flatten(2)
+    after = x_BLD + _norm(block.attention_post_norm, _products(mixed, [attention.out], how))
+    inner = _norm(block.mlp_norm, x_BLD if block.is_parallel else after)
+    if mlp.gate is None:
+        inner = mlp.activation(_products(inner, [mlp.up], how))
+    else:
+        inner = training.gated(_products(inner, [mlp.gate, mlp.up], how), config.activation)
+    return after + _norm(block.mlp_post_norm, _products(inner, [mlp.down], how))
+
+
+def _products(x: Tensor, linears: list[Linear], how: Products) -> Tensor:
+    """All of x's products at once, over the last dimension."""
+    biases = [linear.bias for linear in linears if linear.bias is not None]
+    y = training.products(x.flatten(0, -2), [linear.weight for linear in linears], torch.cat(biases) if biases else None, how)
+    return y.unflatten(0, x.shape[:-1])
+
+
+def _norm(norm: torch.nn.Module, x: Tensor) -> Tensor:
+    if not isinstance(norm, Norm) or norm.bias is not None:
+        return norm(x)
+    return training.rms_norm(x, _weight(norm), norm.eps)
+
+
+def _weight(norm: Norm | None) -> Tensor | None:
+    return None if norm is None else norm.weight + norm.offset if norm.offset else norm.weight

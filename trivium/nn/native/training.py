@@ -1,0 +1,226 @@
+"""The parts of a training step in C++, with their slopes: products of several matrices at once, norms, heads, attention, gates.
+
+float32 in and out, on the CPU. `precision` says how products are computed: float32, or int8 (see `_Products`).
+"""
+
+from ctypes import Structure, byref, c_float, c_int32, c_int64, c_void_p
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from trivium.nn.native.library import loaded
+
+Products = Literal["float32", "int8"]
+ACTIVATIONS = {"silu": 0, "gelu": 1, "gelu_tanh": 2}
+
+
+def _at(x: Tensor | None) -> c_void_p | None:
+    return None if x is None else c_void_p(x.data_ptr())
+
+
+class _Products(torch.autograd.Function):
+    """x W^T for several W that read the same x, side by side: one product instead of several.
+
+    int8: rows of x and of W are rounded to 8 bits by their largest value, and so are the slopes by y and the columns of W for the
+    slope by x; the slope by W, which adds up over all tokens, stays in float32. This is SwitchBack (Wortsman et al. 2023,
+    arXiv:2304.13013, algorithm 1) with one difference: W too has a scale for each row, or column, where the paper has one in all.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, precision: Products, x_ME: Tensor, bias: Tensor | None, *weights: Tensor) -> Tensor:
+        weight = weights[0] if len(weights) == 1 else torch.cat(weights)
+        ctx.precision, ctx.sizes, ctx.has_bias = precision, [len(part) for part in weights], bias is not None
+        ctx.save_for_backward(x_ME, weight)
+        if precision == "float32":
+            return torch.nn.functional.linear(x_ME, weight, bias)
+        y = _in_bytes(*_bytes_of_rows(x_ME), *_bytes_of_rows(weight))
+        return y if bias is None else y.add_(bias)
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
+        x_ME, weight = ctx.saved_tensors
+        slope = slope.contiguous()
+        by_x = by_weight = None
+        if ctx.needs_input_grad[1]:
+            by_x = slope @ weight if ctx.precision == "float32" else _in_bytes(*_bytes_of_rows(slope), *_bytes_of_columns(weight))
+        if any(ctx.needs_input_grad[3:]):
+            by_weight = slope.T @ x_ME
+        parts = [None] * len(ctx.sizes) if by_weight is None else by_weight.split(ctx.sizes)
+        return None, by_x, slope.sum(0) if ctx.has_bias else None, *parts
+
+
+def products(x_ME: Tensor, weights: list[Tensor], bias: Tensor | None, precision: Products) -> Tensor:
+    """x W^T + bias for several W, (M, sum of their rows)."""
+    return _Products.apply(precision, x_ME, bias, *weights)
+
+
+def _bytes_of_rows(x_MN: Tensor) -> tuple[Tensor, Tensor]:
+    """int8 of the same shape, and the scale of each row."""
+    x = x_MN.contiguous()
+    whole, scale = torch.empty(x.shape, dtype=torch.int8), torch.empty(len(x))
+    loaded().trivium_bytes_of_rows(_at(x), c_int64(len(x)), x.shape[1], _at(whole), _at(scale))
+    return whole, scale
+
+
+def _bytes_of_columns(x_MN: Tensor) -> tuple[Tensor, Tensor]:
+    """int8 of the transpose, and the scale of each of its rows."""
+    x = x_MN.contiguous()
+    whole, scale = torch.empty(x.shape[1], x.shape[0], dtype=torch.int8), torch.empty(x.shape[1])
+    loaded().trivium_bytes_of_columns(_at(x), c_int64(len(x)), x.shape[1], _at(whole), _at(scale))
+    return whole, scale
+
+
+def _in_bytes(a_MK: Tensor, of_row: Tensor, b_NK: Tensor, of_column: Tensor) -> Tensor:
+    """a b^T in int8 with exact sums, scaled back to float32; (M, N)."""
+    sums = torch._int_mm(a_MK, b_NK.T)
+    y = torch.empty(sums.shape)
+    loaded().trivium_from_bytes(_at(sums), c_int64(len(y)), y.shape[1], _at(of_row), _at(of_column), _at(y))
+    return y
+
+
+class _RMSNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
+        x, y = x.contiguous(), torch.empty_like(x)
+        loaded().trivium_norm(_at(x), _at(weight), c_int64(x.numel() // len(weight)), len(weight), c_float(eps), _at(y))
+        ctx.save_for_backward(x, weight)
+        ctx.eps = eps
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        slope, by_x, by_weight = slope.contiguous(), torch.empty_like(x), torch.empty_like(weight)
+        rows = c_int64(x.numel() // len(weight))
+        loaded().trivium_norm_backward(
+            _at(x), _at(weight), _at(slope), rows, len(weight), c_float(ctx.eps), torch.get_num_threads(), _at(by_x), _at(by_weight)
+        )
+        return by_x, by_weight, None
+
+
+def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """x / rms(x) * weight over the last dimension."""
+    return _RMSNorm.apply(x, weight, eps)
+
+
+class _Turn(Structure):
+    _fields_ = (
+        [(name, c_void_p) for name in ("query_norm", "key_norm", "cosine", "sine", "position")]
+        + [(name, c_int32) for name in ("batch", "length", "heads", "kv_heads", "dim", "rotated")]
+        + [("eps", c_float)]
+    )
+
+
+class _Heads(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, joint: Tensor, query_norm: Tensor | None, key_norm: Tensor | None, rope: tuple[Tensor, Tensor] | None,
+        position: Tensor, shape: tuple[int, int, int], eps: float,
+    ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+        heads, kv_heads, dim = shape
+        (batch, length), joint = position.shape, joint.contiguous()
+        ctx.turn = _Turn(
+            *(None if x is None else x.data_ptr() for x in (query_norm, key_norm, *(rope or (None, None)), position)),
+            batch, length, heads, kv_heads, dim, 0 if rope is None else 2 * rope[0].shape[1], eps,
+        )  # fmt: skip
+        ctx.kept = query_norm, key_norm, rope, position  # the structure holds their addresses
+        ctx.save_for_backward(joint)
+        query = torch.empty(batch, heads, length, dim)
+        key, value = torch.empty(batch, kv_heads, length, dim), torch.empty(batch, kv_heads, length, dim)
+        loaded().trivium_turn(byref(ctx.turn), _at(joint), _at(query), _at(key), _at(value))
+        return query, key, value
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, ...]:
+        [joint] = ctx.saved_tensors
+        by_joint = torch.empty_like(joint)
+        by_norms = [None if norm is None else torch.empty_like(norm) for norm in ctx.kept[:2]]
+        contiguous = [slope.contiguous() for slope in slopes]
+        loaded().trivium_turn_backward(
+            byref(ctx.turn), _at(joint), *map(_at, contiguous), torch.get_num_threads(), _at(by_joint), *map(_at, by_norms)
+        )
+        return by_joint, *by_norms, None, None, None, None
+
+
+def heads(
+    joint_BLE: Tensor, norms: tuple[Tensor | None, Tensor | None], rope: tuple[Tensor, Tensor] | None, position_BL: Tensor,
+    shape: tuple[int, int, int], eps: float,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """Query (B, H, L, D), key and value (B, KV, L, D) from their joint product, normed and rotated. shape: H, KV, D; rope: whole tables."""
+    return _Heads.apply(joint_BLE, *norms, rope, position_BL.to(torch.int32), shape, eps)
+
+
+class _HeadsOf(Structure):
+    _fields_ = (
+        [(name, c_void_p) for name in ("query", "key", "value", "start")]
+        + [(name, c_int32) for name in ("batch", "heads", "kv_heads", "length", "dim")]
+        + [("scale", c_float)]
+    )
+
+    @staticmethod
+    def of(query: Tensor, key: Tensor, value: Tensor, start: Tensor, scale: float) -> "_HeadsOf":
+        batch, heads, length, dim = query.shape
+        return _HeadsOf(*(x.data_ptr() for x in (query, key, value, start)), batch, heads, key.shape[1], length, dim, scale)
+
+
+class _Attend(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, start: Tensor, scale: float) -> Tensor:
+        batch, heads, length, dim = query.shape
+        mixed, lse = torch.empty(batch, length, heads, dim), torch.empty(batch, heads, length)
+        loaded().trivium_attend(byref(_HeadsOf.of(query, key, value, start, scale)), _at(mixed), _at(lse))
+        ctx.save_for_backward(query, key, value, start, mixed, lse)
+        ctx.scale = scale
+        return mixed
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
+        query, key, value, start, mixed, lse = ctx.saved_tensors
+        slope, slopes = slope.contiguous(), [torch.empty_like(x) for x in (query, key, value)]
+        given = _HeadsOf.of(query, key, value, start, ctx.scale)
+        loaded().trivium_attend_backward(byref(given), _at(mixed), _at(lse), _at(slope), *map(_at, slopes))
+        return *slopes, None, None
+
+
+def attend(query_BHLD: Tensor, key_BKLD: Tensor, value_BKLD: Tensor, start_BL: Tensor, scale: float) -> Tensor:
+    """softmax(Q K^T scale) V where position i sees start[i] to i; (B, L, H, D). Contiguous tensors; start int32."""
+    return _Attend.apply(query_BHLD, key_BKLD, value_BKLD, start_BL, scale)
+
+
+class _Gated(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, both: Tensor, activation: int) -> Tensor:
+        both, y = both.contiguous(), torch.empty(*both.shape[:-1], both.shape[-1] // 2)
+        loaded().trivium_gated(_at(both), c_int64(y.numel() // y.shape[-1]), y.shape[-1], activation, _at(y))
+        ctx.save_for_backward(both)
+        ctx.activation = activation
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
+        [both] = ctx.saved_tensors
+        slope, by_both = slope.contiguous(), torch.empty_like(both)
+        width = slope.shape[-1]
+        loaded().trivium_gated_backward(_at(both), _at(slope), c_int64(slope.numel() // width), width, ctx.activation, _at(by_both))
+        return by_both, None
+
+
+def gated(both: Tensor, activation: str) -> Tensor:
+    """activation(first half) * second half of the last dimension."""
+    return _Gated.apply(both, ACTIVATIONS[activation])
+
+
+def logsumexp(logits_PV: Tensor) -> Tensor:
+    """Of each row, (P,); contiguous float32."""
+    total = torch.empty(len(logits_PV))
+    loaded().trivium_logsumexp(_at(logits_PV), c_int64(len(logits_PV)), c_int64(logits_PV.shape[1]), _at(total))
+    return total
+
+
+def softmax_slope(logits_PV: Tensor, target_P: Tensor, lse_P: Tensor, weight_P: Tensor) -> Tensor:
+    """Slope by the logits of sum(weight * log softmax[target]), (P, V); contiguous float32."""
+    slope = torch.empty_like(logits_PV)
+    arguments = map(_at, (logits_PV, target_P.contiguous(), lse_P.contiguous(), weight_P.contiguous()))
+    loaded().trivium_softmax_slope(*arguments, *map(c_int64, logits_PV.shape), _at(slope))
+    return slope
