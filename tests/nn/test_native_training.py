@@ -66,10 +66,15 @@ def test_products_in_int8_are_near(family):
 
 
 def test_an_int8_product_by_hand():
-    x, w = torch.tensor([[127.0, 1.0] * 8, [0.0, -2.0] * 8]), torch.tensor([[1.0, 0.5] * 8])
-    [[first], [second]] = training.products(x, [w], None, "int8").tolist()
+    x, w = torch.tensor([[127.0, 1.0] * 8, [0.0, -2.0] * 8]), torch.tensor([[1.0, 0.5] * 8] * 16)
+    first, second = training.products(x, [w], None, "int8")[:, 3].tolist()
     assert first == pytest.approx(8 * (127 * 1 + 1 * 64 / 127), rel=1e-6)  # 0.5 is 64 of 127 parts of the largest
     assert second == pytest.approx(8 * (-2 * 64 / 127), rel=1e-6)
+
+
+def test_sizes_that_int8_cannot_do_are_refused():
+    with pytest.raises(ValueError, match="multiples of 16"):
+        training.products(torch.ones(2, 16), [torch.ones(1, 16)], None, "int8")
 
 
 def test_frozen_weights_get_no_slope_and_pass_one_on():

@@ -54,10 +54,14 @@ class Norm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Apply it to the last dimension; the precision of x is kept."""
         wide = widened(x)
-        weight = self.weight.to(wide.dtype)
+        weight = self.scale().to(wide.dtype)
         if self.bias is not None:
             return F.layer_norm(wide, (self.size,), weight, self.bias.to(wide.dtype), self.eps).to(x.dtype)
-        return F.rms_norm(wide, (self.size,), weight + self.offset if self.offset else weight, self.eps).to(x.dtype)
+        return F.rms_norm(wide, (self.size,), weight, self.eps).to(x.dtype)
+
+    def scale(self) -> Tensor:
+        """What the normed numbers are multiplied by."""
+        return self.weight + self.offset if self.offset else self.weight
 
 
 def capped(x: Tensor, softcap: float | None) -> Tensor:

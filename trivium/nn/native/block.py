@@ -68,9 +68,9 @@ def forward(block: Block, config: ModelConfig, x_BLD: Tensor, rope: tuple[Tensor
     """The stream after the block, (B, L, D). rope: whole tables."""
     attention, mlp = block.attention, block.mlp
     joint = _products(_norm(block.attention_norm, x_BLD), [attention.query, attention.key, attention.value], how)
-    norms = (_weight(attention.query_norm), _weight(attention.key_norm))
+    norms = [None if norm is None else norm.scale() for norm in (attention.query_norm, attention.key_norm)]
     shape = (config.num_heads, config.num_kv_heads, config.head_dim)
-    query, key, value = training.heads(joint, norms, rope, places.position_BL, shape, config.norm_eps)
+    query, key, value = training.heads(joint, (norms[0], norms[1]), rope, places.position_BL, shape, config.norm_eps)
     scale = (config.query_pre_attn_scalar or config.head_dim) ** -0.5
     mixed = training.attend(query, key, value, places.start_BL, scale).flatten(2)
     after = x_BLD + _norm(block.attention_post_norm, _products(mixed, [attention.out], how))
@@ -84,7 +84,7 @@ def forward(block: Block, config: ModelConfig, x_BLD: Tensor, rope: tuple[Tensor
 
 def _products(x: Tensor, linears: list[Linear], how: Products) -> Tensor:
     """All of x's products at once, over the last dimension."""
-    biases = [linear.bias for linear in linears if linear.bias is not None]
+    biases: list[Tensor] = [linear.bias for linear in linears if linear.bias is not None]
     y = training.products(x.flatten(0, -2), [linear.weight for linear in linears], torch.cat(biases) if biases else None, how)
     return y.unflatten(0, x.shape[:-1])
 
@@ -92,8 +92,4 @@ def _products(x: Tensor, linears: list[Linear], how: Products) -> Tensor:
 def _norm(norm: torch.nn.Module, x: Tensor) -> Tensor:
     if not isinstance(norm, Norm) or norm.bias is not None:
         return norm(x)
-    return training.rms_norm(x, _weight(norm), norm.eps)
-
-
-def _weight(norm: Norm | None) -> Tensor | None:
-    return None if norm is None else norm.weight + norm.offset if norm.offset else norm.weight
+    return training.rms_norm(x, norm.scale(), norm.eps)

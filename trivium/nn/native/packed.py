@@ -96,7 +96,7 @@ class Packed:
         """Addresses of weight and bias; none where there is no norm."""
         if not isinstance(norm, Norm):
             return None, None
-        return self._address(norm.weight + norm.offset), None if norm.bias is None else self._address(norm.bias)
+        return self._address(norm.scale()), None if norm.bias is None else self._address(norm.bias)
 
     def _address(self, x: Tensor) -> int:
         """Of a copy in fp32 that stays."""

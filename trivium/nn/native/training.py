@@ -3,6 +3,7 @@
 float32 in and out, on the CPU. `precision` says how products are computed: float32, or int8 (see `_Products`).
 """
 
+from collections.abc import Sequence
 from ctypes import Structure, byref, c_float, c_int32, c_int64, c_void_p
 from typing import Any, Literal
 
@@ -38,9 +39,9 @@ class _Products(torch.autograd.Function):
         return y if bias is None else y.add_(bias)
 
     @staticmethod
-    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, ...]:
         x_ME, weight = ctx.saved_tensors
-        slope = slope.contiguous()
+        slope = slopes[0].contiguous()
         by_x = by_weight = None
         if ctx.needs_input_grad[1]:
             by_x = slope @ weight if ctx.precision == "float32" else _in_bytes(*_bytes_of_rows(slope), *_bytes_of_columns(weight))
@@ -50,8 +51,10 @@ class _Products(torch.autograd.Function):
         return None, by_x, slope.sum(0) if ctx.has_bias else None, *parts
 
 
-def products(x_ME: Tensor, weights: list[Tensor], bias: Tensor | None, precision: Products) -> Tensor:
-    """x W^T + bias for several W, (M, sum of their rows)."""
+def products(x_ME: Tensor, weights: Sequence[Tensor], bias: Tensor | None, precision: Products) -> Tensor:
+    """x W^T + bias for several W, (M, sum of their rows). In int8 all sizes of a W are multiples of 16."""
+    if precision == "int8" and any(size % 16 for weight in weights for size in weight.shape):
+        raise ValueError(f"products in int8 need multiples of 16, not {[tuple(weight.shape) for weight in weights]}")
     return _Products.apply(precision, x_ME, bias, *weights)
 
 
@@ -89,9 +92,9 @@ class _RMSNorm(torch.autograd.Function):
         return y
 
     @staticmethod
-    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
-        slope, by_x, by_weight = slope.contiguous(), torch.empty_like(x), torch.empty_like(weight)
+        slope, by_x, by_weight = slopes[0].contiguous(), torch.empty_like(x), torch.empty_like(weight)
         rows = c_int64(x.numel() // len(weight))
         loaded().trivium_norm_backward(
             _at(x), _at(weight), _at(slope), rows, len(weight), c_float(ctx.eps), torch.get_num_threads(), _at(by_x), _at(by_weight)
@@ -175,12 +178,12 @@ class _Attend(torch.autograd.Function):
         return mixed
 
     @staticmethod
-    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value, start, mixed, lse = ctx.saved_tensors
-        slope, slopes = slope.contiguous(), [torch.empty_like(x) for x in (query, key, value)]
+        slope, by_inputs = slopes[0].contiguous(), [torch.empty_like(x) for x in (query, key, value)]
         given = _HeadsOf.of(query, key, value, start, ctx.scale)
-        loaded().trivium_attend_backward(byref(given), _at(mixed), _at(lse), _at(slope), *map(_at, slopes))
-        return *slopes, None, None
+        loaded().trivium_attend_backward(byref(given), _at(mixed), _at(lse), _at(slope), *map(_at, by_inputs))
+        return *by_inputs, None, None
 
 
 def attend(query_BHLD: Tensor, key_BKLD: Tensor, value_BKLD: Tensor, start_BL: Tensor, scale: float) -> Tensor:
@@ -198,9 +201,9 @@ class _Gated(torch.autograd.Function):
         return y
 
     @staticmethod
-    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, ...]:
         [both] = ctx.saved_tensors
-        slope, by_both = slope.contiguous(), torch.empty_like(both)
+        slope, by_both = slopes[0].contiguous(), torch.empty_like(both)
         width = slope.shape[-1]
         loaded().trivium_gated_backward(_at(both), _at(slope), c_int64(slope.numel() // width), width, ctx.activation, _at(by_both))
         return by_both, None
