@@ -57,7 +57,8 @@ class _TokenLogprobs(torch.autograd.Function):
     def backward(ctx, grad_logprob_P: Tensor, grad_entropy_P: Tensor):  # type: ignore[override]  # noqa: ANN205
         hidden_PD, weight_VD, target_P, lse_P, entropy_P, *kept = ctx.saved_tensors
         weight = weight_VD.to(hidden_PD.dtype)
-        grad_hidden, grad_weight = torch.empty_like(hidden_PD), torch.zeros_like(weight_VD)
+        grad_hidden = torch.empty_like(hidden_PD)
+        grad_weight = torch.zeros_like(weight_VD) if ctx.needs_input_grad[1] else None  # none for a frozen head
         for number, start in enumerate(range(0, len(target_P), CHUNK)):
             part = slice(start, start + CHUNK)
             raw = kept[number] if kept else hidden_PD[part] @ weight.T
@@ -79,7 +80,8 @@ class _TokenLogprobs(torch.autograd.Function):
                 grad *= bend
             grad = grad.to(hidden_PD.dtype)
             grad_hidden[part] = grad @ weight
-            grad_weight += grad.T @ hidden_PD[part]
+            if grad_weight is not None:
+                grad_weight += grad.T @ hidden_PD[part]
         return grad_hidden, grad_weight, None, None, None, None, None
 
 

@@ -20,6 +20,7 @@ class Model(nn.Module):
         self.config = config
         self.trunk = Transformer(config, compute_dtype)
         self.scalar_head = ScalarHead(config.hidden_size) if has_scalar else None
+        self.base_fingerprint: str | None = None  # of the frozen weights, where an adapter stands on them
 
     def hidden(self, batch: Batch) -> Tensor:
         """Hidden states of a batch, (B, L, D); sequences packed into one row do not see each other."""

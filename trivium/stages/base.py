@@ -14,6 +14,7 @@ from trivium.core.commit import read_manifest
 from trivium.core.errors import ArtefactError, ConfigError
 from trivium.core.run import Run
 from trivium.nn.config import ModelConfig
+from trivium.nn.io.adapter_config import base_of
 from trivium.nn.io.config_json import FILE as CONFIG_FILE, read_config
 
 
@@ -89,14 +90,14 @@ def check_model(reference: str) -> None:
     if not path.exists():
         with suppress(ArtefactError):
             read_manifest(path)  # puts back what a kill between two renames left under its hidden name
-    if not (path / CONFIG_FILE).is_file():
+    if not (base_of(path) / CONFIG_FILE).is_file():
         raise ArtefactError(f"{reference}: is no model directory (a folder with {CONFIG_FILE} and model.safetensors)")
 
 
 def known_model(known: Foresight, reference: str) -> ModelConfig:
     """The shape of a model: one that an earlier stage will have made, or a directory."""
     if not reference.startswith("@"):
-        return read_config(Path(reference))
+        return read_config(base_of(Path(reference)))
     name = reference.removeprefix("@").split("/")[0]
     if name not in known.models:
         raise ConfigError(f"'{reference}': no earlier stage makes a model called '{name}'")

@@ -11,6 +11,7 @@ from trivium.core.run import Run
 from trivium.learn.objectives import CrossEntropy
 from trivium.learn.optim.recipes import AdamW
 from trivium.learn.schedules import Schedule
+from trivium.nn.lora import LoRA
 from trivium.stages.base import Foresight, Work, check_model, known_model, resolve
 from trivium.stages.training import foresee_training, save, train
 from trivium.text.read import check_head, read_conversations
@@ -21,6 +22,7 @@ class Finetune:
     """Cross-entropy on what the assistant says in conversations; leaves `@finetune/model`.
 
     batch_size: conversations an update, packed into rows of seq_len. Conversations longer than seq_len are dropped and counted.
+    lora: train an adapter on frozen weights; it is left as `@finetune/adapter`, in PEFT's format, and merged into the model.
     """
 
     kind: Literal["finetune"] = "finetune"
@@ -33,6 +35,7 @@ class Finetune:
     optimizer: AdamW = AdamW(lr=1e-3)
     schedule: Schedule = Schedule(warmup_steps=20)
     max_grad_norm: float = Field(default=1.0, gt=0)
+    lora: LoRA | None = None
 
     def check(self) -> None:
         check_model(self.model)
@@ -41,13 +44,13 @@ class Finetune:
 
     def foresee(self, name: str, known: Foresight) -> Work:
         tokens = self.steps * self.batch_size * known.sequence_tokens
-        return foresee_training(self, name, known_model(known, self.model), known, tokens=tokens)
+        return foresee_training(self, name, known_model(known, self.model), known, tokens=tokens, lora=self.lora)
 
     def run(self, run: Run) -> Mapping[str, Any]:
         from trivium.data.sources import Groups
         from trivium.stages.models import Speaker, machine_of
 
-        speaker = Speaker.load(resolve(run, self.model), machine_of(run))
+        speaker = Speaker.load(resolve(run, self.model), machine_of(run)).adapt(self.lora, run.seed)
         conversations = list(read_conversations(resolve(run, self.data)))
         answered = [each for each in conversations if any(message.role == "assistant" and message.content for message in each.messages)]
         longest = min(self.seq_len, speaker.model.config.max_seq_len)
@@ -60,6 +63,6 @@ class Finetune:
         run.log(f"{len(kept):,} of {len(conversations):,} conversations fit in {longest} tokens and have an answer")
         source = Groups([(item,) for item in kept], groups_per_step=self.batch_size, seed=run.seed, purpose="demonstrations")
         tokens = sum(len(item.tokens) for item in kept) * self.steps * self.batch_size // len(kept)
-        facts = train(run, self, speaker, CrossEntropy(), source, tokens=tokens)
-        save(run, speaker)
+        facts = train(run, self, speaker, CrossEntropy(), source, tokens=tokens, lora=self.lora)
+        save(run, speaker, self.lora)
         return facts

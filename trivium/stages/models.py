@@ -7,13 +7,17 @@ from pathlib import Path
 import numpy as np
 
 from trivium.core.config import build, plain
-from trivium.core.errors import ArtefactError, DataError
+from trivium.core.errors import ArtefactError, ConfigError, DataError
 from trivium.core.run import Run
 from trivium.core.types import Conversation, Example, Message, Preference
 from trivium.generate.sampling import Sampling
+from trivium.nn.adapter import adapt, merge
+from trivium.nn.io.adapter_config import base_of
 from trivium.nn.io.directory import load_model, save_model
 from trivium.nn.io.json_file import read_json
+from trivium.nn.io.peft import load_adapter
 from trivium.nn.io.tokenizer_files import CONFIG, tokenizer_config
+from trivium.nn.lora import LoRA
 from trivium.nn.model import DTYPES, Model
 from trivium.stages.machine import Machine
 from trivium.text.chat import PLAIN, ChatFormat, render, stop_ids
@@ -24,19 +28,37 @@ CHAT_KEY = "trivium_chat"
 
 @dataclass(frozen=True, slots=True)
 class Speaker:
-    """A model with the tokenizer and the chat format it was made with."""
+    """A model with the tokenizer and the chat format it was made with. base: where it was read from."""
 
     model: Model
     tokenizer: Tokenizer
     chat: ChatFormat
+    base: Path = Path()
 
     @staticmethod
     def load(path: Path, machine: Machine, *, has_scalar: bool = False) -> "Speaker":
-        """Read a model directory. Raises ArtefactError if it, or its tokenizer, is missing or damaged."""
-        tokenizer = Tokenizer.load(path)
-        model = load_model(path, compute_dtype=DTYPES[machine.precision], has_scalar=has_scalar)
-        stored = read_json(path / CONFIG).get(CHAT_KEY)
-        return Speaker(model, tokenizer, build(ChatFormat, stored, where=str(path)) if stored else PLAIN)
+        """Read a model directory, or an adapter's with the model it belongs to, which it is merged into.
+
+        Raises ArtefactError if one of them, or the tokenizer, is missing or damaged, or if they do not belong together.
+        """
+        base = base_of(path)
+        tokenizer = Tokenizer.load(base)
+        model = load_model(base, compute_dtype=DTYPES[machine.precision], has_scalar=has_scalar)
+        if base != path:
+            load_adapter(path, model)
+            merge(model)
+        stored = read_json(base / CONFIG).get(CHAT_KEY)
+        return Speaker(model, tokenizer, build(ChatFormat, stored, where=str(base)) if stored else PLAIN, path)
+
+    def adapt(self, lora: LoRA | None, seed: int) -> "Speaker":
+        """The same, its model frozen in place but for an adapter; without options as it is."""
+        if lora is not None:
+            if base_of(self.base) != self.base:
+                raise ConfigError(
+                    f"{self.base}: is an adapter; a new one needs a whole model below it: name the model that it was merged into"
+                )
+            adapt(self.model, lora, seed)
+        return self
 
     def save(self, path: Path) -> None:
         """Commit the model directory."""

@@ -14,6 +14,7 @@ from trivium.core.types import Example, Group
 from trivium.learn.objectives import DPO, PreferenceObjective
 from trivium.learn.optim.recipes import AdamW
 from trivium.learn.schedules import Schedule
+from trivium.nn.lora import LoRA
 from trivium.stages.base import Foresight, Work, check_model, known_model, resolve
 from trivium.stages.training import foresee_training, save, train
 from trivium.text.read import check_head, read_preferences
@@ -24,7 +25,7 @@ class Prefer:
     """Offline preference optimisation against the starting model as reference; leaves `@prefer/model`.
 
     A ranking of K answers gives K(K-1)/2 pairs without ties; pairs_per_prompt of them are drawn (0: all). batch_size is in pairs.
-    Reference log-probs are computed once, as a column.
+    Reference log-probs are computed once, as a column. lora: see finetune.
     """
 
     kind: Literal["prefer"] = "prefer"
@@ -39,6 +40,7 @@ class Prefer:
     optimizer: AdamW = AdamW(lr=1e-4)
     schedule: Schedule = Schedule(warmup_steps=10)
     max_grad_norm: float = Field(default=1.0, gt=0)
+    lora: LoRA | None = None
 
     def check(self) -> None:
         check_model(self.model)
@@ -47,14 +49,14 @@ class Prefer:
 
     def foresee(self, name: str, known: Foresight) -> Work:
         tokens = self.steps * self.batch_size * 2 * known.sequence_tokens
-        return foresee_training(self, name, known_model(known, self.model), known, tokens=tokens)
+        return foresee_training(self, name, known_model(known, self.model), known, tokens=tokens, lora=self.lora)
 
     def run(self, run: Run) -> Mapping[str, Any]:
         from trivium.data.sources import Groups
         from trivium.stages.models import Speaker, machine_of, ranked_group
         from trivium.train.annotate import annotate, logprobs
 
-        speaker = Speaker.load(resolve(run, self.model), machine_of(run))
+        speaker = Speaker.load(resolve(run, self.model), machine_of(run)).adapt(self.lora, run.seed)
         pairs: list[Group] = []
         for number, item in enumerate(read_preferences(resolve(run, self.data))):
             pairs += self._pairs(ranked_group(speaker, item), run.seed, number)
@@ -64,8 +66,8 @@ class Prefer:
         run.log(f"{len(pairs):,} pairs")
         source = Groups(pairs, groups_per_step=self.batch_size, seed=run.seed, purpose="pairs")
         tokens = sum(len(item.tokens) for pair in pairs for item in pair) * self.steps * self.batch_size // len(pairs)
-        facts = train(run, self, speaker, self.objective, source, tokens=tokens)
-        save(run, speaker)
+        facts = train(run, self, speaker, self.objective, source, tokens=tokens, lora=self.lora)
+        save(run, speaker, self.lora)
         return facts
 
     def _pairs(self, group: tuple[Example, ...], seed: int, number: int) -> list[Group]:

@@ -18,6 +18,7 @@ from trivium.learn.objectives.value import Value
 from trivium.learn.optim.recipes import AdamW
 from trivium.learn.schedules import Schedule
 from trivium.nn.flops import flops_per_token
+from trivium.nn.lora import LoRA
 from trivium.score.answers import AnswerRule
 from trivium.stages.base import Foresight, Work, check_model, known_model, resolve
 from trivium.stages.training import foresee_training, save
@@ -30,7 +31,8 @@ class Reinforce:
 
     Ouyang et al. 2022, section 3.5, without the pre-training term. kl_coef: price of one nat from the starting model, taken
     off the reward. An update is one minibatch; a phase samples prompts_per_phase prompts and makes passes x minibatches updates.
-    truth: the rule behind the preferences where it is known; its score is reported, never trained on.
+    truth: the rule behind the preferences where it is known; its score is reported, never trained on. lora: see finetune; policy
+    and reference share their frozen weights then, and so do critic and judge.
     """
 
     kind: Literal["reinforce"] = "reinforce"
@@ -55,6 +57,7 @@ class Reinforce:
     seq_len: int = Field(default=128, ge=8)
     micro_batch_rows: int = Field(default=16, gt=0)
     truth: AnswerRule | None = None
+    lora: LoRA | None = None
 
     def check(self) -> None:
         if not self.sampling.is_whole:
@@ -72,7 +75,7 @@ class Reinforce:
         config = known_model(known, self.model)
         sampled = self.phases * self.prompts_per_phase * self.answers * known.sequence_tokens
         networks = 2 if isinstance(self.credit, GAE) else 1
-        work = foresee_training(self, name, config, known, tokens=sampled * self.passes * networks)
+        work = foresee_training(self, name, config, known, tokens=sampled * self.passes * networks, lora=self.lora)
         reading = sampled * (networks + 1) / 3 * flops_per_token(config, self.seq_len)  # the judge, the reference, the critic: forward only
         return replace(
             work,
@@ -89,6 +92,7 @@ class Reinforce:
 
     def run(self, run: Run) -> Mapping[str, Any]:
         from trivium.generate.engine import Engine
+        from trivium.nn.adapter import frozen_reference
         from trivium.stages.models import Speaker, check_room, machine_of, same_tokenizer
         from trivium.stages.rollouts import Rollouts
         from trivium.train.annotate import column_of, final_scores, logprobs, values
@@ -97,11 +101,11 @@ class Reinforce:
         from trivium.train.trainer import Trainer
 
         machine, has_critic = machine_of(run), isinstance(self.credit, GAE)
-        policy = Speaker.load(resolve(run, self.model), machine)
-        reference = Speaker.load(resolve(run, self.model), machine).model
-        judges = [Speaker.load(resolve(run, self.reward_model), machine, has_scalar=True) for _ in range(2)]
-        same_tokenizer(policy, *judges)
-        judge, critic = (speaker.model for speaker in judges)
+        policy = Speaker.load(resolve(run, self.model), machine).adapt(self.lora, run.seed)
+        scorer = Speaker.load(resolve(run, self.reward_model), machine, has_scalar=True).adapt(self.lora, run.seed)
+        same_tokenizer(policy, scorer)
+        critic, reference = scorer.model, frozen_reference(policy.model)
+        judge = frozen_reference(critic) if has_critic else critic
         temperature, prompts = self.sampling.temperature, resolve(run, self.prompts)
         prompt_ids = [policy.prompt(messages) for messages in read_prompts(prompts)]
         check_room(prompt_ids, self.sampling, self.seq_len)
@@ -129,7 +133,7 @@ class Reinforce:
             run, rollouts, trainers, steps=self.steps, layout=Layout(**size), checkpoints=Checkpoints(run),
             hooks=[rollouts.report], save_multiple=rollouts.steps_per_phase,
         )  # fmt: skip
-        save(run, policy)
+        save(run, policy, self.lora)
         episodes = self.phases * self.prompts_per_phase * self.answers
         return {"parameters": policy.model.num_parameters, "episodes": episodes, "updates": self.steps}
 

@@ -15,6 +15,7 @@ from trivium.core.types import Preference
 from trivium.learn.objectives.ranking import Ranking
 from trivium.learn.optim.recipes import AdamW
 from trivium.learn.schedules import Schedule
+from trivium.nn.lora import LoRA
 from trivium.report.intervals import share_interval
 from trivium.score.answers import agreement
 from trivium.stages.base import Foresight, Work, check_model, known_model, resolve
@@ -29,6 +30,7 @@ class Reward:
 
     heldout: rankings to measure pair accuracy on. truth: their true scores, if a rule is known; gives the ceiling that the
     annotators' noise allows. After training scores are shifted and scaled to mean 0 and standard deviation 1 on the training answers.
+    lora: see finetune; the scalar head is trained in full, beside the adapter.
     """
 
     kind: Literal["reward"] = "reward"
@@ -44,6 +46,7 @@ class Reward:
     optimizer: AdamW = AdamW(lr=5e-4)
     schedule: Schedule = Schedule(warmup_steps=10)
     max_grad_norm: float = Field(default=1.0, gt=0)
+    lora: LoRA | None = None
 
     def check(self) -> None:
         check_model(self.model)
@@ -53,7 +56,7 @@ class Reward:
 
     def foresee(self, name: str, known: Foresight) -> Work:
         tokens = self.steps * self.batch_size * known.sequence_tokens * 13 // 2
-        return foresee_training(self, name, known_model(known, self.model), known, tokens=tokens)
+        return foresee_training(self, name, known_model(known, self.model), known, tokens=tokens, lora=self.lora)
 
     def run(self, run: Run) -> Mapping[str, Any]:
         from trivium.data.pack import pack
@@ -61,19 +64,19 @@ class Reward:
         from trivium.stages.models import Speaker, machine_of, ranked_group
         from trivium.train.annotate import final_scores
 
-        speaker = Speaker.load(resolve(run, self.model), machine_of(run), has_scalar=True)
+        speaker = Speaker.load(resolve(run, self.model), machine_of(run), has_scalar=True).adapt(self.lora, run.seed)
         groups = [ranked_group(speaker, item) for item in read_preferences(resolve(run, self.data))]
         for group in groups:
             pack([group], rows=self.micro_batch_rows, length=self.seq_len)  # one that does not fit is told now, not when its turn comes
         source = Groups(groups, groups_per_step=self.batch_size, seed=run.seed, purpose="rankings")
         answers = [item for group in groups for item in group]
         tokens = sum(len(item.tokens) for item in answers) * self.steps * self.batch_size // len(groups)
-        facts = train(run, self, speaker, self.objective, source, tokens=tokens)
+        facts = train(run, self, speaker, self.objective, source, tokens=tokens, lora=self.lora)
         scores = final_scores(speaker.model, answers, rows=self.micro_batch_rows, length=self.seq_len)
         speaker.model.normalise_scores(float(scores.mean()), float(scores.std()))
         table = self._measure(run, speaker)
         commit_file(run.folder / "results.json", json.dumps(table, indent=1))
-        save(run, speaker)
+        save(run, speaker, self.lora)
         run.log("; ".join(f"{row['measure']} {row['value']:.3f}" for row in table))
         return facts
 

@@ -11,6 +11,7 @@ from trivium.learn.optim.recipes import AdamW, MuonAdamW
 from trivium.learn.schedules import Schedule
 from trivium.nn.config import ModelConfig
 from trivium.nn.flops import flops_per_token, num_parameters, training_memory_bytes
+from trivium.nn.lora import LoRA
 from trivium.stages.base import Foresight, Work
 
 
@@ -32,18 +33,35 @@ class TrainingOptions(Protocol):
 
 
 def foresee_training(
-    options: TrainingOptions, name: str, config: ModelConfig, known: Foresight, *, tokens: int, is_packed: bool = True
+    options: TrainingOptions,
+    name: str,
+    config: ModelConfig,
+    known: Foresight,
+    *,
+    tokens: int,
+    is_packed: bool = True,
+    lora: LoRA | None = None,
 ) -> Work:
     """The work of training a model of this shape on so many tokens; later stages may start from it."""
     known.models[name] = config
     memory = training_memory_bytes(
         config, options.micro_batch_rows, options.seq_len, options.optimizer.kind, compute_bytes=known.compute_bytes, is_packed=is_packed
     )
-    return Work(num_parameters(config), tokens, flops=tokens * flops_per_token(config, options.seq_len), memory_bytes=memory)
+    if lora is not None:
+        memory -= lora.saved_bytes(config)
+    return Work(num_parameters(config), tokens, flops=tokens * _flops(config, options.seq_len, lora), memory_bytes=memory)
 
 
 def train(
-    run: Run, options: TrainingOptions, speaker: Any, objective: Objective, source: Any, *, tokens: int, hooks: Sequence[Any] = ()
+    run: Run,
+    options: TrainingOptions,
+    speaker: Any,
+    objective: Objective,
+    source: Any,
+    *,
+    tokens: int,
+    hooks: Sequence[Any] = (),
+    lora: LoRA | None = None,
 ) -> Mapping[str, Any]:
     """Train the speaker's model on the groups of a source, from the newest checkpoint if there is one; returns facts for the report."""
     from trivium.stages.models import machine_of
@@ -52,7 +70,7 @@ def train(
     from trivium.train.trainer import Trainer
 
     model = speaker.model
-    flops = flops_per_token(model.config, options.seq_len)
+    flops = _flops(model.config, options.seq_len, lora)
     trainer = Trainer(
         "policy",
         model,
@@ -77,6 +95,16 @@ def train(
     return {"parameters": model.num_parameters, "tokens": tokens, "flops": tokens * flops}
 
 
-def save(run: Run, speaker: Any) -> None:
-    """Commit the stage's model. The checkpoints stay until the stage is marked complete."""
+def save(run: Run, speaker: Any, lora: LoRA | None = None) -> None:
+    """Commit the stage's model, and beside it the adapter it was merged with. The checkpoints stay until the stage is marked complete."""
+    if lora is not None:
+        from trivium.nn.adapter import merge
+        from trivium.nn.io.peft import save_adapter
+
+        save_adapter(run.folder / "adapter", speaker.model, lora, base=speaker.base)
+        merge(speaker.model)
     speaker.save(run.folder / "model")
+
+
+def _flops(config: ModelConfig, seq_len: int, lora: LoRA | None) -> int:
+    return flops_per_token(config, seq_len) if lora is None else lora.flops_per_token(config, seq_len)

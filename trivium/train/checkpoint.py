@@ -1,7 +1,7 @@
 """Checkpoints: everything a run needs to go on with the same bits, committed as one verified folder.
 
 Safetensors and JSON only. Order, sampling and noise are functions of (seed, step), so besides weights and optimizer state
-there is one integer and the length of the metrics file.
+there is one integer and the length of the metrics file. Frozen weights are not in it, only their fingerprint.
 """
 
 import json
@@ -42,7 +42,8 @@ class Checkpoints:
     def save(self, steps_done: int, trainers: Sequence[Trainer]) -> Path:
         """Commit the state after `steps_done` steps; older checkpoints go only when it is safe on disk."""
         path = self.folder / f"step-{steps_done:08d}"
-        facts = {"steps_done": steps_done, "metrics_offset": self.run.metrics_offset(), "seed": self.run.seed}
+        bases = {trainer.name: trainer.model.base_fingerprint for trainer in trainers}
+        facts = {"steps_done": steps_done, "metrics_offset": self.run.metrics_offset(), "seed": self.run.seed, "bases": bases}
 
         def write(folder: Path) -> None:
             for trainer in trainers:
@@ -64,9 +65,13 @@ class Checkpoints:
                 self.run.log(f"{error}; using the checkpoint before it")
                 discard(path)
                 continue
-            for trainer in trainers:
-                trainer.load_state(load_file(path / f"{trainer.name}.safetensors"))
             facts = json.loads((path / "state.json").read_text())
+            for trainer in trainers:
+                if facts["bases"][trainer.name] != trainer.model.base_fingerprint:
+                    raise ArtefactError(
+                        f"{path}: belongs to an adapter on another base; delete {self.run.folder} to start this stage again"
+                    )
+                trainer.load_state(load_file(path / f"{trainer.name}.safetensors"))
             self.run.rewind_metrics(facts["metrics_offset"])
             return int(facts["steps_done"])
         self.run.rewind_metrics(self.run.metrics_start)

@@ -118,7 +118,10 @@ class Trainer:
     # --- what a checkpoint holds
 
     def state(self) -> dict[str, Tensor]:
-        """Weights and optimizer state by name, whole on every rank, ready for safetensors. A collective."""
+        """Trained weights, buffers and optimizer state by name, whole on every rank, ready for safetensors; frozen weights are not in it.
+
+        A collective.
+        """
         names: dict[Tensor, str] = {parameter: name for name, parameter in self.model.named_parameters()}
         tensors = {f"model.{name}": tensor for name, tensor in self._weights().items()}
         for optimizer in self.optimizers:
@@ -146,6 +149,7 @@ class Trainer:
                         optimizer.state[parameter] = slots[names[parameter]]
 
     def _weights(self) -> dict[str, Tensor]:
-        """Every parameter and buffer once; `state_dict` would hold tied weights twice, which safetensors refuses."""
+        """Every trained parameter and buffer once; `state_dict` would hold tied weights twice, which safetensors refuses."""
+        trained = {name: parameter for name, parameter in self.model.named_parameters() if parameter.requires_grad}
         buffers = {name: tensor for name, tensor in self.model.state_dict(keep_vars=True).items() if not isinstance(tensor, nn.Parameter)}
-        return dict(self.model.named_parameters()) | buffers
+        return trained | buffers

@@ -47,9 +47,10 @@ class AdamW:
     weight_decay: float = Field(default=0.0, ge=0)
 
     def __call__(self, model: torch.nn.Module) -> list[torch.optim.Optimizer]:
-        """The optimizer over all parameters of `model`, in a list of one."""
-        matrices = [parameter for parameter in model.parameters() if parameter.dim() >= 2]
-        rest = [parameter for parameter in model.parameters() if parameter.dim() < 2]
+        """The optimizer over all parameters of `model` that are not frozen, in a list of one."""
+        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        matrices = [parameter for parameter in trained if parameter.dim() >= 2]
+        rest = [parameter for parameter in trained if parameter.dim() < 2]
         groups = [{"params": matrices, "weight_decay": self.weight_decay}, {"params": rest, "weight_decay": 0.0}]
         return [
             torch.optim.AdamW(

@@ -59,7 +59,7 @@ def write_model(
     fields = config_json.to_json(config, has_scalar=head is not None) | ids | {"torch_dtype": dtype, "use_cache": True}
     if head is not None:
         fields |= {"id2label": {"0": "score"}, "label2id": {"score": 0}}
-        tokenizer_files.write_json(folder / SCALAR_FILE, _normalisation_of(head))
+        tokenizer_files.write_json(folder / SCALAR_FILE, normalisation_of(head))
     tokenizer_files.write_json(folder / config_json.FILE, fields)
     tokenizer_files.write_tokenizer_files(folder, tokenizer_json, tokenizer_config, max_seq_len=config.max_seq_len)
     tokenizer_files.write_generation_config(folder, ids, stop_ids)
@@ -111,7 +111,7 @@ def load_model(path: Path, *, compute_dtype: torch.dtype = torch.float32, verify
     check_weights(found, stored, table.ignored, path)
     state = read_weights(found, stored, config.num_heads)
     if model.scalar_head is not None:
-        state |= _normalisation(path / SCALAR_FILE)
+        state |= read_normalisation(path / SCALAR_FILE)
     _fill(model, state, path)
     if has_scalar and model.scalar_head is None:
         model.scalar_head = ScalarHead(config.hidden_size)
@@ -140,7 +140,7 @@ def _refuse_absurd_sizes(path: Path, config: ModelConfig, found: Mapping[str, Fo
         raise ArtefactError(f"{path / config_json.FILE}: describes at least {needed:,} weights, but the files hold {held:,}")
 
 
-def _normalisation_of(head: ScalarHead) -> dict[str, float]:
+def normalisation_of(head: ScalarHead) -> dict[str, float]:
     """Gain and bias as JSON numbers, which keep every bit of an fp32 number."""
     numbers = {"gain": head.gain.item(), "bias": head.bias.item()}
     for name, number in numbers.items():
@@ -149,7 +149,7 @@ def _normalisation_of(head: ScalarHead) -> dict[str, float]:
     return numbers
 
 
-def _normalisation(file: Path) -> dict[str, Tensor]:
+def read_normalisation(file: Path) -> dict[str, Tensor]:
     """Gain and bias of a scalar head; a foreign reward model has no such file."""
     content = read_json(file) if file.exists() else {"gain": 1.0, "bias": 0.0}
     for name in ("gain", "bias"):
