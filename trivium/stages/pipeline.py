@@ -14,6 +14,7 @@ from trivium.core.config import build, plain, read_toml
 from trivium.core.errors import ArtefactError, ConfigError
 from trivium.core.run import Run
 from trivium.core.world import machine as describe_machine
+from trivium.nn.io.adapter_config import base_of, is_adapter
 from trivium.report import write_report
 from trivium.stages.base import references
 from trivium.stages.machine import Machine
@@ -92,10 +93,12 @@ def _identity(run: Run, recipe: Recipe, options: Mapping[str, Any]) -> dict[str,
 
 
 def _content(source: str) -> Any:
-    """Hashes of the files behind a path, a folder or a pattern; an asset is pinned by its name."""
+    """Hashes of the files behind a path, a folder or a pattern; an asset is pinned by its name; an adapter is nothing without its base."""
     path = Path(source)
     if path.is_file():
         return hash_file(path)[0]
+    if is_adapter(path):
+        return [{file.name: hash_file(file)[0] for file in sorted(path.iterdir()) if file.is_file()}, _content(str(base_of(path)))]
     files = path.rglob("*") if path.is_dir() else files_of(source) if any(letter in source for letter in "*?[") else []
     return {file.as_posix(): hash_file(file)[0] for file in sorted(files) if file.is_file()}
 
