@@ -67,7 +67,7 @@ class Checkpoints:
                 continue
             facts = json.loads((path / "state.json").read_text())
             for trainer in trainers:
-                if facts["bases"][trainer.name] != trainer.model.base_fingerprint:
+                if facts.get("bases", {}).get(trainer.name) != trainer.model.base_fingerprint:
                     raise ArtefactError(
                         f"{path}: belongs to an adapter on another base; delete {self.run.folder} to start this stage again"
                     )
