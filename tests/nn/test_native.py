@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from tests.nn.io_models import SHAPES, V
+from trivium.nn.adapter import adapt
+from trivium.nn.lora import LoRA
 from trivium.nn.model import Model
 from trivium.nn.native import library
 from trivium.nn.native.decoder import Decoder, why_not_native
@@ -89,6 +91,17 @@ def test_a_copied_prefix_is_as_good_as_one_that_was_read():
     decoder.copy_prefix(1, 0, LENGTH - 1)
     said = decoder.step(TOKENS[1, -1:], np.array([0]), np.array([LENGTH - 1]), np.array([0]))
     assert torch.equal(said[0], at_once[1, -1])
+
+
+def test_an_adapter_speaks_too():
+    model = random_model("gpt2")
+    adapt(model, LoRA(r=4), seed=1)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith("lora_B"):
+                parameter.fill_(0.1)
+    decoder = Decoder(model.trunk, rows=3, capacity=64)
+    torch.testing.assert_close(read_at_once(decoder), whole(model), atol=1e-5, rtol=1e-5)
 
 
 def test_new_weights_count_after_repacking():

@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from tests.nn.io_models import SHAPES, V
+from trivium.nn.adapter import adapt
+from trivium.nn.lora import LoRA
 from trivium.nn.model import Model
 from trivium.nn.native import block, library, training
 from trivium.nn.transformer import block_diagonal
@@ -37,6 +39,15 @@ def states_and_slopes(model: Model, probe_BLD: torch.Tensor) -> dict[str, torch.
     return {"states": hidden_BLD.detach()} | slopes
 
 
+def assert_near(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
+    """To a millionth of the norm of all slopes: some, as that of a key's bias, are 0 but for rounding."""
+    size = sum(float(value.square().sum()) for name, value in expected.items() if name != "states") ** 0.5
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        unit = float(value.norm()) if name == "states" else size
+        torch.testing.assert_close(found[name] / unit, value / unit, atol=1e-6, rtol=0, msg=lambda text, name=name: f"{name}: {text}")
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_states_and_slopes_are_the_transformers(family):
     model = random_model(family)
@@ -45,11 +56,22 @@ def test_states_and_slopes_are_the_transformers(family):
     assert block.why_not_train(model.trunk) is None
     block.use(model.trunk)
     found = states_and_slopes(model, probe_BLD)
-    assert found.keys() == expected.keys()
-    size = sum(float(value.square().sum()) for name, value in expected.items() if name != "states") ** 0.5
-    for name, value in expected.items():
-        unit = float(value.norm()) if name == "states" else size
-        torch.testing.assert_close(found[name] / unit, value / unit, atol=1e-6, rtol=0, msg=lambda text, name=name: f"{name}: {text}")
+    assert_near(found, expected)
+
+
+@pytest.mark.parametrize("targets", [("query", "value", "up"), ("query", "key", "value", "out", "gate", "up", "down")])
+def test_adapters_learn_as_they_do_without_kernels(targets):
+    model = random_model("llama")
+    adapt(model, LoRA(r=4, targets=targets), seed=1)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith("lora_B"):
+                parameter.normal_(generator=RANDOM)
+    probe_BLD = torch.randn(*TOKENS.shape, model.config.hidden_size, generator=RANDOM)
+    expected = states_and_slopes(model, probe_BLD)
+    block.use(model.trunk)
+    found = states_and_slopes(model, probe_BLD)
+    assert_near(found, expected)
 
 
 @pytest.mark.parametrize("family", ["qwen3", "gpt_neox"])

@@ -33,8 +33,11 @@ class AdaptedLinear(nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  (the name that nn.Linear gives it)
         """Apply it to the last dimension; the precision of input is kept."""
-        low_rank = F.linear(F.linear(input, self.lora_A.to(input.dtype)), self.lora_B.to(input.dtype))
-        return self.base(input) + self.scale * low_rank
+        return self.base(input) + self.low_rank(input)
+
+    def low_rank(self, input: Tensor) -> Tensor:  # noqa: A002
+        """What the adapter adds."""
+        return self.scale * F.linear(F.linear(input, self.lora_A.to(input.dtype)), self.lora_B.to(input.dtype))
 
 
 class Int8Linear(nn.Module):
@@ -75,6 +78,12 @@ def effective_weight(linear: nn.Module) -> Tensor:
     if isinstance(linear, Int8Linear):
         return linear.weight * linear.scale
     return linear.get_parameter("weight")
+
+
+def bias_of(linear: nn.Module) -> Tensor | None:
+    """The bias of a linear layer, adapted or not."""
+    base = linear.base if isinstance(linear, AdaptedLinear) else linear
+    return base._parameters["bias"]
 
 
 def adapt(model: Model, lora: LoRA, seed: int) -> None:

@@ -1,18 +1,20 @@
 """A block of the transformer out of the parts in training.py: the twin of `transformer.Block.forward` for float32 on a CPU."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from trivium.nn.adapter import AdaptedLinear, Int8Linear, bias_of, effective_weight
 from trivium.nn.config import ModelConfig
 from trivium.nn.native import training
 from trivium.nn.native.library import why_not
 from trivium.nn.native.packed import LANES
 from trivium.nn.native.training import Products
-from trivium.nn.transformer import Block, Linear, Norm, Transformer
+from trivium.nn.transformer import Block, Norm, Transformer
 
 LONGEST = 4096  # a block of queries holds its scores against the whole row
 
@@ -26,6 +28,8 @@ def why_not_train(trunk: Transformer) -> str | None:
             return f"{name} ({size}) is no multiple of {LANES}"
     if config.attention_softcap is not None or (config.has_qk_norm and (config.qk_norm_over == "width" or config.norm == "layer")):
         return f"attention of {config.family} has no kernel for its slopes"
+    if any(isinstance(module, Int8Linear) for module in trunk.modules()):
+        return "a base that is kept in int8 has no kernel"
     if trunk.compute_dtype != torch.float32 or trunk.embed.weight.device.type != "cpu":
         return f"they are for float32 on a CPU, not {trunk.compute_dtype} on {trunk.embed.weight.device.type}"
     return why_not()
@@ -82,14 +86,22 @@ def forward(block: Block, config: ModelConfig, x_BLD: Tensor, rope: tuple[Tensor
     return after + _norm(block.mlp_post_norm, _products(inner, [mlp.down], how))
 
 
-def _products(x: Tensor, linears: list[Linear], how: Products) -> Tensor:
-    """All of x's products at once, over the last dimension."""
-    biases: list[Tensor] = [linear.bias for linear in linears if linear.bias is not None]
-    y = training.products(x.flatten(0, -2), [linear.weight for linear in linears], torch.cat(biases) if biases else None, how)
+def _products(x: Tensor, linears: Sequence[nn.Module], how: Products) -> Tensor:
+    """All of x's products at once, over the last dimension; what adapters add comes on top."""
+    flat = x.flatten(0, -2)
+    bases = [linear.base if isinstance(linear, AdaptedLinear) else linear for linear in linears]
+    biases = [bias for bias in map(bias_of, linears) if bias is not None]
+    y = training.products(flat, [effective_weight(base) for base in bases], torch.cat(biases) if biases else None, how)
+    if any(isinstance(linear, AdaptedLinear) for linear in linears):
+        y = y + torch.cat([_added(linear, base, flat) for linear, base in zip(linears, bases, strict=True)], dim=-1)
     return y.unflatten(0, x.shape[:-1])
 
 
-def _norm(norm: torch.nn.Module, x: Tensor) -> Tensor:
+def _added(linear: nn.Module, base: nn.Module, x: Tensor) -> Tensor:
+    return linear.low_rank(x) if isinstance(linear, AdaptedLinear) else x.new_zeros(len(x), len(base.get_parameter("weight")))
+
+
+def _norm(norm: nn.Module, x: Tensor) -> Tensor:
     if not isinstance(norm, Norm) or norm.bias is not None:
         return norm(x)
     return training.rms_norm(x, norm.scale(), norm.eps)

@@ -7,6 +7,7 @@ from typing import Literal, cast
 import torch
 from torch import Tensor
 
+from trivium.nn.adapter import bias_of, effective_weight
 from trivium.nn.native.library import loaded
 from trivium.nn.native.structures import Layer, Linear, Model
 from trivium.nn.transformer import MLP, Block, Norm, Transformer
@@ -63,10 +64,10 @@ class Packed:
         names = ("attention_norm", "mlp_norm", "attention_post_norm", "mlp_post_norm")
         norms = {name: self._norm(getattr(block, name)) for name in names}
         return Layer(
-            qkv=self._linear(torch.cat([part.weight for part in projections]), _joined([part.bias for part in projections])),
-            out=self._linear(attention.out.weight, attention.out.bias),
+            qkv=self._linear(torch.cat([effective_weight(part) for part in projections]), _joined([bias_of(part) for part in projections])),
+            out=self._linear(effective_weight(attention.out), bias_of(attention.out)),
             up=self._linear(*_gate_and_up(mlp)),
-            down=self._linear(mlp.down.weight, mlp.down.bias),
+            down=self._linear(effective_weight(mlp.down), bias_of(mlp.down)),
             attention_norm=norms["attention_norm"][0], attention_norm_bias=norms["attention_norm"][1],
             mlp_norm=norms["mlp_norm"][0], mlp_norm_bias=norms["mlp_norm"][1],
             attention_post_norm=norms["attention_post_norm"][0], mlp_post_norm=norms["mlp_post_norm"][0],
@@ -112,11 +113,12 @@ def _joined(biases: list[Tensor | None]) -> Tensor | None:
 
 def _gate_and_up(mlp: MLP) -> tuple[Tensor, Tensor | None]:
     """Sixteen rows of the gate, sixteen of up, and so on: both halves of a gated product come out of one panel."""
-    gate, up = mlp.gate, mlp.up
+    gate, up = mlp.gate, effective_weight(mlp.up)
     if gate is None:
-        return up.weight, up.bias
+        return up, bias_of(mlp.up)
 
     def mixed(first: Tensor, second: Tensor) -> Tensor:
         return torch.stack([first.unflatten(0, (-1, LANES)), second.unflatten(0, (-1, LANES))], dim=1).flatten(0, 2)
 
-    return mixed(gate.weight, up.weight), None if up.bias is None else mixed(gate.bias, up.bias)
+    gate_bias, up_bias = bias_of(gate), bias_of(mlp.up)
+    return mixed(effective_weight(gate), up), None if gate_bias is None or up_bias is None else mixed(gate_bias, up_bias)
