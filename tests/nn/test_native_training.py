@@ -66,7 +66,7 @@ def test_adapters_learn_as_they_do_without_kernels(targets):
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name.endswith("lora_B"):
-                parameter.normal_(generator=RANDOM)
+                parameter.normal_(std=0.1, generator=RANDOM)
     probe_BLD = torch.randn(*TOKENS.shape, model.config.hidden_size, generator=RANDOM)
     expected = states_and_slopes(model, probe_BLD)
     block.use(model.trunk)
