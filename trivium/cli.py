@@ -100,7 +100,7 @@ def report(run_folder: Path) -> None:
 
 @app.command()
 def chat(model: str, temperature: float = 0.7, max_new_tokens: int = 64, seed: int = 1) -> None:
-    """Talk to a model: a model directory, or a run folder."""
+    """Talk to a model: a model directory, a run folder, or smollm2."""
     from trivium.stages.chat import model_folder, talk
 
     talk(model_folder(Path(model)), temperature=temperature, max_new_tokens=max_new_tokens, seed=seed)
@@ -126,6 +126,28 @@ def fetch(name: Annotated[str | None, typer.Argument(help="asset; without it the
         return
     path = assets.fetch(name)
     typer.echo(f"{path}  licence: {assets.find(name).licence}")
+
+
+@app.command("import")
+def import_(source: str, out: Path, dtype: Annotated[str, typer.Option(help="f32 or bf16")] = "f32") -> None:
+    """Make a model directory from a .gguf file, a foreign directory, or the named model smollm2."""
+    from trivium.stages.exchange import import_model
+
+    typer.echo(import_model(source, out, dtype=dtype, on_note=lambda note: typer.echo(f"note: {note}", err=True)))
+
+
+@app.command()
+def export(
+    model: Path,
+    out: Path,
+    to: Annotated[str, typer.Option("--format", help="gguf (llama.cpp) or hf (a directory)")] = "gguf",
+    dtype: Annotated[str | None, typer.Option(help="gguf: f16, q8_0 or f32; hf: f32 or bf16")] = None,
+) -> None:
+    """Write a model for llama.cpp, or as a directory in another precision."""
+    from trivium.stages.chat import model_folder
+    from trivium.stages.exchange import export_model
+
+    typer.echo(export_model(model_folder(model), out, to=to, dtype=dtype))
 
 
 @app.command()

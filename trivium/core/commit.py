@@ -56,13 +56,20 @@ def commit(path: Path, write: Callable[[Path], None], *, kind: str, meta: Mappin
     return manifest
 
 
-def commit_file(path: Path, content: bytes | str) -> None:
-    """Replace one file as a whole: it has the old content or the new, never a part."""
+def commit_file(path: Path, content: bytes | str | Callable[[Path], None]) -> None:
+    """Replace one file as a whole: it has the old content or the new, never a part.
+
+    content: or what writes it to the path that it is given, for a file that is better not held in memory.
+    """
     temporary = _hidden(path, "tmp")
     with disk_errors(path):
         make_folder(path.parent)
         try:
-            _write_synced(temporary, content.encode() if isinstance(content, str) else content)
+            if callable(content):
+                content(temporary)
+                _sync(temporary)
+            else:
+                _write_synced(temporary, content.encode() if isinstance(content, str) else content)
             temporary.rename(path)
         finally:
             temporary.unlink(missing_ok=True)

@@ -16,6 +16,7 @@ from trivium.core.run import Run
 from trivium.nn.config import ModelConfig
 from trivium.nn.io.adapter_config import base_of
 from trivium.nn.io.config_json import FILE as CONFIG_FILE, read_config
+from trivium.stages.exchange import is_named, model_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +69,9 @@ class Stage(Protocol):
 
 
 def resolve(run: Run, reference: str | Path) -> Path:
-    """The path behind an option: `@stage/file` inside the run folder, anything else as it is."""
+    """The path behind an option: `@stage/file` inside the run folder, the directory of a named model, anything else as it is."""
     text = str(reference)
-    return run.path / text[1:] if text.startswith("@") else Path(text)
+    return run.path / text[1:] if text.startswith("@") else model_path(text)
 
 
 def references(options: Any) -> list[str]:
@@ -83,21 +84,26 @@ def references(options: Any) -> list[str]:
 
 
 def check_model(reference: str) -> None:
-    """Raise ArtefactError unless there is a model where the user says; one of an earlier stage is checked when it is loaded."""
-    if reference.startswith("@"):
+    """Raise ArtefactError unless there is a model where the user says.
+
+    One of an earlier stage is checked when it is loaded; a named one (smollm2) is fetched when it is needed.
+    """
+    if reference.startswith("@") or is_named(reference):
         return
     path = Path(reference)
     if not path.exists():
         with suppress(ArtefactError):
             read_manifest(path)  # puts back what a kill between two renames left under its hidden name
+    if path.is_file():
+        raise ArtefactError(f"{reference}: is a file; make a model directory of it first: trivium import {reference} FOLDER")
     if not (base_of(path) / CONFIG_FILE).is_file():
         raise ArtefactError(f"{reference}: is no model directory (a folder with {CONFIG_FILE} and model.safetensors)")
 
 
 def known_model(known: Foresight, reference: str) -> ModelConfig:
-    """The shape of a model: one that an earlier stage will have made, or a directory."""
+    """The shape of a model: one that an earlier stage will have made, a directory, or a named one, which is fetched for it."""
     if not reference.startswith("@"):
-        return read_config(base_of(Path(reference)))
+        return read_config(base_of(model_path(reference)))
     name = reference.removeprefix("@").split("/")[0]
     if name not in known.models:
         raise ConfigError(f"'{reference}': no earlier stage makes a model called '{name}'")

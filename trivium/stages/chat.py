@@ -13,6 +13,7 @@ from trivium.core.errors import ConfigError, DataError
 from trivium.core.types import Message
 from trivium.generate.sampling import Sampling
 from trivium.nn.io.adapter_config import is_adapter
+from trivium.stages.exchange import model_path
 from trivium.stages.machine import Machine
 from trivium.text.read import check_head, read_prompts
 from trivium.text.tokenizer import Tokenizer
@@ -26,7 +27,8 @@ def best_model(run_folder: Path) -> Path | None:
 
 
 def model_folder(path: Path) -> Path:
-    """A model directory, or the last model of a run folder. Raises ConfigError if there is none."""
+    """A model directory, a named model (smollm2), or the last model of a run folder. Raises ConfigError if there is none."""
+    path = model_path(path)
     if (path / "config.json").exists() or is_adapter(path):
         return path
     found = best_model(path) if path.is_dir() else None

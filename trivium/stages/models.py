@@ -14,16 +14,14 @@ from trivium.generate.sampling import Sampling
 from trivium.nn.adapter import adapt, merge
 from trivium.nn.io.adapter_config import base_of
 from trivium.nn.io.directory import load_model, save_model
-from trivium.nn.io.json_file import read_json
 from trivium.nn.io.peft import load_adapter
-from trivium.nn.io.tokenizer_files import CONFIG, tokenizer_config
+from trivium.nn.io.tokenizer_files import tokenizer_config
 from trivium.nn.lora import LoRA
 from trivium.nn.model import DTYPES, Model
+from trivium.stages.chat_formats import CHAT_KEY, chat_format, read_tokenizer_config
 from trivium.stages.machine import Machine
-from trivium.text.chat import PLAIN, ChatFormat, render, stop_ids
+from trivium.text.chat import ChatFormat, render, stop_ids
 from trivium.text.tokenizer import Tokenizer
-
-CHAT_KEY = "trivium_chat"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +37,8 @@ class Speaker:
     def load(path: Path, machine: Machine, *, has_scalar: bool = False) -> "Speaker":
         """Read a model directory, or an adapter's with the model it belongs to, which it is merged into.
 
-        Raises ArtefactError if one of them, or the tokenizer, is missing or damaged, or if they do not belong together.
+        Raises ArtefactError if one of them, the tokenizer or the chat template is missing, damaged or not understood, or if they do
+        not belong together.
         """
         base = base_of(path)
         tokenizer = Tokenizer.load(base)
@@ -47,8 +46,7 @@ class Speaker:
         if base != path:
             load_adapter(path, model)
             merge(model)
-        stored = read_json(base / CONFIG).get(CHAT_KEY)
-        return Speaker(model, tokenizer, build(ChatFormat, stored, where=str(base)) if stored else PLAIN, path)
+        return Speaker(model, tokenizer, chat_format(read_tokenizer_config(base), tokenizer, base), path)
 
     def adapt(self, lora: LoRA | None, seed: int) -> "Speaker":
         """The same, its model frozen in place but for an adapter; without options as it is."""

@@ -112,7 +112,7 @@ def load_model(path: Path, *, compute_dtype: torch.dtype = torch.float32, verify
     state = read_weights(found, stored, config.num_heads)
     if model.scalar_head is not None:
         state |= read_normalisation(path / SCALAR_FILE)
-    _fill(model, state, path)
+    fill(model, state, path)
     if has_scalar and model.scalar_head is None:
         model.scalar_head = ScalarHead(config.hidden_size)
     return model
@@ -158,8 +158,11 @@ def read_normalisation(file: Path) -> dict[str, Tensor]:
     return {f"{SCALAR}{name}": torch.tensor(float(content[name])) for name in ("gain", "bias")}
 
 
-def _fill(model: Model, state: dict[str, Tensor], path: Path) -> None:
-    """Give a model without memory these tensors, and what is not stored: the tie and the table of rotary positions."""
+def fill(model: Model, state: dict[str, Tensor], path: Path) -> None:
+    """Give a model without memory these tensors, and what is not stored: the tie and the table of rotary positions.
+
+    Raises ArtefactError naming `path` if a head is given that differs from the embedding it is tied to.
+    """
     config, trunk, embed = model.config, model.trunk, state["trunk.embed.weight"]
     head = state.get(HEAD, embed if config.tie_head else torch.zeros_like(embed))
     if config.tie_head and not torch.equal(head, embed):

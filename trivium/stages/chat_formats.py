@@ -1,0 +1,50 @@
+"""Which chat format a model directory was made with: ours says it, a foreign one shows it by its chat template."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from trivium.core.config import build
+from trivium.core.errors import ArtefactError
+from trivium.nn.io.json_file import MAX_BYTES, read_json
+from trivium.nn.io.tokenizer_files import CONFIG, ROLES
+from trivium.text.chat import PLAIN, ChatFormat
+from trivium.text.chat_templates import recognise
+from trivium.text.tokenizer import Tokenizer
+
+CHAT_KEY, TEMPLATE_KEY, TEMPLATE_FILE = "trivium_chat", "chat_template", "chat_template.jinja"
+
+
+def read_tokenizer_config(folder: Path) -> dict[str, Any]:
+    """tokenizer_config.json: control tokens by role as names, the chat template as text wherever it stands, and our format."""
+    config, file = read_json(folder / CONFIG), folder / TEMPLATE_FILE
+    roles = {role: config[role] for role in (*ROLES, "unk_token") if config.get(role) is not None}
+    found: dict[str, Any] = {role: token.get("content") if isinstance(token, Mapping) else token for role, token in roles.items()}
+    template = config.get(TEMPLATE_KEY)
+    if isinstance(template, list):  # several by name, as releases 4.38 and later of transformers wrote them
+        named = {entry.get("name"): entry.get("template") for entry in template if isinstance(entry, Mapping)}
+        template = named.get("default")
+    if template is None and file.is_file() and file.stat().st_size <= MAX_BYTES:
+        template = file.read_text(encoding="utf-8", errors="replace")
+    found |= {TEMPLATE_KEY: template} if isinstance(template, str) else {}
+    return found | ({CHAT_KEY: config[CHAT_KEY]} if config.get(CHAT_KEY) else {})
+
+
+def chat_format(config: Mapping[str, Any], tokenizer: Tokenizer, where: Path) -> ChatFormat:
+    """The format of a model, from its tokenizer_config; trivium's own if it has none.
+
+    Raises ArtefactError if there is a chat template that no format expresses.
+    """
+    if CHAT_KEY in config:
+        return build(ChatFormat, config[CHAT_KEY], where=str(where))
+    if TEMPLATE_KEY not in config:
+        return PLAIN
+    names = {role: name for role, name in config.items() if role.endswith("_token") and isinstance(name, str)}
+    found = recognise(config[TEMPLATE_KEY], tokenizer.special, names)
+    if found is None:
+        raise ArtefactError(
+            f"{where}: its chat template does more than write fixed words around the turns, so its form is not recognised;"
+            f" describe the form by control, start, opening, closing and system in '{CHAT_KEY}' of {CONFIG},"
+            f" or remove the template ({TEMPLATE_KEY}, {TEMPLATE_FILE}) to use trivium's own form"
+        )
+    return found

