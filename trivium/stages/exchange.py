@@ -6,7 +6,7 @@ What comes in becomes a Hugging Face directory of ours, with the tokenizer and t
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from trivium.core.commit import MANIFEST, commit_file, read_manifest
 from trivium.core.config import plain
@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # torch is loaded only while a model is read
     from trivium.nn.model import Model
 
 MODEL = "model"  # the kind of an asset, and of a committed folder
-PRECISIONS = {"f32": "float32", "bf16": "bfloat16"}
+PRECISIONS: dict[str, Literal["float32", "bfloat16"]] = {"f32": "float32", "bf16": "bfloat16"}
 FORMATS = {"hf": tuple(PRECISIONS), "gguf": ("f16", "q8_0", "f32")}  # the first is the default
 
 

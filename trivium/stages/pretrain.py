@@ -59,7 +59,8 @@ class Pretrain:
         from trivium.learn.objectives import CrossEntropy
         from trivium.nn.model import DTYPES, Model, initialise
         from trivium.nn.transformer import why_not_compile
-        from trivium.stages.models import PLAIN, Speaker, machine_of
+        from trivium.stages.models import Speaker, machine_of
+        from trivium.text.chat import PLAIN
 
         folder, machine = resolve(run, self.tokens), machine_of(run)
         tokenizer = Tokenizer.load(folder)

@@ -57,10 +57,9 @@ def _run(template: str, tokens: Mapping[str, str]) -> list[str | None]:
     """What the template makes of every probe; None for those it refuses or does not finish in time."""
     probes = [([{"role": role, "content": content} for role, content in turns], opens) for turns, opens in _PROBES]
     request = json.dumps({"template": template, "tokens": dict(tokens), "probes": probes})
+    program = [sys.executable, "-I", str(_PROGRAM)]
     try:
-        ended = subprocess.run(
-            [sys.executable, "-I", str(_PROGRAM)], input=request.encode(), capture_output=True, timeout=_TIMEOUT_S, check=False
-        )
+        ended = subprocess.run(program, input=request.encode(), capture_output=True, timeout=_TIMEOUT_S, check=False)
         return json.loads(ended.stdout)
     except (subprocess.TimeoutExpired, ValueError):  # ValueError: it was stopped at a limit and wrote nothing
         return [None] * len(_PROBES)

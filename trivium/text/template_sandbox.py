@@ -43,7 +43,7 @@ def main() -> None:
     # the two options and the loop controls are what transformers gives a template
     environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
     environment.filters["tojson"] = _tojson
-    environment.globals["raise_exception"] = _refuse
+    environment.globals.update(raise_exception=_refuse)
     try:
         template = environment.from_string(request["template"])
     except (TemplateError, RecursionError, MemoryError, ValueError):

@@ -76,9 +76,8 @@ class GgufFile:
                 raise ArtefactError(f"{self.path}: tensor {name} is packed as type {kind}, which is not read; it is one of: {known}")
             packing = BLOCK_TYPES[kind]
             if not all(shape) or shape[-1] % packing.size:
-                raise ArtefactError(
-                    f"{self.path}: tensor {name} has shape {list(shape)}; rows of {packing.name} are multiples of {packing.size}"
-                )
+                allowed = f"no dimension may be 0, and rows of {packing.name} are multiples of {packing.size}"
+                raise ArtefactError(f"{self.path}: tensor {name} has shape {list(shape)}; {allowed}")
             start = base + offset
             end = start + math.prod(shape) // packing.size * packing.num_bytes
             if end > len(self._bytes):
@@ -176,9 +175,8 @@ class _Header:
     def expect(self, count: int, size: int, what: str) -> None:
         """Refuse what would reach beyond the end of the header: `count` things of at least `size` bytes."""
         if count * size > len(self.content) - self.at:
-            self.fail(
-                f"{what[:80]} reaches beyond the end of the {'file' if len(self.content) < MAX_HEADER_BYTES else 'header'}; is it cut off?"
-            )
+            end = "file; is it cut off?" if len(self.content) < MAX_HEADER_BYTES else f"largest header, {MAX_HEADER_BYTES:,} bytes"
+            self.fail(f"{what[:80]} reaches beyond the end of the {end}")
 
     def fail(self, problem: str) -> NoReturn:
         raise ArtefactError(f"{self.path}: {problem}")

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trivium.core.config import build
 from trivium.core.errors import ArtefactError, ConfigError, did_you_mean
 from trivium.nn.config import ModelConfig
 from trivium.nn.io.config_json import LARGEST_COUNT, LARGEST_NUMBER
@@ -17,6 +18,7 @@ from trivium.nn.io.families import FAMILIES
 from trivium.nn.io.gguf_file import GgufFile
 from trivium.nn.io.gguf_names import ARCHITECTURES, BIASES, COUNTS, HEAD, NUMBERS, deinterleave, gguf_name, num_turned_heads
 from trivium.nn.io.gguf_tokenizer import read_tokenizer
+from trivium.nn.io.layout import HEAD as OUR_HEAD
 from trivium.nn.model import Model
 from trivium.text.tokenizer import Tokenizer
 
@@ -57,7 +59,7 @@ def read_shape(gguf: GgufFile) -> ModelConfig:
     options["head_dim"] = options["head_dim"] or options["hidden_size"] // options["num_heads"]
     _refuse_what_is_not_built(gguf, architecture, options["head_dim"])
     try:
-        return ModelConfig(family=architecture, **{**FAMILIES[architecture].fixed, **options})
+        return build(ModelConfig, {"family": architecture, **FAMILIES[architecture].fixed, **options})
     except ConfigError as error:
         raise ArtefactError(f"{gguf.path}: {error}") from None
 
@@ -95,9 +97,9 @@ def _refuse_what_is_not_built(gguf: GgufFile, architecture: str, head_dim: int) 
 def _read_model(gguf: GgufFile, config: ModelConfig) -> Model:
     with torch.device("meta"):  # no memory before every name and shape was compared
         model = Model(config)
-    wanted = {
-        name: tuple(tensor.shape) for name, tensor in model.state_dict().items() if name != "trunk.head.weight" or not config.tie_head
-    }
+    wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    if config.tie_head:
+        del wanted[OUR_HEAD]
     names = {gguf_name(ours): ours for ours in wanted}
     for theirs, ours in names.items():
         if theirs not in gguf.tensors:

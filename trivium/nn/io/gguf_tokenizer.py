@@ -35,6 +35,11 @@ PRE: dict[str, list[dict[str, Any]]] = {
     "llama-bpe": [_split(r"\p{N}{1,3}"), _BYTES],
     "qwen2": [_split(r"\p{N}"), _BYTES],
 }
+_AS_IT_IS = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}  # how an added token is looked for
+_PLAIN_BPE = {
+    "dropout": None, "unk_token": None, "continuing_subword_prefix": None, "end_of_word_suffix": None, "fuse_unk": False,
+    "byte_fallback": False,
+}  # fmt: skip
 _WHOLE_WORDS = ("llama-bpe",)  # a word that is in the vocabulary is taken without merging
 _COMPOSED = ("qwen2",)  # Hugging Face's tokenizer brings text into NFC first
 
@@ -137,20 +142,18 @@ class _Reader:
         kinds = self.kinds(len(names))
         special = set(roles.values()) | {name for name, kind in zip(names, kinds, strict=True) if kind in (CONTROL, UNKNOWN)}
         added = [
-            {"id": index, "content": name, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": name in special}
+            {"id": index, "content": name, "special": name in special, **_AS_IT_IS}
             for index, (name, kind) in enumerate(zip(names, kinds, strict=True))
             if name in special or kind == USER_DEFINED
-        ]  # fmt: skip
+        ]
         vocab = {name: index for index, (name, kind) in enumerate(zip(names, kinds, strict=True)) if kind != UNUSED}
+        model = {"type": "BPE", "ignore_merges": pre in _WHOLE_WORDS, "vocab": vocab, "merges": self.merges(vocab), **_PLAIN_BPE}
         return {
             "version": "1.0", "truncation": None, "padding": None, "added_tokens": added,
             "normalizer": {"type": "NFC"} if pre in _COMPOSED else None,
             "pre_tokenizer": PRE[pre][0] if len(PRE[pre]) == 1 else {"type": "Sequence", "pretokenizers": PRE[pre]},
             "post_processor": self.opening(roles, vocab), "decoder": _GPT2,
-            "model": {
-                "type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None, "end_of_word_suffix": None,
-                "fuse_unk": False, "byte_fallback": False, "ignore_merges": pre in _WHOLE_WORDS, "vocab": vocab, "merges": self.merges(vocab),
-            },
+            "model": model,
         }  # fmt: skip
 
     def merges(self, vocab: Mapping[str, int]) -> list[list[str]]:

@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from trivium.core.config import plain
+from trivium.core.config import build, plain
 from trivium.core.errors import ConfigError, did_you_mean
 from trivium.nn.config import ModelConfig
 from trivium.nn.io.families import FAMILIES
 from trivium.nn.io.gguf_names import ARCHITECTURES, BIASES, COUNTS, NUMBERS, gguf_name, interleave, num_turned_heads
 from trivium.nn.io.gguf_tokenizer import write_tokenizer
+from trivium.nn.io.layout import HEAD
 from trivium.nn.model import Model
 from trivium.text.tokenizer import Tokenizer
 
@@ -60,7 +61,8 @@ def _shape_fields(model: Model) -> dict[str, Any]:
         raise ConfigError("a reward model or critic cannot be written as GGUF; it has a scalar head instead of a language head")
     # exactly what is written: Qwen3 of llama.cpp has no biases, the others none but those of the presence of their tensors
     written = {*COUNTS, *NUMBERS, "vocab_size", "tie_head", *(BIASES if config.family != "qwen3" else ())}
-    read = plain(ModelConfig(family=config.family, **{**FAMILIES[config.family].fixed, **{name: options[name] for name in written}}))
+    fixed = {"family": config.family, **FAMILIES[config.family].fixed}
+    read = plain(build(ModelConfig, fixed | {name: options[name] for name in written}))
     for option, value in options.items():
         if read[option] != value:
             raise ConfigError(f"{option} = {value} cannot be written as GGUF of architecture {config.family}, which has {read[option]}")
@@ -73,7 +75,7 @@ def _tensors(model: Model) -> dict[str, np.ndarray]:
     """Name in the file -> numbers in fp32, in the order that llama.cpp rotates."""
     config, tensors = model.config, {}
     for ours, tensor in model.state_dict().items():
-        if ours == "trunk.head.weight" and config.tie_head:
+        if ours == HEAD and config.tie_head:
             continue
         numbers, num_heads = tensor.float().cpu().numpy(), num_turned_heads(ours, config)
         tensors[gguf_name(ours)] = interleave(numbers, num_heads) if num_heads else numbers
