@@ -16,7 +16,7 @@ from trivium.core.types import Role
 from trivium.text.chat import ChatFormat
 
 MAX_TEMPLATE_CHARACTERS = 1 << 16
-_TIMEOUT_S = 20
+_TIMEOUT_S = 30  # the processor time allowed is much less; a busy machine may take this long to give it
 _PROGRAM = Path(__file__).with_name("template_sandbox.py")
 
 Turns = Sequence[tuple[Role, str]]

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from jinja2 import TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-MEMORY_BYTES, SECONDS, MAX_CHARACTERS = 1 << 30, 5, 1 << 20
+MEMORY_BYTES, SECONDS, MAX_CHARACTERS = 1 << 29, 2, 1 << 20
 
 
 def _refuse(message: str) -> NoReturn:
@@ -29,7 +29,9 @@ def _tojson(value: Any, indent: int | None = None) -> str:
 
 def _render(template: Any, tokens: dict[str, str], messages: list[dict[str, str]], opens: bool) -> str | None:
     try:
-        text = template.render(messages=messages, add_generation_prompt=opens, tools=None, documents=None, **tokens)
+        text = template.render(
+            messages=messages, add_generation_prompt=opens, raise_exception=_refuse, tools=None, documents=None, **tokens
+        )
     except Exception:  # a program that comes from anywhere fails in any way
         return None
     return text if len(text) <= MAX_CHARACTERS else None
@@ -43,7 +45,6 @@ def main() -> None:
     # the two options and the loop controls are what transformers gives a template
     environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
     environment.filters["tojson"] = _tojson
-    environment.globals.update(raise_exception=_refuse)
     try:
         template = environment.from_string(request["template"])
     except (TemplateError, RecursionError, MemoryError, ValueError):

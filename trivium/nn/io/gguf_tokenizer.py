@@ -20,6 +20,7 @@ ROLES = {"bos_token": "bos", "eos_token": "eos", "pad_token": "padding", "unk_to
 
 _BYTES = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
 _GPT2 = _BYTES | {"use_regex": True}  # with the splitting rule of GPT-2
+_DECODER = _GPT2 | {"add_prefix_space": True}  # as the library writes it; decoding reads none of these
 _DIGITS = {"type": "Digits", "individual_digits": True}
 
 
@@ -152,7 +153,7 @@ class _Reader:
             "version": "1.0", "truncation": None, "padding": None, "added_tokens": added,
             "normalizer": {"type": "NFC"} if pre in _COMPOSED else None,
             "pre_tokenizer": PRE[pre][0] if len(PRE[pre]) == 1 else {"type": "Sequence", "pretokenizers": PRE[pre]},
-            "post_processor": self.opening(roles, vocab), "decoder": _GPT2,
+            "post_processor": self.opening(roles, vocab), "decoder": _DECODER,
             "model": model,
         }  # fmt: skip
 

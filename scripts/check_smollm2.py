@@ -1,0 +1,156 @@
+"""Check the import of SmolLM2 against transformers: `python -m scripts.check_smollm2 [TEXT]`, about two minutes on two cores.
+
+TEXT is any source of documents (a file, a folder, an asset); without it the documentation strings of the installed packages.
+It needs transformers and gguf (`pip install 'trivium[hf,gguf]'`) and, the first time, the network.
+Prints one line for each check and ends with 1 if one of them fails.
+"""
+
+import re
+import sys
+import tempfile
+import warnings
+from itertools import islice
+from pathlib import Path
+
+import torch
+import transformers
+from tokenizers import pre_tokenizers
+from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+from trivium.core.types import Message
+from trivium.generate.engine import Engine
+from trivium.generate.sampling import Sampling
+from trivium.nn.io.directory import load_model
+from trivium.nn.model import Model
+from trivium.stages.exchange import export_model, model_path
+from trivium.stages.machine import Machine
+from trivium.stages.models import Speaker
+from trivium.text.assets import fetch
+from trivium.text.read import read_documents
+
+NUM_SENTENCES, MAX_TOKENS, TOLERANCE = 100, 256, 1e-4
+HALF_STEP, EIGHT_BIT_STEP = 2**-11, 0.51 / 127  # relative to a number; to the largest number of a block of 32
+DIGITS = pre_tokenizers.Sequence(
+    [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)]
+)
+
+
+def sentences(source: str) -> list[str]:
+    """The first 100 sentences of 40 to 600 characters, at most three of a document."""
+    found: list[str] = []
+    for document in read_documents(source):
+        text = re.sub(r"\s+", " ", document.text)
+        found += islice((each for each in re.findall(r"[A-Z][^.!?]{39,599}[.!?]", text)), 3)
+        if len(found) >= NUM_SENTENCES:
+            break
+    return found[:NUM_SENTENCES]
+
+
+@torch.inference_mode()
+def our_logits(model: Model, ids: torch.Tensor) -> torch.Tensor:
+    """Logits of every position, (L, V)."""
+    hidden_BLD = model.trunk(ids[None], torch.arange(len(ids))[None])
+    return torch.nn.functional.linear(hidden_BLD, model.trunk.head.weight)[0]
+
+
+@torch.inference_mode()
+def their_logits(model: transformers.PreTrainedModel, ids: torch.Tensor) -> torch.Tensor:
+    """Logits of every position, (L, V)."""
+    return model(ids[None]).logits[0]
+
+
+def logprobs(logits_LV: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+    """Log-probs of every token but the first, (L - 1,)."""
+    return logits_LV[:-1].log_softmax(-1).gather(1, ids[1:, None])[:, 0]
+
+
+def largest_errors(model: Model, written: Model) -> tuple[float, float]:
+    """Largest difference of two models' weights: relative to the weight, and to the largest of its 32 neighbours in the row."""
+    relative = of_block = 0.0
+    for name, tensor in model.state_dict().items():
+        error = (written.state_dict()[name] - tensor).abs()
+        relative = max(relative, (error / tensor.abs().clamp_min(1e-4)).max().item())  # smaller ones are subnormal in fp16
+        if tensor.dim() == 2:
+            blocks = tensor.unflatten(-1, (-1, 32))
+            of_block = max(of_block, (error.unflatten(-1, (-1, 32)) / blocks.abs().amax(-1, keepdim=True).clamp_min(1e-4)).max().item())
+    return relative, of_block
+
+
+def check_answer(speaker: Speaker) -> tuple[bool, str]:
+    """(a) The capital of France, greedily."""
+    prompt = speaker.prompt((Message("user", "What is the capital of France?"),))
+    [answer] = Engine(speaker.model, stop_ids=speaker.stop_ids).generate([prompt], Sampling(temperature=0, max_new_tokens=32), seed=1)
+    said = speaker.text_of(answer)
+    return "Paris" in said and answer.meta["stopped"] is True, f"the capital of France: {said!r}"
+
+
+def check_tokenizer(speaker: Speaker, file: Path, texts: list[str]) -> tuple[bool, str]:
+    """(d) Ids, with the documents as they are and with runs of spaces before every digit."""
+    reference = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+    spaced = texts + [re.sub(r"(?=\d)", "   ", text) for text in texts] + ["a  1", "x = [\n    1,\n    22]", "\t 7", "é 漢字 🙂   2026"]
+    before = [reference(text, add_special_tokens=False).input_ids for text in spaced]
+    reference.backend_tokenizer.pre_tokenizer = DIGITS
+    theirs = [reference(text, add_special_tokens=False).input_ids for text in spaced]
+    ours = [speaker.tokenizer.encode(text).tolist() for text in spaced]
+    same, unfixed = (sum(a == b for a, b in zip(ours, other, strict=True)) for other in (theirs, before))
+    messages = [{"role": "user", "content": "Count to 3."}]
+    prompt = reference.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
+    is_prompt = prompt == speaker.prompt((Message("user", "Count to 3."),)).tolist()
+    told = f"ids of {same} of {len(spaced)} texts equal the reference's ({unfixed} before its splitting rule is mended)"
+    return same == len(spaced) and is_prompt, f"{told}; chat prompt equal: {is_prompt}"
+
+
+def check_export(folder: Path, place: Path, ids: list[torch.Tensor]) -> list[tuple[bool, str]]:
+    """What we write as GGUF: read back by us, and the logits of transformers from it."""
+    model, results = load_model(folder), []
+    for dtype in ("f16", "q8_0"):
+        file = export_model(folder, place / f"{dtype}.gguf", to="gguf", dtype=dtype)
+        from trivium.nn.io.gguf_read import read_gguf
+
+        ours = read_gguf(file).model
+        relative, of_block = largest_errors(model, ours)
+        theirs = AutoModelForCausalLM.from_pretrained(
+            place, gguf_file=file.name, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
+        ).eval()
+        apart = max(
+            (logprobs(our_logits(ours, each), each) - logprobs(their_logits(theirs, each), each)).abs().max().item() for each in ids
+        )
+        is_close = relative <= HALF_STEP if dtype == "f16" else of_block <= EIGHT_BIT_STEP
+        told = f"largest error {relative:.1e} of a weight" if dtype == "f16" else f"largest error {of_block:.1e} of the largest in a block"
+        results.append((is_close and apart <= TOLERANCE, f"{dtype} file: {told}; log-probs apart from transformers' by {apart:.1e}"))
+    return results
+
+
+def main() -> int:
+    """Run every check."""
+    warnings.simplefilter("ignore")
+    texts = sentences(sys.argv[1] if len(sys.argv) > 1 else "docstrings")
+    file, folder = fetch("smollm2"), model_path("smollm2")
+    speaker = Speaker.load(folder, Machine(precision="float32").measured())
+    results = [check_answer(speaker)]
+    ids = [torch.from_numpy(speaker.tokenizer.encode(text)[:MAX_TOKENS].astype("int64")) for text in texts]
+    theirs = AutoModelForCausalLM.from_pretrained(
+        file.parent, gguf_file=file.name, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
+    ).eval()
+    back = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    apart, num_equal = 0.0, 0
+    for each in ids:
+        reference = their_logits(theirs, each)
+        apart = max(apart, (logprobs(our_logits(speaker.model, each), each) - logprobs(reference, each)).abs().max().item())
+        num_equal += torch.equal(their_logits(back, each), reference)
+    tokens = sum(map(len, ids))
+    results.append(
+        (apart <= TOLERANCE, f"log-probs of {len(ids)} sentences, {tokens:,} tokens: apart from transformers' by {apart:.1e} at most")
+    )
+    results.append((num_equal == len(ids), f"transformers from our directory: identical logits in {num_equal} of {len(ids)} sentences"))
+    results.append(check_tokenizer(speaker, file, texts))
+    del theirs, back
+    with tempfile.TemporaryDirectory() as place:
+        results += check_export(folder, Path(place), ids[:20])
+    for is_right, told in results:
+        print("ok   " if is_right else "FAIL ", told)
+    return int(not all(is_right for is_right, _ in results))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
