@@ -1,7 +1,8 @@
 """Check the import of SmolLM2 against transformers: `python -m scripts.check_smollm2 [TEXT]`, about two minutes on two cores.
 
 TEXT is any source of documents (a file, a folder, an asset); without it the documentation strings of the installed packages.
-It needs transformers and gguf (`pip install 'trivium[hf,gguf]'`) and, the first time, the network.
+It needs transformers and gguf (`pip install 'trivium[hf,gguf]'`) and, the first time, the network. On a busy machine set
+OMP_WAIT_POLICY=PASSIVE, as the command line does.
 Prints one line for each check and ends with 1 if one of them fails.
 """
 
@@ -9,6 +10,7 @@ import re
 import sys
 import tempfile
 import warnings
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from trivium.core.types import Message
 from trivium.generate.engine import Engine
 from trivium.generate.sampling import Sampling
 from trivium.nn.io.directory import load_model
+from trivium.nn.io.gguf_read import read_gguf
 from trivium.nn.model import Model
 from trivium.stages.exchange import export_model, model_path
 from trivium.stages.machine import Machine
@@ -28,6 +31,7 @@ from trivium.stages.models import Speaker
 from trivium.text.assets import fetch
 from trivium.text.read import read_documents
 
+Result = tuple[bool, str]  # whether it is right, and what was found
 NUM_SENTENCES, MAX_TOKENS, TOLERANCE = 100, 256, 1e-4
 HALF_STEP, EIGHT_BIT_STEP = 2**-11, 0.51 / 127  # relative to a number; to the largest number of a block of 32
 DIGITS = pre_tokenizers.Sequence(
@@ -59,9 +63,10 @@ def their_logits(model: transformers.PreTrainedModel, ids: torch.Tensor) -> torc
     return model(ids[None]).logits[0]
 
 
-def logprobs(logits_LV: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
-    """Log-probs of every token but the first, (L - 1,)."""
-    return logits_LV[:-1].log_softmax(-1).gather(1, ids[1:, None])[:, 0]
+def largest_gap(ours_LV: torch.Tensor, theirs_LV: torch.Tensor, ids: torch.Tensor) -> float:
+    """Largest difference between two models' log-probs of the tokens after the first."""
+    ours, theirs = (each[:-1].log_softmax(-1).gather(1, ids[1:, None]) for each in (ours_LV, theirs_LV))
+    return (ours - theirs).abs().max().item()
 
 
 def largest_errors(model: Model, written: Model) -> tuple[float, float]:
@@ -76,7 +81,7 @@ def largest_errors(model: Model, written: Model) -> tuple[float, float]:
     return relative, of_block
 
 
-def check_answer(speaker: Speaker) -> tuple[bool, str]:
+def check_answer(speaker: Speaker) -> Result:
     """(a) The capital of France, greedily."""
     prompt = speaker.prompt((Message("user", "What is the capital of France?"),))
     [answer] = Engine(speaker.model, stop_ids=speaker.stop_ids).generate([prompt], Sampling(temperature=0, max_new_tokens=32), seed=1)
@@ -84,7 +89,7 @@ def check_answer(speaker: Speaker) -> tuple[bool, str]:
     return "Paris" in said and answer.meta["stopped"] is True, f"the capital of France: {said!r}"
 
 
-def check_tokenizer(speaker: Speaker, file: Path, texts: list[str]) -> tuple[bool, str]:
+def check_tokenizer(speaker: Speaker, file: Path, texts: list[str]) -> Result:
     """(d) Ids, with the documents as they are and with runs of spaces before every digit."""
     reference = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
     spaced = texts + [re.sub(r"(?=\d)", "   ", text) for text in texts] + ["a  1", "x = [\n    1,\n    22]", "\t 7", "é 漢字 🙂   2026"]
@@ -100,56 +105,61 @@ def check_tokenizer(speaker: Speaker, file: Path, texts: list[str]) -> tuple[boo
     return same == len(spaced) and is_prompt, f"{told}; chat prompt equal: {is_prompt}"
 
 
-def check_export(folder: Path, place: Path, ids: list[torch.Tensor]) -> list[tuple[bool, str]]:
-    """What we write as GGUF: read back by us, and the logits of transformers from it."""
-    model, results = load_model(folder), []
+def from_gguf(file: Path) -> transformers.PreTrainedModel:
+    """What transformers makes of a GGUF file, in fp32."""
+    dequantised = GgufConfig(dequantize=True)
+    return AutoModelForCausalLM.from_pretrained(
+        file.parent, gguf_file=file.name, dtype=torch.float32, quantization_config=dequantised
+    ).eval()
+
+
+def check_export(folder: Path, place: Path, ids: list[torch.Tensor]) -> Iterator[Result]:
+    """What we write as GGUF: read back by us, and the log-probs of transformers from it."""
+    model = load_model(folder)
     for dtype in ("f16", "q8_0"):
         file = export_model(folder, place / f"{dtype}.gguf", to="gguf", dtype=dtype)
-        from trivium.nn.io.gguf_read import read_gguf
-
-        ours = read_gguf(file).model
+        ours, theirs = read_gguf(file).model, from_gguf(file)
         relative, of_block = largest_errors(model, ours)
-        theirs = AutoModelForCausalLM.from_pretrained(
-            place, gguf_file=file.name, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
-        ).eval()
-        apart = max(
-            (logprobs(our_logits(ours, each), each) - logprobs(their_logits(theirs, each), each)).abs().max().item() for each in ids
-        )
+        apart = max(largest_gap(our_logits(ours, each), their_logits(theirs, each), each) for each in ids)
         is_close = relative <= HALF_STEP if dtype == "f16" else of_block <= EIGHT_BIT_STEP
-        told = f"largest error {relative:.1e} of a weight" if dtype == "f16" else f"largest error {of_block:.1e} of the largest in a block"
-        results.append((is_close and apart <= TOLERANCE, f"{dtype} file: {told}; log-probs apart from transformers' by {apart:.1e}"))
-    return results
+        told = f"{relative:.1e} of a weight" if dtype == "f16" else f"{of_block:.1e} of the largest weight in a block"
+        yield is_close and apart <= TOLERANCE, f"{dtype} file: error at most {told}; log-probs apart from transformers' by {apart:.1e}"
 
 
-def main() -> int:
-    """Run every check."""
-    warnings.simplefilter("ignore")
-    texts = sentences(sys.argv[1] if len(sys.argv) > 1 else "docstrings")
-    file, folder = fetch("smollm2"), model_path("smollm2")
-    speaker = Speaker.load(folder, Machine(precision="float32").measured())
-    results = [check_answer(speaker)]
-    ids = [torch.from_numpy(speaker.tokenizer.encode(text)[:MAX_TOKENS].astype("int64")) for text in texts]
-    theirs = AutoModelForCausalLM.from_pretrained(
-        file.parent, gguf_file=file.name, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
-    ).eval()
-    back = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+def check_logits(speaker: Speaker, folder: Path, file: Path, ids: list[torch.Tensor]) -> Iterator[Result]:
+    """(b), (c) Our log-probs and those of transformers from our directory, both compared with transformers from the asset."""
+    theirs, back = from_gguf(file), AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     apart, num_equal = 0.0, 0
     for each in ids:
         reference = their_logits(theirs, each)
-        apart = max(apart, (logprobs(our_logits(speaker.model, each), each) - logprobs(reference, each)).abs().max().item())
+        apart = max(apart, largest_gap(our_logits(speaker.model, each), reference, each))
         num_equal += torch.equal(their_logits(back, each), reference)
-    tokens = sum(map(len, ids))
-    results.append(
-        (apart <= TOLERANCE, f"log-probs of {len(ids)} sentences, {tokens:,} tokens: apart from transformers' by {apart:.1e} at most")
-    )
-    results.append((num_equal == len(ids), f"transformers from our directory: identical logits in {num_equal} of {len(ids)} sentences"))
-    results.append(check_tokenizer(speaker, file, texts))
-    del theirs, back
+    told = f"log-probs of {len(ids)} sentences, {sum(map(len, ids)):,} tokens: apart from transformers' by {apart:.1e} at most"
+    yield apart <= TOLERANCE, told
+    yield num_equal == len(ids), f"transformers from our directory: identical logits in {num_equal} of {len(ids)} sentences"
+
+
+def results() -> Iterator[Result]:
+    """Every check."""
+    texts = sentences(sys.argv[1] if len(sys.argv) > 1 else "docstrings")
+    file, folder = fetch("smollm2"), model_path("smollm2")
+    speaker = Speaker.load(folder, Machine(precision="float32").measured())
+    ids = [torch.from_numpy(speaker.tokenizer.encode(text)[:MAX_TOKENS].astype("int64")) for text in texts]
+    yield check_answer(speaker)
+    yield from check_logits(speaker, folder, file, ids)
+    yield check_tokenizer(speaker, file, texts)
     with tempfile.TemporaryDirectory() as place:
-        results += check_export(folder, Path(place), ids[:20])
-    for is_right, told in results:
-        print("ok   " if is_right else "FAIL ", told)
-    return int(not all(is_right for is_right, _ in results))
+        yield from check_export(folder, Path(place), ids[:20])
+
+
+def main() -> int:
+    """Print every result as it comes."""
+    warnings.simplefilter("ignore")
+    is_right = True
+    for is_this_right, told in results():
+        print("ok   " if is_this_right else "FAIL ", told, flush=True)
+        is_right &= is_this_right
+    return int(not is_right)
 
 
 if __name__ == "__main__":

@@ -47,8 +47,8 @@ def read_shape(gguf: GgufFile) -> ModelConfig:
     """The shape that the metadata and the presence of tensors describe."""
     architecture = gguf.metadata.get("general.architecture")
     built = [name for name in ARCHITECTURES if name in FAMILIES]
-    if architecture not in built:
-        _fail(gguf, "general.architecture", did_you_mean(str(architecture), built).removeprefix("; "))
+    if not isinstance(architecture, str) or architecture not in built:
+        _fail(gguf, "general.architecture", did_you_mean(str(architecture)[:80], built).removeprefix("; "))
     if "token_embd.weight" not in gguf.tensors:
         raise ArtefactError(f"{gguf.path}: tensor token_embd.weight is missing")
     options: dict[str, Any] = {option: _count(gguf, option, f"{architecture}.{key}") for option, key in COUNTS.items()}

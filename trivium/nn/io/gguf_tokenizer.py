@@ -139,7 +139,7 @@ class _Reader:
             self.fail("tokenizer.ggml.model", f"is {self.text('tokenizer.ggml.model')[:80]!r}; only gpt2, which is byte-level BPE, is read")
         pre = self.text("tokenizer.ggml.pre")
         if pre not in PRE:
-            self.fail("tokenizer.ggml.pre", f"is {pre[:80]!r}{did_you_mean(pre, PRE)}")
+            self.fail("tokenizer.ggml.pre", f"is {pre[:80]!r}{did_you_mean(pre[:80], PRE)}")
         kinds = self.kinds(len(names))
         special = set(roles.values()) | {name for name, kind in zip(names, kinds, strict=True) if kind in (CONTROL, UNKNOWN)}
         added = [
