@@ -33,7 +33,8 @@ from trivium.text.read import read_documents
 
 Result = tuple[bool, str]  # whether it is right, and what was found
 NUM_SENTENCES, MAX_TOKENS, TOLERANCE = 100, 256, 1e-4
-HALF_STEP, EIGHT_BIT_STEP = 2**-11, 0.51 / 127  # relative to a number; to the largest number of a block of 32
+HALF_STEP = 2**-11  # relative to a weight
+EIGHT_BIT_STEP = 0.5 / 127 + 2**-11  # relative to the largest of its block of 32, whose scale is rounded to fp16 besides
 DIGITS = pre_tokenizers.Sequence(
     [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)]
 )

@@ -57,7 +57,7 @@ def _run(template: str, tokens: Mapping[str, str]) -> list[str | None]:
     """What the template makes of every probe; None for those it refuses or does not finish in time."""
     probes = [([{"role": role, "content": content} for role, content in turns], opens) for turns, opens in _PROBES]
     request = json.dumps({"template": template, "tokens": dict(tokens), "probes": probes})
-    program = [sys.executable, "-I", str(_PROGRAM)]
+    program = [sys.executable, "-P", str(_PROGRAM)]  # -P: the modules beside the program are not its own
     try:
         ended = subprocess.run(program, input=request.encode(), capture_output=True, timeout=_TIMEOUT_S, check=False)
         return json.loads(ended.stdout)

@@ -9,6 +9,7 @@ where the template failed.
 import json
 import resource
 import sys
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from jinja2 import TemplateError
@@ -40,8 +41,9 @@ def _render(template: Any, tokens: dict[str, str], messages: list[dict[str, str]
 def main() -> None:
     """Answer the request on standard input."""
     request = json.load(sys.stdin)
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
+    with suppress(ValueError, OSError):  # macOS does not limit the address space; there the time is the limit
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     # the two options and the loop controls are what transformers gives a template
     environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
     environment.filters["tojson"] = _tojson
