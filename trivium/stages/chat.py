@@ -33,7 +33,8 @@ def model_folder(path: Path) -> Path:
         return path
     found = best_model(path) if path.is_dir() else None
     if found is None:
-        raise ConfigError(f"{path}: is neither a model directory nor a run folder with a model in it")
+        hint = f"; make a directory of a file first: trivium import {path} FOLDER" if path.is_file() else ""
+        raise ConfigError(f"{path}: is neither a model directory nor a run folder with a model in it{hint}")
     return found
 
 
