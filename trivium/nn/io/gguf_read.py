@@ -12,9 +12,9 @@ from torch import Tensor
 from trivium.core.config import build
 from trivium.core.errors import ArtefactError, ConfigError, did_you_mean
 from trivium.nn.config import ModelConfig
-from trivium.nn.io.config_json import LARGEST_COUNT, LARGEST_NUMBER
 from trivium.nn.io.directory import fill
 from trivium.nn.io.families import FAMILIES
+from trivium.nn.io.fields import LARGEST_COUNT, LARGEST_NUMBER
 from trivium.nn.io.gguf_file import GgufFile
 from trivium.nn.io.gguf_names import ARCHITECTURES, BIASES, COUNTS, HEAD, NUMBERS, deinterleave, gguf_name, num_turned_heads
 from trivium.nn.io.gguf_tokenizer import read_tokenizer
