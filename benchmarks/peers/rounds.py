@@ -1,0 +1,60 @@
+"""The contestants' side of the talk with a benchmark: JSON lines over stdin and stdout. Standard library only; imports nothing of trivium.
+
+A contestant says what it is, waits for a request, works, and answers with the seconds of each step; while it waits it costs no
+time. So a benchmark can let contestants take turns, A B A B, and a machine that becomes slower hits all of them alike.
+"""
+
+import json
+import os
+import sys
+import time
+from importlib import metadata
+
+
+def options():
+    """What the benchmark wants of this contestant, from the command line."""
+    return json.loads(sys.argv[1])
+
+
+def versions(*packages):
+    """Versions of installed packages, for the table."""
+    return {package: metadata.version(package) for package in packages}
+
+
+class Rounds:
+    """Steps on request. The library underneath may print what it likes: stdout is kept for the talk, all else goes to stderr."""
+
+    def __init__(self, **ready):
+        self._out = os.fdopen(os.dup(1), "w")
+        os.dup2(2, 1)
+        self.request, self.facts = {}, {}
+        self._seconds, self._before = [], 0.0
+        self._send(ready)
+
+    def tick(self):
+        """Call at the beginning of every step; returns the request that it belongs to. Ends the process when nothing more is wanted.
+
+        A request has `steps` (1 if it has not); all that happens from one tick to the next is the time of one step. `facts` travel with
+        the answer, and are then forgotten.
+        """
+        if self.request:
+            self._seconds.append(time.perf_counter() - self._before)
+        if len(self._seconds) >= self.request.get("steps", 1):
+            self._send({"seconds": self._seconds, **self.facts})
+            self.request = {}
+        if not self.request:
+            self._seconds, self.facts = [], {}
+            self.request = self._wait()
+        self._before = time.perf_counter()
+        return self.request
+
+    def _wait(self):
+        line = sys.stdin.readline()
+        if not line:
+            sys.stderr.flush()
+            os._exit(0)  # past threads and atexit hooks of whatever library is loaded
+        return json.loads(line)
+
+    def _send(self, answer):
+        self._out.write(json.dumps(answer) + "\n")
+        self._out.flush()
