@@ -1,0 +1,148 @@
+"""python -m benchmarks.race: bits per byte of held-out text against time, ours against Hugging Face Trainer with AdamW.
+
+The same text, tokenizer, rows and held-out bytes. First every contestant's settings are timed in turns and its fastest one is
+kept; from its speed follows how many updates fit into the minutes, so that every learning-rate schedule ends when the time does.
+Then they train in turns. Not counted on any side: starting, evaluating, and what the first two updates take longer (compiling).
+`trivium, half the time` gets half the minutes: where it ends below the peer, ours needs at most half.
+
+The peer's rates and rows were chosen for it by `--sweep`, which trains it alone; its table is in README.md.
+"""
+
+import argparse
+import csv
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from benchmarks.contest import PEERS, Contestant, take_turns
+from benchmarks.curves import Curve, record, work
+from benchmarks.environment import TRANSFORMERS
+from benchmarks.table import aligned, report
+from trivium.core.world import cache_folder, num_cores, prepare_environment
+
+SHAPE = {"vocab_size": 8192, "depth": 4, "width": 256, "intermediate_size": 704, "seq_len": 256}
+PEER = {"rows": 8, "lr": 2e-3, "warmup_steps": 20, "beta2": 0.95, "weight_decay": 0.1}
+SWEEP = {"lr": (5e-4, 1e-3, 2e-3, 4e-3, 8e-3), "rows": (4, 8, 16)}
+OUR_ROWS = 8  # 2,048 tokens an update, as the pretrain stage has it
+HELDOUT_ROWS = 128
+CHECKS = 20  # evaluations of a race, and turns
+TRANSFORMERS_NAME, HALF = "transformers AdamW", ", half the time"
+
+
+def prepare(data: Sequence[str], folder: Path, heldout_share: float) -> tuple[dict[str, Any], float]:
+    """Clean, tokenize and write what all contestants read; the options that say where, and bytes a token of the held-out text."""
+    import trivium
+    from trivium.text.shards import Shard
+    from trivium.text.tokenizer import Tokenizer
+
+    prepared = trivium.prepare(sources=list(data), heldout_share=heldout_share, out=folder / "prepare")
+    tokens = trivium.tokenize(corpus=str(prepared / "prepare" / "corpus"), vocab_size=SHAPE["vocab_size"], out=folder / "tokenize")
+    train, heldout = (Shard.open(tokens / "tokenize" / part) for part in ("train", "heldout"))
+    length = SHAPE["seq_len"]
+    starts = np.linspace(0, heldout.num_tokens - length, min(HELDOUT_ROWS, heldout.num_tokens // length)).astype(int)
+    np.save(folder / "train.npy", train.tokens)
+    np.save(folder / "heldout.npy", np.stack([heldout.tokens[start : start + length] for start in starts]))
+    files = {part: str(folder / f"{part}.npy") for part in ("train", "heldout")}
+    vocab_size = Tokenizer.load(tokens / "tokenize").vocab_size
+    return files | SHAPE | {"vocab_size": vocab_size, "threads": num_cores()}, heldout.num_bytes / heldout.num_tokens
+
+
+def entrants(common: dict[str, Any], *, is_quick: bool) -> dict[str, list[Contestant]]:
+    """Each with all its settings; where it must be quick, with one."""
+    peer = (str(TRANSFORMERS.python()), str(PEERS / "hf_race.py"))
+    ours = (sys.executable, "-m", "benchmarks.ours.race")
+    found: dict[str, list[Contestant]] = {}
+    for precision in ("float32",) if is_quick else ("float32", "bfloat16"):
+        for is_compiled in (False,) if is_quick else (False, True):
+            options = common | PEER | {"precision": precision, "compile": is_compiled}
+            setting = f" ({precision}{', compiled' if is_compiled else ''})"
+            our_options = options | {"compile": "on" if is_compiled else "off", "is_as_peer": False, "rows": OUR_ROWS}
+            as_peer = options | {"compile": our_options["compile"], "is_as_peer": True}
+            found.setdefault("trivium", []).append(Contestant("trivium" + setting, ours, our_options, True))
+            found.setdefault("as peer", []).append(Contestant("trivium, the peer's shape and AdamW" + setting, ours, as_peer, True))
+            found.setdefault("transformers", []).append(Contestant(TRANSFORMERS_NAME + setting, peer, options))
+    return found
+
+
+def step_seconds(contestants: Sequence[Contestant], *, rounds: int = 3) -> dict[Contestant, float]:
+    """How long an update takes each of them, measured in turns; those that fail are missing."""
+    going = [Contestant(one.name, one.command, one.options | {"steps": 1000, "seed": 0}, one.is_ours) for one in contestants]
+    scores = take_turns(going, {"updates": {"steps": 4}}, rounds=rounds)
+    for score in (score for score in scores if score.failed):
+        print(f"{score.contestant.name} failed: {score.failed}")
+    return {one: 1 / score.rate("updates", 1) for one, score in zip(contestants, scores, strict=True) if not score.failed}
+
+
+def main(arguments: list[str] | None = None) -> dict[str, Any] | None:
+    """Run the races and print them; with --sweep, only the peer's table of rates."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.race", description=__doc__.split("\n")[0], allow_abbrev=False)
+    parser.add_argument("--quick", action="store_true", help="a fifth of a minute, one seed, fp32, nothing compiled: to see that it runs")
+    parser.add_argument("--data", nargs="+", default=["wiki-leads", "gcide"], help="text or jsonl files, or names of assets")
+    parser.add_argument("--heldout-share", type=float, default=0.05, help="of the documents")
+    parser.add_argument("--minutes", type=float, nargs="+", default=[5, 15])
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=cache_folder() / "benchmarks" / "race", help="folder for the tokens and race.csv")
+    parser.add_argument("--sweep", action="store_true", help="find the peer's learning rate and rows")
+    chosen = parser.parse_args(arguments)
+    if chosen.quick:
+        chosen.minutes, chosen.seeds = [0.2], 1
+    prepare_environment()
+    common, bytes_per_token = prepare(chosen.data, chosen.out, chosen.heldout_share)
+    found = entrants(common, is_quick=chosen.quick)
+    if chosen.sweep:
+        return sweep(found["transformers"], chosen.minutes[0], bytes_per_token)
+    seconds = step_seconds([one for settings in found.values() for one in settings], rounds=1 if chosen.quick else 3)
+    fastest = [min((one for one in settings if one in seconds), key=lambda one: seconds[one]) for settings in found.values()]
+    curves = []
+    for minutes in chosen.minutes:
+        for seed in range(1, chosen.seeds + 1):
+            runs = [(one, minutes, one.name) for one in fastest] + [(fastest[0], minutes / 2, fastest[0].name + HALF)]
+            curves += race(runs, seconds, seed, bytes_per_token, checks=4 if chosen.quick else CHECKS)
+    write_csv(chosen.out / "race.csv", curves)
+    versions = {name: version for curve in curves for name, version in curve.versions.items()}
+    peer = next(one.name for one in fastest if not one.is_ours)
+    works = [work(curves, minutes, peer, common) for minutes in chosen.minutes]
+    return report("race", works, versions, [f"data: {' '.join(chosen.data)}; curves: {chosen.out / 'race.csv'}"])
+
+
+def race(
+    runs: Sequence[tuple[Contestant, float, str]], seconds: dict[Contestant, float], seed: int, bytes_per_token: float, *, checks: int
+) -> list[Curve]:
+    """The curve of each run (who, minutes, under which name); all of them train in turns."""
+    started = []
+    for one, minutes, name in runs:
+        steps = max(checks, round(60 * minutes / seconds[one]))
+        named = Contestant(name, one.command, one.options | {"steps": steps, "seed": seed}, one.is_ours)
+        started.append(Curve(named, max(minutes for _, minutes, _ in runs), seed, steps))
+    return record(started, bytes_per_token, checks=checks)
+
+
+def sweep(settings: Sequence[Contestant], minutes: float, bytes_per_token: float) -> None:
+    """Print what the peer reaches with each learning rate and number of rows in the same time, in its fastest setting."""
+    seconds = step_seconds(settings)
+    best = min(seconds, key=lambda one: seconds[one])
+    table = [["rows", *(f"lr {lr:g}" for lr in SWEEP["lr"])]]
+    for rows in SWEEP["rows"]:
+        resized = Contestant(best.name, best.command, best.options | {"rows": rows})
+        pace = median(step_seconds([resized]).values())
+        tried = [Contestant(f"{rows} rows, lr {lr:g}", best.command, resized.options | {"lr": lr}) for lr in SWEEP["lr"]]
+        curves = race([(one, minutes, one.name) for one in tried], dict.fromkeys(tried, pace), 1, bytes_per_token, checks=4)
+        table.append([str(rows), *(f"{curve.final:.4f}" for curve in curves)])
+    print(f"\n{best.name}: bits per byte after {minutes:g} minutes, {bytes_per_token:.3f} bytes a token\n{aligned(table)}")
+
+
+def write_csv(path: Path, curves: Sequence[Curve]) -> None:
+    """Every point of every curve."""
+    with path.open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["contestant", "minutes", "seed", "updates", "seconds", "bits_per_byte"])
+        for curve in curves:
+            rows.writerows([curve.name, curve.minutes, curve.seed, *point] for point in curve.points())
+
+
+if __name__ == "__main__":
+    main()

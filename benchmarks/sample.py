@@ -1,0 +1,176 @@
+"""python -m benchmarks.sample: new tokens a second of SmolLM2-135M, ours against transformers' `generate` and llama.cpp.
+
+Prompts of 32 tokens and 128 new ones, greedy, nobody stops early; batch 1, 8 and 32. Then 64 requests of 8 to 256 new tokens,
+where the peer gets its best chance: lengths known beforehand, sorted, in the batch size that suits it. At last the same request must
+get the same tokens alone and in any batch. Both sides read the same float32 directory; llama.cpp reads the 4-bit file it came from.
+"""
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.ceiling import read_bandwidth
+from benchmarks.contest import PEERS, Contestant, Failed, Score, Talk, take_turns
+from benchmarks.environment import LLAMA_CPP, TRANSFORMERS
+from benchmarks.table import Line, Work, report
+from trivium.core.errors import ResourceError
+from trivium.core.world import cache_folder, num_cores, prepare_environment
+
+MODEL_PARAMETERS = 134_515_008  # all are read for every token; the embedding is the head
+BYTES = {"float32": 4, "bfloat16": 2, "int8": 1}
+NUM_IDS, PROMPT_TOKENS = 49_152, 32
+OURS = (("float32", "off"), ("bfloat16", "off"))  # precision, compile: values of Machine's options
+PEER_SETTINGS = (("float32", False), ("float32", True), ("bfloat16", False), ("bfloat16", True))  # precision, static cache and compiled
+PEER_BATCHES = ((8, False), (16, False), (32, False), (8, True), (16, True), (32, True))  # for mixed lengths: batch, sorted
+
+
+def model_folder(gguf: Path) -> Path:
+    """The Hugging Face directory of the model, made from the GGUF file by transformers once."""
+    folder = cache_folder() / "benchmarks" / f"{gguf.stem}-float32"
+    if not folder.exists():
+        unfinished = folder.with_name(folder.name + ".unfinished")
+        command = [str(TRANSFORMERS.python()), str(PEERS / "make_model.py"), str(gguf), str(unfinished)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise ResourceError(f"{gguf.name} cannot be turned into a directory ({(done.stderr.splitlines() or ['?'])[-1][:200]})")
+        unfinished.rename(folder)
+    return folder
+
+
+def ours(common: dict[str, Any]) -> list[Contestant]:
+    """Our engine in every variant."""
+    command = (sys.executable, "-m", "benchmarks.ours.sample")
+    return [
+        Contestant(f"trivium {precision}, compile {compile_}", command, common | {"precision": precision, "compile": compile_}, True)
+        for precision, compile_ in OURS
+    ]
+
+
+def transformers_settings(common: dict[str, Any], *, is_quick: bool) -> list[Contestant]:
+    """`generate` in every setting, on all cores and, uncompiled, on half of them."""
+    command, cores = (str(TRANSFORMERS.python()), str(PEERS / "hf_generate.py")), num_cores()
+    found = []
+    for precision, is_static in PEER_SETTINGS:
+        for threads in (cores,) if is_static or is_quick or cores == 1 else (cores, cores // 2):
+            name = f"transformers {precision}{', static cache, compiled' if is_static else ''}, {threads} threads"
+            found.append(Contestant(name, command, common | {"precision": precision, "is_static": is_static, "threads": threads}))
+    return [one for one in found if not (is_quick and one.options["is_static"])]
+
+
+def llama_cpp(common: dict[str, Any]) -> list[Contestant]:
+    """llama.cpp with 4-bit and 8-bit weights."""
+    command = (str(LLAMA_CPP.python()), str(PEERS / "llama_cpp_generate.py"))
+    return [Contestant(f"llama.cpp {bits} bit", command, common | {"bits": bits}) for bits in (4, 8)]
+
+
+def work(scores: Sequence[Score], name: str, request: dict[str, Any], bandwidth: float | None) -> Work:
+    """One table. bandwidth: bytes a second, for the limit of reading our weights once a step; None where rows come and go."""
+    tokens, rows, lines = sum(request["lengths"]), len(request["lengths"]), []
+    for score in scores:
+        if score.failed or name not in score.answers:
+            lines.append(Line(score.contestant.name, score.contestant.is_ours, failed=score.failed or "not asked"))
+            continue
+        rates = score.rates(name, tokens)
+        lines.append(Line(score.contestant.name, score.contestant.is_ours, score.rate(name, tokens), min(rates), max(rates)))
+    found = Work(f"SmolLM2-135M, {name}", "new tokens/s", lines)
+    best = found.best(is_ours=True)
+    if best is None or bandwidth is None:
+        return found
+    precision = next(score.contestant.options["precision"] for score in scores if score.contestant.name == best.name)
+    return Work(found.name, found.unit, lines, ceiling=rows * bandwidth / (MODEL_PARAMETERS * BYTES[precision]))
+
+
+def fixed_works(chosen: argparse.Namespace, prompt: list[int]) -> dict[str, dict[str, Any]]:
+    """The requests of equal lengths."""
+    return {f"batch {batch}": {"prompt": prompt, "lengths": [chosen.new_tokens] * batch} for batch in chosen.batches}
+
+
+def mixed_scores(chosen: argparse.Namespace, scores: Sequence[Score], works: dict[str, dict[str, Any]], last: str) -> list[Score]:
+    """The contest of mixed lengths: our fastest variant against transformers' fastest setting in batches of several sizes."""
+    fastest = {
+        is_ours: max(entered, key=lambda score: score.rate(last, 1)).contestant
+        for is_ours in (True, False)
+        if (entered := [score for score in scores if score.contestant.is_ours == is_ours and _is_for_mixed(score, last)])
+    }
+    entered = [fastest[True]] if True in fastest else []
+    if False in fastest:
+        peer, sizes = fastest[False], ((16, True),) if chosen.quick else PEER_BATCHES
+        entered += [
+            Contestant(
+                f"{peer.name}, batches of {batch}{', sorted' if is_sorted else ''}",
+                peer.command,
+                peer.options | {"batch": batch, "is_sorted": is_sorted},
+            )
+            for batch, is_sorted in sizes
+        ]
+    return take_turns(entered, works, rounds=1 if chosen.quick else max(2, chosen.rounds // 2))
+
+
+def _is_for_mixed(score: Score, last: str) -> bool:
+    return (
+        not score.failed
+        and last in score.answers
+        and "llama" not in score.contestant.name
+        and not score.contestant.options.get("is_static")
+    )
+
+
+def identity(common: dict[str, Any], draw: np.random.Generator) -> str:
+    """Ask our engine in fp32 the same requests alone and in batches; one line that says how many answers were the same."""
+    prompts = [draw.integers(100, NUM_IDS, size).tolist() for size in (3, 32, 7, 19, 11, 32, 5, 26)]
+    options = common | {"precision": "float32", "compile": "off"}
+    try:
+        with Talk(Contestant("identity", (sys.executable, "-m", "benchmarks.ours.sample"), options, True)) as talk:
+            same = talk.ask(identity=prompts)["identical"]
+    except Failed as error:
+        return f"same tokens alone and in any batch: not known ({error})"
+    counts = ", ".join(f"{name} {count} of {len(prompts)}" for name, count in same.items())
+    return f"same tokens alone and in batches of 3 and 8 (fp32): {counts}"
+
+
+def main(arguments: list[str] | None = None) -> dict[str, Any]:
+    """Run the contests and print them."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.sample", description=__doc__.split("\n")[0], allow_abbrev=False)
+    parser.add_argument("--quick", action="store_true", help="short answers, one round, nothing compiled: to see that it runs")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 8, 32])
+    parser.add_argument("--new-tokens", type=int, default=128)
+    parser.add_argument("--rows", type=int, default=32, help="rows that our engine decodes together")
+    parser.add_argument("--peers", nargs="*", default=["transformers"], choices=["transformers", "llama.cpp"])
+    chosen = parser.parse_args(arguments)
+    if chosen.quick:
+        chosen.rounds, chosen.batches, chosen.new_tokens = 1, [1, 8], 16
+    prepare_environment()
+    import torch
+
+    from trivium.text.assets import fetch
+
+    gguf, draw = fetch("smollm2"), np.random.default_rng(1)
+    common = {"model": str(model_folder(gguf)), "gguf": str(gguf), "threads": num_cores(), "rows": chosen.rows}
+    prompt = draw.integers(100, NUM_IDS, PROMPT_TOKENS).tolist()
+    torch.set_num_threads(num_cores())
+    bandwidth = read_bandwidth()
+    entered = ours(common)
+    if "transformers" in chosen.peers:
+        entered += transformers_settings(common, is_quick=chosen.quick)
+    if "llama.cpp" in chosen.peers:
+        entered += llama_cpp(common)
+    fixed = fixed_works(chosen, prompt)
+    scores = take_turns(entered, fixed, rounds=chosen.rounds)
+    longest, count = (32, 16) if chosen.quick else (256, 64)
+    mixed = {f"{count} requests of 8 to {longest}": {"prompt": prompt, "lengths": draw.integers(8, longest + 1, count).tolist()}}
+    mixed_results = mixed_scores(chosen, scores, mixed, f"batch {chosen.batches[-1]}")
+    works = [work(scores, name, request, bandwidth) for name, request in fixed.items()]
+    works += [work(mixed_results, name, request, None) for name, request in mixed.items()]
+    notes = [f"read bandwidth {bandwidth / 1e9:.1f} GB/s", identity(common, draw)]
+    versions = {name: version for score in scores for name, version in score.versions.items()}
+    return report("sample", works, versions, notes)
+
+
+if __name__ == "__main__":
+    main()

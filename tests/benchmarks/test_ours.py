@@ -1,0 +1,86 @@
+"""Our contestants at tiny size in this process; the talk is replaced by a list of requests."""
+
+import numpy as np
+import pytest
+
+from benchmarks.ours import pretrain, race, sample
+from trivium.core.types import example
+from trivium.nn.config import llama
+from trivium.nn.model import Model, initialise
+
+TINY = {
+    "vocab_size": 64,
+    "depth": 1,
+    "width": 64,
+    "seq_len": 16,
+    "rows": 2,
+    "seed": 1,
+    "threads": 1,
+    "precision": "float32",
+    "compile": "off",
+}
+
+
+class Enough(Exception):
+    """There are no more requests."""
+
+
+class Requests:
+    """Gives one request a tick, and keeps what was answered."""
+
+    def __init__(self, *requests):
+        self.left, self.facts, self.seen = list(requests), {}, []
+
+    def tick(self):
+        self.seen.append(self.facts)
+        if not self.left:
+            raise Enough
+        self.facts = {}
+        return self.left.pop(0)
+
+
+@pytest.fixture(autouse=True)
+def _same_settings_of_torch_afterwards():
+    import torch
+
+    threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    yield
+    torch.set_num_threads(threads)
+    torch.set_float32_matmul_precision(precision)
+
+
+@pytest.fixture(autouse=True)
+def _no_ceiling_is_measured(monkeypatch):
+    monkeypatch.setattr("trivium.stages.machine._matmul_flops", lambda *_: 1e9)
+
+
+def test_pretraining_goes_on_as_long_as_steps_are_wanted():
+    rounds = Requests({}, {})
+    with pytest.raises(Enough):
+        pretrain.train(TINY | {"num_rows": 8, "micro_batch_rows": 1}, rounds)
+    assert len(rounds.seen) == 3
+
+
+@pytest.mark.parametrize("is_as_peer", [False, True])
+def test_a_race_is_measured_between_updates_and_learns(tmp_path, is_as_peer):
+    stream = (np.arange(600) % 7).astype(np.uint16)
+    files = {"train": str(tmp_path / "train.npy"), "heldout": str(tmp_path / "heldout.npy")}
+    np.save(files["train"], stream)
+    np.save(files["heldout"], stream[:64].reshape(4, 16))
+    peer = {"lr": 1e-2, "warmup_steps": 2, "beta2": 0.95, "weight_decay": 0.1, "steps": 12, "is_as_peer": is_as_peer}
+    rounds = Requests({"evaluate": True}, *({} for _ in range(12)), {"evaluate": True})
+    with pytest.raises(Enough):
+        race.compete(TINY | files | peer, rounds)
+    before, after = rounds.seen[1]["loss"], rounds.seen[-1]["loss"]
+    assert before == pytest.approx(np.log(64), abs=0.05)  # the head starts near 0: all ids are equally likely
+    assert after < before - 0.5
+
+
+def test_the_identity_check_counts_the_answers_that_do_not_depend_on_their_batch(monkeypatch):
+    model = initialise(Model(llama(vocab_size=64, depth=1, width=64, max_seq_len=64)), 1)
+    prompts = [[1, 2, 3], [4], [5, 6], [7, 8, 9, 10]]
+    assert sample.identical(model, prompts) == {"greedy": 4, "seeded": 4}
+    monkeypatch.setattr(
+        "trivium.generate.engine.Engine.generate", lambda self, given, *_, **__: [example(np.full(2, self.rows))] * len(given)
+    )
+    assert sample.identical(model, prompts) == {"greedy": 0, "seeded": 0}
