@@ -5,7 +5,7 @@ kept; from its speed follows how many updates fit into the minutes, so that ever
 Then they train in turns. Not counted on any side: starting, evaluating, and what the first two updates take longer (compiling).
 `trivium, half the time` gets half the minutes: where it ends below the peer, ours needs at most half.
 
-The peer's rates and rows were chosen for it by `--sweep`, which trains it alone; its table is in README.md.
+The peer's rate and rows (PEER) are chosen by `--sweep`, which trains it alone with each of SWEEP for the same time.
 """
 
 import argparse

@@ -24,7 +24,7 @@ from trivium.core.world import cache_folder, num_cores, prepare_environment
 MODEL_PARAMETERS = 134_515_008  # all are read for every token; the embedding is the head
 BYTES = {"float32": 4, "bfloat16": 2, "int8": 1}
 NUM_IDS, PROMPT_TOKENS = 49_152, 32
-OURS = (("float32", "off"), ("bfloat16", "off"))  # precision, compile: values of Machine's options
+OURS = (("float32", {}), ("bfloat16", {"precision": "bfloat16"}), ("int8", {"precision": "int8"}))  # of the weights; options of Engine
 PEER_SETTINGS = (("float32", False), ("float32", True), ("bfloat16", False), ("bfloat16", True))  # precision, static cache and compiled
 PEER_BATCHES = ((8, False), (16, False), (32, False), (8, True), (16, True), (32, True))  # for mixed lengths: batch, sorted
 
@@ -46,8 +46,8 @@ def ours(common: dict[str, Any]) -> list[Contestant]:
     """Our engine in every variant."""
     command = (sys.executable, "-m", "benchmarks.ours.sample")
     return [
-        Contestant(f"trivium {precision}, compile {compile_}", command, common | {"precision": precision, "compile": compile_}, True)
-        for precision, compile_ in OURS
+        Contestant(f"trivium {precision}", command, common | {"precision": precision, "engine": options}, True)
+        for precision, options in OURS
     ]
 
 
@@ -85,9 +85,9 @@ def work(scores: Sequence[Score], name: str, request: dict[str, Any], bandwidth:
     return Work(found.name, found.unit, lines, ceiling=rows * bandwidth / (MODEL_PARAMETERS * BYTES[precision]))
 
 
-def fixed_works(chosen: argparse.Namespace, prompt: list[int]) -> dict[str, dict[str, Any]]:
-    """The requests of equal lengths."""
-    return {f"batch {batch}": {"prompt": prompt, "lengths": [chosen.new_tokens] * batch} for batch in chosen.batches}
+def request_of(lengths: list[int], draw: np.random.Generator) -> dict[str, Any]:
+    """Requests for so many new tokens each, with different prompts: nobody may read one for all."""
+    return {"lengths": lengths, "prompts": draw.integers(100, NUM_IDS, (len(lengths), PROMPT_TOKENS)).tolist()}
 
 
 def mixed_scores(chosen: argparse.Namespace, scores: Sequence[Score], works: dict[str, dict[str, Any]], last: str) -> list[Score]:
@@ -123,7 +123,7 @@ def _is_for_mixed(score: Score, last: str) -> bool:
 def identity(common: dict[str, Any], draw: np.random.Generator) -> str:
     """Ask our engine in fp32 the same requests alone and in batches; one line that says how many answers were the same."""
     prompts = [draw.integers(100, NUM_IDS, size).tolist() for size in (3, 32, 7, 19, 11, 32, 5, 26)]
-    options = common | {"precision": "float32", "compile": "off"}
+    options = common | {"engine": {}}
     try:
         with Talk(Contestant("identity", (sys.executable, "-m", "benchmarks.ours.sample"), options, True)) as talk:
             same = talk.ask(identity=prompts)["identical"]
@@ -152,7 +152,6 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
 
     gguf, draw = fetch("smollm2"), np.random.default_rng(1)
     common = {"model": str(model_folder(gguf)), "gguf": str(gguf), "threads": num_cores(), "rows": chosen.rows}
-    prompt = draw.integers(100, NUM_IDS, PROMPT_TOKENS).tolist()
     torch.set_num_threads(num_cores())
     bandwidth = read_bandwidth()
     entered = ours(common)
@@ -160,10 +159,10 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         entered += transformers_settings(common, is_quick=chosen.quick)
     if "llama.cpp" in chosen.peers:
         entered += llama_cpp(common)
-    fixed = fixed_works(chosen, prompt)
+    fixed = {f"batch {batch}": request_of([chosen.new_tokens] * batch, draw) for batch in chosen.batches}
     scores = take_turns(entered, fixed, rounds=chosen.rounds)
     longest, count = (32, 16) if chosen.quick else (256, 64)
-    mixed = {f"{count} requests of 8 to {longest}": {"prompt": prompt, "lengths": draw.integers(8, longest + 1, count).tolist()}}
+    mixed = {f"{count} requests of 8 to {longest}": request_of(draw.integers(8, longest + 1, count).tolist(), draw)}
     mixed_results = mixed_scores(chosen, scores, mixed, f"batch {chosen.batches[-1]}")
     works = [work(scores, name, request, bandwidth) for name, request in fixed.items()]
     works += [work(mixed_results, name, request, None) for name, request in mixed.items()]

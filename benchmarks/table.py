@@ -79,7 +79,7 @@ def report(benchmark: str, works: Sequence[Work], versions: Mapping[str, str], n
 
     A claim is as good as its weakest case, so the object is that of the work with the smallest ratio; `works` has all of them.
     """
-    all_versions = {name: metadata.version(name) for name in ("trivium", "torch") if _is_installed(name)} | dict(versions)
+    all_versions = {"trivium": _own_version(), "torch": metadata.version("torch")} | dict(versions)
     where = machine()
     for work in works:
         print("\n" + work.text())
@@ -107,5 +107,6 @@ def _listed(facts: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in facts.items())
 
 
-def _is_installed(name: str) -> bool:
-    return bool(list(metadata.distributions(name=name)))
+def _own_version() -> str:
+    found = list(metadata.distributions(name="trivium"))
+    return found[0].version if found else "from a checkout"

@@ -11,22 +11,22 @@ from trivium.core.world import prepare_environment
 
 def answer(want: dict[str, Any], rounds: Rounds) -> None:
     """Answer until nothing more is wanted."""
+    import torch
+
     from trivium.generate.engine import Engine
     from trivium.generate.sampling import Sampling
     from trivium.nn.io.directory import load_model
-    from trivium.nn.model import DTYPES
-    from trivium.stages.machine import Machine
 
-    machine = Machine(threads=want["threads"], precision=want["precision"], compile=want["compile"]).measured()
-    model = load_model(Path(want["model"]), compute_dtype=DTYPES[machine.precision]).eval()
+    torch.set_num_threads(want["threads"])
+    torch.set_float32_matmul_precision("medium")
+    model = load_model(Path(want["model"])).eval()
+    engine = Engine(model, stop_ids=(), rows=want["rows"], **want["engine"])  # nothing stops an answer, so that the work is equal
     while True:
         request = rounds.tick()
         if "identity" in request:
             rounds.facts = {"identical": identical(model, request["identity"])}
             continue
-        lengths = request["lengths"]
-        engine = Engine(model, stop_ids=(), rows=min(want["rows"], len(lengths)))  # nothing stops an answer, so that the work is equal
-        prompts = [np.array(request["prompt"], np.int32)] * len(lengths)
+        prompts, lengths = [np.array(prompt, np.int32) for prompt in request["prompts"]], request["lengths"]
         mixed = {} if min(lengths) == max(lengths) else {"lengths": lengths}
         examples = engine.generate(prompts, Sampling(temperature=0, max_new_tokens=max(lengths)), seed=1, **mixed)
         assert [len(example.tokens) - len(prompt) for example, prompt in zip(examples, prompts, strict=True)] == lengths

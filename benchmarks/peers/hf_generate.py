@@ -20,14 +20,15 @@ def main():
     rounds = Rounds(versions=versions("torch", "transformers"))
     while True:
         request = rounds.tick()
-        lengths = sorted(request["lengths"], reverse=True) if want.get("is_sorted") else request["lengths"]
-        size, tokens = want.get("batch", len(lengths)), torch.tensor(request["prompt"])
-        for start in range(0, len(lengths), size):
-            batch = lengths[start : start + size]
-            ids = tokens.expand(len(batch), -1).contiguous()
-            new = max(batch)  # all rows go on until the longest ends
+        requests = list(zip(request["lengths"], request["prompts"], strict=True))
+        if want.get("is_sorted"):
+            requests.sort(reverse=True)
+        size = want.get("batch", len(requests))
+        for start in range(0, len(requests), size):
+            lengths, prompts = zip(*requests[start : start + size], strict=True)
+            ids, new = torch.tensor(prompts), max(lengths)  # all rows go on until the longest ends
             out = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=new, min_new_tokens=new, **settings)
-            assert out.shape == (len(batch), len(request["prompt"]) + new)
+            assert out.shape == (ids.shape[0], ids.shape[1] + new)
 
 
 if __name__ == "__main__":

@@ -33,12 +33,12 @@ class Decoder:
         ends = range(length - 1, self.rows * length, length)
         return [np.ctypeslib.as_array(llama.llama_get_logits_ith(self.context, i), (self.num_ids,)).argmax() for i in ends]
 
-    def generate(self, prompt, num_new):
-        """Answer the same prompt in every row."""
+    def generate(self, prompts, num_new):
+        """Answer a prompt in every row; all are equally long."""
         llama.llama_memory_clear(llama.llama_get_memory(self.context), True)
-        tokens = self.decode([prompt] * self.rows, 0)
+        tokens = self.decode(prompts, 0)
         for number in range(num_new - 1):
-            tokens = self.decode([[token] for token in tokens], len(prompt) + number)
+            tokens = self.decode([[token] for token in tokens], len(prompts[0]) + number)
 
 
 def as_8_bit(source, target):
@@ -64,8 +64,8 @@ def main():
         request = rounds.tick()
         rows, new = len(request["lengths"]), request["lengths"][0]
         if rows not in decoders:
-            decoders[rows] = Decoder(model, rows, len(request["prompt"]) + new, want["threads"])
-        decoders[rows].generate(request["prompt"], new)
+            decoders[rows] = Decoder(model, rows, len(request["prompts"][0]) + new, want["threads"])
+        decoders[rows].generate(request["prompts"], new)
 
 
 if __name__ == "__main__":
