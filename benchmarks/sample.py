@@ -24,7 +24,7 @@ from trivium.core.world import cache_folder, num_cores, prepare_environment
 MODEL_PARAMETERS = 134_515_008  # all are read for every token; the embedding is the head
 BYTES = {"float32": 4, "bfloat16": 2, "int8": 1}
 NUM_IDS, PROMPT_TOKENS = 49_152, 32
-OURS = (("float32", {}), ("bfloat16", {"precision": "bfloat16"}), ("int8", {"precision": "int8"}))  # of the weights; options of Engine
+OURS = {"float32": {}, "bfloat16": {"precision": "bfloat16"}, "int8": {"precision": "int8"}}  # of the weights: options of Engine
 PEER_SETTINGS = (("float32", False), ("float32", True), ("bfloat16", False), ("bfloat16", True))  # precision, static cache and compiled
 PEER_BATCHES = ((8, False), (16, False), (32, False), (8, True), (16, True), (32, True))  # for mixed lengths: batch, sorted
 
@@ -42,13 +42,10 @@ def model_folder(gguf: Path) -> Path:
     return folder
 
 
-def ours(common: dict[str, Any]) -> list[Contestant]:
-    """Our engine in every variant."""
+def ours(common: dict[str, Any], precisions: Sequence[str]) -> list[Contestant]:
+    """Our engine with weights in each precision."""
     command = (sys.executable, "-m", "benchmarks.ours.sample")
-    return [
-        Contestant(f"trivium {precision}", command, common | {"precision": precision, "engine": options}, True)
-        for precision, options in OURS
-    ]
+    return [Contestant(f"trivium {name}", command, common | {"precision": name, "engine": OURS[name]}, True) for name in precisions]
 
 
 def transformers_settings(common: dict[str, Any], *, is_quick: bool) -> list[Contestant]:
@@ -90,34 +87,18 @@ def request_of(lengths: list[int], draw: np.random.Generator) -> dict[str, Any]:
     return {"lengths": lengths, "prompts": draw.integers(100, NUM_IDS, (len(lengths), PROMPT_TOKENS)).tolist()}
 
 
-def mixed_scores(chosen: argparse.Namespace, scores: Sequence[Score], works: dict[str, dict[str, Any]], last: str) -> list[Score]:
-    """The contest of mixed lengths: our fastest variant against transformers' fastest setting in batches of several sizes."""
-    fastest = {
-        is_ours: max(entered, key=lambda score: score.rate(last, 1)).contestant
-        for is_ours in (True, False)
-        if (entered := [score for score in scores if score.contestant.is_ours == is_ours and _is_for_mixed(score, last)])
-    }
-    entered = [fastest[True]] if True in fastest else []
-    if False in fastest:
-        peer, sizes = fastest[False], ((16, True),) if chosen.quick else PEER_BATCHES
-        entered += [
-            Contestant(
-                f"{peer.name}, batches of {batch}{', sorted' if is_sorted else ''}",
-                peer.command,
-                peer.options | {"batch": batch, "is_sorted": is_sorted},
-            )
-            for batch, is_sorted in sizes
-        ]
-    return take_turns(entered, works, rounds=1 if chosen.quick else max(2, chosen.rounds // 2))
-
-
-def _is_for_mixed(score: Score, last: str) -> bool:
-    return (
-        not score.failed
-        and last in score.answers
-        and "llama" not in score.contestant.name
-        and not score.contestant.options.get("is_static")
-    )
+def mixed_contestants(scores: Sequence[Score], work_name: str, batches: Sequence[tuple[int, bool]]) -> list[Contestant]:
+    """For mixed lengths: our fastest variant, and transformers' fastest uncompiled setting in batches of these sizes, sorted or not."""
+    going = [score for score in scores if not score.failed]
+    ours = [score for score in going if score.contestant.is_ours]
+    peers = [score for score in going if score.contestant.options.get("is_static") is False]
+    entered = [max(ours, key=lambda score: score.rate(work_name, 1)).contestant] if ours else []
+    if peers:
+        best = max(peers, key=lambda score: score.rate(work_name, 1)).contestant
+        for batch, is_sorted in batches:
+            name = f"{best.name}, batches of {batch}{', sorted' if is_sorted else ''}"
+            entered.append(Contestant(name, best.command, best.options | {"batch": batch, "is_sorted": is_sorted}))
+    return entered
 
 
 def identity(common: dict[str, Any], draw: np.random.Generator) -> str:
@@ -141,6 +122,8 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 8, 32])
     parser.add_argument("--new-tokens", type=int, default=128)
     parser.add_argument("--rows", type=int, default=32, help="rows that our engine decodes together")
+    # int8 rounds the weights, which transformers does not: fair against llama.cpp only
+    parser.add_argument("--ours", nargs="+", default=["float32", "bfloat16"], choices=list(OURS), help="precision of our weights")
     parser.add_argument("--peers", nargs="*", default=["transformers"], choices=["transformers", "llama.cpp"])
     chosen = parser.parse_args(arguments)
     if chosen.quick:
@@ -154,7 +137,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     common = {"model": str(model_folder(gguf)), "gguf": str(gguf), "threads": num_cores(), "rows": chosen.rows}
     torch.set_num_threads(num_cores())
     bandwidth = read_bandwidth()
-    entered = ours(common)
+    entered = ours(common, chosen.ours)
     if "transformers" in chosen.peers:
         entered += transformers_settings(common, is_quick=chosen.quick)
     if "llama.cpp" in chosen.peers:
@@ -163,9 +146,11 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     scores = take_turns(entered, fixed, rounds=chosen.rounds)
     longest, count = (32, 16) if chosen.quick else (256, 64)
     mixed = {f"{count} requests of 8 to {longest}": request_of(draw.integers(8, longest + 1, count).tolist(), draw)}
-    mixed_results = mixed_scores(chosen, scores, mixed, f"batch {chosen.batches[-1]}")
+    batches = PEER_BATCHES[-2:-1] if chosen.quick else PEER_BATCHES
+    entered = mixed_contestants(scores, f"batch {chosen.batches[-1]}", batches)
+    mixed_scores = take_turns(entered, mixed, rounds=max(1, chosen.rounds // 2))
     works = [work(scores, name, request, bandwidth) for name, request in fixed.items()]
-    works += [work(mixed_results, name, request, None) for name, request in mixed.items()]
+    works += [work(mixed_scores, name, request, None) for name, request in mixed.items()]
     notes = [f"read bandwidth {bandwidth / 1e9:.1f} GB/s", identity(common, draw)]
     versions = {name: version for score in scores for name, version in score.versions.items()}
     return report("sample", works, versions, notes)
