@@ -16,12 +16,28 @@ from trivium.nn.model import Model
 SMALL = ModelConfig(
     vocab_size=50, hidden_size=64, num_layers=3, num_heads=4, num_kv_heads=4, head_dim=16, intermediate_size=160, max_seq_len=300
 )
+SLIDES = {"sliding_window": 40, "layer_kinds": ("sliding", "full", "unrotated")}
 KINDS = {
     "llama": {},
     "gqa tied": {"num_kv_heads": 2, "tie_head": True},
     "wide heads": {"head_dim": 32, "has_attention_bias": True},
     "qwen3": {"family": "qwen3", "has_qk_norm": True, "num_kv_heads": 1},
     "biases": {"has_attention_bias": True, "has_output_bias": True, "has_mlp_bias": True},
+    "olmo2": {"family": "olmo2", "norm_place": "after", "has_qk_norm": True, "qk_norm_over": "width", "num_kv_heads": 2},
+    "smollm3": {"layer_kinds": ("unrotated",) * 3, "num_kv_heads": 2},
+    "windows": {"sliding_window": 40},
+    "gemma2": {
+        "norm": "rms_plus_one", "norm_place": "both", "has_scaled_embedding": True, "attention_softcap": 50.0, "logit_softcap": 30.0,
+        "tie_head": True, "activation": "gelu_tanh",
+    },
+    "gemma3": {
+        "norm": "rms_plus_one", "norm_place": "both", "has_scaled_embedding": True, "has_qk_norm": True, "tie_head": True,
+        "activation": "gelu_tanh", "rope_local_theta": 10.0, "sliding_window": 40,
+    },
+    "gpt2": {
+        "norm": "layer", "is_gated": False, "activation": "gelu_tanh", "positions": "learned", "tie_head": True,
+        "has_attention_bias": True, "has_output_bias": True, "has_mlp_bias": True,
+    },
     "neox": {
         "family": "gpt_neox", "norm": "layer", "is_gated": False, "is_parallel": True, "activation": "gelu", "rotary_share": 0.25,
         "has_attention_bias": True, "has_output_bias": True, "has_mlp_bias": True,
@@ -42,7 +58,8 @@ PYTHIA = [  # layers, width, heads, padded vocabulary, non-embedding and all par
 
 
 def shape(kind: str, **options: object) -> ModelConfig:
-    return ModelConfig(**(plain(SMALL) | KINDS[kind] | options))
+    options = plain(SMALL) | KINDS[kind] | options
+    return ModelConfig(**options | {"layer_kinds": options["layer_kinds"][: options["num_layers"]]})
 
 
 def pythia(layers: int, width: int, num_heads: int, vocab_size: int) -> ModelConfig:
@@ -74,6 +91,14 @@ def test_work_by_hand():
     matrices = 4 * 4 + 4 * 2 + 4 * 2 + 4 * 4 + 3 * 4 * 3 + 10 * 4  # query, key, value, output, gated MLP, head
     # a sequence of 3: 1 + 2 + 3 keys are met; each costs 2 * 4 operations for its score and as many for its value, three times
     assert 3 * flops_per_token(config, 3) == 3 * 6 * matrices + 3 * (1 + 2 + 3) * 2 * (2 * 4)
+
+
+def test_a_window_saves_the_work_that_it_hides():
+    full, mixed = (shape("llama", **options) for options in ({}, SLIDES))
+    hidden = sum(max(0, seen - 40) for seen in range(1, 301))  # keys out of sight of the one sliding layer
+    saved = 300 * (flops_per_token(full, 300) - flops_per_token(mixed, 300))
+    assert saved == pytest.approx(12 * 4 * 16 * hidden, abs=300)  # the count of a token is rounded
+    assert flops_per_token(full, 40) == flops_per_token(mixed, 40)
 
 
 def test_work_of_an_8b_llama_at_8k_is_the_published_51_gigaflops():

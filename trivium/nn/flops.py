@@ -14,26 +14,30 @@ HEAD_KEEP_BYTES = 128 << 20  # and the size up to which the logits of all positi
 
 def num_parameters(config: ModelConfig) -> int:
     """Trainable numbers of a model without scalar head; a tied head counts once. Equal to the built model's."""
-    norm = config.hidden_size * (2 if config.norm == "layer" else 1)
-    per_layer = _layer_matrices(config) + _layer_biases(config) + 2 * norm + 2 * config.head_dim * config.has_qk_norm
-    return config.num_layers * per_layer + norm + num_embedding_parameters(config)
+    in_norms = config.num_layers * (_num_block_norms(config) * config.hidden_size + _qk_norm_size(config)) + config.hidden_size
+    per_layer = _layer_matrices(config) + _layer_biases(config)
+    return config.num_layers * per_layer + in_norms * (2 if config.norm == "layer" else 1) + num_embedding_parameters(config)
 
 
 def num_embedding_parameters(config: ModelConfig) -> int:
-    """Numbers of the embedding and of the head, if it is not the same matrix. The rest is what scaling laws call N."""
-    return config.vocab_size * config.hidden_size * (1 if config.tie_head else 2)
+    """Numbers of the embeddings, and of the head if it is not the same matrix. The rest is what scaling laws call N."""
+    positions = config.max_seq_len * (config.positions == "learned")
+    return config.hidden_size * (config.vocab_size * (1 if config.tie_head else 2) + positions)
 
 
 def flops_per_token(config: ModelConfig, seq_len: int) -> int:
     """Floating-point operations that training spends on a token, averaged over a sequence of seq_len tokens.
 
     6 a weight of every matrix that is multiplied, the head among them and the embedding not (Kaplan et al. 2020,
-    arXiv:2001.08361, section 2.1: 2 forward, 4 backward), and for attention 6 * layers * heads * head_dim * (seq_len + 1):
-    PaLM's 12 * L * H * Q * T (Chowdhery et al. 2022, arXiv:2204.02311, appendix B) counts positions that a causal mask
-    hides; here a query meets (seq_len + 1) / 2 keys. Of packed rows, give the length of a sequence. A forward pass is a third.
+    arXiv:2001.08361, section 2.1: 2 forward, 4 backward), and for attention 12 * heads * head_dim for each key that a query
+    meets: PaLM's 12 * L * H * Q * T (Chowdhery et al. 2022, arXiv:2204.02311, appendix B) counts positions that a causal mask
+    hides; here it is (seq_len + 1) / 2 keys, or fewer in a window. Of packed rows, give the length of a sequence. A forward
+    pass is a third.
     """
     matrices = config.num_layers * _layer_matrices(config) + config.vocab_size * config.hidden_size
-    return 6 * matrices + 6 * config.num_layers * config.num_heads * config.head_dim * (seq_len + 1)
+    windows = [min(config.layer(number).window or seq_len, seq_len) for number in range(config.num_layers)]
+    pairs = sum(window * (window + 1) // 2 + (seq_len - window) * window for window in windows)
+    return 6 * matrices + 12 * config.num_heads * config.head_dim * pairs // seq_len
 
 
 def training_memory_bytes(
@@ -54,8 +58,19 @@ def training_memory_bytes(
     tokens, parameters, matrices = rows * length, num_parameters(config), config.num_layers * _layer_matrices(config)
     states = 16 * parameters - (4 * matrices if optimizer == "muon" else 0)
     casts = compute_bytes * (matrices + config.vocab_size * config.hidden_size) if compute_bytes < 4 else 0
-    kept = _kept_outside_of_attention(config, compute_bytes) + _kept_in_attention(config, length, compute_bytes, is_packed)
-    return states + casts + tokens * config.num_layers * kept + _head_bytes(config, tokens, compute_bytes)
+    in_attention = sum(_kept_in_attention(config, number, length, compute_bytes) for number in range(config.num_layers))
+    kept = config.num_layers * _kept_outside_of_attention(config, compute_bytes) + in_attention
+    masks = _mask_bytes(config, rows if is_packed else 1, length, compute_bytes, is_packed)
+    return states + casts + tokens * kept + masks + _head_bytes(config, tokens, compute_bytes)
+
+
+def _num_block_norms(config: ModelConfig) -> int:
+    return 4 if config.norm_place == "both" else 2
+
+
+def _qk_norm_size(config: ModelConfig) -> int:
+    heads = config.num_heads + config.num_kv_heads if config.qk_norm_over == "width" else 2
+    return config.has_qk_norm * heads * config.head_dim
 
 
 def _layer_matrices(config: ModelConfig) -> int:
@@ -72,20 +87,33 @@ def _layer_biases(config: ModelConfig) -> int:
 def _kept_outside_of_attention(config: ModelConfig, compute_bytes: int) -> int:
     """Bytes that one layer keeps of a token in its norms, which work in fp32, and its projections and MLP, in compute precision."""
     width, heads = config.hidden_size, config.head_dim * (config.num_heads + config.num_kv_heads)
-    shared_input = config.is_parallel and compute_bytes == 4  # both norms of a parallel block read the same tensor
-    in_norms = width * ((1 if shared_input else 2) + (2 if config.norm == "rms" else 0)) + 2 * heads * config.has_qk_norm
+    shared_input = config.is_parallel and config.norm_place != "after" and compute_bytes == 4  # both norms read the same tensor
+    each = 1 if config.norm == "layer" else 2
+    in_norms = width * (each * _num_block_norms(config) - shared_input) + each * heads * config.has_qk_norm
     mlp = (4 if config.is_gated else 2) * config.intermediate_size
     return 4 * in_norms + compute_bytes * (2 * width + mlp)
 
 
-def _kept_in_attention(config: ModelConfig, length: int, compute_bytes: int, is_packed: bool) -> int:
-    """The same for the attention between them: rotated query, repeated key and value, output, and what tells who looks where."""
+def _kept_in_attention(config: ModelConfig, number: int, length: int, compute_bytes: int) -> int:
+    """The same for the attention between them: query, repeated key and value, output, and weights if they are written out."""
     query = config.num_heads * config.head_dim
-    casts = 4 * config.rotary_dim if compute_bytes < 4 else 0  # cosines and sines, for queries and for keys
-    if length > SHORT:
-        return casts + compute_bytes * (5 * query + length * is_packed)
-    weights = config.num_heads * length * (4 if compute_bytes == 4 else 4 + compute_bytes)  # softmax in fp32, and cast
-    return casts + compute_bytes * 4 * query + weights + length * is_packed
+    if not _is_written_out(config, length):
+        return compute_bytes * query * (5 if config.layer(number).rope else 4)  # the output of what was rotated is kept in two orders
+    softmax = 4 if compute_bytes == 4 else 4 + compute_bytes  # in fp32, and cast
+    capped = 4 * (config.attention_softcap is not None)
+    return compute_bytes * 4 * query + config.num_heads * length * (softmax + capped)
+
+
+def _mask_bytes(config: ModelConfig, rows: int, length: int, compute_bytes: int, is_packed: bool) -> int:
+    """What all layers keep to tell who looks where: booleans beside written-out weights, otherwise numbers, and none for plain causal."""
+    windows = [config.layer(number).window or length for number in range(config.num_layers)]
+    is_written_out = _is_written_out(config, length)
+    masked = sum(is_written_out or is_packed or window < length for window in windows)
+    return masked * rows * length**2 * (1 if is_written_out else compute_bytes)
+
+
+def _is_written_out(config: ModelConfig, length: int) -> bool:
+    return length <= SHORT or config.attention_softcap is not None
 
 
 def _head_bytes(config: ModelConfig, tokens: int, compute_bytes: int) -> int:
