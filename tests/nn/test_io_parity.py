@@ -1,18 +1,21 @@
 """Parity with transformers on tiny random models: logits, gradients, generation, bytes of weights, chat templates."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 import transformers
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from tests.nn.io_models import CONFIGS, FILES, SHAPES, STOPS, TOKENIZER, V, logits, ours, save_theirs, theirs
 from trivium.core.types import Message
 from trivium.generate.engine import Engine
 from trivium.generate.sampling import Sampling
+from trivium.nn.config import LinearScaling, Llama3Scaling
 from trivium.nn.io.directory import load_model, read_config, save_model
+from trivium.nn.io.weights import write_weights
 from trivium.text.chat import PLAIN, render
 
 TOKENS_BL = torch.randint(0, V, (3, 40), generator=torch.Generator().manual_seed(1))
@@ -104,7 +107,7 @@ def test_a_reward_model_is_a_classifier_of_transformers_before_gain_and_bias(fam
     torch.testing.assert_close(theirs_B * model.scalar_head.gain + model.scalar_head.bias, scores_B, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["llama tied", "qwen3", "neox"])
+@pytest.mark.parametrize("name", ["llama tied", "qwen3", "neox", "gpt2", "gemma3"])
 def test_a_reward_model_of_transformers_gives_its_scores_here(name, tmp_path):
     model = theirs(name, judges=True)
     loaded = load_model(save_theirs(model, tmp_path / "hf"))
@@ -137,6 +140,73 @@ def test_an_old_config_json_is_read_like_a_new_one(tmp_path):
     file.write_text(json.dumps(fields | old))
     assert (new.rope_theta, new.rotary_share) == (500.0, 0.5)
     assert read_config(tmp_path / "hf") == new
+
+
+def test_an_old_gemma_3_config_json_is_read_like_a_new_one(tmp_path):
+    save_theirs(theirs("gemma3"), tmp_path / "hf")
+    new = read_config(tmp_path / "hf")
+    file = tmp_path / "hf" / "config.json"
+    fields = json.loads(file.read_text())
+    del fields["rope_parameters"], fields["layer_types"]
+    file.write_text(
+        json.dumps(fields | {"rope_theta": 1e6, "rope_local_base_freq": 1e4, "rope_scaling": None, "sliding_window_pattern": 3})
+    )
+    assert new.layer_kinds == ("sliding", "sliding", "full", "sliding")
+    assert (new.rope_theta, new.rope_local_theta) == (1e6, 1e4)
+    assert read_config(tmp_path / "hf") == new
+    file.write_text(json.dumps(fields | {"rope_scaling": {"rope_type": "linear", "factor": 8.0}, "sliding_window_pattern": 3}))
+    assert read_config(tmp_path / "hf") == replace(new, rope_scaling=LinearScaling(factor=8.0))
+
+
+@pytest.mark.parametrize("kind", ["rope_type", "type"])
+def test_an_old_rope_scaling_is_read_like_new_rope_parameters(kind, tmp_path):
+    save_theirs(theirs("llama 3"), tmp_path / "hf")
+    new = read_config(tmp_path / "hf")
+    file = tmp_path / "hf" / "config.json"
+    fields = json.loads(file.read_text())
+    rope = fields.pop("rope_parameters")
+    scaling = {name: value for name, value in rope.items() if name not in ("rope_theta", "rope_type")} | {kind: "llama3"}
+    file.write_text(json.dumps(fields | {"rope_theta": rope["rope_theta"], "rope_scaling": scaling}))
+    assert new.rope_scaling == Llama3Scaling(factor=8.0, original_max_seq_len=32)
+    assert read_config(tmp_path / "hf") == new
+
+
+def test_layers_without_rotation_that_are_not_listed_are_every_fourth(tmp_path):
+    save_theirs(theirs("smollm3"), tmp_path / "hf")
+    file = tmp_path / "hf" / "config.json"
+    fields = json.loads(file.read_text())
+    del fields["no_rope_layers"]
+    file.write_text(json.dumps(fields))
+    assert read_config(tmp_path / "hf").layer_kinds == ("full", "full", "full", "unrotated")
+
+
+def test_a_file_of_the_bare_transformer_is_read(tmp_path):
+    model = theirs("gpt2")
+    folder = save_theirs(model, tmp_path / "hf")
+    tensors = load_file(folder / "model.safetensors")
+    bare = {name.removeprefix("transformer."): tensor for name, tensor in tensors.items()} | {"h.0.attn.bias": torch.ones(1, 1, 8, 8)}
+    save_file(bare, folder / "model.safetensors")
+    assert "wte.weight" in bare
+    with torch.no_grad():
+        torch.testing.assert_close(logits(load_model(folder), TOKENS_BL), model(TOKENS_BL).logits, atol=1e-5, rtol=1e-5)
+
+
+def test_our_shards_are_read_by_transformers_and_by_us(tmp_path):
+    model = ours("llama")
+    save_model(tmp_path / "ours", model, **FILES)
+    whole = tmp_path / "ours" / "model.safetensors"
+    tensors = load_file(whole)
+    whole.unlink()
+    (tmp_path / "ours" / "manifest.json").unlink()
+    write_weights(tmp_path / "ours", tensors, torch.float32, max_shard_bytes=20_000)
+    shards = sorted(tmp_path.glob("ours/model-*.safetensors"))
+    largest = max(tensor.nbytes for tensor in tensors.values())  # the embedding is larger than a shard and alone in its own
+    assert len(shards) > 2
+    assert all(file.stat().st_size < max(20_000, largest) + 2_000 for file in shards)
+    assert all(torch.equal(tensor, load_model(tmp_path / "ours").state_dict()[key]) for key, tensor in model.state_dict().items())
+    loaded = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "ours")
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(TOKENS_BL).logits, logits(model, TOKENS_BL), atol=1e-5, rtol=1e-5)
 
 
 def test_transformers_shards_are_read(tmp_path):

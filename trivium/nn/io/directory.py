@@ -22,7 +22,7 @@ from trivium.nn.io import config_json, tokenizer_files
 from trivium.nn.io.config_json import read_architecture, read_config
 from trivium.nn.io.families import FAMILIES
 from trivium.nn.io.json_file import read_json
-from trivium.nn.io.layout import HEAD, SCALAR, head_name, layout
+from trivium.nn.io.layout import HEAD, SCALAR, head_name, layout, prefix_of
 from trivium.nn.io.weights import Found, check_weights, find_weights, read_weights, write_weights
 from trivium.nn.model import DTYPES, Model
 from trivium.text.tokenizer import Tokenizer
@@ -104,6 +104,8 @@ def load_model(path: Path, *, compute_dtype: torch.dtype = torch.float32, verify
     _check_folder(path, verify)
     described, found = read_architecture(path), find_weights(path)
     config, table = described.config, FAMILIES[described.config.family]
+    prefix = prefix_of(table, found)
+    found = {prefix + name: tensor for name, tensor in found.items()}
     _refuse_absurd_sizes(path, config, found)
     with torch.device("meta"):  # no memory and no random numbers that would only be replaced
         model = Model(config, compute_dtype=compute_dtype, has_scalar=described.has_scalar)

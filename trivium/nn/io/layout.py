@@ -1,6 +1,6 @@
 """Which tensors a model's file holds: their names and shapes, and the parts of ours that each is made of."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -49,6 +49,13 @@ class Stored:
 def head_name(table: FamilyTable) -> str:
     """What the family calls the weight of the language head."""
     return next(f"{theirs}.weight" for theirs, ours in table.modules.items() if f"{ours[0]}.weight" == HEAD)
+
+
+def prefix_of(table: FamilyTable, names: Collection[str]) -> str:
+    """What a file of the bare transformer, as GPT-2's is, leaves out of every name; "" if these names are whole."""
+    embed = next(f"{theirs}.weight" for theirs, ours in table.modules.items() if ours == ("trunk.embed",))
+    prefix = embed.split(".")[0] + "."
+    return prefix if embed not in names and embed.removeprefix(prefix) in names else ""
 
 
 def layout(model: Model, *, with_tied_head: bool = False) -> dict[str, Stored]:

@@ -12,28 +12,52 @@ from torch import Tensor
 from trivium.core.errors import ArtefactError, DivergedError
 from trivium.nn.io.json_file import read_json
 from trivium.nn.io.layout import Stored
+from trivium.nn.io.tokenizer_files import write_json
 
 FILE, INDEX = "model.safetensors", "model.safetensors.index.json"
 READABLE = {"F32", "F16", "BF16"}
+MAX_SHARD_BYTES = 5_000_000_000  # what transformers cuts at
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A tensor in a file, not yet loaded."""
+    """A tensor in a file, not yet loaded, and what it is called there."""
 
     file: Path
+    name: str
     shape: tuple[int, ...]
     dtype: str
 
 
-def write_weights(folder: Path, tensors: Mapping[str, Tensor], dtype: torch.dtype) -> None:
-    """Write one model.safetensors in this precision. Raises DivergedError naming a tensor that is not finite."""
-    cast = {name: tensor.to("cpu", dtype).contiguous() for name, tensor in tensors.items()}
-    for name, tensor in cast.items():
-        if not tensor.isfinite().all():
-            raise DivergedError(f"{name} has values that are not finite in {dtype}, so the model is not written")
-    save_file(cast, folder / FILE, metadata={"format": "pt"})
+def write_weights(folder: Path, tensors: Mapping[str, Tensor], dtype: torch.dtype, *, max_shard_bytes: int = MAX_SHARD_BYTES) -> None:
+    """Write one model.safetensors in this precision, or shards with an index if it would have more than max_shard_bytes.
+
+    A tensor is never cut, so a shard may be larger. Raises DivergedError naming a tensor that is not finite.
+    """
+    shards: list[list[str]] = [[]]
+    room = max_shard_bytes
+    for name, tensor in tensors.items():
+        size = tensor.numel() * dtype.itemsize
+        if size > room and shards[-1]:
+            shards.append([])
+            room = max_shard_bytes
+        shards[-1].append(name)
+        room -= size
+    files = [f"model-{number:05}-of-{len(shards):05}.safetensors" for number in range(1, len(shards) + 1)] if len(shards) > 1 else [FILE]
+    for file, names in zip(files, shards, strict=True):
+        save_file({name: _finite(name, tensors[name], dtype) for name in names}, folder / file, metadata={"format": "pt"})
+    if len(shards) > 1:
+        total = sum(tensor.numel() * dtype.itemsize for tensor in tensors.values())
+        places = {name: file for file, names in zip(files, shards, strict=True) for name in names}
+        write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": places})
+
+
+def _finite(name: str, tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    cast = tensor.to("cpu", dtype).contiguous()
+    if not cast.isfinite().all():
+        raise DivergedError(f"{name} has values that are not finite in {dtype}, so the model is not written")
+    return cast
 
 
 def find_weights(folder: Path) -> dict[str, Found]:
@@ -72,7 +96,7 @@ def read_weights(found: Mapping[str, Found], stored: Mapping[str, Stored], num_h
     for file in sorted({found[name].file for name in stored}):
         with _opened(file) as source:
             for name in (name for name in stored if found[name].file == file):
-                tensor = source.get_tensor(name).to(torch.float32, copy=True)
+                tensor = source.get_tensor(found[name].name).to(torch.float32, copy=True)
                 if not tensor.isfinite().all():
                     raise ArtefactError(f"{file}: tensor {name} has values that are not finite")
                 state |= stored[name].split(tensor, num_heads)
@@ -82,7 +106,7 @@ def read_weights(found: Mapping[str, Found], stored: Mapping[str, Stored], num_h
 def _header(file: Path) -> dict[str, Found]:
     with _opened(file) as source:
         parts = {name: source.get_slice(name) for name in source.keys()}  # noqa: SIM118  (not a dict)
-        return {name: Found(file, tuple(part.get_shape()), part.get_dtype()) for name, part in parts.items()}
+        return {name: Found(file, name, tuple(part.get_shape()), part.get_dtype()) for name, part in parts.items()}
 
 
 def _shards(folder: Path) -> dict[str, Found]:
