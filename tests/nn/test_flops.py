@@ -10,8 +10,9 @@ import torch
 from trivium.core.config import plain
 from trivium.nn import flops, heads, transformer
 from trivium.nn.config import ModelConfig
-from trivium.nn.flops import flops_per_token, num_embedding_parameters, num_parameters, training_memory_bytes
+from trivium.nn.flops import flops_per_token, num_parameters, training_memory_bytes
 from trivium.nn.model import Model
+from trivium.nn.preset import preset
 
 SMALL = ModelConfig(
     vocab_size=50, hidden_size=64, num_layers=3, num_heads=4, num_kv_heads=4, head_dim=16, intermediate_size=160, max_seq_len=300
@@ -43,18 +44,6 @@ KINDS = {
         "has_attention_bias": True, "has_output_bias": True, "has_mlp_bias": True,
     },
 }  # fmt: skip
-PYTHIA = [  # layers, width, heads, padded vocabulary, non-embedding and all parameters (Biderman et al. 2023, table 1)
-    (6, 128, 4, 50304, 1_189_888, 14_067_712),
-    (6, 256, 8, 50304, 4_739_072, 30_494_720),
-    (6, 512, 8, 50304, 18_915_328, 70_426_624),
-    (12, 768, 12, 50304, 85_056_000, 162_322_944),
-    (24, 1024, 16, 50304, 302_311_424, 405_334_016),
-    (16, 2048, 8, 50304, 805_736_448, 1_011_781_632),
-    (24, 2048, 16, 50304, 1_208_602_624, 1_414_647_808),
-    (32, 2560, 32, 50304, 2_517_652_480, 2_775_208_960),
-    (32, 4096, 32, 50432, 6_444_163_072, 6_857_302_016),
-    (36, 5120, 40, 50688, 11_327_027_200, 11_846_072_320),
-]
 
 
 def shape(kind: str, **options: object) -> ModelConfig:
@@ -62,26 +51,9 @@ def shape(kind: str, **options: object) -> ModelConfig:
     return ModelConfig(**options | {"layer_kinds": options["layer_kinds"][: options["num_layers"]]})
 
 
-def pythia(layers: int, width: int, num_heads: int, vocab_size: int) -> ModelConfig:
-    return shape(
-        "neox", num_layers=layers, hidden_size=width, num_heads=num_heads, num_kv_heads=num_heads, head_dim=width // num_heads,
-        intermediate_size=4 * width, vocab_size=vocab_size, max_seq_len=2048,
-    )  # fmt: skip
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_closed_form_counts_the_parameters_of_the_built_model(kind):
     assert num_parameters(shape(kind)) == Model(shape(kind)).num_parameters
-
-
-@pytest.mark.parametrize("row", PYTHIA, ids=lambda row: f"{row[-1]:,}")
-def test_the_sizes_of_pythia_are_the_published_ones(row):
-    *numbers, non_embedding, total = row
-    config = pythia(*numbers)
-    with torch.device("meta"):
-        model = Model(config)
-    assert model.num_parameters == num_parameters(config) == total
-    assert total - num_embedding_parameters(config) == non_embedding
 
 
 def test_work_by_hand():
@@ -102,18 +74,7 @@ def test_a_window_saves_the_work_that_it_hides():
 
 
 def test_work_of_an_8b_llama_at_8k_is_the_published_51_gigaflops():
-    config = ModelConfig(
-        vocab_size=128_256,
-        hidden_size=4096,
-        num_layers=32,
-        num_heads=32,
-        num_kv_heads=8,
-        head_dim=128,
-        intermediate_size=14_336,
-        max_seq_len=8192,
-    )
-    assert flops_per_token(config, 8192) == pytest.approx(51.5e9, rel=1e-3)
-    assert num_parameters(config) == 8_030_261_248
+    assert flops_per_token(preset("llama-3.1-8b"), 8192) == pytest.approx(51.5e9, rel=1e-3)
 
 
 def kept_bytes(config: ModelConfig, length: int, compute_dtype: torch.dtype, is_packed: bool) -> int:
