@@ -98,8 +98,21 @@ def token_logprobs(
     logprob_P, entropy_P = _TokenLogprobs.apply(
         hidden_BLD.flatten(0, 1)[scored_P - 1], weight_VD, tokens_BL.flatten()[scored_P], temperature, softcap, with_entropy, native
     )
-    empty = logprob_P.new_zeros(tokens_BL.numel())
-    return empty.index_copy(0, scored_P, logprob_P).view_as(tokens_BL), empty.index_copy(0, scored_P, entropy_P).view_as(tokens_BL)
+    return _placed(logprob_P, tokens_BL, scored_P), _placed(entropy_P, tokens_BL, scored_P)
+
+
+def logprobs_of_logits(
+    logits_BLV: Tensor, tokens_BL: Tensor, scored_P: Tensor, *, temperature: float, with_entropy: bool
+) -> tuple[Tensor, Tensor]:
+    """The same of a model whose logits, (B, L, V), are there as a whole."""
+    log_p = (widened(logits_BLV.flatten(0, 1)[scored_P - 1]) / temperature).log_softmax(-1)
+    logprob_P = log_p.gather(-1, tokens_BL.flatten()[scored_P, None])[:, 0]
+    entropy_P = -(log_p.exp() * log_p).sum(-1) if with_entropy else torch.zeros_like(logprob_P)
+    return _placed(logprob_P, tokens_BL, scored_P), _placed(entropy_P, tokens_BL, scored_P)
+
+
+def _placed(x_P: Tensor, tokens_BL: Tensor, scored_P: Tensor) -> Tensor:
+    return x_P.new_zeros(tokens_BL.numel()).index_copy(0, scored_P, x_P).view_as(tokens_BL)
 
 
 class ScalarHead(torch.nn.Module):

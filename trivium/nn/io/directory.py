@@ -1,6 +1,7 @@
 """Models as Hugging Face directories: config.json, model.safetensors and the tokenizer's files, in and out.
 
-What we write is read by transformers and by whatever reads its directories; theirs are read here if the family has a table.
+What we write is read by transformers and by whatever reads its directories; theirs are read here if the family has a table,
+and others as guests (nn/foreign.py).
 Our own directories are verified by their manifest; foreign ones by names, shapes, types and finite values.
 """
 
@@ -17,6 +18,7 @@ from trivium.core import commit as commits
 from trivium.core.errors import ArtefactError, DivergedError
 from trivium.nn.config import ModelConfig
 from trivium.nn.flops import num_parameters
+from trivium.nn.foreign import GuestModel, load_guest, write_guest
 from trivium.nn.heads import ScalarHead
 from trivium.nn.io import config_json, tokenizer_files
 from trivium.nn.io.config_json import read_architecture, read_config
@@ -55,13 +57,17 @@ def write_model(
     config = model.config
     tokenizer = tokenizer_files.parse_tokenizer(tokenizer_json, config.vocab_size)
     ids = tokenizer_files.special_ids(tokenizer, tokenizer_config)
+    tokenizer_files.write_tokenizer_files(folder, tokenizer_json, tokenizer_config, max_seq_len=config.max_seq_len)
+    if isinstance(model, GuestModel):
+        write_guest(folder, model, DTYPES[dtype])
+        tokenizer_files.write_generation_config(folder, ids, stop_ids)
+        return
     head = model.scalar_head
     fields = config_json.to_json(config, has_scalar=head is not None) | ids | {"torch_dtype": dtype, "use_cache": True}
     if head is not None:
         fields |= {"id2label": {"0": "score"}, "label2id": {"score": 0}}
         tokenizer_files.write_json(folder / SCALAR_FILE, normalisation_of(head))
     tokenizer_files.write_json(folder / config_json.FILE, fields)
-    tokenizer_files.write_tokenizer_files(folder, tokenizer_json, tokenizer_config, max_seq_len=config.max_seq_len)
     tokenizer_files.write_generation_config(folder, ids, stop_ids)
     state = model.state_dict()
     tensors = {name: stored.join(state, config.num_heads) for name, stored in layout(model).items()}
@@ -93,17 +99,25 @@ def save_model(
     return commits.commit(path, write, kind=KIND, meta=meta)
 
 
-def load_model(path: Path, *, compute_dtype: torch.dtype = torch.float32, verify: bool = True, has_scalar: bool = False) -> Model:
+def load_model(
+    path: Path, *, compute_dtype: torch.dtype = torch.float32, verify: bool = True, has_scalar: bool = False, is_guest: bool = False
+) -> Model:
     """The model in a directory, ours or foreign; weights in fp32, used in compute_dtype.
 
     verify: check our own directory against its manifest. has_scalar: put a scalar head of zeros on a model that has none.
+    is_guest: run it with transformers, whatever its architecture, instead of reading it as one of our families.
     The language head of a reward model or critic is not stored; if it is not tied to the embedding, it is zeros.
     Raises ArtefactError in one line naming file and tensor: damaged, missing, extra, misshapen, not finite, only a pickle,
     an unknown family, or a tokenizer with more ids than the model.
     """
     _check_folder(path, verify)
+    if is_guest:
+        guest = load_guest(path, compute_dtype=compute_dtype, has_scalar=has_scalar)
+        _check_tokenizer(path, guest.config.vocab_size)
+        return guest
     described, found = read_architecture(path), find_weights(path)
     config, table = described.config, FAMILIES[described.config.family]
+    _check_tokenizer(path, config.vocab_size)
     prefix = prefix_of(table, found)
     found = {prefix + name: tensor for name, tensor in found.items()}
     _refuse_absurd_sizes(path, config, found)
@@ -126,12 +140,15 @@ def _check_folder(path: Path, verify: bool) -> None:
             commits.read_manifest(path)  # puts back what a kill between two renames left under its hidden name
     if not path.is_dir():
         raise ArtefactError(f"{path}: is no folder; a model is a folder with config.json and model.safetensors")
-    is_ours = (path / commits.MANIFEST).exists()
-    if is_ours and verify:
+    if (path / commits.MANIFEST).exists() and verify:
         commits.verify(path, kind=KIND)
+
+
+def _check_tokenizer(path: Path, vocab_size: int) -> None:
+    """Ours was checked when it was written."""
     file = path / tokenizer_files.FILE
-    if not is_ours and file.exists():
-        tokenizer_files.check_vocabulary(Tokenizer.load(file), read_config(path).vocab_size, str(file))
+    if file.exists() and not (path / commits.MANIFEST).exists():
+        tokenizer_files.check_vocabulary(Tokenizer.load(file), vocab_size, str(file))
 
 
 def _refuse_absurd_sizes(path: Path, config: ModelConfig, found: Mapping[str, Found]) -> None:
