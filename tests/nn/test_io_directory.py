@@ -153,6 +153,17 @@ def config(**options: object) -> ModelConfig:
         (ModelConfig(**(plain(SHAPES["gpt_neox"]) | {"num_kv_heads": 2})), "num_kv_heads"),
         (ModelConfig(**(plain(SHAPES["gpt_neox"]) | {"head_dim": 16})), "head_dim"),
         (config(num_heads=3, num_kv_heads=3), "must be a multiple of num_heads"),
+        (config(sliding_window=5), "sliding_window"),
+        (config(layer_kinds=("full", "unrotated")), "layer_kinds"),
+        (config(logit_softcap=5.0), "logit_softcap"),
+        (config(norm_place="both"), "norm_place"),
+        (ModelConfig(**(plain(SHAPES["mistral"]) | {"layer_kinds": ("full", "sliding")})), "layer_kinds"),
+        (
+            ModelConfig(**(plain(SHAPES["smollm3"]) | {"sliding_window": 5, "layer_kinds": ()})),
+            "a layer of kind 'sliding' cannot be written as smollm3",
+        ),
+        (ModelConfig(**(plain(SHAPES["gemma2"]) | {"query_pre_attn_scalar": None})), "query_pre_attn_scalar"),
+        (ModelConfig(**(plain(SHAPES["gemma3_text"]) | {"rope_local_theta": None})), "rope_local_theta"),
     ],
 )
 def test_a_shape_that_the_family_cannot_express_is_not_written(shape, option):

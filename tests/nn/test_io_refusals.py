@@ -80,7 +80,7 @@ def refused(folder: Path, *, match: str) -> None:
             "rope type 'longrope'; it is one of: default, linear, llama3, yarn",
         ),
         ({"rope_parameters": None, "rope_scaling": {"type": "dynamic", "factor": 2}}, "asks for rope type 'dynamic'"),
-        ({"rope_parameters": None, "rope_scaling": {"type": ["linear"]}}, "rope_scaling is .* one object of numbers"),
+        ({"rope_parameters": None, "rope_scaling": {"type": ["linear"]}}, r"asks for rope type \"\['linear'\]\""),
         ({"rope_parameters": {"rope_type": "linear"}}, "'factor' is missing"),
         ({"rope_parameters": {"rope_type": "linear", "factor": -1}}, "factor is -1; it must be a number above 0"),
         ({"rope_parameters": {"rope_type": "llama3", "factor": 8, "high_freq_factor": 1}}, "must be above low_freq_factor"),
@@ -94,6 +94,34 @@ def refused(folder: Path, *, match: str) -> None:
 def test_a_config_json_that_cannot_be_used_says_which_field(foreign, fields, problem):
     edit(foreign, **fields)
     refused(foreign, match=problem)
+
+
+@pytest.mark.parametrize(
+    ("family", "fields", "problem"),
+    [
+        ("gemma2", {"layer_types": ["full_attention"]}, "layer_types is .* it must be a list of 2 of: sliding_attention, full_attention"),
+        ("gemma2", {"layer_types": ["full_attention", {}]}, "layer_types is .* it must be a list of 2"),
+        ("gemma2", {"final_logit_softcapping": 0}, "final_logit_softcapping is 0; it must be a number above 0"),
+        ("gemma2", {"query_pre_attn_scalar": 1.5}, "query_pre_attn_scalar is 1.5; it must be a whole number"),
+        ("gemma2", {"use_bidirectional_attention": True}, "use_bidirectional_attention is True; only False is supported"),
+        ("gemma3_text", {"attn_logit_softcapping": 50.0}, "attn_logit_softcapping is 50.0; only None is supported"),
+        ("gemma3_text", {"layer_types": None, "sliding_window_pattern": "6"}, "sliding_window_pattern is 6; it must be a whole number"),
+        (
+            "gemma3_text",
+            {"rope_parameters": {"sliding_attention": {"rope_type": "linear", "factor": 2.0}}},
+            "sliding_attention asks for rope type 'linear'; only 'default'",
+        ),
+        ("gemma3_text", {"rope_parameters": {"sliding": {}}}, r"an object for \['full_attention', 'sliding_attention'\]"),
+        ("smollm3", {"no_rope_layers": [1, 2]}, "no_rope_layers is .* it must be a list of 2 of: 1, 0"),
+        ("mistral", {"sliding_window": -1}, "sliding_window is -1; it must be a whole number"),
+        ("gpt2", {"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx is True; only False is supported"),
+        ("gpt2", {"n_inner": "x"}, "n_inner is x; it must be a whole number"),
+        ("qwen2", {"use_sliding_window": True}, "use_sliding_window is True; only False is supported"),
+    ],
+)
+def test_a_field_of_one_family_that_cannot_be_used_is_named(tmp_path, family, fields, problem):
+    edit(written(tmp_path / "model", family), **fields)
+    refused(tmp_path / "model", match=problem)
 
 
 @pytest.mark.parametrize(
@@ -243,6 +271,13 @@ def test_an_index_that_does_not_fit_its_shards_is_refused(foreign):
     refused(foreign, match=r"c.safetensors: there is no such file")
     edit(foreign, INDEX, weight_map=None)
     refused(foreign, match="weight_map is missing or empty")
+
+
+def test_a_shard_cut_off_is_named(foreign):
+    shard(foreign)
+    content = (foreign / "b.safetensors").read_bytes()
+    (foreign / "b.safetensors").write_bytes(content[:-100])
+    refused(foreign, match=r"b.safetensors: is cut off")
 
 
 # --- reward models and critics

@@ -17,7 +17,7 @@ from trivium.nn.config import ModelConfig
 from trivium.nn.rope import rope_table, rotate
 
 ACTIVATIONS = {"silu": F.silu, "gelu": F.gelu, "gelu_tanh": lambda x: F.gelu(x, approximate="tanh")}
-
+SHORT = 256  # longest sequence whose attention scores are written out on a CPU
 
 Rope = tuple[Tensor, Tensor]  # cos and sin at the positions of a batch, (B, L, R)
 
@@ -25,9 +25,6 @@ Rope = tuple[Tensor, Tensor]  # cos and sin at the positions of a batch, (B, L, 
 def widened(x: Tensor) -> Tensor:
     """In fp32, or in its own precision where that is higher: sums and exponentials lose too much in bf16."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
-
-
-SHORT = 256  # longest sequence whose attention scores are written out on a CPU
 
 
 class Linear(nn.Linear):
@@ -111,11 +108,9 @@ class Attention(nn.Module):
 
     def forward(self, x_BLD: Tensor, rope: Rope | None, mask: Tensor | None, cache: Cache | None, layer: int) -> Tensor:
         """What it adds to the stream, (B, L, D); `layer` is its number, for the cache."""
-        query, key, value = (
-            self._heads(self.query(x_BLD), self.query_norm),
-            self._heads(self.key(x_BLD), self.key_norm),
-            self._heads(self.value(x_BLD)),
-        )
+        query = self._heads(self.query(x_BLD), self.query_norm)
+        key = self._heads(self.key(x_BLD), self.key_norm)
+        value = self._heads(self.value(x_BLD))
         if rope is not None:
             query, key = rotate(query, *rope), rotate(key, *rope)
         if cache is not None:
@@ -202,14 +197,12 @@ class Transformer(nn.Module):
     def fill_tables(self) -> None:
         """Compute what no file holds, the tables of rotary positions; again if the model was made without memory."""
         config, used = self.config, {layer.rope for layer in self.layers}
-        ropes = {
-            "global": ("", config.rope_theta, config.rope_scaling),
-            "local": ("local_", config.rope_local_theta or config.rope_theta, None),
-        }
-        for name, (prefix, theta, scaling) in ropes.items():
-            cos, sin = rope_table(config.max_seq_len, config.rotary_dim, theta, scaling) if name in used else (None, None)
-            self.register_buffer(f"{prefix}cos", cos, persistent=False)
-            self.register_buffer(f"{prefix}sin", sin, persistent=False)
+        ropes = [("global", "", config.rope_theta, config.rope_scaling), ("local", "local_", config.rope_local_theta, None)]
+        for name, prefix, theta, scaling in ropes:
+            if name in used and theta is not None:
+                cos, sin = rope_table(config.max_seq_len, config.rotary_dim, theta, scaling)
+                self.register_buffer(f"{prefix}cos", cos, persistent=False)
+                self.register_buffer(f"{prefix}sin", sin, persistent=False)
 
     def forward(self, tokens_BL: Tensor, position_BL: Tensor, mask: Tensor | None = None, cache: Cache | None = None) -> Tensor:
         """Hidden states after the last norm, (B, L, D) in compute_dtype.
@@ -272,10 +265,10 @@ def windowed(mask: Tensor | None, window: int | None, position_BL: Tensor, cache
 
     Keys in a cache are at their positions; otherwise they are the row itself, in which positions of a sequence follow each other.
     """
-    length = position_BL.shape[1]
-    keys = torch.arange(length if mask is None else mask.shape[-1], device=position_BL.device)
-    if window is None or len(keys) <= window:
+    num_keys = position_BL.shape[1] if mask is None else mask.shape[-1]
+    if window is None or num_keys <= window:
         return mask
+    keys = torch.arange(num_keys, device=position_BL.device)
     back_BLM = (position_BL if cache is not None else keys[None])[:, :, None] - keys
     near = (back_BLM < window)[:, None]
     return near & (back_BLM >= 0)[:, None] if mask is None else near & mask

@@ -70,14 +70,14 @@ def _sections(fields: Fields, stretched: str, known: set[str]) -> dict[str, dict
 
 
 def _is_flat(part: Any) -> bool:
-    return isinstance(part, dict) and not any(isinstance(value, (dict, list)) for value in part.values())
+    return isinstance(part, dict) and not any(isinstance(value, dict) for value in part.values())
 
 
 def _scaling(fields: Fields, given: Mapping[str, Any], max_seq_len: int) -> RopeScaling | None:
     kind = given.get("rope_type", "default")
     if kind == "default":
         return None
-    if kind not in SCALINGS:
+    if not isinstance(kind, str) or kind not in SCALINGS:
         raise ArtefactError(f"{fields.file}: asks for rope type {str(kind)[:80]!r}; it is one of: default, {', '.join(SCALINGS)}")
     ours = [field.name for field in dataclasses.fields(SCALINGS[kind]) if field.name != "kind"]
     names = {THEIRS.get(option, option): option for option in ours}
