@@ -24,9 +24,7 @@ def read_rope(fields: Fields, table: FamilyTable, max_seq_len: int) -> dict[str,
     if not table.rope:
         return {}
     stretched = table.rope["rope_theta"].section
-    given = {rope.section: {} for rope in table.rope.values()} | _sections(
-        fields, stretched, {rope.section for rope in table.rope.values()}
-    )
+    given = _sections(fields, stretched, {rope.section for rope in table.rope.values()})
     for section, values in given.items():
         if section != stretched and values.get("rope_type", "default") != "default":
             raise ArtefactError(f"{fields.file}: {section} asks for rope type {values['rope_type']!r}; only 'default' is supported")
