@@ -89,7 +89,7 @@ class ModuleReader:
 
     def __init__(self, model: Model, rows: int, capacity: int) -> None:
         self.rows, self.capacity, self.trunk = rows, capacity, model.trunk
-        self.device = model.trunk.embed.weight.device
+        self.device = next(model.parameters()).device
         self._cache = Cache(model.config, rows, capacity, model.trunk.compute_dtype, self.device)
 
     def read(self, pieces: Sequence[Piece]) -> Tensor:

@@ -6,6 +6,18 @@
 
 static inline vi to_whole(vf x, float unit) { return __builtin_convertvector((x * unit + 12582912.0f) - 12582912.0f, vi); }
 
+// Sixteen rows of sixteen bytes become columns: four times the rows i and i + 8 are interleaved.
+static inline void transpose(vb rows[LANES]) {
+  for (int round = 0; round < 4; round++) {
+    vb mixed[LANES];
+    for (int i = 0; i < 8; i++) {
+      mixed[2 * i] = __builtin_shufflevector(rows[i], rows[i + 8], 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+      mixed[2 * i + 1] = __builtin_shufflevector(rows[i], rows[i + 8], 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+    }
+    memcpy(rows, mixed, sizeof mixed);
+  }
+}
+
 extern "C" {
 
 // (rows, n) -> bytes and a scale for each row
@@ -25,33 +37,39 @@ void trivium_bytes_of_rows(const float* x, int64_t rows, int32_t n, int8_t* to, 
 }
 
 // (rows, n) -> bytes of the transpose, (n, rows), and a scale for each of its rows
-void trivium_bytes_of_columns(const float* x, int64_t rows, int32_t n, int8_t* to, float* scale) {
-  constexpr int WIDE = 64, TALL = 64;
-#pragma omp parallel for schedule(static)
-  for (int first = 0; first < n; first += WIDE) {
-    const int wide = std::min(WIDE, n - first);
-    vf most[WIDE / LANES] = {};
-    for (int64_t row = 0; row < rows; row++)
-      for (int j = 0; j < wide / LANES; j++) {
-        const vf v = load(x + row * n + first + j * LANES);
-        most[j] = maximum(most[j], maximum(v, -v));
+void trivium_bytes_of_columns(const float* x, int64_t rows, int32_t n, int32_t threads, int8_t* to, float* scale) {
+  std::vector<float> peaks((int64_t)n * threads), unit(n);
+#pragma omp parallel for schedule(static, 1) num_threads(threads)
+  for (int t = 0; t < threads; t++)
+    for (int64_t row = rows * t / threads; row < rows * (t + 1) / threads; row++)
+      for (int i = 0; i < n; i += LANES) {
+        const vf v = load(x + row * n + i);
+        float* most = peaks.data() + (int64_t)t * n + i;
+        store(most, maximum(load(most), maximum(v, -v)));
       }
-    float unit[WIDE];
-    for (int j = 0; j < wide; j++) {
-      const float peak = most[j / LANES][j % LANES];
-      unit[j] = peak > 0 ? 127.0f / peak : 0.0f;
-      scale[first + j] = peak / 127.0f;
-    }
-    int8_t block[WIDE][TALL];
-    for (int64_t row = 0; row < rows; row += TALL) {
-      const int tall = (int)std::min<int64_t>(TALL, rows - row);
-      for (int r = 0; r < tall; r++)
-        for (int j = 0; j < wide; j += LANES) {
-          const vi whole = __builtin_convertvector((load(x + (row + r) * n + first + j) * load(unit + j) + 12582912.0f) - 12582912.0f, vi);
-          const vb bytes = __builtin_convertvector(whole, vb);
-          for (int i = 0; i < LANES; i++) block[j + i][r] = (int8_t)bytes[i];
+  for (int i = 0; i < n; i++) {
+    float peak = 0;
+    for (int t = 0; t < threads; t++) peak = std::max(peak, peaks[(int64_t)t * n + i]);
+    unit[i] = peak > 0 ? 127.0f / peak : 0.0f;
+    scale[i] = peak / 127.0f;
+  }
+  constexpr int TALL = 64;  // rows at a time: a whole line of memory of each column
+#pragma omp parallel for schedule(static)
+  for (int64_t row = 0; row < rows; row += TALL) {
+    const int tall = (int)std::min<int64_t>(TALL, rows - row);
+    for (int first = 0; first < n; first += LANES) {
+      const vf by = load(unit.data() + first);
+      uint8_t columns[LANES][TALL];
+      for (int part = 0; part < tall; part += LANES) {
+        vb block[LANES] = {};
+        for (int r = 0; r < std::min(LANES, tall - part); r++) {
+          const vf v = load(x + (row + part + r) * n + first) * by;
+          block[r] = __builtin_convertvector(__builtin_convertvector((v + 12582912.0f) - 12582912.0f, vi), vb);
         }
-      for (int j = 0; j < wide; j++) memcpy(to + (int64_t)(first + j) * rows + row, block[j], tall);
+        transpose(block);
+        for (int j = 0; j < LANES; j++) memcpy(columns[j] + part, &block[j], LANES);
+      }
+      for (int j = 0; j < LANES; j++) memcpy(to + (int64_t)(first + j) * rows + row, columns[j], tall);
     }
   }
 }

@@ -18,6 +18,8 @@ from trivium.nn.transformer import Transformer
 
 def why_not_native(trunk: Transformer) -> str | None:
     """None if the decoder can run this model, else the reason in one line."""
+    if not isinstance(trunk, Transformer):
+        return "a guest is run by transformers"
     config = trunk.config
     sizes = {"hidden_size": config.hidden_size, "intermediate_size": config.intermediate_size, "head_dim": config.head_dim}
     uneven = [name for name, size in sizes.items() if size % LANES]

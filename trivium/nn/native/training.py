@@ -1,6 +1,6 @@
 """The parts of a training step in C++, with their slopes: products of several matrices at once, norms, heads, attention, gates.
 
-float32 in and out, on the CPU. `precision` says how products are computed: float32, or int8 (see `_Products`).
+float32 in and out, on the CPU. `precision` says how products are computed: float32, or int8 (see `_Int8Products`).
 """
 
 from collections.abc import Sequence
@@ -21,41 +21,57 @@ def _at(x: Tensor | None) -> c_void_p | None:
 
 
 class _Products(torch.autograd.Function):
-    """x W^T for several W that read the same x, side by side: one product instead of several.
+    """x W^T for several W that read the same x, side by side: one product instead of several."""
 
-    int8: rows of x and of W are rounded to 8 bits by their largest value, and so are the slopes by y and the columns of W for the
-    slope by x; the slope by W, which adds up over all tokens, stays in float32. This is SwitchBack (Wortsman et al. 2023,
-    arXiv:2304.13013, algorithm 1) with one difference: W too has a scale for each row, or column, where the paper has one in all.
+    @staticmethod
+    def forward(ctx: Any, x_ME: Tensor, bias: Tensor | None, *weights: Tensor) -> Tensor:
+        weight = weights[0] if len(weights) == 1 else torch.cat(weights)
+        ctx.sizes, ctx.has_bias = [len(part) for part in weights], bias is not None
+        ctx.save_for_backward(x_ME, weight)
+        return torch.nn.functional.linear(x_ME, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, ...]:
+        x_ME, weight = ctx.saved_tensors
+        [slope] = slopes
+        by_x = slope @ weight if ctx.needs_input_grad[0] else None
+        by_weight = slope.T @ x_ME if any(ctx.needs_input_grad[2:]) else None
+        parts = [None] * len(ctx.sizes) if by_weight is None else by_weight.split(ctx.sizes)
+        return by_x, slope.sum(0) if ctx.has_bias else None, *parts
+
+
+class _Int8Products(torch.autograd.Function):
+    """The same with every factor rounded to 8 bits, sums exact: rows and columns are scaled by their largest value.
+
+    y = x W^T takes rows of x and W, the slope by x rows of the slope by y and columns of W, the slope by W columns of both.
+    Wortsman et al. 2023, arXiv:2304.13013 (SwitchBack) leave the last one in 16 bits and scale W as a whole; with scales for each
+    column of a micro-batch no difference in loss was seen (LOG.md).
     """
 
     @staticmethod
-    def forward(ctx: Any, precision: Products, x_ME: Tensor, bias: Tensor | None, *weights: Tensor) -> Tensor:
+    def forward(ctx: Any, x_ME: Tensor, bias: Tensor | None, *weights: Tensor) -> Tensor:
         weight = weights[0] if len(weights) == 1 else torch.cat(weights)
-        ctx.precision, ctx.sizes, ctx.has_bias = precision, [len(part) for part in weights], bias is not None
-        ctx.save_for_backward(x_ME, weight)
-        if precision == "float32":
-            return torch.nn.functional.linear(x_ME, weight, bias)
+        ctx.sizes, ctx.has_bias = [len(part) for part in weights], bias is not None
+        columns = _bytes_of_columns(x_ME) if any(ctx.needs_input_grad[2:]) else (None, None)
+        ctx.save_for_backward(weight, *columns)
         y = _in_bytes(*_bytes_of_rows(x_ME), *_bytes_of_rows(weight))
         return y if bias is None else y.add_(bias)
 
     @staticmethod
     def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, ...]:
-        x_ME, weight = ctx.saved_tensors
+        weight, x_EM, scale_E = ctx.saved_tensors
         slope = slopes[0].contiguous()
-        by_x = by_weight = None
-        if ctx.needs_input_grad[1]:
-            by_x = slope @ weight if ctx.precision == "float32" else _in_bytes(*_bytes_of_rows(slope), *_bytes_of_columns(weight))
-        if any(ctx.needs_input_grad[3:]):
-            by_weight = slope.T @ x_ME
+        by_x = _in_bytes(*_bytes_of_rows(slope), *_bytes_of_columns(weight)) if ctx.needs_input_grad[0] else None
+        by_weight = None if x_EM is None else _in_bytes(*_bytes_of_columns(slope), x_EM, scale_E)
         parts = [None] * len(ctx.sizes) if by_weight is None else by_weight.split(ctx.sizes)
-        return None, by_x, slope.sum(0) if ctx.has_bias else None, *parts
+        return by_x, slope.sum(0) if ctx.has_bias else None, *parts
 
 
 def products(x_ME: Tensor, weights: Sequence[Tensor], bias: Tensor | None, precision: Products) -> Tensor:
     """x W^T + bias for several W, (M, sum of their rows). In int8 all sizes of a W are multiples of 16."""
     if precision == "int8" and any(size % 16 for weight in weights for size in weight.shape):
         raise ValueError(f"products in int8 need multiples of 16, not {[tuple(weight.shape) for weight in weights]}")
-    return _Products.apply(precision, x_ME, bias, *weights)
+    return (_Int8Products if precision == "int8" else _Products).apply(x_ME, bias, *weights)
 
 
 def _bytes_of_rows(x_MN: Tensor) -> tuple[Tensor, Tensor]:
@@ -70,7 +86,7 @@ def _bytes_of_columns(x_MN: Tensor) -> tuple[Tensor, Tensor]:
     """int8 of the transpose, and the scale of each of its rows."""
     x = x_MN.contiguous()
     whole, scale = torch.empty(x.shape[1], x.shape[0], dtype=torch.int8), torch.empty(x.shape[1])
-    loaded().trivium_bytes_of_columns(_at(x), c_int64(len(x)), x.shape[1], _at(whole), _at(scale))
+    loaded().trivium_bytes_of_columns(_at(x), c_int64(len(x)), x.shape[1], torch.get_num_threads(), _at(whole), _at(scale))
     return whole, scale
 
 
