@@ -86,7 +86,7 @@ def _manifest() -> dict[str, Any]:
 
 
 def _speed_rows(num_steps: int) -> list[dict[str, Any]]:
-    figures = {"seconds": 2.5, "tokens": 20_000, "tokens_per_s": 8000, "ceiling_share": 0.41}
+    figures = {"seconds": 2.5, "tokens": 20_000, "tokens_per_s": 8000, "flops_per_s": 2.02e11, "ceiling_share": 0.41, "peak_share": 0.12}
     return [{"stage": stage, "step": step, **figures} for stage in ("pretrain", "finetune") for step in range(1, num_steps + 1, 10)]
 
 

@@ -24,7 +24,7 @@ def test_an_override_reaches_its_stage():
         (["pretrian.steps=7"], "unknown option 'pretrian'; did you mean 'pretrain'"),
         (["pretrain.stepz=7"], "pretrain: unknown option 'stepz'; did you mean 'steps'"),
         (["pretrain.steps=many"], "pretrain: 'steps' is 'many'"),
-        (["pretrain.steps=0"], "pretrain: 'steps' is 0"),
+        (["pretrain.micro_batch_rows=0"], "pretrain: 'micro_batch_rows' is 0"),
         (["finetune.model=@reward/model"], "finetune: '@reward/model' points to stage 'reward', which does not come before it"),
         (["reinforce.credit=gea"], "reinforce: 'credit' is 'gea'; its kind is one of"),
     ],

@@ -138,13 +138,16 @@ class ModelConfig:
         return Layer(window, "local" if kind == "sliding" and self.rope_local_theta is not None else "global")
 
 
-def llama(*, vocab_size: int, depth: int, width: int, max_seq_len: int, has_qk_norm: bool = True) -> ModelConfig:
-    """A Llama-like shape from two numbers: 64-wide heads, gated MLP of 8/3 width in multiples of 64.
+def llama(
+    *, vocab_size: int, depth: int, width: int, max_seq_len: int, has_qk_norm: bool = True, head_dim: int | None = None
+) -> ModelConfig:
+    """A Llama-like shape from two numbers: gated MLP of 8/3 width in multiples of 64, and heads as wide as head_dim (64).
 
     With has_qk_norm it is exactly Qwen3's architecture, which holds up under larger learning rates.
     """
+    size = head_dim or min(64, width)
     return ModelConfig(
         family="qwen3" if has_qk_norm else "llama", vocab_size=vocab_size, hidden_size=width, num_layers=depth,
-        num_heads=max(1, width // 64), num_kv_heads=max(1, width // 64), head_dim=min(64, width),
+        num_heads=max(1, width // size), num_kv_heads=max(1, width // size), head_dim=size,
         intermediate_size=64 * round(width * 8 / 3 / 64), max_seq_len=max_seq_len, has_qk_norm=has_qk_norm, norm_eps=1e-6,
     )  # fmt: skip

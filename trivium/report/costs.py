@@ -17,9 +17,12 @@ def costs(record: Record) -> Html:
     total = total_seconds(record) or 0.0
     shown = [Bar(words(stage), seconds, _time_and_share(seconds, total)) for stage, seconds in timed]
     rows = [[words(stage), *_figures(record, stage, seconds)] for stage, seconds in timed]
-    rows.append(["together", units.duration(total), *[""] * 5])
-    header = ["stage", "time", "tokens", "tokens/s", "parameters", "work", "share of peak"]
-    caption = "Tokens a second are over the whole stage; the share of peak is the median over its steps, against what this machine can do."
+    rows.append(["together", units.duration(total), *[""] * 7])
+    header = ["stage", "time", "tokens", "tokens/s", "parameters", "work", "work/s", "share of ceiling", "share of data sheet"]
+    caption = (
+        "Tokens a second are over the whole stage. Work a second, and its shares of the largest product measured on this machine and of the"
+        " data sheet's bf16 figure where it is known, are medians over the training steps: the model's own arithmetic, nothing else."
+    )
     return join([element("div", bars("time by stage", shown), class_="bars"), table(header, rows, caption=caption)])
 
 
@@ -29,12 +32,23 @@ def _time_and_share(seconds: float, total: float) -> str:
 
 def _figures(record: Record, stage: str, seconds: float) -> list[str]:
     tokens, facts = stage_tokens(record, stage), record.facts.get(stage, {})
-    shares = [share for row in record.speed.get(stage, ()) if (share := row.get("ceiling_share")) is not None]
     return [
         units.duration(seconds),
         units.count(tokens),
         units.count(tokens / seconds if tokens is not None and seconds > 0 else None),
         units.count(number_of(facts.get("parameters"))),
         units.flops(number_of(facts.get("flops"))),
-        units.share(median(shares) if shares else None),
+        _per_second(_median(record, stage, "flops_per_s")),
+        units.share(_median(record, stage, "ceiling_share")),
+        units.share(_median(record, stage, "peak_share")),
     ]
+
+
+def _median(record: Record, stage: str, figure: str) -> float | None:
+    """Over the steps whose row has the figure."""
+    values = [value for row in record.speed.get(stage, ()) if (value := row.get(figure)) is not None]
+    return median(values) if values else None
+
+
+def _per_second(work: float | None) -> str:
+    return units.NONE if work is None else f"{units.flops(work)}/s"

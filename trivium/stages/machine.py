@@ -1,15 +1,26 @@
-"""What the machine is fast at, measured in about a second: threads, precision, and the ceiling of its matrix product."""
+"""What the machine is fast at, measured in about a second: device, threads, precision, and the ceiling of its matrix product."""
 
 import shutil
 import time
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from trivium.core.config import component
+from trivium.core.errors import ConfigError
 from trivium.core.world import num_cores
 
+if TYPE_CHECKING:
+    import torch
+
 EAGER_SHARE, COMPILED_SHARE = 0.33, 0.36  # of the ceiling, what training of small models reaches (LOG.md)
+
+# Dense bf16 FLOP/s of the makers' data sheets, without sparsity; the first name that is part of the device's own counts
+PEAKS = {
+    "H100 PCIe": 756e12, "H100 NVL": 835e12, "GH200": 989e12, "H100": 989e12, "H200": 989e12, "H20": 148e12, "B200": 2250e12,
+    "A100": 312e12, "A800": 312e12, "A40": 150e12, "A30": 165e12, "A10G": 70e12, "A10": 125e12, "L40S": 362e12, "L40": 181e12, "L4": 121e12,
+    "RTX 4090": 165e12, "RTX 4080": 97.5e12, "RTX 3090": 71e12, "MI300X": 1307e12, "MI250X": 383e12,
+}  # fmt: skip
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -18,10 +29,12 @@ Precision = Literal["float32", "bfloat16"]
 class Machine:
     """How to use this machine; `auto` values are measured once and written into run.toml, so that a resumed run uses the same.
 
-    threads 0 means all cores. ceiling is the measured FLOP/s of a matrix product in `precision`, 0 before it is measured.
-    compile: `on` compiles the blocks where training is long enough to pay for it; auto is on where a C++ compiler is found.
+    device auto is cuda where there is such a GPU. threads 0 means all cores. ceiling is the measured FLOP/s of a large matrix product
+    in `precision` on the device, 0 before it is measured: what the machine can do, so it does not depend on the model. compile: `on`
+    compiles where training is long enough to pay for it; auto is on where a C++ compiler is found.
     """
 
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     threads: int = Field(default=0, ge=0, le=1024)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     ceiling: float = Field(default=0.0, ge=0)
@@ -31,29 +44,103 @@ class Machine:
         """Whether training of this many FLOPs is long enough: about 10 s of compiling buy a fifth of the time."""
         return self.compile == "on" and flops > 60 * EAGER_SHARE * self.ceiling
 
+    def seconds_for(self, flops: float, *, can_compile: bool = True) -> float:
+        """How long training of so many FLOPs takes, about."""
+        share = COMPILED_SHARE if can_compile and self.pays_to_compile(flops) else EAGER_SHARE
+        return flops / (share * self.ceiling)
+
+    def work_within(self, seconds: float) -> float:
+        """The FLOPs that training does in so many seconds, about: the opposite of `seconds_for`."""
+        work = seconds * COMPILED_SHARE * self.ceiling
+        return work if self.pays_to_compile(work) else seconds * EAGER_SHARE * self.ceiling
+
+    def answers(self, asked: "Machine") -> bool:
+        """Whether these measured settings are those that are asked for, wherever these are not open."""
+        return bool(self.ceiling) and (
+            asked.device in ("auto", self.device) and asked.precision in ("auto", self.precision)
+            and asked.threads in (0, self.threads) and asked.compile in ("auto", self.compile)
+        )  # fmt: skip
+
     def measured(self) -> "Machine":
-        """The same with nothing left open: the precision with the faster product, and its ceiling. Loads torch."""
+        """The same with nothing left open: the precision with the faster product, and its ceiling. Loads torch.
+
+        Raises ConfigError if the device is not there.
+        """
         import torch
 
-        threads = self.threads or num_cores()
+        threads, device = self.threads or num_cores(), _device(self.device)
         torch.set_num_threads(threads)
-        torch.set_float32_matmul_precision("medium")  # oneDNN instead of MKL on CPU, at fp32 accuracy (LOG.md)
         names: tuple[Precision, ...] = ("float32", "bfloat16") if self.precision == "auto" else (self.precision,)
-        ceilings = {name: self.ceiling or _matmul_flops(getattr(torch, name)) for name in names}
+        ceilings: dict[Precision, float] = {}
+        for name in names:
+            set_matmul_precision(device, name)
+            ceilings[name] = self.ceiling or _matmul_flops(torch.device(device), getattr(torch, name))
         best = max(ceilings, key=lambda name: ceilings[name] * (1.0 if name == "float32" else 0.8))  # bf16 must win clearly
+        set_matmul_precision(device, best)
         found = "on" if any(shutil.which(name) for name in ("c++", "g++", "clang++")) else "off"
         use = found if self.compile == "auto" else self.compile
-        return Machine(threads=threads, precision=best, ceiling=float(f"{ceilings[best]:.3g}"), compile=use)
+        return Machine(device=device, threads=threads, precision=best, ceiling=float(f"{ceilings[best]:.3g}"), compile=use)
+
+    def peak(self) -> float:
+        """Dense bf16 FLOP/s on the data sheet of the device, 0 if none is known."""
+        return peak_flops(device_name(self.device))
+
+    def __str__(self) -> str:
+        peak = self.peak()
+        sheet = f"data sheet {peak / 1e12:,.0f} TFLOP/s in bf16" if peak else f"no data-sheet peak known for {device_name(self.device)}"
+        return f"{self.device}, {self.threads} threads, {self.precision}, matmul ceiling {self.ceiling / 1e9:,.0f} GFLOP/s ({sheet})"
 
 
-def _matmul_flops(dtype: object, seconds: float = 0.25) -> float:
-    """FLOP/s of (1024, 1024) @ (1024, 1024) with all threads; the best of many, since neighbours only ever slow it down."""
+def peak_flops(name: str) -> float:
+    """Dense bf16 FLOP/s on the data sheet of a device by its own name (`NVIDIA H100 80GB HBM3`), 0 if it is not in the table."""
+    words = f" {name} ".replace("-", " ")
+    return next((peak for known, peak in PEAKS.items() if f" {known} " in words), 0.0)
+
+
+def device_name(device: str) -> str:
+    """What the device calls itself; the processor's name for the CPU."""
     import torch
 
-    a, b = torch.ones(1024, 1024, dtype=dtype), torch.ones(1024, 1024, dtype=dtype)  # type: ignore[call-overload]
+    from trivium.core.world import machine
+
+    return torch.cuda.get_device_name() if device == "cuda" else str(machine()["processor"])
+
+
+def set_matmul_precision(device: str, precision: Precision) -> None:
+    """How torch multiplies fp32 matrices. On a CPU `medium` is oneDNN instead of MKL, at fp32 accuracy (LOG.md).
+
+    On a GPU `medium` would be bf16: fp32 there means fp32, and TF32 where the user chose bf16 for the rest anyway.
+    """
+    import torch
+
+    torch.set_float32_matmul_precision("medium" if device == "cpu" else "high" if precision == "bfloat16" else "highest")
+
+
+def _device(asked: str) -> Literal["cpu", "cuda", "mps"]:
+    import torch
+
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    name = asked if asked != "auto" else "cuda" if there["cuda"] else "cpu"
+    if not there[name]:
+        found = ", ".join(device for device, is_there in there.items() if is_there)
+        raise ConfigError(f"machine.device is '{asked}', but torch finds no such device here; it finds: {found}. Set machine.device=auto")
+    return name  # type: ignore[return-value]
+
+
+def _matmul_flops(device: "torch.device", dtype: "torch.dtype", seconds: float = 0.25) -> float:
+    """FLOP/s of a square product; the best of many, since neighbours only ever slow it down.
+
+    1024 on a CPU, 8192 on a GPU, which smaller ones leave idle; normal numbers, because zeros and ones draw less power there.
+    """
+    import torch
+
+    size = 1024 if device.type == "cpu" else 8192
+    a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
     best, end = float("inf"), time.perf_counter() + seconds
     while time.perf_counter() < end:
         start = time.perf_counter()
         a @ b
+        if device.type != "cpu":
+            torch.accelerator.synchronize()
         best = min(best, time.perf_counter() - start)
-    return 2 * 1024**3 / best
+    return 2 * size**3 / best

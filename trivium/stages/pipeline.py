@@ -19,6 +19,7 @@ from trivium.report import write_report
 from trivium.stages.base import references
 from trivium.stages.machine import Machine
 from trivium.stages.recipe import Recipe, recipe_toml
+from trivium.stages.settle import settle
 from trivium.text.read import files_of
 
 # options whose values are read: their content is part of what a stage's result depends on
@@ -40,7 +41,9 @@ def execute(recipe: Recipe, out: Path, *, quiet: bool = False) -> Path:
     """
     check(recipe)
     with Run(out, seed=recipe.seed, quiet=quiet, save_every_s=recipe.save_every_s) as run:
-        recipe = replace(recipe, machine=_machine(recipe, out, run))
+        recipe, derived = settle(replace(recipe, machine=_machine(recipe, out, run)))
+        for line in derived:
+            run.log(line)
         run.machine = plain(recipe.machine)
         commit_file(out / "run.toml", recipe_toml(recipe))
         _write_manifest(run, recipe)
@@ -57,12 +60,11 @@ def execute(recipe: Recipe, out: Path, *, quiet: bool = False) -> Path:
 
 def _machine(recipe: Recipe, out: Path, run: Run) -> Machine:
     """The machine settings of the folder's earlier start, else measured now: what was chosen once must not change the bits."""
-    asked, kept = recipe.machine, _stored_machine(out / "run.toml")
-    is_fit = asked.precision in ("auto", kept.precision) and asked.threads in (0, kept.threads) and asked.compile in ("auto", kept.compile)
-    if kept.ceiling and is_fit:
+    kept = _stored_machine(out / "run.toml")
+    if kept.answers(recipe.machine):
         return kept.measured()  # sets the threads; its ceiling is not measured again
-    measured = asked.measured()
-    run.log(f"{measured.threads} threads, {measured.precision}, matmul ceiling {measured.ceiling / 1e9:.0f} GFLOP/s")
+    measured = recipe.machine.measured()
+    run.log(str(measured))
     return measured
 
 
@@ -88,7 +90,7 @@ def _identity(run: Run, recipe: Recipe, options: Mapping[str, Any]) -> dict[str,
     for value in _sources(options):
         if not value.startswith("@"):
             inputs[value] = _content(value)
-    computing = {"threads": recipe.machine.threads, "precision": recipe.machine.precision, "compile": recipe.machine.compile}
+    computing = {name: value for name, value in plain(recipe.machine).items() if name != "ceiling"}
     return {"options": dict(options), "seed": recipe.seed, "machine": computing, "inputs": inputs}
 
 

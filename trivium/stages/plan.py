@@ -1,9 +1,12 @@
 """--dry-run: what a recipe will take, before it takes it. The machine's ceiling is measured, the shares of it are assumed (LOG.md)."""
 
+from dataclasses import replace
+
 from trivium.report.units import count, duration, flops, size
 from trivium.stages.base import Foresight, Work
 from trivium.stages.machine import COMPILED_SHARE, EAGER_SHARE, Machine
 from trivium.stages.recipe import Recipe
+from trivium.stages.settle import settle
 
 DECODE_SHARE = 0.11  # of the ceiling, that sampling reaches: one position at a time
 START_S = 4.0  # importing torch and measuring the machine
@@ -12,6 +15,7 @@ START_S = 4.0  # importing torch and measuring the machine
 def plan(recipe: Recipe) -> str:
     """A table of the stages: parameters, tokens, FLOPs, memory, and an estimate of the time."""
     machine = recipe.machine.measured()
+    recipe, derived = settle(replace(recipe, machine=machine))
     known = Foresight(compute_bytes=4 if machine.precision == "float32" else 2)
     lines = [f"{'stage':<12}{'parameters':>12}{'trained':>10}{'generated':>11}{'FLOPs':>11}{'memory':>10}{'time':>12}"]
     total = START_S
@@ -28,18 +32,15 @@ def plan(recipe: Recipe) -> str:
         )
         lines.append(f"{name:<12}{cells[0]:>12}{cells[1]:>10}{cells[2]:>11}{cells[3]:>11}{cells[4]:>10}{duration(taken):>12}")
     lines.append(f"{'all':<12}{'':>54}{duration(total):>12}")
-    lines.append(
-        f"measured here: {machine.threads} threads, {machine.precision}, {machine.ceiling / 1e9:.0f} GFLOP/s; "
-        f"assumed: {EAGER_SHARE:.0%} of it in training ({COMPILED_SHARE:.0%} compiled), {DECODE_SHARE:.0%} in sampling"
-    )
-    return "\n".join(lines)
+    lines.append(f"measured here: {machine}")
+    lines.append(f"assumed: {EAGER_SHARE:.0%} of the ceiling in training ({COMPILED_SHARE:.0%} compiled), {DECODE_SHARE:.0%} in sampling")
+    return "\n".join(lines + [""] * bool(derived) + derived)
 
 
 def seconds(work: Work, machine: Machine, *, is_pretraining: bool) -> float:
     """Time estimate of one stage."""
-    share = COMPILED_SHARE if is_pretraining and machine.pays_to_compile(work.flops) else EAGER_SHARE
     decoding = 2 * work.parameters_sampled * work.tokens_generated / (DECODE_SHARE * machine.ceiling)
-    return work.seconds + work.flops / (share * machine.ceiling) + decoding
+    return work.seconds + machine.seconds_for(work.flops, can_compile=is_pretraining) + decoding
 
 
 def _or_blank(value: float, show: object) -> str:

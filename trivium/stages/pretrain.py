@@ -1,6 +1,7 @@
 """pretrain: a base model from token shards."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -11,7 +12,9 @@ from trivium.learn.optim.recipes import AdamW, MuonAdamW
 from trivium.learn.schedules import Schedule
 from trivium.nn.config import ModelConfig, llama
 from trivium.nn.flops import flops_per_token
+from trivium.nn.scaling import head_dim_of, width_of
 from trivium.stages.base import Foresight, Work, resolve
+from trivium.stages.dial import Derived, WorkWithin, derive, seconds_of
 from trivium.stages.training import foresee_training, save, train
 from trivium.text.shards import Shard
 from trivium.text.tokenizer import Tokenizer
@@ -21,19 +24,23 @@ from trivium.text.tokenizer import Tokenizer
 class Pretrain:
     """Next-token prediction on rows of one long stream; leaves `@pretrain/model`.
 
-    tokens: a folder that `tokenize` made. depth and width set the shape (64-wide heads, gated MLP). batch_tokens: tokens an
-    update; micro_batch_rows: rows at a time, a matter of memory only. evaluate_every: updates between measurements of
-    bits per byte on the held-out shard.
+    tokens: a folder that `tokenize` made. One dial sets the size: depth, or params (all parameters, about), or time_budget
+    (such as 10m). Width, head_dim, batch_tokens (tokens an update), steps and learning rates that are 0 follow from it, by rules
+    that are printed (stages/dial.py). micro_batch_rows: rows at a time, a matter of memory only. evaluate_every: updates between
+    measurements of bits per byte on the held-out shard.
     """
 
     kind: Literal["pretrain"] = "pretrain"
     tokens: str
-    depth: int = Field(default=4, gt=0)
-    width: int = Field(default=256, ge=32)
+    depth: int = Field(default=0, ge=0)
+    params: float = Field(default=0.0, ge=0)
+    time_budget: str = ""
+    width: int = Field(default=0, ge=0)
+    head_dim: int = Field(default=0, ge=0)
     seq_len: int = Field(default=256, ge=8)
     context: int = Field(default=0, ge=0)  # positions the model can be used at; 0: seq_len
-    steps: int = Field(gt=0)
-    batch_tokens: int = Field(default=2048, gt=0)
+    steps: int = Field(default=0, ge=0)
+    batch_tokens: int = Field(default=0, ge=0)
     micro_batch_rows: int = Field(default=16, gt=0)
     optimizer: Annotated[MuonAdamW | AdamW, Field(discriminator="kind")] = MuonAdamW()
     schedule: Schedule = Schedule(warmup_steps=20, decay_share=0.5)
@@ -41,17 +48,35 @@ class Pretrain:
     evaluate_every: int = Field(default=100, gt=0)
     evaluate_rows: int = Field(default=64, gt=0)
 
+    def __post_init__(self) -> None:
+        if 0 < self.width < 32:
+            raise ValueError(f"width is {self.width}; it is 32 or more, or 0 to derive it")
+
     def check(self) -> None:
+        if self.time_budget:
+            seconds_of(self.time_budget)
         if not self.tokens.startswith("@"):
             Shard.open(f"{self.tokens}/train", check=False)
 
-    def shape(self, vocab_size: int) -> ModelConfig:
-        """The architecture for a vocabulary."""
-        return llama(vocab_size=vocab_size, depth=self.depth, width=self.width, max_seq_len=max(self.seq_len, self.context))
+    def settled(self, vocab_size: int, work_within: WorkWithin) -> tuple["Pretrain", list[Derived]]:
+        """The same with nothing left open, and a line for each value that was."""
+        values, lines = derive(self, vocab_size, work_within)
+        return replace(self, **values), lines
+
+    def vocab_size(self, known: Foresight) -> int:
+        """Of the tokenizer that made the shards, or that an earlier stage will make."""
+        return known.vocab_size if self.tokens.startswith("@") else Tokenizer.load(self.tokens).vocab_size
+
+    def shape_at(self, depth: int, vocab_size: int) -> ModelConfig:
+        """The architecture at a depth; width and heads as given, or else by rule."""
+        width = self.width or width_of(depth)
+        longest = max(self.seq_len, self.context)
+        return llama(vocab_size=vocab_size, depth=depth, width=width, max_seq_len=longest, head_dim=self.head_dim or head_dim_of(width))
 
     def foresee(self, name: str, known: Foresight) -> Work:
         tokens = self.steps * (self.batch_tokens // self.seq_len) * self.seq_len
-        return foresee_training(self, name, self.shape(known.vocab_size), known, tokens=tokens, is_packed=False)
+        config = self.shape_at(self.depth, self.vocab_size(known))
+        return foresee_training(self, name, config, known, tokens=tokens, is_packed=False)
 
     def run(self, run: Run) -> Mapping[str, Any]:
         from trivium.data.sources import Corpus
@@ -65,7 +90,7 @@ class Pretrain:
         folder, machine = resolve(run, self.tokens), machine_of(run)
         tokenizer = Tokenizer.load(folder)
         shards = {part: Shard.open(folder / part, tokenizer.fingerprint) for part in ("train", "heldout")}
-        config = self.shape(tokenizer.vocab_size)
+        config = self.shape_at(self.depth, tokenizer.vocab_size)
         model = initialise(Model(config, compute_dtype=DTYPES[machine.precision]), run.seed)
         rows_per_step = max(1, self.batch_tokens // self.seq_len)
         source = Corpus(shards["train"].tokens, seq_len=self.seq_len, rows_per_step=rows_per_step, seed=run.seed)

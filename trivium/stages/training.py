@@ -67,9 +67,10 @@ def train(
     from trivium.stages.models import machine_of
     from trivium.train.checkpoint import Checkpoints
     from trivium.train.fit import Layout, fit
+    from trivium.train.meter import Yardstick
     from trivium.train.trainer import Trainer
 
-    model = speaker.model
+    model, machine = speaker.model, machine_of(run)
     flops = _flops(model.config, options.seq_len, lora)
     trainer = Trainer(
         "policy",
@@ -89,8 +90,7 @@ def train(
         layout=layout,
         checkpoints=Checkpoints(run),
         hooks=hooks,
-        ceiling=machine_of(run).ceiling,
-        flops_per_token=flops,
+        yardstick=Yardstick(flops, machine.ceiling, machine.peak()),
     )
     return {"parameters": model.num_parameters, "tokens": tokens, "flops": tokens * flops}
 

@@ -1,7 +1,6 @@
 """The only training loop: a source of groups, one or more trainers, and hooks."""
 
 import math
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -11,8 +10,8 @@ from trivium.core.progress import Progress, describe
 from trivium.core.run import Run
 from trivium.data.pack import pack
 from trivium.data.sources import Source
-from trivium.nn.batch import Batch
 from trivium.train.checkpoint import Checkpoints
+from trivium.train.meter import Meter, Yardstick
 from trivium.train.trainer import Trainer
 
 Hook = Callable[[int, dict[str, float]], None]  # (steps done, metrics so far); may add metrics
@@ -30,12 +29,12 @@ class Layout:
 
 def fit(
     run: Run, source: Source, trainers: Sequence[Trainer], *, steps: int, layout: Layout,
-    checkpoints: Checkpoints, hooks: Sequence[Hook] = (), save_multiple: int = 1, ceiling: float = 0.0, flops_per_token: float = 0.0,
+    checkpoints: Checkpoints, hooks: Sequence[Hook] = (), save_multiple: int = 1, yardstick: Yardstick = Yardstick(),  # noqa: B008
 ) -> None:  # fmt: skip
     """Train until `steps` steps are done, from the newest good checkpoint if there is one.
 
-    save_multiple: saves before the end happen only after a multiple of this many steps (a phase of on-policy data). ceiling: measured
-    FLOP/s of the machine, for the share that the progress line shows. Raises DivergedError, and Interrupted after saving.
+    save_multiple: saves before the end happen only after a multiple of this many steps (a phase of on-policy data). yardstick: what the
+    speed is compared with. Raises DivergedError, and Interrupted after saving.
     """
     done = checkpoints.restore(trainers)
     if done:
@@ -43,7 +42,7 @@ def fit(
     guard = _Guard(run, checkpoints)
     with Interrupts() as interrupts, Progress(run.stage, steps) as progress:
         progress.start_at(done)
-        meter = _Meter(run, ceiling, flops_per_token)
+        meter = Meter(run, yardstick)
         while done < steps:
             batches = pack(source(done), rows=layout.rows, length=layout.length)
             metrics: dict[str, float] = {}
@@ -96,22 +95,3 @@ class _Guard:
             )
         self.run.log(f"going back to step {back}")
         return back
-
-
-class _Meter:
-    """Tokens a second, and the share of the machine's matmul ceiling that the model's arithmetic used."""
-
-    def __init__(self, run: Run, ceiling: float, flops_per_token: float) -> None:
-        self.run, self.ceiling, self.flops_per_token = run, ceiling, flops_per_token
-        self.before = time.perf_counter()
-
-    def update(self, done: int, batches: Sequence[Batch]) -> str:
-        now = time.perf_counter()
-        seconds, self.before = max(now - self.before, 1e-9), now
-        tokens = int(sum(int((batch.sequence_BL < batch.num_sequences).sum()) for batch in batches))
-        speed = {"seconds": seconds, "tokens": tokens, "tokens_per_s": tokens / seconds}
-        if self.ceiling:
-            speed["ceiling_share"] = self.flops_per_token * tokens / seconds / self.ceiling
-        self.run.record_speed(done, speed)
-        share = f", {speed['ceiling_share']:.0%} of the matmul ceiling" if self.ceiling else ""
-        return f"{tokens / seconds:,.0f} tokens/s{share}"
