@@ -7,7 +7,8 @@
     |- DivergedError        5   the numbers are not finite any more
     |- ResourceError        6   disk or memory
     |- LockedError          7   another process owns the run folder
-    `- RankError            8   a peer process failed
+    |- RankError            8   a peer process failed
+    `- MachineError         9   the machine computes wrong numbers
 
 130 and 143 are an interrupt (SIGINT, SIGTERM) after the run was saved. Anything else that escapes is a bug of ours and shows a traceback.
 """
@@ -65,6 +66,12 @@ class RankError(TriviumError):
     """A peer process failed or disagreed."""
 
     exit_code = 8
+
+
+class MachineError(TriviumError):
+    """The machine computes numbers that cannot be trusted."""
+
+    exit_code = 9
 
 
 def did_you_mean(word: str, allowed: Iterable[str]) -> str:

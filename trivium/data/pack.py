@@ -12,6 +12,7 @@ import torch
 from trivium.core.errors import DataError
 from trivium.core.types import Example, Group
 from trivium.nn.batch import Batch
+from trivium.nn.kernels import document_starts
 
 
 @dataclass(slots=True)
@@ -86,16 +87,18 @@ def _tensors(filled: _Rows, rows: int, pad: int) -> Batch:
             if name not in item.columns:
                 raise DataError(f"column '{name}' is in some examples of a batch but not in all")
             columns[name][span] = item.columns[name]
+    is_packed, sequence_BL = len(filled.free) < count, torch.from_numpy(sequence)
     return Batch(
         tokens_BL=torch.from_numpy(tokens),
         loss_mask_BL=torch.from_numpy(mask),
-        sequence_BL=torch.from_numpy(sequence),
+        sequence_BL=sequence_BL,
         position_BL=torch.from_numpy(position),
         group_N=torch.tensor([group for *_, group in filled.placed], dtype=torch.int64),
         last_N=torch.from_numpy(last),
         scored_P=torch.from_numpy(np.flatnonzero(mask)),
         num_sequences=count,
         num_groups=filled.num_groups,
-        is_packed=len(filled.free) < count,
+        is_packed=is_packed,
         columns={name: torch.from_numpy(column) for name, column in columns.items()},
+        starts_D=document_starts(sequence_BL) if is_packed else None,
     )

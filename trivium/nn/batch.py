@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -20,7 +20,7 @@ class Batch:
     group_N: the group of each sequence, in order. last_N: flat index of its last token.
     scored_P: flat indices of the tokens with a loss mask above 0; log-probs are computed only there.
     is_packed: some row holds several sequences, so attention needs a block-diagonal mask.
-    columns: name -> (B, L) float32.
+    columns: name -> (B, L) float32. starts_D: of packed rows, where documents begin (nn/kernels.py), for kernels without masks.
     """
 
     tokens_BL: torch.Tensor
@@ -34,6 +34,26 @@ class Batch:
     num_groups: int
     is_packed: bool
     columns: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    starts_D: torch.Tensor | None = None
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on a device; nothing waits for the copy. The only place where a batch moves.
+
+        Tokens travel as int64: a batch is 28 bytes a token, 15 MB/s at 500,000 tokens/s, under a thousandth of what the bus carries.
+        """
+        columns = {name: _moved(column, device) for name, column in self.columns.items()}
+        return replace(
+            self,
+            tokens_BL=_moved(self.tokens_BL, device),
+            loss_mask_BL=_moved(self.loss_mask_BL, device),
+            sequence_BL=_moved(self.sequence_BL, device),
+            position_BL=_moved(self.position_BL, device),
+            group_N=_moved(self.group_N, device),
+            last_N=_moved(self.last_N, device),
+            scored_P=_moved(self.scored_P, device),
+            columns=columns,
+            starts_D=None if self.starts_D is None else _moved(self.starts_D, device),
+        )
 
     def __getitem__(self, name: str) -> torch.Tensor:
         """A column by name, (B, L); a batch without sequences has every column, all 0. Raises DataError if nobody wrote it."""
@@ -65,3 +85,10 @@ class Batch:
     def lengths(self) -> torch.Tensor:
         """Tokens of each sequence that count; (N,) float32."""
         return self.sum(torch.ones_like(self.loss_mask_BL))
+
+
+def _moved(x: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A copy to a GPU is asynchronous only from pinned memory, which torch keeps for the next batch."""
+    if device.type == "cuda" and x.device.type == "cpu":
+        x = x.pin_memory()
+    return x.to(device, non_blocking=True)

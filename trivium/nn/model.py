@@ -1,5 +1,7 @@
 """A model: a trunk, and when it judges rather than speaks, a scalar head on top."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -7,13 +9,16 @@ from trivium.core.seeds import key
 from trivium.nn.batch import Batch
 from trivium.nn.config import ModelConfig
 from trivium.nn.heads import ScalarHead, token_logprobs, values_before
-from trivium.nn.transformer import Transformer, block_diagonal
+from trivium.nn.kernels import Documents, why_masks
+from trivium.nn.transformer import Mask, Transformer, block_diagonal
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 class Model(nn.Module):
     """A transformer over batches. With a scalar head it is a reward model or a critic; its language head then stays unused."""
+
+    _compiled: Callable[..., Tensor] | None = None  # the trunk as one graph, for training
 
     def __init__(self, config: ModelConfig, *, compute_dtype: torch.dtype = torch.float32, has_scalar: bool = False) -> None:
         super().__init__()
@@ -22,10 +27,36 @@ class Model(nn.Module):
         self.scalar_head = ScalarHead(config.hidden_size) if has_scalar else None
         self.base_fingerprint: str | None = None  # of the frozen weights, where an adapter stands on them
 
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are; what it reads must be there too."""
+        return next(self.parameters()).device
+
     def hidden(self, batch: Batch) -> Tensor:
         """Hidden states of a batch, (B, L, D); sequences packed into one row do not see each other."""
-        mask = block_diagonal(batch.sequence_BL) if batch.is_packed else None
-        return self.trunk(batch.tokens_BL, batch.position_BL, mask)
+        # without gradients shapes vary (sampling, evaluation), and each would be compiled again
+        trunk = self._compiled if self._compiled is not None and torch.is_grad_enabled() else self.trunk
+        return trunk(batch.tokens_BL, batch.position_BL, self._mask(batch))
+
+    def _mask(self, batch: Batch) -> Mask:
+        if not batch.is_packed:
+            return None
+        if batch.starts_D is not None and self.why_masks() is None:
+            return Documents(batch.starts_D, batch.tokens_BL.shape[1])
+        return block_diagonal(batch.sequence_BL)
+
+    def why_masks(self) -> str | None:
+        """Why packed rows go through a mask, in a few words; None if a varlen kernel takes them."""
+        if self.config.attention_softcap is not None or self.config.sliding_window is not None:
+            return "its attention is bounded or slides"
+        return why_masks(self.device, self.trunk.compute_dtype)
+
+    def compile_training(self) -> None:
+        """Compile for batches of one shape: block by block on a CPU, which is compiled sooner; elsewhere all of the trunk as one graph."""
+        if self.device.type == "cpu":
+            self.trunk.compile_blocks()
+        else:
+            self._compiled = torch.compile(self.trunk.forward, fullgraph=True, dynamic=False)
 
     def logprobs(self, hidden_BLD: Tensor, batch: Batch, temperature: float, with_entropy: bool) -> tuple[Tensor, Tensor]:
         """Log-probs of the tokens that count and entropies of what they were drawn from, (B, L) each, 0 elsewhere."""

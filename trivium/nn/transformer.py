@@ -14,11 +14,13 @@ from torch import Tensor, nn
 
 from trivium.nn.cache import Cache
 from trivium.nn.config import ModelConfig
+from trivium.nn.kernels import Documents, attend_documents
 from trivium.nn.rope import rope_table, rotate
 
 ACTIVATIONS = {"silu": F.silu, "gelu": F.gelu, "gelu_tanh": lambda x: F.gelu(x, approximate="tanh")}
 SHORT = 256  # longest sequence whose attention scores are written out on a CPU
 
+Mask = Tensor | Documents | None  # who may look where; None is plain causal
 Rope = tuple[Tensor, Tensor]  # cos and sin at the positions of a batch, (B, L, R)
 
 
@@ -70,16 +72,19 @@ def attend(
     query_BHLD: Tensor,
     key_BHMD: Tensor,
     value_BHMD: Tensor,
-    mask: Tensor | None,
+    mask: Mask,
     *,
     scale: float | None = None,
     softcap: float | None = None,
 ) -> Tensor:
-    """softmax(Q K^T scale) V, causal if mask is None; (B, H, L, D). scale: 1/sqrt(D) if None; softcap bounds the scores.
+    """softmax(Q K^T scale) V, causal if mask is None, within documents if it is those; (B, H, L, D). scale: 1/sqrt(D) if None; softcap
+    bounds the scores.
 
     Short sequences on a CPU take the written-out product: there the fused kernel's backward pass is 5 times slower (LOG.md).
     So do bounded scores, which no fused kernel has: their memory grows with L^2.
     """
+    if isinstance(mask, Documents):
+        return attend_documents(query_BHLD, key_BHMD, value_BHMD, mask, scale)
     length, keys = query_BHLD.shape[2], key_BHMD.shape[2]
     if softcap is None and (length * keys > SHORT * SHORT or query_BHLD.device.type != "cpu"):
         return F.scaled_dot_product_attention(query_BHLD, key_BHMD, value_BHMD, attn_mask=mask, is_causal=mask is None, scale=scale)
@@ -106,7 +111,7 @@ class Attention(nn.Module):
         self.softcap = config.attention_softcap
         self.scale = None if config.query_pre_attn_scalar is None else config.query_pre_attn_scalar**-0.5
 
-    def forward(self, x_BLD: Tensor, rope: Rope | None, mask: Tensor | None, cache: Cache | None, layer: int) -> Tensor:
+    def forward(self, x_BLD: Tensor, rope: Rope | None, mask: Mask, cache: Cache | None, layer: int) -> Tensor:
         """What it adds to the stream, (B, L, D); `layer` is its number, for the cache."""
         query = self._heads(self.query(x_BLD), self.query_norm)
         key = self._heads(self.key(x_BLD), self.key_norm)
@@ -165,7 +170,7 @@ class Block(nn.Module):
         self.mlp = MLP(config)
         self.is_parallel = config.is_parallel
 
-    def forward(self, x_BLD: Tensor, rope: Rope | None, mask: Tensor | None, cache: Cache | None, layer: int) -> Tensor:
+    def forward(self, x_BLD: Tensor, rope: Rope | None, mask: Mask, cache: Cache | None, layer: int) -> Tensor:
         """The stream after it, (B, L, D); `layer` is its number, for the cache."""
         mixed = x_BLD + self.attention_post_norm(self.attention(self.attention_norm(x_BLD), rope, mask, cache, layer))
         return mixed + self.mlp_post_norm(self.mlp(self.mlp_norm(x_BLD if self.is_parallel else mixed)))
@@ -204,10 +209,11 @@ class Transformer(nn.Module):
                 self.register_buffer(f"{prefix}cos", cos, persistent=False)
                 self.register_buffer(f"{prefix}sin", sin, persistent=False)
 
-    def forward(self, tokens_BL: Tensor, position_BL: Tensor, mask: Tensor | None = None, cache: Cache | None = None) -> Tensor:
+    def forward(self, tokens_BL: Tensor, position_BL: Tensor, mask: Mask = None, cache: Cache | None = None) -> Tensor:
         """Hidden states after the last norm, (B, L, D) in compute_dtype.
 
-        mask: (B, 1, L, keys) bool, True where a query may look; None means plain causal. Positions must be below max_seq_len.
+        mask: (B, 1, L, keys) bool, True where a query may look; or the documents of packed rows; None means plain causal. Positions
+        must be below max_seq_len.
         """
         x_BLD = self.embedded(tokens_BL, position_BL)
         if self.twin is not None and cache is None:
@@ -251,20 +257,22 @@ class Transformer(nn.Module):
         self.is_compiled = True
 
 
-def why_not_compile() -> str | None:
+def why_not_compile(device: torch.device | str = "cpu") -> str | None:
     """Try the compiler on a small function; None if it works, else the reason in one line."""
     try:
-        torch.compile(lambda x: x * 2 + 1)(torch.ones(8))
+        torch.compile(lambda x: x * 2 + 1)(torch.ones(8, device=device))
     except Exception as error:  # the compiler's own, the C++ compiler's and the loader's: any of them means no
         return " ".join(str(error).split())[:200] or type(error).__name__
     return None
 
 
-def windowed(mask: Tensor | None, window: int | None, position_BL: Tensor, cache: Cache | None) -> Tensor | None:
+def windowed(mask: Mask, window: int | None, position_BL: Tensor, cache: Cache | None) -> Mask:
     """The mask, (B, 1, L, keys) or (1, 1, L, keys), without what lies further back than `window` positions.
 
     Keys in a cache are at their positions; otherwise they are the row itself, in which positions of a sequence follow each other.
     """
+    if isinstance(mask, Documents):  # which are made only for models whose layers see everything
+        return mask
     num_keys = position_BL.shape[1] if mask is None else mask.shape[-1]
     if window is None or num_keys <= window:
         return mask

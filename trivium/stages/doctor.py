@@ -1,15 +1,15 @@
-"""doctor: what this machine is, what it is fast at, and a self-test of its numbers against float64."""
+"""doctor: what this machine is, what it is fast at, and whether what training computes on it can be trusted."""
 
 from collections.abc import Iterator
+from typing import get_args
 
+from trivium.core.errors import MachineError
 from trivium.core.world import cache_folder, cpu_flags, machine
-from trivium.stages.machine import Machine
-
-LIMITS = {"float32": 1e-4, "bfloat16": 3e-2}  # relative error of a product of 1024 terms; fp32 accumulates well below this
+from trivium.stages.machine import Machine, Precision
 
 
 def examine() -> Iterator[str]:
-    """Lines for the terminal; a failed self-test says so and what to do."""
+    """Lines for the terminal. Raises MachineError after the last one if an error is larger than it may be."""
     import torch
 
     facts = machine()
@@ -17,18 +17,30 @@ def examine() -> Iterator[str]:
     units = sorted(flag for flag in cpu_flags() if flag.startswith(("avx512_bf16", "avx2", "avx512f", "amx")))
     yield f"torch      {torch.__version__}; vector units: {', '.join(units) or 'unknown'}"
     yield f"cache      {cache_folder()}"
-    generator = torch.Generator().manual_seed(1)
-    a, b = (torch.randn(256, 1024, generator=generator, dtype=torch.float64) for _ in range(2))
-    exact = a @ b.T
-    for precision in ("float32", "bfloat16"):
+    failed = []
+    for precision in get_args(Precision):
         measured = Machine(precision=precision).measured()
-        dtype = getattr(torch, precision)
-        error = float(((a.to(dtype) @ b.to(dtype).T).double() - exact).abs().max() / exact.abs().max())
-        verdict = (
-            "ok"
-            if error < LIMITS[precision]
-            else f"too large (limit {LIMITS[precision]}): use machine.precision=float32 and report this machine"
-        )
-        yield f"{precision:<10} {measured.ceiling / 1e9:.0f} GFLOP/s with {measured.threads} threads, error {error:.1e} {verdict}"
+        yield f"{precision:<10} {measured}"
+        for name, error, limit in verdicts(measured):
+            is_good = error <= limit
+            failed += [] if is_good else [f"{name} in {precision}"]
+            yield f"  {name:<10} error {error:.1e}, at most {limit:.0e}: {'ok' if is_good else 'TOO LARGE'}"
     chosen = Machine().measured()
-    yield f"chosen     {chosen.precision}, compile {chosen.compile}"
+    yield f"chosen     {chosen.device}, {chosen.precision}, compile {chosen.compile}"
+    if failed:
+        raise MachineError(
+            f"errors against float64 are too large in: {', '.join(failed)}; use another machine.precision or machine.device, "
+            "and report this machine with the lines above"
+        )
+
+
+def verdicts(measured: Machine) -> Iterator[tuple[str, float, float]]:
+    """Name, relative error against float64 and limit of every check, on the device and in the precision of a measured machine."""
+    import torch
+
+    from trivium.nn.model import DTYPES
+    from trivium.train.selftest import CHECKS
+
+    device, dtype = torch.device(measured.device), DTYPES[measured.precision]
+    for check in CHECKS:
+        yield check.name, check.error(device, dtype), check.limits[dtype]

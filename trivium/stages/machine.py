@@ -61,6 +61,20 @@ class Machine:
             and asked.threads in (0, self.threads) and asked.compile in ("auto", self.compile)
         )  # fmt: skip
 
+    def place(self) -> Literal["cpu", "cuda", "mps"]:
+        """The device that torch is asked for. Raises ConfigError if it is not there."""
+        import torch
+
+        if self.device == "auto":
+            return "cuda" if torch.cuda.is_available() else "cpu"
+        there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+        if not there[self.device]:
+            found = ", ".join(device for device, is_there in there.items() if is_there)
+            raise ConfigError(
+                f"machine.device is '{self.device}', but torch finds no such device here; it finds: {found}. Set machine.device=auto"
+            )
+        return self.device
+
     def measured(self) -> "Machine":
         """The same with nothing left open: the precision with the faster product, and its ceiling. Loads torch.
 
@@ -68,7 +82,7 @@ class Machine:
         """
         import torch
 
-        threads, device = self.threads or num_cores(), _device(self.device)
+        threads, device = self.threads or num_cores(), self.place()
         torch.set_num_threads(threads)
         names: tuple[Precision, ...] = ("float32", "bfloat16") if self.precision == "auto" else (self.precision,)
         ceilings: dict[Precision, float] = {}
@@ -114,17 +128,6 @@ def set_matmul_precision(device: str, precision: Precision) -> None:
     import torch
 
     torch.set_float32_matmul_precision("medium" if device == "cpu" else "high" if precision == "bfloat16" else "highest")
-
-
-def _device(asked: str) -> Literal["cpu", "cuda", "mps"]:
-    import torch
-
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    name = asked if asked != "auto" else "cuda" if there["cuda"] else "cpu"
-    if not there[name]:
-        found = ", ".join(device for device, is_there in there.items() if is_there)
-        raise ConfigError(f"machine.device is '{asked}', but torch finds no such device here; it finds: {found}. Set machine.device=auto")
-    return name  # type: ignore[return-value]
 
 
 def _matmul_flops(device: "torch.device", dtype: "torch.dtype", seconds: float = 0.25) -> float:

@@ -35,7 +35,7 @@ class Speaker:
 
     @staticmethod
     def load(path: Path, machine: Machine, *, has_scalar: bool = False) -> "Speaker":
-        """Read a model directory, or an adapter's with the model it belongs to, which it is merged into.
+        """Read a model directory onto the machine's device, or an adapter's with the model it belongs to, which it is merged into.
 
         Raises ArtefactError if one of them, the tokenizer or the chat template is missing, damaged or not understood, or if they do
         not belong together.
@@ -46,7 +46,7 @@ class Speaker:
         if base != path:
             load_adapter(path, model)
             merge(model)
-        return Speaker(model, tokenizer, chat_format(read_tokenizer_config(base), tokenizer, base), path)
+        return Speaker(model.to(machine.place()), tokenizer, chat_format(read_tokenizer_config(base), tokenizer, base), path)
 
     def adapt(self, lora: LoRA | None, seed: int) -> "Speaker":
         """The same, its model frozen in place but for an adapter; without options as it is."""

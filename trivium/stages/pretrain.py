@@ -91,7 +91,7 @@ class Pretrain:
         tokenizer = Tokenizer.load(folder)
         shards = {part: Shard.open(folder / part, tokenizer.fingerprint) for part in ("train", "heldout")}
         config = self.shape_at(self.depth, tokenizer.vocab_size)
-        model = initialise(Model(config, compute_dtype=DTYPES[machine.precision]), run.seed)
+        model = initialise(Model(config, compute_dtype=DTYPES[machine.precision]), run.seed).to(machine.place())
         rows_per_step = max(1, self.batch_tokens // self.seq_len)
         source = Corpus(shards["train"].tokens, seq_len=self.seq_len, rows_per_step=rows_per_step, seed=run.seed)
         measure = BitsPerByte(shards["heldout"], seq_len=self.seq_len, rows=self.evaluate_rows)
@@ -102,10 +102,10 @@ class Pretrain:
 
         tokens = self.steps * rows_per_step * self.seq_len
         if machine.pays_to_compile(tokens * flops_per_token(config, self.seq_len)):
-            reason = why_not_compile()
-            run.log(f"not compiling, which is slower: {reason}" if reason else "compiling the blocks: the run is long enough to pay for it")
+            reason = why_not_compile(model.device)
+            run.log(f"not compiling, which is slower: {reason}" if reason else "compiling: the run is long enough to pay for it")
             if reason is None:
-                model.trunk.compile_blocks()
+                model.compile_training()
         run.log(
             f"{model.num_parameters:,} parameters; {tokens:,} tokens "
             f"= {self.steps * rows_per_step / source.num_rows:.2f} epochs of {source.num_rows * self.seq_len:,}"

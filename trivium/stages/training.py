@@ -81,6 +81,8 @@ def train(
         steps=options.steps,
         max_grad_norm=options.max_grad_norm,
     )
+    if model.device.type != "cpu" and (reason := model.why_masks()):
+        run.log(f"packed rows go through fused attention with a mask, which is slower: {reason}")
     layout = Layout(options.micro_batch_rows, options.seq_len)
     fit(
         run,

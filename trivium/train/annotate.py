@@ -32,7 +32,8 @@ def column_of(
     columns: list[np.ndarray] = []
     with torch.no_grad():
         for batch in pack([(item,) for item in examples], rows=rows, length=length):
-            flat = read(Outputs(model, batch, temperature=temperature, with_entropy=with_entropy), batch).flatten().numpy()
+            there = batch.to(model.device)
+            flat = read(Outputs(model, there, temperature=temperature, with_entropy=with_entropy), there).flatten().cpu().numpy()
             for end in batch.last_N.tolist():
                 size = len(examples[len(columns)].tokens)
                 columns.append(flat[end + 1 - size : end + 1].copy())

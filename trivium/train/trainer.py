@@ -11,6 +11,7 @@ from trivium.learn.objectives import Objective
 from trivium.learn.reduce import Counts, reduce
 from trivium.learn.schedules import Schedule
 from trivium.nn.batch import Batch
+from trivium.nn.kernels import preferred_attention
 from trivium.nn.model import Model
 from trivium.nn.outputs import Outputs
 from trivium.train.parallel import equal_batches, full_tensor, like, shard, sum_over_ranks
@@ -78,13 +79,16 @@ class Trainer:
         self._check_columns(batches)
         counts = Counts(*sum_over_ranks(Counts.of(batches).tensor()).tolist()[:3], max_length=self.max_length)
         self._zero_grad()
-        total, sums = torch.zeros(()), {}
-        for batch in equal_batches(batches):
-            loss, metrics = self.loss(batch, counts)
-            loss.backward()
-            total = total + loss.detach()
-            for name, pair in metrics.items():
-                sums[name] = sums.get(name, 0.0) + torch.stack(pair).detach().double()
+        device = self.model.device
+        wide = torch.float32 if device.type == "mps" else torch.float64  # which has no more
+        total, sums = torch.zeros((), device=device), {}
+        with preferred_attention(device):
+            for batch in equal_batches(batches):
+                loss, metrics = self.loss(batch.to(device), counts)
+                loss.backward()
+                total = total + loss.detach()
+                for name, pair in metrics.items():
+                    sums[name] = sums.get(name, 0.0) + torch.stack(pair).detach().to(wide)
         total = sum_over_ranks(total)
         means = sum_over_ranks(torch.stack(list(sums.values()))).tolist() if sums else []
         return total, {"loss": float(total), **{name: value / max(count, 1e-9) for name, (value, count) in zip(sums, means, strict=True)}}
@@ -118,16 +122,16 @@ class Trainer:
     # --- what a checkpoint holds
 
     def state(self) -> dict[str, Tensor]:
-        """Trained weights, buffers and optimizer state by name, whole on every rank, ready for safetensors; frozen weights are not in it.
+        """Trained weights, buffers and optimizer state by name, whole on every rank, on the CPU, ready for safetensors.
 
-        A collective.
+        Frozen weights are not in it. A collective.
         """
         names: dict[Tensor, str] = {parameter: name for name, parameter in self.model.named_parameters()}
         tensors = {f"model.{name}": tensor for name, tensor in self._weights().items()}
         for optimizer in self.optimizers:
             for parameter, slots in optimizer.state.items():
                 tensors |= {f"optimizer.{slot}.{names[parameter]}": value for slot, value in slots.items()}
-        return {name: full_tensor(tensor.detach()).contiguous() for name, tensor in tensors.items()}
+        return {name: full_tensor(tensor.detach()).cpu().contiguous() for name, tensor in tensors.items()}
 
     def load_state(self, tensors: dict[str, Tensor]) -> None:
         """Take back what `state` gave."""
@@ -140,7 +144,7 @@ class Trainer:
         for full, tensor in tensors.items():
             if full.startswith("optimizer."):
                 _, slot, name = full.split(".", 2)
-                slots.setdefault(name, {})[slot] = like(tensor.clone(), parameters[name])
+                slots.setdefault(name, {})[slot] = like(tensor.to(parameters[name].device, copy=True), parameters[name])
         for optimizer in self.optimizers:
             optimizer.state.clear()
             for group in optimizer.param_groups:

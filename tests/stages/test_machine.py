@@ -1,0 +1,56 @@
+import pytest
+import torch
+
+from trivium.core.errors import ConfigError
+from trivium.stages.machine import Machine, peak_flops
+
+MEASURED = Machine(device="cpu", threads=2, precision="float32", ceiling=1e11, compile="on")
+
+
+@pytest.mark.parametrize(
+    ("name", "tera"),
+    [
+        ("NVIDIA H100 80GB HBM3", 989),
+        ("NVIDIA H100 PCIe", 756),
+        ("NVIDIA H200", 989),
+        ("NVIDIA A100-SXM4-80GB", 312),
+        ("NVIDIA L4", 121),
+        ("NVIDIA L40S", 362),
+        ("NVIDIA GeForce RTX 4090", 165),
+        ("NVIDIA A10G", 70),
+        ("AMD EPYC 9B14", 0),
+        ("NVIDIA GeForce GTX 1080", 0),
+    ],
+)
+def test_a_device_is_found_in_the_data_sheets_by_its_own_name(name, tera):
+    assert peak_flops(name) == tera * 1e12
+
+
+def test_an_unknown_peak_is_said():
+    assert "no data-sheet peak known for" in str(MEASURED)
+
+
+def test_a_measured_machine_leaves_nothing_open_and_is_measured_once():
+    asked = Machine(threads=torch.get_num_threads(), precision="float32", compile="off")
+    measured = asked.measured()
+    assert measured.device == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert measured.ceiling > 1e8
+    assert measured.answers(asked)
+    assert measured.measured() == measured
+
+
+@pytest.mark.parametrize("other", [{"device": "cuda"}, {"threads": 3}, {"precision": "bfloat16"}, {"compile": "off"}])
+def test_another_wish_is_not_answered(other):
+    assert MEASURED.answers(Machine())
+    assert not MEASURED.answers(Machine(**other))
+
+
+def test_a_device_that_is_not_there_is_refused_with_what_is(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match="machine.device is 'cuda', but torch finds no such device here; it finds: cpu"):
+        Machine(device="cuda").measured()
+
+
+@pytest.mark.parametrize("seconds", [10, 600])
+def test_the_work_within_a_time_takes_that_time(seconds):
+    assert MEASURED.seconds_for(MEASURED.work_within(seconds)) == pytest.approx(seconds)
