@@ -1,7 +1,7 @@
 """python -m benchmarks.pretrain: tokens a second of pre-training, ours against Hugging Face Trainer and litgpt.
 
 The same Llama-like shape (L6 d384, 6 heads of 64, V8192, untied), 8 rows of 512 random tokens an update, on all cores. Ours runs
-with the default optimizer, Muon, which does more work an update than the peers' AdamW; its query-key norm is on, as by default.
+with the peers' AdamW and with our default, Muon, which does more work an update; the query-key norm is on, as by default.
 Left out: how good the model becomes, which `benchmarks.race` measures.
 """
 
@@ -16,7 +16,7 @@ from benchmarks.table import Line, Work, report
 from trivium.core.world import num_cores, prepare_environment
 
 SHAPE = {"vocab_size": 8192, "depth": 6, "width": 384, "intermediate_size": 1024, "seq_len": 512, "rows": 8, "num_rows": 512, "seed": 1}
-OURS = (("float32", "off"), ("float32", "on"), ("bfloat16", "off"), ("bfloat16", "on"))  # precision, compile: values of Machine's options
+OURS = (("torch", "full"), ("native", "full"), ("native", "int8"))  # kernels, products: values of Machine's options
 PEER_SETTINGS = (("float32", False), ("float32", True), ("bfloat16", False), ("bfloat16", True))
 
 
@@ -25,12 +25,15 @@ def contestants(chosen: argparse.Namespace) -> list[Contestant]:
     shape = SHAPE | {"threads": num_cores()} | ({"rows": 2} if chosen.quick else {})
     every = [
         Contestant(
-            f"trivium {precision}, compile {compile_}",
+            f"trivium, {kernels} kernels, {products} products, {optimizer}",
             (sys.executable, "-m", "benchmarks.ours.pretrain"),
-            shape | {"precision": precision, "compile": compile_, "micro_batch_rows": min(chosen.micro_batch_rows, shape["rows"])},
+            shape
+            | {"precision": "float32", "compile": False, "kernels": kernels, "products": products, "optimizer": optimizer}
+            | {"micro_batch_rows": min(chosen.micro_batch_rows, shape["rows"])},
             is_ours=True,
         )
-        for precision, compile_ in OURS
+        for kernels, products in OURS
+        for optimizer in ("adamw", "muon")
     ]
     for peer, environment, script in (("transformers", TRANSFORMERS, "hf_pretrain.py"), ("litgpt", LITGPT, "litgpt_pretrain.py")):
         if peer in chosen.peers:

@@ -56,14 +56,17 @@ def entrants(common: dict[str, Any], *, is_quick: bool) -> dict[str, list[Contes
     peer = (str(TRANSFORMERS.python()), str(PEERS / "hf_race.py"))
     ours = (sys.executable, "-m", "benchmarks.ours.race")
     found: dict[str, list[Contestant]] = {}
+    for kernels, products in (("native", "int8"), ("native", "full"), ("torch", "full"))[: 1 if is_quick else None]:
+        options = common | PEER | {"precision": "float32", "compile": False, "kernels": kernels, "products": products, "is_as_peer": True}
+        setting = f" ({kernels} kernels, {products} products)"
+        found.setdefault("trivium", []).append(
+            Contestant("trivium" + setting, ours, options | {"is_as_peer": False, "rows": OUR_ROWS}, True)
+        )
+        found.setdefault("as peer", []).append(Contestant("trivium, the peer's shape and AdamW" + setting, ours, options, True))
     for precision in ("float32",) if is_quick else ("float32", "bfloat16"):
         for is_compiled in (False,) if is_quick else (False, True):
             options = common | PEER | {"precision": precision, "compile": is_compiled}
             setting = f" ({precision}{', compiled' if is_compiled else ''})"
-            our_options = options | {"compile": "on" if is_compiled else "off", "is_as_peer": False, "rows": OUR_ROWS}
-            as_peer = options | {"compile": our_options["compile"], "is_as_peer": True}
-            found.setdefault("trivium", []).append(Contestant("trivium" + setting, ours, our_options, True))
-            found.setdefault("as peer", []).append(Contestant("trivium, the peer's shape and AdamW" + setting, ours, as_peer, True))
             found.setdefault("transformers", []).append(Contestant(TRANSFORMERS_NAME + setting, peer, options))
     return found
 

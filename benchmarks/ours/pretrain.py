@@ -13,19 +13,20 @@ def train(want: dict[str, Any], rounds: Rounds) -> None:
     from trivium.data.pack import pack
     from trivium.data.sources import Corpus
     from trivium.learn.objectives import CrossEntropy
-    from trivium.learn.optim.recipes import MuonAdamW
+    from trivium.learn.optim.recipes import AdamW, MuonAdamW
     from trivium.learn.schedules import Schedule
     from trivium.nn.config import llama
     from trivium.nn.model import DTYPES, Model, initialise
     from trivium.stages.machine import Machine
+    from trivium.stages.models import with_kernels
     from trivium.train.trainer import Trainer
 
-    machine = Machine(threads=want["threads"], precision=want["precision"], compile=want["compile"]).measured()
+    machine = Machine(threads=want["threads"], precision=want["precision"], kernels=want["kernels"], products=want["products"]).measured()
     config = llama(vocab_size=want["vocab_size"], depth=want["depth"], width=want["width"], max_seq_len=want["seq_len"])
     model = initialise(Model(config, compute_dtype=DTYPES[machine.precision]), want["seed"])
-    if machine.compile == "on":
-        model.trunk.compile_blocks()
-    trainer = Trainer("policy", model, CrossEntropy(), MuonAdamW()(model), schedule=Schedule(), steps=1_000_000)
+    with_kernels(model, machine, "int8" if machine.products == "int8" else "float32")
+    optimizers = (AdamW(lr=1e-3) if want["optimizer"] == "adamw" else MuonAdamW(lr=0.02, embed_lr=0.01, head_lr=0.004))(model)
+    trainer = Trainer("policy", model, CrossEntropy(), optimizers, schedule=Schedule(), steps=1_000_000)
     num_tokens = want["num_rows"] * (want["seq_len"] - 1) + 1  # neighbouring rows share a token
     tokens = np.random.default_rng(want["seed"]).integers(0, want["vocab_size"], num_tokens).astype(np.uint16)
     source = Corpus(tokens, seq_len=want["seq_len"], rows_per_step=want["rows"], seed=want["seed"])

@@ -18,15 +18,18 @@ def compete(want: dict[str, Any], rounds: Rounds) -> None:
     from trivium.nn.config import llama
     from trivium.nn.model import DTYPES, Model, initialise
     from trivium.stages.machine import Machine
+    from trivium.stages.models import with_kernels
     from trivium.train.trainer import Trainer
 
-    machine = Machine(threads=want["threads"], precision=want["precision"], compile=want["compile"]).measured()
+    machine = Machine(threads=want["threads"], precision=want["precision"], kernels=want["kernels"], products=want["products"]).measured()
     shape = {name: want[name] for name in ("vocab_size", "depth", "width")}
     config = llama(**shape, max_seq_len=want["seq_len"], has_qk_norm=not want["is_as_peer"])
     model = initialise(Model(config, compute_dtype=DTYPES[machine.precision]), want["seed"])
-    if machine.compile == "on":
-        model.trunk.compile_blocks()
-    optimizer, schedule = MuonAdamW(), Schedule(warmup_steps=20, decay_share=0.5)  # the defaults of the pretrain stage
+    with_kernels(model, machine, "int8" if machine.products == "int8" else "float32")
+    optimizer, schedule = (
+        MuonAdamW(lr=0.02, embed_lr=0.01, head_lr=0.004),
+        Schedule(warmup_steps=20, decay_share=0.5),
+    )  # the defaults of the pretrain stage
     if want["is_as_peer"]:
         optimizer = AdamW(lr=want["lr"], beta2=want["beta2"], weight_decay=want["weight_decay"])
         schedule = Schedule(warmup_steps=want["warmup_steps"], shape="cosine")

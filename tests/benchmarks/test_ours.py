@@ -17,7 +17,9 @@ TINY = {
     "seed": 1,
     "threads": 1,
     "precision": "float32",
-    "compile": "off",
+    "kernels": "auto",
+    "products": "auto",
+    "optimizer": "muon",
 }
 
 

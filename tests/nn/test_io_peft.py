@@ -64,7 +64,7 @@ def of_peft(name: str, folder: Path, *, judges: bool = False, **options: object)
     """A model of transformers with an adapter of peft in which everything is random, both saved."""
     base = theirs(name, judges=judges)
     save_theirs(base, folder / "base")
-    kind = {"task_type": "SEQ_CLS" if judges else "CAUSAL_LM", "target_modules": "all-linear"}
+    kind = {"task_type": "SEQ_CLS" if judges else "CAUSAL_LM", "target_modules": "all-linear", "fan_in_fan_out": "gpt2" in name}
     model = peft.get_peft_model(base, peft.LoraConfig(r=4, lora_alpha=6, **{**kind, **options})).eval()
     generator = torch.Generator().manual_seed(4)
     with torch.no_grad():

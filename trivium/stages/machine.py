@@ -13,7 +13,8 @@ from trivium.core.world import num_cores
 if TYPE_CHECKING:
     import torch
 
-EAGER_SHARE, COMPILED_SHARE = 0.33, 0.36  # of the ceiling, what training of small models reaches (LOG.md)
+# Of the ceiling of one fp32 or bf16 product, what training of small models reaches with Muon (LOG.md); int8 products have a higher one
+EAGER_SHARE, COMPILED_SHARE, NATIVE_SHARE, INT8_SHARE = 0.33, 0.36, 0.45, 0.55
 
 # Dense bf16 FLOP/s of the makers' data sheets, without sparsity; the first name that is part of the device's own counts
 PEAKS = {
@@ -31,7 +32,9 @@ class Machine:
 
     device auto is cuda where there is such a GPU. threads 0 means all cores. ceiling is the measured FLOP/s of a large matrix product
     in `precision` on the device, 0 before it is measured: what the machine can do, so it does not depend on the model. compile: `on`
-    compiles where training is long enough to pay for it; auto is on where a C++ compiler is found.
+    compiles where training is long enough to pay for it; auto is on where a C++ compiler is found and the next does not apply.
+    kernels: native are ours in C++, for float32 on a CPU; auto takes them where they compile. products: what pre-training
+    multiplies inside the blocks; int8 (auto: where bytes are several times faster, with native kernels) rounds the factors to 8 bits.
     """
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
@@ -39,26 +42,34 @@ class Machine:
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     ceiling: float = Field(default=0.0, ge=0)
     compile: Literal["auto", "on", "off"] = "auto"
+    kernels: Literal["auto", "native", "torch"] = "auto"
+    products: Literal["auto", "full", "int8"] = "auto"
 
     def pays_to_compile(self, flops: float) -> bool:
         """Whether training of this many FLOPs is long enough: about 10 s of compiling buy a fifth of the time."""
-        return self.compile == "on" and flops > 60 * EAGER_SHARE * self.ceiling
+        return self.compile == "on" and self.kernels != "native" and flops > 60 * EAGER_SHARE * self.ceiling
 
-    def seconds_for(self, flops: float, *, can_compile: bool = True) -> float:
+    def seconds_for(self, flops: float, *, is_pretraining: bool = True) -> float:
         """How long training of so many FLOPs takes, about."""
-        share = COMPILED_SHARE if can_compile and self.pays_to_compile(flops) else EAGER_SHARE
-        return flops / (share * self.ceiling)
+        return flops / (self._share(flops, is_pretraining) * self.ceiling)
 
     def work_within(self, seconds: float) -> float:
-        """The FLOPs that training does in so many seconds, about: the opposite of `seconds_for`."""
-        work = seconds * COMPILED_SHARE * self.ceiling
-        return work if self.pays_to_compile(work) else seconds * EAGER_SHARE * self.ceiling
+        """The FLOPs that pre-training does in so many seconds, about: the opposite of `seconds_for`."""
+        work = seconds * self._share(float("inf"), is_pretraining=True) * self.ceiling
+        return work if self.kernels == "native" or self.pays_to_compile(work) else seconds * EAGER_SHARE * self.ceiling
+
+    def _share(self, flops: float, is_pretraining: bool) -> float:
+        """Of the ceiling, what a training of so many FLOPs reaches."""
+        if self.kernels == "native":
+            return INT8_SHARE if is_pretraining and self.products == "int8" else NATIVE_SHARE
+        return COMPILED_SHARE if is_pretraining and self.pays_to_compile(flops) else EAGER_SHARE
 
     def answers(self, asked: "Machine") -> bool:
         """Whether these measured settings are those that are asked for, wherever these are not open."""
         return bool(self.ceiling) and (
             asked.device in ("auto", self.device) and asked.precision in ("auto", self.precision)
             and asked.threads in (0, self.threads) and asked.compile in ("auto", self.compile)
+            and asked.kernels in ("auto", self.kernels) and asked.products in ("auto", self.products)
         )  # fmt: skip
 
     def place(self) -> Literal["cpu", "cuda", "mps"]:
@@ -78,7 +89,7 @@ class Machine:
     def measured(self) -> "Machine":
         """The same with nothing left open: the precision with the faster product, and its ceiling. Loads torch.
 
-        Raises ConfigError if the device is not there.
+        Raises ConfigError if the device is not there, or what is asked for cannot be had.
         """
         import torch
 
@@ -93,7 +104,35 @@ class Machine:
         set_matmul_precision(device, best)
         found = "on" if any(shutil.which(name) for name in ("c++", "g++", "clang++")) else "off"
         use = found if self.compile == "auto" else self.compile
-        return Machine(device=device, threads=threads, precision=best, ceiling=float(f"{ceilings[best]:.3g}"), compile=use)
+        kernels = self._kernels(device, best)
+        products = self._products(kernels)
+        ceiling = float(f"{ceilings[best]:.3g}")
+        return Machine(
+            device=device, threads=threads, precision=best, ceiling=ceiling, compile=use, kernels=kernels, products=products
+        )  # fmt: skip
+
+    def _kernels(self, device: str, precision: Precision) -> Literal["native", "torch"]:
+        from trivium.nn.native.library import why_not
+
+        if self.kernels == "torch":
+            return "torch"
+        reason = (
+            why_not() if (device, precision) == ("cpu", "float32") else f"they compute in float32 on a CPU, not in {precision} on {device}"
+        )
+        if reason and self.kernels == "native":
+            raise ConfigError(f"machine.kernels is 'native', but {reason}; set machine.kernels=torch, which is slower")
+        return "torch" if reason else "native"
+
+    def _products(self, kernels: str) -> Literal["full", "int8"]:
+        from trivium.nn.native.library import has_fast_int8
+
+        if self.products == "int8" and kernels != "native":
+            raise ConfigError(
+                "machine.products is 'int8', which needs native kernels, and these cannot be used here; set machine.products=full"
+            )
+        if self.products == "auto":
+            return "int8" if kernels == "native" and has_fast_int8() else "full"
+        return self.products
 
     def peak(self) -> float:
         """Dense bf16 FLOP/s on the data sheet of the device, 0 if none is known."""
@@ -102,7 +141,8 @@ class Machine:
     def __str__(self) -> str:
         peak = self.peak()
         sheet = f"data sheet {peak / 1e12:,.0f} TFLOP/s in bf16" if peak else f"no data-sheet peak known for {device_name(self.device)}"
-        return f"{self.device}, {self.threads} threads, {self.precision}, matmul ceiling {self.ceiling / 1e9:,.0f} GFLOP/s ({sheet})"
+        how = f"{self.kernels} kernels, {self.products} products"
+        return f"{self.device}, {self.threads} threads, {self.precision}, {how}, matmul ceiling {self.ceiling / 1e9:,.0f} GFLOP/s ({sheet})"
 
 
 def peak_flops(name: str) -> float:

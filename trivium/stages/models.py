@@ -18,6 +18,8 @@ from trivium.nn.io.peft import load_adapter
 from trivium.nn.io.tokenizer_files import tokenizer_config
 from trivium.nn.lora import LoRA
 from trivium.nn.model import DTYPES, Model
+from trivium.nn.native.block import use, why_not_train
+from trivium.nn.native.training import Products
 from trivium.stages.chat_formats import CHAT_KEY, chat_format, read_tokenizer_config
 from trivium.stages.machine import Machine
 from trivium.text.chat import ChatFormat, render, stop_ids
@@ -46,6 +48,7 @@ class Speaker:
         if base != path:
             load_adapter(path, model)
             merge(model)
+        with_kernels(model, machine)
         return Speaker(model.to(machine.place()), tokenizer, chat_format(read_tokenizer_config(base), tokenizer, base), path)
 
     def adapt(self, lora: LoRA | None, seed: int) -> "Speaker":
@@ -85,6 +88,14 @@ class Speaker:
     def text_of(self, example: Example) -> str:
         """What was said in the part of an example that counts, without control tokens."""
         return self.tokenizer.decode(example.response)
+
+
+def with_kernels(model: Model, machine: Machine, products: Products = "float32") -> str | None:
+    """Let native kernels compute the model's blocks where the machine is to use them; else the reason in one line."""
+    reason = why_not_train(model.trunk) if machine.kernels == "native" else "machine.kernels is torch"
+    if reason is None:
+        use(model.trunk, products)
+    return reason
 
 
 def ranked_group(speaker: Speaker, preference: Preference) -> tuple[Example, ...]:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from trivium.report.units import count, duration, flops, size
 from trivium.stages.base import Foresight, Work
-from trivium.stages.machine import COMPILED_SHARE, EAGER_SHARE, Machine
+from trivium.stages.machine import Machine
 from trivium.stages.recipe import Recipe
 from trivium.stages.settle import settle
 
@@ -33,14 +33,15 @@ def plan(recipe: Recipe) -> str:
         lines.append(f"{name:<12}{cells[0]:>12}{cells[1]:>10}{cells[2]:>11}{cells[3]:>11}{cells[4]:>10}{duration(taken):>12}")
     lines.append(f"{'all':<12}{'':>54}{duration(total):>12}")
     lines.append(f"measured here: {machine}")
-    lines.append(f"assumed: {EAGER_SHARE:.0%} of the ceiling in training ({COMPILED_SHARE:.0%} compiled), {DECODE_SHARE:.0%} in sampling")
+    before, after = (f"{machine.seconds_for(machine.ceiling, is_pretraining=first) ** -1:.0%}" for first in (True, False))
+    lines.append(f"assumed: {before} of the ceiling in pre-training, {after} in later training, {DECODE_SHARE:.0%} in sampling")
     return "\n".join(lines + [""] * bool(derived) + derived)
 
 
 def seconds(work: Work, machine: Machine, *, is_pretraining: bool) -> float:
     """Time estimate of one stage."""
     decoding = 2 * work.parameters_sampled * work.tokens_generated / (DECODE_SHARE * machine.ceiling)
-    return work.seconds + machine.seconds_for(work.flops, can_compile=is_pretraining) + decoding
+    return work.seconds + machine.seconds_for(work.flops, is_pretraining=is_pretraining) + decoding
 
 
 def _or_blank(value: float, show: object) -> str:

@@ -84,7 +84,7 @@ class Pretrain:
         from trivium.learn.objectives import CrossEntropy
         from trivium.nn.model import DTYPES, Model, initialise
         from trivium.nn.transformer import why_not_compile
-        from trivium.stages.models import Speaker, machine_of
+        from trivium.stages.models import Speaker, machine_of, with_kernels
         from trivium.text.chat import PLAIN
 
         folder, machine = resolve(run, self.tokens), machine_of(run)
@@ -101,6 +101,8 @@ class Pretrain:
                 metrics["bits_per_byte"] = measure(model).value
 
         tokens = self.steps * rows_per_step * self.seq_len
+        slow = with_kernels(model, machine, "int8" if machine.products == "int8" else "float32")
+        run.log(f"no native kernels: {slow}" if slow else f"native kernels, {machine.products} products in the blocks")
         if machine.pays_to_compile(tokens * flops_per_token(config, self.seq_len)):
             reason = why_not_compile(model.device)
             run.log(f"not compiling, which is slower: {reason}" if reason else "compiling: the run is long enough to pay for it")

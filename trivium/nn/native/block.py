@@ -40,13 +40,15 @@ def why_not_train(trunk: Transformer) -> str | None:
 def use(trunk: Transformer, how: Products = "float32") -> None:
     """Compute the blocks here from now on, except over a cache; `why_not_train` must have said None.
 
-    Who sees whom then follows from the positions alone, which restart with every sequence of a row.
+    how: the products while gradients are kept; without them they are float32, so what is measured is what is saved. Who sees whom
+    follows from the positions alone, which restart with every sequence of a row.
     """
     trunk.twin = partial(blocks, how=how)
 
 
 def blocks(trunk: Transformer, x_BLD: Tensor, position_BL: Tensor, *, how: Products) -> Tensor:
     """The stream after all blocks, (B, L, D)."""
+    how = how if torch.is_grad_enabled() else "float32"
     places = {window: Places.of(position_BL, window) for window in {layer.window for layer in trunk.layers}}
     for block, layer in zip(trunk.blocks, trunk.layers, strict=True):
         x_BLD = forward(cast(Block, block), trunk.config, x_BLD, trunk.rope_table(layer.rope), places[layer.window], how)
