@@ -9,6 +9,7 @@ from trivium.core.errors import DataError
 from trivium.core.types import Example
 from trivium.generate.engine import Engine
 from trivium.generate.sampling import Sampling
+from trivium.learn.optim.recipes import AdamW, MuonAdamW
 from trivium.nn.native.library import why_not
 from trivium.train.annotate import column_of, logprobs
 
@@ -158,11 +159,14 @@ def test_what_is_said_may_end_it(engine):
         assert not over[:-1].any()
 
 
-def test_new_weights_speak_at_once(engine):
+@pytest.mark.parametrize("recipe", [AdamW(lr=0.1), MuonAdamW(lr=0.1, embed_lr=0.1, head_lr=0.1)])
+def test_what_an_optimizer_has_changed_speaks_at_once(engine, recipe):
     speaker = engine()
     before = answers(speaker.generate(PROMPTS, Sampling(max_new_tokens=20), seed=1))
-    with torch.no_grad():
-        speaker.model.trunk.head.weight.mul_(-1)
+    for parameter in speaker.model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    for optimizer in recipe(speaker.model):
+        optimizer.step()
     after = answers(speaker.generate(PROMPTS, Sampling(max_new_tokens=20), seed=1))
     fresh = Engine(speaker.model, stop_ids=(STOP,), rows=4, kernels="module")
     assert after == answers(fresh.generate(PROMPTS, Sampling(max_new_tokens=20), seed=1)) != before

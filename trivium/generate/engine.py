@@ -17,6 +17,7 @@ from trivium.core.seeds import key
 from trivium.core.types import Example
 from trivium.generate.readers import ModuleReader, NativeReader, Piece, Reader
 from trivium.generate.sampling import Sampling
+from trivium.nn.adapter import fingerprint
 from trivium.nn.model import Model
 from trivium.nn.native.decoder import Precision, why_not_native
 
@@ -59,7 +60,7 @@ class Engine:
         self.model, self.stop_ids, self.closing_id, self.rows = model, frozenset(stop_ids), next(iter(stop_ids), None), rows
         self.precision, self.why_not_native = precision, why_not_native(model.trunk) if kernels == "native" else "switched off"
         self._reader: Reader | None = None
-        self._version: list[int] = []
+        self._weights = ""
 
     def generate(
         self,
@@ -96,17 +97,17 @@ class Engine:
         return job.run(sampling, key(seed, purpose, step))
 
     def _ready(self, requests: int, capacity: int) -> Reader:
-        """A reader with room enough, and with the weights of now."""
-        version = [number for parameter in self.model.parameters() for number in (parameter.data_ptr(), parameter._version)]
+        """A reader with room enough, and with the weights of now: they are hashed, at about 9 GB/s."""
+        weights = fingerprint(self.model)  # torch's version counters do not see the fused optimizers
         rows = min(self.rows, requests)
         if self._reader is None or self._reader.rows < rows or self._reader.capacity < capacity:
             if self.why_not_native is None:
                 self._reader = NativeReader(self.model, rows, capacity, rows + PIECE_TOKENS, self.precision)
             else:
                 self._reader = ModuleReader(self.model, rows, capacity)
-        elif version != self._version:
+        elif weights != self._weights:
             self._reader.renew()
-        self._version = version
+        self._weights = weights
         return self._reader
 
 
