@@ -4,7 +4,7 @@ import torch
 from trivium.core.errors import ConfigError
 from trivium.stages.machine import Machine, peak_flops
 
-MEASURED = Machine(device="cpu", threads=2, precision="float32", ceiling=1e11, compile="on")
+MEASURED = Machine(device="cpu", threads=2, precision="float32", ceiling=1e11, compile="on", kernels="native", products="full")
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,9 @@ def test_a_measured_machine_leaves_nothing_open_and_is_measured_once():
     assert measured.measured() == measured
 
 
-@pytest.mark.parametrize("other", [{"device": "cuda"}, {"threads": 3}, {"precision": "bfloat16"}, {"compile": "off"}])
+@pytest.mark.parametrize(
+    "other", [{"device": "cuda"}, {"threads": 3}, {"precision": "bfloat16"}, {"compile": "off"}, {"kernels": "torch"}, {"products": "int8"}]
+)
 def test_another_wish_is_not_answered(other):
     assert MEASURED.answers(Machine())
     assert not MEASURED.answers(Machine(**other))
@@ -54,3 +56,25 @@ def test_a_device_that_is_not_there_is_refused_with_what_is(monkeypatch):
 @pytest.mark.parametrize("seconds", [10, 600])
 def test_the_work_within_a_time_takes_that_time(seconds):
     assert MEASURED.seconds_for(MEASURED.work_within(seconds)) == pytest.approx(seconds)
+
+
+OPEN = {"threads": torch.get_num_threads(), "precision": "float32", "ceiling": 1e9}
+
+
+def test_without_a_compiler_torch_computes_and_a_wish_for_kernels_is_refused(monkeypatch):
+    monkeypatch.setattr("trivium.nn.native.library.why_not", lambda: "there is no C++ compiler")
+    measured = Machine(**OPEN).measured()
+    assert (measured.kernels, measured.products) == ("torch", "full")
+    with pytest.raises(ConfigError, match="machine.kernels is 'native', but there is no C\\+\\+ compiler; set machine.kernels=torch"):
+        Machine(**OPEN, kernels="native").measured()
+    with pytest.raises(ConfigError, match="machine.products is 'int8', which needs native kernels"):
+        Machine(**OPEN, products="int8").measured()
+
+
+@pytest.mark.parametrize(("has_fast_bytes", "products"), [(True, "int8"), (False, "full")])
+def test_bytes_are_multiplied_where_that_is_fast(monkeypatch, has_fast_bytes, products):
+    monkeypatch.setattr("trivium.nn.native.library.why_not", lambda: None)
+    monkeypatch.setattr("trivium.nn.native.library.has_fast_int8", lambda: has_fast_bytes)
+    assert Machine(**OPEN).measured().products == products
+    assert Machine(**OPEN, products="full").measured().products == "full"
+    assert Machine(**OPEN | {"precision": "bfloat16"}).measured().kernels == "torch"

@@ -10,6 +10,7 @@ from trivium.nn import heads, transformer
 from trivium.stages import doctor
 from trivium.stages.machine import Machine
 from trivium.train.selftest import CHECKS, relative_error
+from trivium.train.selftest_native import native_checks
 
 CPU = torch.device("cpu")
 BY_NAME = {check.name: check for check in CHECKS}
@@ -76,5 +77,5 @@ def test_doctor_says_which_check_failed_and_its_code_is_typed(monkeypatch):
 def test_doctor_ends_well_on_a_sound_machine(monkeypatch):
     monkeypatch.setattr(Machine, "measured", lambda self: Machine(device="cpu", threads=1, precision="float32", ceiling=1e9, compile="off"))
     lines = list(doctor.examine())
-    assert sum(line.endswith(": ok") for line in lines) == 2 * len(CHECKS)
+    assert sum(line.endswith(": ok") for line in lines) == 2 * len(CHECKS) + len(native_checks())
     assert lines[-1] == "chosen     cpu, float32, compile off"

@@ -12,6 +12,8 @@ def examine() -> Iterator[str]:
     """Lines for the terminal. Raises MachineError after the last one if an error is larger than it may be."""
     import torch
 
+    from trivium.nn.native.library import why_not
+
     facts = machine()
     yield f"machine    {facts['processor']}, {facts['cores']} cores, {facts['memory_gib']} GiB, {facts['system']}, Python {facts['python']}"
     units = sorted(flag for flag in cpu_flags() if flag.startswith(("avx512_bf16", "avx2", "avx512f", "amx")))
@@ -24,9 +26,11 @@ def examine() -> Iterator[str]:
         for name, error, limit in verdicts(measured):
             is_good = error <= limit
             failed += [] if is_good else [f"{name} in {precision}"]
-            yield f"  {name:<10} error {error:.1e}, at most {limit:.0e}: {'ok' if is_good else 'TOO LARGE'}"
+            yield f"  {name:<22} error {error:.1e}, at most {limit:.0e}: {'ok' if is_good else 'TOO LARGE'}"
     chosen = Machine().measured()
-    yield f"chosen     {chosen.device}, {chosen.precision}, compile {chosen.compile}"
+    reason = why_not()
+    yield f"kernels    {'ours in C++ work here' if reason is None else f'none of ours in C++: {reason}'}"
+    yield f"chosen     {chosen}"
     if failed:
         raise MachineError(
             f"errors against float64 are too large in: {', '.join(failed)}; use another machine.precision or machine.device, "
@@ -40,7 +44,9 @@ def verdicts(measured: Machine) -> Iterator[tuple[str, float, float]]:
 
     from trivium.nn.model import DTYPES
     from trivium.train.selftest import CHECKS
+    from trivium.train.selftest_native import native_checks
 
     device, dtype = torch.device(measured.device), DTYPES[measured.precision]
-    for check in CHECKS:
-        yield check.name, check.error(device, dtype), check.limits[dtype]
+    for check in [*CHECKS, *(native_checks() if device.type == "cpu" else [])]:
+        if dtype in check.limits:
+            yield check.name, check.error(device, dtype), check.limits[dtype]

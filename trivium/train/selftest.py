@@ -131,19 +131,30 @@ def muon(device: torch.device, dtype: torch.dtype) -> float:
 
 def model(device: torch.device, dtype: torch.dtype) -> float:
     """Loss and gradients of a whole small model on packed rows."""
+    found, exact = random_pair(dtype)
+    batches = packed_batches()
+    with kernels.preferred_attention(device):
+        return relative_error(loss_and_gradients(found.to(device), batches), loss_and_gradients(exact, batches))
+
+
+def random_pair(dtype: torch.dtype) -> tuple[Model, Model]:
+    """A small model that computes in dtype, and the same in float64."""
     found, exact = Model(CONFIG, compute_dtype=dtype), Model(CONFIG, compute_dtype=torch.float64).double()
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter, wide in zip(found.parameters(), exact.parameters(), strict=True):
             parameter.normal_(std=0.3, generator=generator)
             wide.copy_(parameter)
+    return found, exact
+
+
+def packed_batches() -> list[Batch]:
+    """Four sequences in two rows."""
     draw = np.random.default_rng(1)
-    batches = pack([(example(draw.integers(0, 64, size)),) for size in (9, 20, 13, 7)], rows=2, length=32)
-    with kernels.preferred_attention(device):
-        return relative_error(_loss_and_gradients(found.to(device), batches), _loss_and_gradients(exact, batches))
+    return pack([(example(draw.integers(0, 64, size)),) for size in (9, 20, 13, 7)], rows=2, length=32)
 
 
-# Native kernels are checked like everything else: one more entry, whose `error` compares them with float64 on the device it is given.
+# Those of the native kernels are in selftest_native.py
 CHECKS: list[Check] = [
     Check("product", product),
     Check("norms", norms),
@@ -181,7 +192,8 @@ def _attention_of(seen: Tensor) -> Callable[..., Tensor]:
     return plainly
 
 
-def _loss_and_gradients(network: Model, batches: Sequence[Batch]) -> list[Tensor]:
+def loss_and_gradients(network: Model, batches: Sequence[Batch]) -> list[Tensor]:
+    """Cross-entropy of the batches, and its gradient by every parameter that has one."""
     counts, total = Counts.of(batches), torch.zeros((), device=network.device)
     module = Loss(network, CrossEntropy())
     for batch in batches:
