@@ -77,5 +77,5 @@ def test_doctor_says_which_check_failed_and_its_code_is_typed(monkeypatch):
 def test_doctor_ends_well_on_a_sound_machine(monkeypatch):
     monkeypatch.setattr(Machine, "measured", lambda self: Machine(device="cpu", threads=1, precision="float32", ceiling=1e9, compile="off"))
     lines = list(doctor.examine())
-    assert sum(line.endswith(": ok") for line in lines) == 2 * len(CHECKS) + len(native_checks())
+    assert sum(line.endswith(": ok") for line in lines) == 2 * (len(CHECKS) + len(native_checks()))
     assert lines[-1].startswith("chosen     cpu, 1 threads, float32")
