@@ -3,9 +3,11 @@
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from trivium.nn import heads
-from trivium.nn.heads import ScalarHead, token_logprobs, values_before
+from trivium.nn.heads import CHUNK, ScalarHead, token_logprobs, values_before
+from trivium.nn.native.library import why_not
 
 ROWS, LENGTH, WIDTH, WORDS = 3, 7, 5, 11
 SCORED = torch.tensor([1, 2, 5, 8, 9, 13, 15, 20])
@@ -101,3 +103,27 @@ def test_a_scalar_head_is_a_dot_product_with_gain_and_bias():
     head.gain.fill_(0.5)
     head.bias.fill_(-1)
     assert head(torch.tensor([[[1.0, 2, 3]]], dtype=torch.bfloat16)).tolist() == [[5.0]]
+
+
+class Largest(TorchDispatchMode):
+    """The most numbers that a tensor made inside of it has."""
+
+    most = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        made = func(*args, **(kwargs or {}))
+        tensors = made if isinstance(made, (tuple, list)) else (made,)
+        self.most = max([self.most, *(tensor.numel() for tensor in tensors if isinstance(tensor, torch.Tensor))])
+        return made
+
+
+@pytest.mark.parametrize("native", [False, pytest.param(True, marks=pytest.mark.skipif(bool(why_not()), reason=str(why_not())))])
+def test_a_large_vocabulary_never_has_its_logits_for_a_whole_micro_batch(native):
+    vocab, width, positions = 49_152, 16, 1_536
+    hidden_BLD = torch.randn(3, positions // 3, width, requires_grad=True)
+    weight_VD = torch.randn(vocab, width, requires_grad=True)
+    tokens_BL = torch.randint(0, vocab, (3, positions // 3))
+    with Largest() as seen:
+        logprobs_BL, _ = token_logprobs(hidden_BLD, weight_VD, tokens_BL, torch.arange(1, positions), native=native)
+        logprobs_BL.sum().backward()
+    assert CHUNK * vocab <= seen.most < positions * vocab / 2
