@@ -113,6 +113,13 @@ def test_new_weights_count_after_repacking():
     torch.testing.assert_close(read_at_once(decoder), whole(model), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize(("row", "position", "wanted"), [(3, 0, 0), (-1, 0, 0), (0, 64, 0), (0, -1, 0), (0, 0, 1)])
+def test_what_lies_outside_of_the_cache_is_refused(row, position, wanted):
+    decoder = Decoder(random_model("llama").trunk, rows=3, capacity=200)  # the model has 64 positions
+    with pytest.raises(IndexError, match="they are from 0 to"):
+        decoder.step(np.array([1]), np.array([row]), np.array([position]), np.array([wanted]))
+
+
 @pytest.mark.parametrize(("options", "reason"), [({"head_dim": 8}, "head_dim \\(8\\)"), ({"intermediate_size": 40}, "intermediate_size")])
 def test_shapes_that_do_not_fit_the_vectors_are_named(options, reason):
     with pytest.raises(AssertionError, match=reason):

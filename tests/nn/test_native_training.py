@@ -87,6 +87,13 @@ def test_products_in_int8_are_near(family):
         assert cosine > 0.99, name
 
 
+def test_a_position_that_the_model_lacks_is_refused():
+    model = random_model("llama")
+    block.use(model.trunk)
+    with pytest.raises(IndexError, match="position 128 of a model that has 128"):
+        model.trunk(TOKENS[:, :1], torch.full((2, 1), 128))
+
+
 def test_an_int8_product_by_hand():
     x, w = torch.tensor([[127.0, 1.0] * 8, [0.0, -2.0] * 8]), torch.tensor([[1.0, 0.5] * 8] * 16)
     first, second = training.products(x, [w], None, "int8")[:, 3].tolist()

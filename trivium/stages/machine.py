@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import torch
 
 # Of the ceiling of one fp32 or bf16 product, what training of small models reaches with Muon (LOG.md); int8 products have a higher one
-EAGER_SHARE, COMPILED_SHARE, NATIVE_SHARE, INT8_SHARE = 0.33, 0.36, 0.45, 0.55
+EAGER_SHARE, COMPILED_SHARE, NATIVE_SHARE, INT8_SHARE = 0.33, 0.36, 0.6, 0.46
 
 # Dense bf16 FLOP/s of the makers' data sheets, without sparsity; the first name that is part of the device's own counts
 PEAKS = {

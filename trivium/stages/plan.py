@@ -8,7 +8,7 @@ from trivium.stages.machine import Machine
 from trivium.stages.recipe import Recipe
 from trivium.stages.settle import settle
 
-DECODE_SHARE = 0.11  # of the ceiling, that sampling reaches: one position at a time
+DECODE_SHARE = {"native": 0.25, "torch": 0.11}  # of the ceiling, that sampling reaches: one position at a time
 START_S = 4.0  # importing torch and measuring the machine
 
 
@@ -34,14 +34,18 @@ def plan(recipe: Recipe) -> str:
     lines.append(f"{'all':<12}{'':>54}{duration(total):>12}")
     lines.append(f"measured here: {machine}")
     before, after = (f"{machine.seconds_for(machine.ceiling, is_pretraining=first) ** -1:.0%}" for first in (True, False))
-    lines.append(f"assumed: {before} of the ceiling in pre-training, {after} in later training, {DECODE_SHARE:.0%} in sampling")
+    lines.append(f"assumed: {before} of the ceiling in pre-training, {after} in later training, {_decode_share(machine):.0%} in sampling")
     return "\n".join(lines + [""] * bool(derived) + derived)
 
 
 def seconds(work: Work, machine: Machine, *, is_pretraining: bool) -> float:
     """Time estimate of one stage."""
-    decoding = 2 * work.parameters_sampled * work.tokens_generated / (DECODE_SHARE * machine.ceiling)
+    decoding = 2 * work.parameters_sampled * work.tokens_generated / (_decode_share(machine) * machine.ceiling)
     return work.seconds + machine.seconds_for(work.flops, is_pretraining=is_pretraining) + decoding
+
+
+def _decode_share(machine: Machine) -> float:
+    return DECODE_SHARE["native" if machine.kernels == "native" else "torch"]
 
 
 def _or_blank(value: float, show: object) -> str:

@@ -40,6 +40,7 @@ class Decoder:
 
     def __init__(self, trunk: Transformer, *, rows: int, capacity: int, precision: Precision = "float32", most_tokens: int = 256) -> None:
         self.trunk, self.rows, self.most_tokens = trunk, rows, max(most_tokens, rows)
+        self.capacity = min(capacity, trunk.config.max_seq_len)
         self._library, self._threads = loaded(), torch.get_num_threads()
         self._packed = Packed(trunk, rows=rows, capacity=capacity, precision=precision, most_tokens=self.most_tokens)
         self._library.trivium_room.restype = ctypes.c_int64
@@ -53,6 +54,9 @@ class Decoder:
         """
         if len(tokens) > self.most_tokens:
             raise ValueError(f"{len(tokens)} tokens in a step that has room for {self.most_tokens}")
+        for name, numbers, limit in (("rows", rows, self.rows), ("positions", positions, self.capacity), ("wanted", wanted, len(tokens))):
+            if len(numbers) and not 0 <= int(numbers.min()) <= int(numbers.max()) < limit:  # C++ does not look
+                raise IndexError(f"{name} go from {numbers.min()} to {numbers.max()}; they are from 0 to {limit - 1}")
         x = (
             self.trunk.embedded(torch.from_numpy(tokens.astype(np.int64)), torch.from_numpy(positions.astype(np.int64)))
             .float()

@@ -167,6 +167,8 @@ def heads(
     shape: tuple[int, int, int], eps: float,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """Query (B, H, L, D), key and value (B, KV, L, D) from their joint product, normed and rotated. shape: H, KV, D; rope: whole tables."""
+    if rope is not None and int(position_BL.max()) >= len(rope[0]):  # C++ does not look
+        raise IndexError(f"position {int(position_BL.max())} of a model that has {len(rope[0])}")
     return _Heads.apply(joint_BLE, *norms, rope, position_BL.to(torch.int32), shape, eps)
 
 
