@@ -31,7 +31,7 @@ def said(lines):
 def test_the_quickstart_computes_what_it_was_tuned_to():
     recipe, _ = settle(load_recipe("quickstart", {"machine": MACHINE}))
     stage = recipe.stages["pretrain"]
-    assert [plain(stage)[name] for name in OPEN] == [4, 256, 64, 2048, 550]
+    assert [plain(stage)[name] for name in OPEN] == [4, 256, 64, 2048, 700]
     assert (stage.optimizer.lr, stage.optimizer.embed_lr, stage.optimizer.head_lr) == (0.02, 0.01, 0.004)
 
 
