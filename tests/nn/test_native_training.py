@@ -74,6 +74,14 @@ def test_adapters_learn_as_they_do_without_kernels(targets):
     assert_near(found, expected)
 
 
+def test_a_base_in_int8_goes_without_kernels():
+    model = random_model("llama")
+    assert block.use(model.trunk) is None
+    adapt(model, LoRA(r=4, base="int8"), seed=1)
+    assert "int8" in str(block.use(model.trunk))
+    assert model.trunk.twin is None
+
+
 @pytest.mark.parametrize("family", ["qwen3", "gpt_neox"])
 def test_products_in_int8_are_near(family):
     model = random_model(family)

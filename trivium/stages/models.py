@@ -18,7 +18,7 @@ from trivium.nn.io.peft import load_adapter
 from trivium.nn.io.tokenizer_files import tokenizer_config
 from trivium.nn.lora import LoRA
 from trivium.nn.model import DTYPES, Model
-from trivium.nn.native.block import use, why_not_train
+from trivium.nn.native.block import use
 from trivium.nn.native.training import Products
 from trivium.stages.chat_formats import CHAT_KEY, chat_format, read_tokenizer_config
 from trivium.stages.machine import Machine
@@ -59,6 +59,8 @@ class Speaker:
                     f"{self.base}: is an adapter; a new one needs a whole model below it: name the model that it was merged into"
                 )
             adapt(self.model, lora, seed)
+            if self.model.trunk.twin is not None:
+                use(self.model.trunk)  # a base in int8 has no kernels
         return self
 
     def save(self, path: Path) -> None:
@@ -92,10 +94,7 @@ class Speaker:
 
 def with_kernels(model: Model, machine: Machine, products: Products = "float32") -> str | None:
     """Let native kernels compute the model's blocks where the machine is to use them; else the reason in one line."""
-    reason = why_not_train(model.trunk) if machine.kernels == "native" else "machine.kernels is torch"
-    if reason is None:
-        use(model.trunk, products)
-    return reason
+    return use(model.trunk, products) if machine.kernels == "native" else "machine.kernels is torch"
 
 
 def ranked_group(speaker: Speaker, preference: Preference) -> tuple[Example, ...]:

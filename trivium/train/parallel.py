@@ -16,7 +16,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 from trivium.data.pack import empty_batch
 from trivium.nn.batch import Batch
-from trivium.nn.transformer import Block
+from trivium.nn.transformer import Block, Transformer
 
 
 def is_parallel() -> bool:
@@ -31,6 +31,9 @@ def shard(loss: nn.Module, optimizers: Iterable[torch.optim.Optimizer] = ()) -> 
     """
     if not is_parallel():
         return loss
+    for module in loss.modules():
+        if isinstance(module, Transformer):
+            module.twin = None  # our kernels read weights where they are, and would pass by the hooks that gather them
     names = {parameter: name for name, parameter in loss.named_parameters()}
     mesh = init_device_mesh(next(iter(names)).device.type, (dist.get_world_size(),))
     for module in [*(module for module in loss.modules() if isinstance(module, Block)), loss]:

@@ -16,8 +16,6 @@ from trivium.nn.native.packed import LANES
 from trivium.nn.native.training import Products
 from trivium.nn.transformer import Block, Norm, Transformer
 
-LONGEST = 4096  # a block of queries holds its scores against the whole row
-
 
 def why_not_train(trunk: Transformer) -> str | None:
     """None if the kernels can train this model, else the reason in one line."""
@@ -37,13 +35,15 @@ def why_not_train(trunk: Transformer) -> str | None:
     return why_not()
 
 
-def use(trunk: Transformer, how: Products = "float32") -> None:
-    """Compute the blocks here from now on, except over a cache; `why_not_train` must have said None.
+def use(trunk: Transformer, how: Products = "float32") -> str | None:
+    """Compute the blocks here from now on, except over a cache, or not any more; returns the reason if not, else None.
 
     how: the products while gradients are kept; without them they are float32, so what is measured is what is saved. Who sees whom
     follows from the positions alone, which restart with every sequence of a row.
     """
-    trunk.twin = partial(blocks, how=how)
+    reason = why_not_train(trunk)
+    trunk.twin = partial(blocks, how=how) if reason is None else None
+    return reason
 
 
 def blocks(trunk: Transformer, x_BLD: Tensor, position_BL: Tensor, *, how: Products) -> Tensor:
