@@ -27,7 +27,7 @@ from trivium.core.world import cache_folder, num_cores, prepare_environment
 SHAPE = {"vocab_size": 8192, "depth": 4, "width": 256, "intermediate_size": 704, "seq_len": 256}
 PEER = {"rows": 8, "lr": 2e-3, "warmup_steps": 20, "beta2": 0.95, "weight_decay": 0.1}
 SWEEP = {"lr": (5e-4, 1e-3, 2e-3, 4e-3, 8e-3), "rows": (4, 8, 16)}
-OUR_ROWS = 8  # 2,048 tokens an update, as the pretrain stage has it
+OUR_ROWS = 8  # 2,048 tokens an update, as quickstart has it
 HELDOUT_ROWS = 128
 CHECKS = 20  # evaluations of a race, and turns
 TRANSFORMERS_NAME, HALF = "transformers AdamW", ", half the time"

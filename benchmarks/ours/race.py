@@ -29,7 +29,7 @@ def compete(want: dict[str, Any], rounds: Rounds) -> None:
     optimizer, schedule = (
         MuonAdamW(lr=0.02, embed_lr=0.01, head_lr=0.004),
         Schedule(warmup_steps=20, decay_share=0.5),
-    )  # the defaults of the pretrain stage
+    )  # the quickstart's
     if want["is_as_peer"]:
         optimizer = AdamW(lr=want["lr"], beta2=want["beta2"], weight_decay=want["weight_decay"])
         schedule = Schedule(warmup_steps=want["warmup_steps"], shape="cosine")

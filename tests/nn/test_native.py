@@ -104,6 +104,20 @@ def test_an_adapter_speaks_too():
     torch.testing.assert_close(read_at_once(decoder), whole(model), atol=1e-5, rtol=1e-5)
 
 
+def test_a_base_in_int8_with_an_adapter_speaks():
+    model = random_model("gpt2")
+    adapt(model, LoRA(r=4, base="int8"), seed=1)
+    decoder = Decoder(model.trunk, rows=3, capacity=64)
+    torch.testing.assert_close(read_at_once(decoder), whole(model), atol=1e-5, rtol=1e-5)
+
+
+def test_int8_hides_no_number_that_is_none():
+    model = random_model("llama")
+    with torch.no_grad():
+        model.trunk.blocks[0].mlp.up.weight[3, 5] = float("nan")
+    assert read_at_once(Decoder(model.trunk, rows=3, capacity=64, precision="int8")).isnan().any()
+
+
 def test_new_weights_count_after_repacking():
     model = random_model("llama")
     decoder = Decoder(model.trunk, rows=3, capacity=64)
@@ -126,15 +140,23 @@ def test_shapes_that_do_not_fit_the_vectors_are_named(options, reason):
         assert why_not_native(Model(replace(SHAPES["llama"], **{"head_dim": 16, **options})).trunk) is None
 
 
-def test_a_failing_compiler_is_a_reason_and_no_crash(monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ("echo no such flag >&2; exit 1", "failed: no such flag"),
+        ("printf '\\377 broken' >&2; exit 1", "broken"),
+        ("exit 0", "file too short"),
+    ],
+)
+def test_a_compiler_that_does_not_do_its_work_is_a_reason_and_leaves_nothing(monkeypatch, tmp_path, script, reason):
     broken = tmp_path / "c++"
-    broken.write_text("#!/bin/sh\necho no such flag >&2\nexit 1\n")
+    broken.write_text(f"#!/bin/sh\n{script}\n")
     broken.chmod(0o755)
     monkeypatch.setattr(library.shutil, "which", lambda name: str(broken))
     monkeypatch.setattr(library, "cache_folder", lambda: tmp_path)
     library.library.cache_clear()
     try:
-        assert library.why_not() == f"{broken} failed: no such flag"
+        assert reason in str(library.why_not())
         assert not list((tmp_path / "native").glob("*.so"))
     finally:
         library.library.cache_clear()

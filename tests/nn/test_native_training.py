@@ -143,3 +143,29 @@ def test_families_without_a_kernel_say_so(family, reason):
 def test_other_precisions_say_so():
     model = Model(replace(SHAPES["llama"], head_dim=16), compute_dtype=torch.bfloat16)
     assert "bfloat16" in str(block.why_not_train(model.trunk))
+
+
+@pytest.mark.parametrize("where", ["mlp.up.weight", "attention.query.weight"])
+def test_int8_hides_no_number_that_is_none(where):
+    model = random_model("llama")
+    block.use(model.trunk, "int8")
+    with torch.no_grad():
+        model.trunk.blocks[0].get_parameter(where)[3, 5] = float("nan")
+    found = states_and_slopes(model, torch.ones(*TOKENS.shape, model.config.hidden_size))
+    assert found["states"].isnan().any()
+    assert found["trunk.embed.weight"].isnan().any()
+
+
+def test_rows_at_a_time_move_slopes_of_int8_by_little():
+    model = random_model("llama")
+    block.use(model.trunk, "int8")
+    together = states_and_slopes(model, torch.ones(*TOKENS.shape, model.config.hidden_size))
+    apart: dict[str, torch.Tensor] = {}
+    for row in range(len(TOKENS)):
+        model.zero_grad()
+        model.trunk(TOKENS[row : row + 1], POSITION[row : row + 1]).sum().backward()
+        for name, parameter in model.named_parameters():
+            if parameter.grad is not None:
+                apart[name] = apart.get(name, 0) + parameter.grad
+    size = sum(float(value.square().sum()) for value in apart.values()) ** 0.5
+    assert 0 < sum(float((together[name] - value).square().sum()) for name, value in apart.items()) ** 0.5 < 0.03 * size

@@ -2,6 +2,7 @@
 
 import gc
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from safetensors import safe_open
 
 from tests.nn.adapters import SMALL, fill
-from tests.nn.io_models import FILES, logits, ours
+from tests.nn.io_models import FILES, SHAPES, logits, ours
 from trivium.core.errors import ArtefactError, ConfigError
 from trivium.core.interrupt import Interrupted
 from trivium.core.run import Run
@@ -21,6 +22,7 @@ from trivium.nn.config import ModelConfig
 from trivium.nn.io.directory import load_model, read_config, save_model
 from trivium.nn.lora import LoRA
 from trivium.nn.model import Model
+from trivium.nn.native.library import why_not
 from trivium.nn.outputs import Outputs
 from trivium.stages.base import Foresight
 from trivium.stages.chat import answer_all, model_folder
@@ -47,10 +49,12 @@ STAGES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a base model, a reward model, and a little data; the working directory."""
+@pytest.fixture(params=["torch", pytest.param("native", marks=pytest.mark.skipif(bool(why_not()), reason=str(why_not())))])
+def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a base model, a reward model, and a little data; the working directory. Once with each kind of kernels."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(MACHINE, "kernels", request.param)
+    monkeypatch.setitem(SHAPES, "gpt_neox", replace(SHAPES["gpt_neox"], num_heads=2, num_kv_heads=2, head_dim=16))  # whole vectors
     save_model(tmp_path / "base", ours("gpt_neox"), **FILES)
     save_model(tmp_path / "judge", ours("gpt_neox", has_scalar=True), **FILES)
     chats = [{"messages": [{"role": "user", "content": word}, {"role": "assistant", "content": word * 2}]} for word in WORDS]
@@ -86,7 +90,7 @@ def tensors(file: Path) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("kind", STAGES)
 def test_a_stage_leaves_an_adapter_and_the_model_it_was_merged_into(place, kind):
     folder = run(kind)
-    machine, has_scalar = Machine(precision="float32"), kind == "reward"
+    machine, has_scalar = Machine(**MACHINE), kind == "reward"
     through, merged = (Speaker.load(folder / name, machine, has_scalar=has_scalar).model.state_dict() for name in ("adapter", "model"))
     if has_scalar:  # a reward model has no use for its language head, so its directory has none
         del through["trunk.head.weight"], merged["trunk.head.weight"]
@@ -173,7 +177,7 @@ def test_reference_and_judge_hold_no_weights_of_their_own(place, kind, networks,
 
 
 def test_dpo_with_the_adapter_off_as_reference_is_dpo_with_a_second_copy(place):
-    speaker = Speaker.load(place / "base", Machine(precision="float32"))
+    speaker = Speaker.load(place / "base", Machine(**MACHINE))
     groups = [ranked_group(speaker, item)[:2] for item in read_preferences(place / "pairs.jsonl")]
     adapt(speaker.model, SMALL, seed=1)
     fill(speaker.model)

@@ -23,7 +23,8 @@ class TriviumError(Exception):
     exit_code = 1
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.split()))
+        line = " ".join(message.split())  # names in it may come from a file that somebody else wrote
+        super().__init__("".join(letter if letter.isprintable() else "\ufffd" for letter in line))
 
 
 class ConfigError(TriviumError):

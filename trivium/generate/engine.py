@@ -17,7 +17,6 @@ from trivium.core.seeds import key
 from trivium.core.types import Example
 from trivium.generate.readers import ModuleReader, NativeReader, Piece, Reader
 from trivium.generate.sampling import Sampling
-from trivium.nn.adapter import fingerprint
 from trivium.nn.model import Model
 from trivium.nn.native.decoder import Precision, why_not_native
 
@@ -60,7 +59,6 @@ class Engine:
         self.model, self.stop_ids, self.closing_id, self.rows = model, frozenset(stop_ids), next(iter(stop_ids), None), rows
         self.precision, self.why_not_native = precision, why_not_native(model.trunk) if kernels == "native" else "switched off"
         self._reader: Reader | None = None
-        self._weights = ""
 
     def generate(
         self,
@@ -90,6 +88,8 @@ class Engine:
         if not prompts:
             return []
         most = [sampling.max_new_tokens] * len(prompts) if lengths is None else lengths
+        if min(most) < 1:
+            raise DataError(f"lengths: {min(most)} new tokens are asked for; it must be 1 or more")
         ends = [min(len(prompt) + new, longest) for prompt, new in zip(prompts, most, strict=True)]
         job = _Job(self, self._ready(len(prompts), max(ends)), prompts, ends)
         job.numbers = np.arange(len(prompts)) if numbers is None else np.asarray(numbers)
@@ -97,17 +97,15 @@ class Engine:
         return job.run(sampling, key(seed, purpose, step))
 
     def _ready(self, requests: int, capacity: int) -> Reader:
-        """A reader with room enough, and with the weights of now: they are hashed, at about 9 GB/s."""
-        weights = fingerprint(self.model)  # torch's version counters do not see the fused optimizers
+        """A reader with room enough, and with the weights of now."""
         rows = min(self.rows, requests)
         if self._reader is None or self._reader.rows < rows or self._reader.capacity < capacity:
             if self.why_not_native is None:
                 self._reader = NativeReader(self.model, rows, capacity, rows + PIECE_TOKENS, self.precision)
             else:
                 self._reader = ModuleReader(self.model, rows, capacity)
-        elif weights != self._weights:
+        else:
             self._reader.renew()
-        self._weights = weights
         return self._reader
 
 
@@ -127,6 +125,7 @@ class _Job:
         self.going: dict[int, _Row] = {}
         self.starts: dict[bytes, int] = {}  # beginnings of prompts -> the row that has read one last
         self.answers: list[Example | None] = [None] * len(prompts)
+        self.answered = 0
 
     def run(self, sampling: Sampling, stream: int) -> list[Example]:
         """Step until every request is answered."""
@@ -203,10 +202,11 @@ class _Job:
         stopped = token == engine.closing_id or (self.is_over is not None and self.is_over(row.tokens[row.prompt_length :]))
         if stopped or token in engine.stop_ids or len(row.tokens) >= row.end:
             self.answers[row.request] = _example(row, stopped)
+            self.answered += 1
             del self.going[place]
             self.free.append(place)
             if self.on_done is not None:
-                self.on_done(sum(answer is not None for answer in self.answers))
+                self.on_done(self.answered)
 
 
 def _example(row: _Row, stopped: bool) -> Example:

@@ -25,12 +25,16 @@ class Sampling:
     For reinforcement learning all of them stay off: the stored log-probs are those of the full distribution.
     """
 
-    temperature: float = Field(default=1.0, ge=0)
+    temperature: float = Field(default=1.0, ge=0, le=1e3)
     top_k: int = Field(default=0, ge=0)
     top_p: float = Field(default=1.0, gt=0, le=1)
     min_p: float = Field(default=0.0, ge=0, le=1)
     repetition_penalty: float = Field(default=1.0, gt=0)
     max_new_tokens: int = Field(default=64, gt=0)
+
+    def __post_init__(self) -> None:
+        if 0 < self.temperature < 1e-3:
+            raise ValueError(f"temperature is {self.temperature}; it is 0 (greedy) or at least 0.001")
 
     @property
     def is_whole(self) -> bool:

@@ -49,7 +49,7 @@ class Int8Linear(nn.Module):
         scale = weight.abs().amax(dim=1, keepdim=True).clamp(min=1e-30) / 127
         self.weight = nn.Parameter((weight / scale).round().to(torch.int8), requires_grad=False)
         self.scale = nn.Parameter(scale, requires_grad=False)
-        self.bias = linear.bias
+        self.register_parameter("bias", linear.bias)
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
         """Apply it to the last dimension; the precision of input is kept."""

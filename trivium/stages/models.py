@@ -139,6 +139,17 @@ def check_room(prompts: Sequence[np.ndarray], sampling: Sampling, seq_len: int) 
         )
 
 
+def check_reader(prompts: Sequence[np.ndarray], sampling: Sampling, speaker: Speaker, reader: Speaker) -> None:
+    """Raise DataError if an answer of one model, its prompt included, may be longer than what another that reads it can."""
+    longest = min(max(map(len, prompts)) + sampling.max_new_tokens, speaker.model.config.max_seq_len)
+    reads = reader.model.config.max_seq_len
+    if longest > reads:
+        raise DataError(
+            f"{reader.base}: reads {reads:,} tokens, but a prompt with its answer may have {longest:,};"
+            " lower sampling.max_new_tokens, drop long prompts, or take a model with a longer context"
+        )
+
+
 def machine_of(run: Run) -> Machine:
     """The machine settings this run was started with."""
     return build(Machine, run.machine)

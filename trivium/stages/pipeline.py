@@ -65,6 +65,10 @@ def _machine(recipe: Recipe, out: Path, run: Run) -> Machine:
         return kept.measured()  # sets the threads; its ceiling is not measured again
     measured = recipe.machine.measured()
     run.log(str(measured))
+    if (recipe.machine.kernels, measured.kernels, measured.precision, measured.device) == ("auto", "torch", "float32", "cpu"):
+        from trivium.nn.native.library import why_not
+
+        run.log(f"no native kernels, which is slower: {why_not()}")
     return measured
 
 

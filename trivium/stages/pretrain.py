@@ -26,8 +26,8 @@ class Pretrain:
 
     tokens: a folder that `tokenize` made. One dial sets the size: depth, or params (all parameters, about), or time_budget
     (such as 10m). Width, head_dim, batch_tokens (tokens an update), steps and learning rates that are 0 follow from it, by rules
-    that are printed (stages/dial.py). micro_batch_rows: rows at a time, a matter of memory only. evaluate_every: updates between
-    measurements of bits per byte on the held-out shard.
+    that are printed (stages/dial.py). micro_batch_rows: rows at a time, a matter of memory, and of rounding with products in
+    int8. evaluate_every: updates between measurements of bits per byte on the held-out shard.
     """
 
     kind: Literal["pretrain"] = "pretrain"
@@ -101,8 +101,7 @@ class Pretrain:
                 metrics["bits_per_byte"] = measure(model).value
 
         tokens = self.steps * rows_per_step * self.seq_len
-        slow = with_kernels(model, machine, "int8" if machine.products == "int8" else "float32")
-        run.log(f"no native kernels: {slow}" if slow else f"native kernels, {machine.products} products in the blocks")
+        with_kernels(model, machine, "int8" if machine.products == "int8" else "float32")
         if machine.pays_to_compile(tokens * flops_per_token(config, self.seq_len)):
             reason = why_not_compile(model.device)
             run.log(f"not compiling, which is slower: {reason}" if reason else "compiling: the run is long enough to pay for it")

@@ -93,7 +93,7 @@ class Reinforce:
     def run(self, run: Run) -> Mapping[str, Any]:
         from trivium.generate.engine import Engine
         from trivium.nn.adapter import frozen_reference
-        from trivium.stages.models import Speaker, check_room, machine_of, same_tokenizer
+        from trivium.stages.models import Speaker, check_reader, check_room, machine_of, same_tokenizer
         from trivium.stages.rollouts import Rollouts
         from trivium.train.annotate import column_of, final_scores, logprobs, values
         from trivium.train.checkpoint import Checkpoints
@@ -109,6 +109,7 @@ class Reinforce:
         temperature, prompts = self.sampling.temperature, resolve(run, self.prompts)
         prompt_ids = [policy.prompt(messages) for messages in read_prompts(prompts)]
         check_room(prompt_ids, self.sampling, self.seq_len)
+        check_reader(prompt_ids, self.sampling, policy, scorer)
         size = {"rows": self.micro_batch_rows, "length": self.seq_len}
         rollouts = Rollouts(
             options=self,

@@ -26,11 +26,8 @@ void trivium_bytes_of_rows(const float* x, int64_t rows, int32_t n, int8_t* to, 
   for (int64_t row = 0; row < rows; row++) {
     const float* from = x + row * n;
     vf most = {};
-    for (int i = 0; i < n; i += LANES) {
-      const vf v = load(from + i);
-      most = maximum(most, maximum(v, -v));
-    }
-    const float peak = largest(most), unit = peak > 0 ? 127.0f / peak : 0.0f;
+    for (int i = 0; i < n; i += LANES) most = magnitude(most, load(from + i));
+    const float peak = largest_magnitude(most), unit = peak > 0 ? 127.0f / peak : 0.0f;
     for (int i = 0; i < n; i += LANES) *(vb_any*)(to + row * n + i) = __builtin_convertvector(to_whole(load(from + i), unit), vb);
     scale[row] = peak / 127.0f;
   }
@@ -43,13 +40,16 @@ void trivium_bytes_of_columns(const float* x, int64_t rows, int32_t n, int32_t t
   for (int t = 0; t < threads; t++)
     for (int64_t row = rows * t / threads; row < rows * (t + 1) / threads; row++)
       for (int i = 0; i < n; i += LANES) {
-        const vf v = load(x + row * n + i);
         float* most = peaks.data() + (int64_t)t * n + i;
-        store(most, maximum(load(most), maximum(v, -v)));
+        store(most, magnitude(load(most), load(x + row * n + i)));
       }
   for (int i = 0; i < n; i++) {
     float peak = 0;
-    for (int t = 0; t < threads; t++) peak = std::max(peak, peaks[(int64_t)t * n + i]);
+    for (int t = 0; t < threads; t++) {
+      const float here = peaks[(int64_t)t * n + i];
+      if (!(here <= peak)) peak = here;  // not-a-number too, and it stays
+      if (peak != peak) break;
+    }
     unit[i] = peak > 0 ? 127.0f / peak : 0.0f;
     scale[i] = peak / 127.0f;
   }

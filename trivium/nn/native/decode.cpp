@@ -303,7 +303,8 @@ void trivium_pack(const float* from, int32_t rows, int32_t columns, int32_t prec
     const float* row = n < rows ? from + (int64_t)n * columns : nullptr;
     float peak = 0;
     int32_t total = 0;
-    for (int k = 0; row && k < columns; k++) peak = fmaxf(peak, fabsf(row[k]));
+    for (int k = 0; row && k < columns; k++)
+      if (!(fabsf(row[k]) <= peak)) peak = peak != peak ? peak : fabsf(row[k]);  // not-a-number too, and it stays
     for (int64_t k = 0; k < inputs; k++) {
       const float value = row && k < columns ? row[k] : 0.0f;
       if (precision == FLOAT32) ((float*)to->weight)[(panel * inputs + k) * PANEL + lane] = value;

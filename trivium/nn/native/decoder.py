@@ -57,11 +57,9 @@ class Decoder:
         for name, numbers, limit in (("rows", rows, self.rows), ("positions", positions, self.capacity), ("wanted", wanted, len(tokens))):
             if len(numbers) and not 0 <= int(numbers.min()) <= int(numbers.max()) < limit:  # C++ does not look
                 raise IndexError(f"{name} go from {numbers.min()} to {numbers.max()}; they are from 0 to {limit - 1}")
-        x = (
-            self.trunk.embedded(torch.from_numpy(tokens.astype(np.int64)), torch.from_numpy(positions.astype(np.int64)))
-            .float()
-            .contiguous()
-        )
+        ids, places = (torch.from_numpy(array.astype(np.int64)) for array in (tokens, positions))
+        with torch.no_grad():
+            x = self.trunk.embedded(ids, places).float().contiguous()
         if len(self._logits) < len(wanted):
             self._logits = torch.empty(len(wanted), self.trunk.config.vocab_size)
         arrays = [np.ascontiguousarray(array, np.int32) for array in (rows, positions, wanted)]

@@ -38,8 +38,9 @@ def library() -> ctypes.CDLL | str:
             _compile(compiler, path)
         return ctypes.CDLL(str(path))
     except subprocess.SubprocessError as error:
-        said = getattr(error, "stderr", "") or str(error)
-        return f"{compiler} failed: {' '.join(said.split())[:200]}"
+        said = getattr(error, "stderr", None) or str(error)
+        text = said.decode(errors="replace") if isinstance(said, bytes) else said
+        return f"{compiler} failed: {' '.join(text.split())[:200]}"
     except OSError as error:
         return f"{path}: {error}"
 
@@ -51,7 +52,11 @@ def _compile(compiler: str, path: Path) -> None:
     os.close(handle)
     try:
         units = [str(source) for source in SOURCES if source.suffix == ".cpp"]
-        subprocess.run([compiler, *FLAGS, "-o", name, *units], check=True, capture_output=True, text=True, timeout=LONGEST_S)
+        subprocess.run(
+            [compiler, *FLAGS, "-o", name, *units], check=True, capture_output=True, text=True, errors="replace", timeout=LONGEST_S
+        )
+        ctypes.CDLL(name)  # what cannot be loaded must not be kept
+        os.chmod(name, 0o644)  # of a temporary file only its owner may read
         os.replace(name, path)
     finally:
         Path(name).unlink(missing_ok=True)

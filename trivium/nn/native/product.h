@@ -26,11 +26,8 @@ struct Rows {
 
 static inline float quantise_row(const float* x, uint8_t* to, int n) {
   vf most = {};
-  for (int i = 0; i < n; i += LANES) {
-    vf v = load(x + i);
-    most = maximum(most, maximum(v, -v));
-  }
-  const float peak = largest(most), unit = peak > 0 ? 127.0f / peak : 0.0f;
+  for (int i = 0; i < n; i += LANES) most = magnitude(most, load(x + i));
+  const float peak = largest_magnitude(most), unit = peak > 0 ? 127.0f / peak : 0.0f;
   for (int i = 0; i < n; i += LANES) {
     const vi whole = __builtin_convertvector((load(x + i) * unit + 12582912.0f) - 12582912.0f, vi) + 128;
     *(vb_any*)(to + i) = __builtin_convertvector(whole, vb);

@@ -51,6 +51,13 @@ static inline float largest(vf x) {
   return best;
 }
 
+// The largest magnitude so far; not-a-number stays, where a maximum alone would pass over it.
+static inline vf magnitude(vf most, vf x) {
+  const vf size = x < 0 ? -x : x;
+  return (size > most) | (size != size) ? size : most;
+}
+static inline float largest_magnitude(vf most) { return sum(most) != sum(most) ? NAN : largest(most); }
+
 // e^x to 1e-7 relative: 2^n times a polynomial of degree 6 on [-ln2/2, ln2/2]; below -87 it is 0.
 static inline vf exponential(vf x) {
   x = x > 88.0f ? all(88.0f) : x;
@@ -72,11 +79,9 @@ static inline vf error_function(vf x) {
   return x;
 }
 
-enum Activation { SILU = 0, GELU = 1, GELU_TANH = 2, RELU2 = 3 };
+enum Activation { SILU = 0, GELU = 1, GELU_TANH = 2 };
 static inline vf activate(vf x, int kind) {
   if (kind == SILU) return x / (1.0f + exponential(-x));
   if (kind == GELU_TANH) return 0.5f * x * (1.0f + hyperbolic_tangent(0.7978845608028654f * (x + 0.044715f * x * x * x)));
-  if (kind == GELU) return 0.5f * x * (1.0f + error_function(x * 0.7071067811865476f));
-  const vf positive = maximum(x, (vf){});
-  return positive * positive;
+  return 0.5f * x * (1.0f + error_function(x * 0.7071067811865476f));
 }
