@@ -61,7 +61,10 @@ class Reinforce:
 
     def check(self) -> None:
         if not self.sampling.is_whole:
-            raise ConfigError("sampling: reinforcement learning needs the whole distribution; leave all but temperature (above 0) as it is")
+            raise ConfigError(
+                "sampling: reinforcement learning needs the whole distribution; set temperature above 0, top_k=0, top_p=1, min_p=0"
+                " and repetition_penalty=1"
+            )
         if isinstance(self.credit, GroupMean) and self.answers < 2:
             raise ConfigError(
                 "'answers' is 1, but credit group_mean compares answers to one prompt; set answers to 4 or more, or credit=gae"
