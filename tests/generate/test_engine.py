@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tests.nn.tiny import VOCAB, tiny_model
-from trivium.core.errors import DataError
+from trivium.core.errors import ConfigError, DataError
 from trivium.core.types import Example
 from trivium.generate.engine import Engine
 from trivium.generate.sampling import Sampling
@@ -21,7 +21,7 @@ PROMPTS = [rng.integers(0, VOCAB, length) for length in (1, 9, 4, 2, 17, 4, 3)]
 WHOLE_VECTORS = {"head_dim": 16, "hidden_size": 32, "intermediate_size": 48}
 
 
-@pytest.fixture(params=["module", pytest.param("native", marks=pytest.mark.skipif(bool(why_not()), reason=str(why_not())))])
+@pytest.fixture(params=["torch", pytest.param("native", marks=pytest.mark.skipif(bool(why_not()), reason=str(why_not())))])
 def engine(request):
     """Makes engines; every test is about both readers."""
 
@@ -168,7 +168,7 @@ def test_what_an_optimizer_has_changed_speaks_at_once(engine, recipe):
     for optimizer in recipe(speaker.model):
         optimizer.step()
     after = answers(speaker.generate(PROMPTS, Sampling(max_new_tokens=20), seed=1))
-    fresh = Engine(speaker.model, stop_ids=(STOP,), rows=4, kernels="module")
+    fresh = Engine(speaker.model, stop_ids=(STOP,), rows=4, kernels="torch")
     assert after == answers(fresh.generate(PROMPTS, Sampling(max_new_tokens=20), seed=1)) != before
 
 
@@ -182,3 +182,8 @@ def test_a_repetition_penalty_counts_prompt_and_answer(engine):
             scores, there = logits_LV[place - 1].clone(), tokens[:place].unique()
             scores[there] = torch.where(scores[there] > 0, scores[there] / 3.0, scores[there] * 3.0)
             assert int(scores.argmax()) == item.tokens[place]
+
+
+def test_a_precision_that_only_the_kernels_have_is_not_quietly_another():
+    with pytest.raises(ConfigError, match="precision is 'int8', which only the C\\+\\+ kernels have, but they are switched off"):
+        Engine(tiny_model(), stop_ids=(STOP,), precision="int8", kernels="torch")

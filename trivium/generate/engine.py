@@ -9,10 +9,11 @@ its number, not on its neighbours.
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
-from trivium.core.errors import DataError
+from trivium.core.errors import ConfigError, DataError
 from trivium.core.seeds import key
 from trivium.core.types import Example
 from trivium.generate.readers import ModuleReader, NativeReader, Piece, Reader
@@ -50,14 +51,23 @@ class Engine:
 
     stop_ids: the first one closes an answer; the others (the start of another turn or document) end it too, but unfinished.
     rows: how many requests are decoded together; memory and speed depend on it, results do not. precision: of the weights in the
-    C++ kernels: bfloat16 and int8 are faster and no longer exactly what the trainer computes. kernels: "module" never uses C++.
+    C++ kernels: bfloat16 and int8 are faster and no longer exactly what the trainer computes. kernels:
+    "torch" never uses C++. Raises ConfigError for such a precision where there are no C++ kernels.
     """
 
     def __init__(
-        self, model: Model, *, stop_ids: Sequence[int], rows: int = 64, precision: Precision = "float32", kernels: str = "native"
+        self,
+        model: Model,
+        *,
+        stop_ids: Sequence[int],
+        rows: int = 64,
+        precision: Precision = "float32",
+        kernels: Literal["native", "torch"] = "native",
     ) -> None:
         self.model, self.stop_ids, self.closing_id, self.rows = model, frozenset(stop_ids), next(iter(stop_ids), None), rows
-        self.precision, self.why_not_native = precision, why_not_native(model.trunk) if kernels == "native" else "switched off"
+        self.precision, self.why_not_native = precision, why_not_native(model.trunk) if kernels == "native" else "they are switched off"
+        if self.why_not_native is not None and precision != "float32":
+            raise ConfigError(f"precision is '{precision}', which only the C++ kernels have, but {self.why_not_native}; use float32")
         self._reader: Reader | None = None
 
     def generate(

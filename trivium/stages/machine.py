@@ -46,6 +46,11 @@ class Machine:
     kernels: Literal["auto", "native", "torch"] = "auto"
     products: Literal["auto", "full", "int8"] = "auto"
 
+    @property
+    def sampler(self) -> Literal["native", "torch"]:
+        """What answers are sampled with."""
+        return "torch" if self.kernels == "torch" else "native"
+
     def pays_to_compile(self, flops: float) -> bool:
         """Whether training of this many FLOPs is long enough: about 10 s of compiling buy a fifth of the time."""
         return self.compile == "on" and self.kernels != "native" and flops > 60 * EAGER_SHARE * self.ceiling

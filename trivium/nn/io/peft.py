@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from trivium.core import commit as commits
@@ -23,6 +22,7 @@ from trivium.nn.io import adapter_config, tokenizer_files
 from trivium.nn.io.adapter_config import AdapterConfig, adapter_json, read_adapter_config
 from trivium.nn.io.directory import SCALAR_FILE, normalisation_of, read_normalisation
 from trivium.nn.io.layout import SCORE, Stored
+from trivium.nn.io.weights import opened
 from trivium.nn.lora import LoRA
 from trivium.nn.model import Model
 
@@ -166,14 +166,8 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
     file = path / FILE
     if not file.exists() and (path / PICKLE).exists():
         raise ArtefactError(f"{path}: has {PICKLE} but no {FILE}; pickles can run code and are not read: save it as safetensors")
-    try:
-        return {name: tensor.float() for name, tensor in load_file(file).items()}
-    except FileNotFoundError:
-        raise ArtefactError(f"{file}: there is no such file") from None
-    except OSError as error:
-        raise ArtefactError(f"{file}: cannot be read ({error.strerror or error})") from None
-    except SafetensorError as error:
-        raise ArtefactError(f"{file}: is cut off or not a safetensors file ({error})") from None
+    with opened(file) as source:
+        return {name: source.get_tensor(name).float() for name in source.keys()}  # noqa: SIM118  (not a dict)
 
 
 def _gain_and_bias(path: Path) -> dict[str, Tensor]:

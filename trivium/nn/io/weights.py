@@ -94,7 +94,7 @@ def read_weights(found: Mapping[str, Found], stored: Mapping[str, Stored], num_h
     """Our tensors in fp32. They are copies: the files may change or go. Raises ArtefactError naming one that is not finite."""
     state: dict[str, Tensor] = {}
     for file in sorted({found[name].file for name in stored}):
-        with _opened(file) as source:
+        with opened(file) as source:
             for name in (name for name in stored if found[name].file == file):
                 tensor = source.get_tensor(found[name].name).to(torch.float32, copy=True)
                 if not tensor.isfinite().all():
@@ -104,7 +104,7 @@ def read_weights(found: Mapping[str, Found], stored: Mapping[str, Stored], num_h
 
 
 def _header(file: Path) -> dict[str, Found]:
-    with _opened(file) as source:
+    with opened(file) as source:
         parts = {name: source.get_slice(name) for name in source.keys()}  # noqa: SIM118  (not a dict)
         return {name: Found(file, name, tuple(part.get_shape()), part.get_dtype()) for name, part in parts.items()}
 
@@ -129,7 +129,8 @@ def _shards(folder: Path) -> dict[str, Found]:
     return found
 
 
-def _opened(file: Path) -> safe_open:
+def opened(file: Path) -> safe_open:
+    """A safetensors file. Raises ArtefactError: missing, unreadable, cut off."""
     try:
         return safe_open(file, framework="pt")
     except FileNotFoundError:

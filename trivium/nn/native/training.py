@@ -27,14 +27,14 @@ class _Products(torch.autograd.Function):
     def forward(ctx: Any, x_ME: Tensor, bias: Tensor | None, *weights: Tensor) -> Tensor:
         weight = weights[0] if len(weights) == 1 else torch.cat(weights)
         ctx.sizes, ctx.has_bias = [len(part) for part in weights], bias is not None
-        ctx.save_for_backward(x_ME, weight)
+        ctx.save_for_backward(x_ME, *weights)  # joined again when needed: a joined copy of every layer would be kept
         return torch.nn.functional.linear(x_ME, weight, bias)
 
     @staticmethod
     def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, ...]:
-        x_ME, weight = ctx.saved_tensors
+        x_ME, *weights = ctx.saved_tensors
         [slope] = slopes
-        by_x = slope @ weight if ctx.needs_input_grad[0] else None
+        by_x = slope @ torch.cat(weights) if ctx.needs_input_grad[0] else None
         by_weight = slope.T @ x_ME if any(ctx.needs_input_grad[2:]) else None
         parts = [None] * len(ctx.sizes) if by_weight is None else by_weight.split(ctx.sizes)
         return by_x, slope.sum(0) if ctx.has_bias else None, *parts
@@ -53,15 +53,15 @@ class _Int8Products(torch.autograd.Function):
         weight = weights[0] if len(weights) == 1 else torch.cat(weights)
         ctx.sizes, ctx.has_bias = [len(part) for part in weights], bias is not None
         columns = _bytes_of_columns(x_ME) if any(ctx.needs_input_grad[2:]) else (None, None)
-        ctx.save_for_backward(weight, *columns)
+        ctx.save_for_backward(*columns, *weights)
         y = _in_bytes(*_bytes_of_rows(x_ME), *_bytes_of_rows(weight))
         return y if bias is None else y.add_(bias)
 
     @staticmethod
     def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, ...]:
-        weight, x_EM, scale_E = ctx.saved_tensors
+        x_EM, scale_E, *weights = ctx.saved_tensors
         slope = slopes[0].contiguous()
-        by_x = _in_bytes(*_bytes_of_rows(slope), *_bytes_of_columns(weight)) if ctx.needs_input_grad[0] else None
+        by_x = _in_bytes(*_bytes_of_rows(slope), *_bytes_of_columns(torch.cat(weights))) if ctx.needs_input_grad[0] else None
         by_weight = None if x_EM is None else _in_bytes(*_bytes_of_columns(slope), x_EM, scale_E)
         parts = [None] * len(ctx.sizes) if by_weight is None else by_weight.split(ctx.sizes)
         return by_x, slope.sum(0) if ctx.has_bias else None, *parts
