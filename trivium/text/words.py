@@ -1,0 +1,146 @@
+"""Words of many documents at once, as numbers: where they begin and end, and a hash of each that does not depend on its place.
+
+Texts are laid end to end as code points, so that classes of characters are exact (`str.split`, `str.isalnum`) and everything
+after it is NumPy over whole batches. Two ways to cut: at white space, as quality rules do, or at everything that is not a letter,
+a digit or an underscore, as near-duplicates and decontamination do. Left out: languages without spaces, whose runs are one word.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from trivium.core.seeds import mix
+
+SEPARATOR = 0x0A  # stands after every document, so that no word reaches into the next one
+_FIRST = np.uint64(0x9E3779B97F4A7C15)
+_BASE = 0xD6E8FEB86659FD93  # odd, so it has an inverse mod 2^64
+_PLANES = 1 << 16  # characters above share classes and hashes with the one 65,536 below, but for a bit
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Documents end to end. codes_N: uint32 code points; start_D, end_D: int64, where each document lies, its separator not included."""
+
+    codes_N: np.ndarray
+    start_D: np.ndarray
+    end_D: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """Words of a batch in order. start_W, end_W: int64 places in the text; first_D: (D + 1,) the first word of each document."""
+
+    start_W: np.ndarray
+    end_W: np.ndarray
+    first_D: np.ndarray
+
+    @property
+    def document_W(self) -> np.ndarray:
+        """The document of each word, int64."""
+        return np.repeat(np.arange(len(self.first_D) - 1), np.diff(self.first_D))
+
+
+def lay_out(texts: Sequence[str]) -> Text:
+    """Texts end to end. A lone surrogate is a character like another here; readers refuse it before."""
+    joined = chr(SEPARATOR).join(texts) + chr(SEPARATOR)
+    order = "utf-32-le" if sys.byteorder == "little" else "utf-32-be"
+    codes = np.frombuffer(joined.encode(order, "surrogatepass"), np.uint32)
+    lengths = np.fromiter(map(len, texts), np.int64, len(texts))
+    start = np.concatenate([[0], np.cumsum(lengths + 1)[:-1]]).astype(np.int64) if len(texts) else np.zeros(0, np.int64)
+    return Text(codes, start, start + lengths)
+
+
+def split_at_white_space(text: Text) -> Words:
+    """What `str.split` gives, for every document."""
+    return _words(text, ~_class(_is_white)[_folded(text.codes_N)])
+
+
+def split_at_punctuation(text: Text) -> Words:
+    """Runs of letters, digits and underscores, as `re.findall(r"\\w+", text)` gives."""
+    return _words(text, _class(_is_word)[_folded(text.codes_N)])
+
+
+def hash_words(text: Text, words: Words) -> np.ndarray:
+    """A hash of each word, (W,) uint64; case does not matter. Equal words are equal wherever they stand.
+
+    A word is the number sum of h(c_i) B^i mod 2^64, from prefix sums over the whole text: sums of a range times B^-start.
+    """
+    codes = text.codes_N
+    with np.errstate(over="ignore"):
+        letters = _letter_hashes()[_folded(codes)]
+        if len(codes) and int(codes.max()) >= _PLANES:
+            letters = letters + codes.astype(np.uint64) // _PLANES * _FIRST
+        powers, inverses = _powers(1 << max(16, (len(codes) + 1).bit_length()))
+        sums = np.empty(len(codes) + 1, np.uint64)
+        sums[0] = 0
+        np.cumsum(letters * powers[: len(codes)], out=sums[1:])
+        return mix((sums[words.end_W] - sums[words.start_W]) * inverses[words.start_W])
+
+
+def ngrams(hash_W: np.ndarray, words: Words, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Hashes of all runs of `size` words within a document, (G,) uint64, and the word that each begins with, (G,) int64."""
+    count = len(hash_W) - size + 1
+    if count <= 0:
+        return np.zeros(0, np.uint64), np.zeros(0, np.int64)
+    with np.errstate(over="ignore"):
+        gram = hash_W[:count].copy()
+        for k in range(1, size):
+            gram *= np.uint64(0x100000001B3)
+            gram += hash_W[k : k + count]
+    document = words.document_W
+    inside = np.flatnonzero(document[:count] == document[size - 1 :])
+    return mix(gram[inside]), inside
+
+
+def _words(text: Text, inside_N: np.ndarray) -> Words:
+    edge = np.flatnonzero(inside_N[1:] != inside_N[:-1]) + 1
+    if len(inside_N) and inside_N[0]:
+        edge = np.concatenate([[0], edge])
+    start, end = edge[0::2], edge[1::2]  # the last character is a separator, so every word ends
+    first = np.searchsorted(start, np.concatenate([text.start_D, [len(inside_N)]]))
+    return Words(start, end, first)
+
+
+def _folded(codes_N: np.ndarray) -> np.ndarray:
+    return codes_N.astype(np.uint16)  # the low 16 bits
+
+
+def _is_white(letter: str) -> bool:
+    return letter.isspace()
+
+
+def _is_word(letter: str) -> bool:
+    return letter.isalnum() or letter == "_"
+
+
+@cache
+def _class(test: Callable[[str], bool]) -> np.ndarray:
+    """(65536,) bool."""
+    return np.fromiter((test(chr(code)) for code in range(_PLANES)), bool, _PLANES)
+
+
+@cache
+def _letter_hashes() -> np.ndarray:
+    """(65536,) uint64: of each character in lower case."""
+    lower = [letter.lower() for letter in map(chr, range(_PLANES))]
+    return mix(np.fromiter((ord(one) if len(one) == 1 else code for code, one in enumerate(lower)), np.uint64, _PLANES))
+
+
+@cache
+def _powers(size: int) -> tuple[np.ndarray, np.ndarray]:
+    """B^i and B^-i mod 2^64 for i below size, by doubling."""
+    return _power_table(_BASE, size), _power_table(pow(_BASE, -1, 1 << 64), size)
+
+
+def _power_table(base: int, size: int) -> np.ndarray:
+    table = np.ones(size, np.uint64)
+    done = 1
+    with np.errstate(over="ignore"):
+        while done < size:
+            step = min(done, size - done)
+            table[done : done + step] = table[:step] * np.uint64(pow(base, done, 1 << 64))
+            done += step
+    return table
