@@ -57,6 +57,10 @@ static inline vf slope_of(vf x, int kind, vf* y) {
     *y = 0.5f * x * (1.0f + t);
     return 0.5f * (1.0f + t) + 0.5f * x * (1.0f - t * t) * 0.7978845608028654f * (1.0f + 0.134145f * x * x);
   }
+  if (kind == SQUARED_RELU) {
+    *y = positive(x) * positive(x);
+    return 2.0f * positive(x);
+  }
   const vf cdf = 0.5f * (1.0f + error_function(x * 0.7071067811865476f));
   *y = x * cdf;
   return cdf + x * 0.3989422804014327f * exponential(-0.5f * x * x);
@@ -167,6 +171,16 @@ void trivium_gated_backward(const float* both, const float* by_y, int64_t rows, 
       store(by_both + row * 2 * n + i, slope * up * by_active);
       store(by_both + (row * 2 + 1) * n + i, slope * active);
     }
+}
+
+// by_y null: to = relu(x)^2, else its slope by x; n is whole vectors.
+void trivium_squared_relu(const float* x, const float* by_y, int64_t n, float* to) {
+#pragma omp parallel for schedule(static)
+  for (int64_t i = 0; i < n; i += LANES) {
+    vf y;
+    const vf by_x = slope_of(load(x + i), SQUARED_RELU, &y);
+    store(to + i, by_y ? load(by_y + i) * by_x : y);
+  }
 }
 
 // Log of the sum of e^logits of each row, (rows,); n need not be whole vectors.
