@@ -1,6 +1,7 @@
 """Sources: what step n trains on is a function of n, so a run resumes by knowing n."""
 
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from trivium.data.best_fit import Pieces, best_fit
 from trivium.data.order import epoch_rows
 
 Source = Callable[[int], Sequence[Group]]
+Packing = Literal["stream", "bestfit"]
 
 
 class Corpus:
@@ -17,6 +19,8 @@ class Corpus:
 
     Neighbouring rows share one token (the last of one is the first of the next), so every token is predicted exactly once an epoch.
     """
+
+    filled = 1.0  # the share of all rows that is no padding
 
     def __init__(self, tokens: np.ndarray, *, seq_len: int, rows_per_step: int, seed: int) -> None:
         self.tokens, self.seq_len, self.rows_per_step, self.seed = tokens, seq_len, rows_per_step, seed
@@ -50,14 +54,14 @@ class Documents:
     """
 
     def __init__(self, tokens: np.ndarray, starts: np.ndarray, *, seq_len: int, rows_per_step: int, seed: int) -> None:
+        if not len(tokens):
+            raise DataError("the corpus has no documents; add text")
         self.tokens, self.seq_len, self.rows_per_step, self.seed = tokens, seq_len, rows_per_step, seed
         self.pieces = Pieces.of(starts, seq_len)
         row_P = best_fit(self.pieces.length_P, seq_len)
         self.order_P = np.lexsort((~self.pieces.is_rest_P, row_P))  # pieces by row, rests first
-        self.first_R = np.searchsorted(row_P[self.order_P], np.arange(row_P.max(initial=-1) + 2))
+        self.first_R = np.searchsorted(row_P[self.order_P], np.arange(row_P.max() + 2))
         self.num_rows = len(self.first_R) - 1
-        if self.num_rows < 1:
-            raise DataError("the corpus has no documents; add text")
 
     @property
     def filled(self) -> float:
@@ -81,6 +85,15 @@ class Documents:
     def __call__(self, step: int) -> list[Group]:
         """The groups of step n."""
         return [(self.row(int(number)),) for number in self.rows_of(step)]
+
+
+def corpus(
+    tokens: np.ndarray, starts: np.ndarray, packing: Packing, *, seq_len: int, rows_per_step: int, seed: int
+) -> Corpus | Documents:  # fmt: skip
+    """The rows of pre-training: cut from the stream, or made of whole documents."""
+    if packing == "stream":
+        return Corpus(tokens, seq_len=seq_len, rows_per_step=rows_per_step, seed=seed)
+    return Documents(tokens, starts, seq_len=seq_len, rows_per_step=rows_per_step, seed=seed)
 
 
 class Groups:

@@ -29,7 +29,8 @@ class Pretrain:
     tokens: a folder that `tokenize` made. One dial sets the size: depth, or params (all parameters, about), or time_budget
     (such as 10m). Width, head_dim, batch_tokens (tokens an update), steps and learning rates that are 0 follow from it, by rules
     that are printed (stages/dial.py). variant: llama is loaded by every tool; speedrun reaches the same bits per byte sooner, and
-    only trivium reads it (nn/variants.py). micro_batch_rows: rows at a time, a matter of memory, and of rounding with products in
+    only trivium reads it (nn/variants.py). packing: rows are cut from one stream of documents, or hold whole ones (data/best_fit.py).
+    micro_batch_rows: rows at a time, a matter of memory, and of rounding with products in
     int8. evaluate_every: updates between measurements of bits per byte on the held-out shard.
     """
 
@@ -43,6 +44,7 @@ class Pretrain:
     seq_len: int = Field(default=256, ge=8)
     variant: Variant = "llama"
     context: int = Field(default=0, ge=0)  # positions the model can be used at; 0: seq_len
+    packing: Literal["stream", "bestfit"] = "stream"
     steps: int = Field(default=0, ge=0)
     batch_tokens: int = Field(default=0, ge=0)
     micro_batch_rows: int = Field(default=16, gt=0)
@@ -85,7 +87,7 @@ class Pretrain:
         return foresee_training(self, name, config, known, tokens=tokens, is_packed=False)
 
     def run(self, run: Run) -> Mapping[str, Any]:
-        from trivium.data.sources import Corpus
+        from trivium.data.sources import corpus
         from trivium.evals.bits_per_byte import BitsPerByte
         from trivium.learn.objectives import CrossEntropy
         from trivium.nn.model import DTYPES, Model, initialise
@@ -101,7 +103,8 @@ class Pretrain:
         if config.family == OWN.model_type:
             run.log(f"variant {self.variant}: only trivium reads this architecture, and it cannot be exported")
         rows_per_step = max(1, self.batch_tokens // self.seq_len)
-        source = Corpus(shards["train"].tokens, seq_len=self.seq_len, rows_per_step=rows_per_step, seed=run.seed)
+        text = shards["train"]
+        source = corpus(text.tokens, text.starts, self.packing, seq_len=self.seq_len, rows_per_step=rows_per_step, seed=run.seed)
         measure = BitsPerByte(shards["heldout"], seq_len=self.seq_len, rows=self.evaluate_rows)
 
         def evaluate(done: int, metrics: dict[str, float]) -> None:
@@ -118,6 +121,7 @@ class Pretrain:
         run.log(
             f"{model.num_parameters:,} parameters; {tokens:,} tokens "
             f"= {self.steps * rows_per_step / source.num_rows:.2f} epochs of {source.num_rows * self.seq_len:,}"
+            + ("" if self.packing == "stream" else f" ({source.filled:.2%} of it text, the rest padding)")
         )
         speaker = Speaker(model, tokenizer, PLAIN)
         facts = train(run, self, speaker, CrossEntropy(), source, tokens=tokens, hooks=[evaluate])

@@ -67,7 +67,8 @@ class Decoder:
         arrays = [np.ascontiguousarray(array, np.int32) for array in (rows, positions, wanted)]
         call = Tokens(
             x=x.data_ptr(), added=None if values is None else values.data_ptr(),
-            row=arrays[0].ctypes.data, position=arrays[1].ctypes.data, count=len(tokens), wanted=arrays[2].ctypes.data, num_wanted=len(wanted), logits=self._logits.data_ptr(),
+            row=arrays[0].ctypes.data, position=arrays[1].ctypes.data, count=len(tokens),
+            wanted=arrays[2].ctypes.data, num_wanted=len(wanted), logits=self._logits.data_ptr(),
         )  # fmt: skip
         self._library.trivium_step(byref(self._packed.model), byref(call), c_void_p(self._room.data_ptr()), self._threads)
         return self._logits[: len(wanted)]
