@@ -113,7 +113,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     variations = {
         name: VARIATIONS[name] for name in dict.fromkeys((DEFAULT, *(chosen.variations or (QUICK if chosen.quick else VARIATIONS))))
     }
-    print(f"{len(variations)} variations, {chosen.seeds} seeds: {len(variations) * chosen.seeds * chosen.minutes:.0f} minutes of training")
+    print(f"{len(variations)} variations, {chosen.seeds} seeds: {len(variations) * chosen.seeds * chosen.minutes:.1f} minutes of training")
     curves = compete(variations, common, bytes_per_token, chosen)
     shape = "L{depth} d{width} V{vocab_size}".format(**common)
     work = _work(f"{shape}: one change each, {chosen.minutes:g} minutes, {chosen.seeds} seeds", curves, common)

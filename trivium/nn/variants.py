@@ -1,4 +1,4 @@
-"""Shapes for pre-training from scratch: one that other tools load, and one that needs fewer tokens but is read by trivium alone."""
+"""Shapes for pre-training from scratch: one that other tools load, and one that spends tokens better but is read by trivium alone."""
 
 from collections.abc import Mapping
 from dataclasses import replace
