@@ -38,7 +38,7 @@ VARIATIONS: dict[str, dict[str, Any]] = {  # what each changes in RECIPE of ours
     "decay 0.8": {"schedule": {"warmup_steps": 20, "decay_share": 0.8}},
     PRESET: {"traits": dict(SPEEDRUN)},
 }
-QUICK = (DEFAULT, "best-fit rows", PRESET)
+QUICK, QUICK_DATA = (DEFAULT, "best-fit rows", PRESET), ["factbook"]
 CHECKS = 10  # turns of a race, each with an evaluation
 BETTER = "better"
 
@@ -91,7 +91,7 @@ def winners(lines: Sequence[Line]) -> dict[str, Any]:
 def compete(variations: Mapping[str, dict[str, Any]], common: dict[str, Any], bytes_per_token: float, chosen: Any) -> list[Curve]:
     """The curves of all variations and seeds."""
     going = contestants(variations, common)
-    seconds = step_seconds(going, rounds=1 if chosen.quick else 5, updates=4 if chosen.quick else 10)
+    seconds = step_seconds(going, rounds=1 if chosen.quick else 5, updates=2 if chosen.quick else 10)
     runs = [(one, chosen.minutes, one.name) for one in going if one in seconds]
     checks, curves = 2 if chosen.quick else CHECKS, []
     for seed in range(1, chosen.seeds + 1):
@@ -104,6 +104,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     chosen = _parser().parse_args(arguments)
     if chosen.quick:
         chosen.minutes, chosen.seeds = 0.05, 2
+    chosen.data = chosen.data or (QUICK_DATA if chosen.quick else ["wiki-leads", "gcide"])
     prepare_environment()
     from trivium.stages.machine import Machine
 
@@ -135,7 +136,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ablate", description=__doc__.split("\n")[0], allow_abbrev=False)
     parser.add_argument("--quick", action="store_true", help="a few of them, three seconds each: to see that it runs")
     parser.add_argument("--variations", nargs="+", choices=list(VARIATIONS), metavar="NAME", help=f"of: {', '.join(VARIATIONS)}")
-    parser.add_argument("--data", nargs="+", default=["wiki-leads", "gcide"], help="text or jsonl files, or names of assets")
+    parser.add_argument("--data", nargs="+", help="text or jsonl files, or names of assets (wiki-leads gcide)")
     parser.add_argument("--heldout-share", type=float, default=0.05, help="of the documents")
     parser.add_argument("--minutes", type=float, default=3, help="of training, for each variation and seed")
     parser.add_argument("--seeds", type=int, default=5)

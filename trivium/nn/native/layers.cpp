@@ -204,16 +204,29 @@ void trivium_logsumexp(const float* logits, int64_t rows, int64_t n, float* to) 
   }
 }
 
-// Slopes by the logits: weight (onehot(target) - softmax). to may be the logits.
-void trivium_softmax_slope(const float* logits, const int64_t* target, const float* lse, const float* weight, int64_t rows, int64_t n, float* to) {
+// to = cap tanh(x / cap); n need not be whole vectors.
+void trivium_capped(const float* x, int64_t n, float cap, float* to) {
+  const int64_t whole = n / LANES * LANES;
+#pragma omp parallel for schedule(static)
+  for (int64_t i = 0; i < whole; i += LANES) store(to + i, cap * hyperbolic_tangent(load(x + i) / cap));
+  for (int64_t i = whole; i < n; i++) to[i] = cap * tanhf(x[i] / cap);
+}
+
+// Slopes by the logits: weight (onehot(target) - softmax), or if they were capped, by what they were before. to may be the logits.
+void trivium_softmax_slope(const float* logits, const int64_t* target, const float* lse, const float* weight, int64_t rows, int64_t n, float cap, float* to) {
+  const float steepness = cap > 0 ? 1.0f / (cap * cap) : 0.0f;
 #pragma omp parallel for schedule(static)
   for (int64_t row = 0; row < rows; row++) {
     const float* x = logits + row * n;
     float* y = to + row * n;
     const int64_t whole = n / LANES * LANES;
-    for (int64_t i = 0; i < whole; i += LANES) store(y + i, exponential(load(x + i) - lse[row]) * -weight[row]);
-    for (int64_t i = whole; i < n; i++) y[i] = expf(x[i] - lse[row]) * -weight[row];
-    y[target[row]] += weight[row];
+    const float chosen = weight[row] * (1.0f - x[target[row]] * x[target[row]] * steepness);
+    for (int64_t i = 0; i < whole; i += LANES) {
+      const vf value = load(x + i);
+      store(y + i, exponential(value - lse[row]) * -weight[row] * (1.0f - value * value * steepness));
+    }
+    for (int64_t i = whole; i < n; i++) y[i] = expf(x[i] - lse[row]) * -weight[row] * (1.0f - x[i] * x[i] * steepness);
+    y[target[row]] += chosen;
   }
 }
 }

@@ -260,9 +260,16 @@ def logsumexp(logits_PV: Tensor) -> Tensor:
     return total
 
 
-def softmax_slope(logits_PV: Tensor, target_P: Tensor, lse_P: Tensor, weight_P: Tensor) -> Tensor:
-    """Slope by the logits of sum(weight * log softmax[target]), (P, V); contiguous float32."""
+def capped(x: Tensor, softcap: float) -> Tensor:
+    """softcap tanh(x / softcap); contiguous float32."""
+    y = torch.empty_like(x)
+    loaded().trivium_capped(_at(x), c_int64(x.numel()), c_float(softcap), _at(y))
+    return y
+
+
+def softmax_slope(logits_PV: Tensor, target_P: Tensor, lse_P: Tensor, weight_P: Tensor, softcap: float | None = None) -> Tensor:
+    """Slope by the logits of sum(weight * log softmax[target]), (P, V); contiguous float32. softcap: by what they were before it."""
     slope = torch.empty_like(logits_PV)
     arguments = map(_at, (logits_PV, target_P.contiguous(), lse_P.contiguous(), weight_P.contiguous()))
-    loaded().trivium_softmax_slope(*arguments, *map(c_int64, logits_PV.shape), _at(slope))
+    loaded().trivium_softmax_slope(*arguments, *map(c_int64, logits_PV.shape), c_float(softcap or 0), _at(slope))
     return slope
