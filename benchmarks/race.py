@@ -36,7 +36,7 @@ TRANSFORMERS_NAME, HALF = "transformers AdamW", ", half the time"
 def prepare(data: Sequence[str], folder: Path, heldout_share: float, *, is_aligned: bool = False) -> tuple[dict[str, Any], float]:
     """Clean, tokenize and write what all contestants read; the options that say where, and bytes a token of the held-out text.
 
-    is_aligned: held-out rows begin where documents do, as texts do in use.
+    is_aligned: held-out rows begin where documents do, as texts do in use; at most one a document.
     """
     import trivium
     from trivium.text.shards import Shard
