@@ -33,8 +33,11 @@ CHECKS = 20  # evaluations of a race, and turns
 TRANSFORMERS_NAME, HALF = "transformers AdamW", ", half the time"
 
 
-def prepare(data: Sequence[str], folder: Path, heldout_share: float) -> tuple[dict[str, Any], float]:
-    """Clean, tokenize and write what all contestants read; the options that say where, and bytes a token of the held-out text."""
+def prepare(data: Sequence[str], folder: Path, heldout_share: float, *, is_aligned: bool = False) -> tuple[dict[str, Any], float]:
+    """Clean, tokenize and write what all contestants read; the options that say where, and bytes a token of the held-out text.
+
+    is_aligned: held-out rows begin where documents do, as texts do in use; at most one a document.
+    """
     import trivium
     from trivium.text.shards import Shard
     from trivium.text.tokenizer import Tokenizer
@@ -44,9 +47,13 @@ def prepare(data: Sequence[str], folder: Path, heldout_share: float) -> tuple[di
     train, heldout = (Shard.open(tokens / "tokenize" / part) for part in ("train", "heldout"))
     length = SHAPE["seq_len"]
     starts = np.linspace(0, heldout.num_tokens - length, min(HELDOUT_ROWS, heldout.num_tokens // length)).astype(int)
+    if is_aligned:
+        begins = heldout.starts[heldout.starts <= heldout.num_tokens - length]
+        starts = np.unique(begins[np.searchsorted(begins, starts, side="right") - 1])
     np.save(folder / "train.npy", train.tokens)
+    np.save(folder / "starts.npy", train.starts)
     np.save(folder / "heldout.npy", np.stack([heldout.tokens[start : start + length] for start in starts]))
-    files = {part: str(folder / f"{part}.npy") for part in ("train", "heldout")}
+    files = {part: str(folder / f"{part}.npy") for part in ("train", "starts", "heldout")}
     vocab_size = Tokenizer.load(tokens / "tokenize").vocab_size
     return files | SHAPE | {"vocab_size": vocab_size, "threads": num_cores()}, heldout.num_bytes / heldout.num_tokens
 
@@ -71,10 +78,10 @@ def entrants(common: dict[str, Any], *, is_quick: bool) -> dict[str, list[Contes
     return found
 
 
-def step_seconds(contestants: Sequence[Contestant], *, rounds: int = 3) -> dict[Contestant, float]:
+def step_seconds(contestants: Sequence[Contestant], *, rounds: int = 3, updates: int = 4) -> dict[Contestant, float]:
     """How long an update takes each of them, measured in turns; those that fail are missing."""
     going = [Contestant(one.name, one.command, one.options | {"steps": 1000, "seed": 0}, one.is_ours) for one in contestants]
-    scores = take_turns(going, {"updates": {"steps": 4}}, rounds=rounds)
+    scores = take_turns(going, {"updates": {"steps": updates}}, rounds=rounds)
     for score in (score for score in scores if score.failed):
         print(f"{score.contestant.name} failed: {score.failed}")
     return {one: 1 / score.rate("updates", 1) for one, score in zip(contestants, scores, strict=True) if not score.failed}

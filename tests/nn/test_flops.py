@@ -43,6 +43,10 @@ KINDS = {
         "family": "gpt_neox", "norm": "layer", "is_gated": False, "is_parallel": True, "activation": "gelu", "rotary_share": 0.25,
         "has_attention_bias": True, "has_output_bias": True, "has_mlp_bias": True,
     },
+    "our own": {
+        "family": "trivium", "activation": "relu2", "is_gated": False, "has_qk_norm": True, "num_kv_heads": 2, "logit_softcap": 15.0,
+        "has_value_embeddings": True, "has_residual_scalars": True,
+    },
 }  # fmt: skip
 
 

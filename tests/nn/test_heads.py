@@ -71,6 +71,18 @@ def test_kept_and_recomputed_logits_give_the_same_bits(monkeypatch, dtype, tempe
     torch.testing.assert_close(outcome(chunked, temperature, (0.7, -0.3), dtype, softcap), kept, rtol=0, atol=0)
 
 
+@pytest.mark.skipif(bool(why_not()), reason=str(why_not()))
+@pytest.mark.parametrize("temperature", [1.0, 0.6])
+@pytest.mark.parametrize("softcap", [None, 2.5])
+def test_kernels_give_values_and_gradients_of_a_log_softmax(temperature, softcap):
+    def native(hidden: Tensor, weight: Tensor, tokens: Tensor, temperature: float, softcap: float | None) -> tuple[Tensor, Tensor]:
+        return token_logprobs(hidden, weight, tokens, SCORED, temperature=temperature, softcap=softcap, native=True)
+
+    found = outcome(native, temperature, (1, 0), torch.float32, softcap)
+    logprobs, _, *slopes = outcome(plain, temperature, (1, 0), torch.float64, softcap)
+    torch.testing.assert_close([found[0], *found[2:]], [logprobs.float(), *map(Tensor.float, slopes)], rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("softcap", [None, 2.5])
 def test_a_backward_pass_leaves_the_kept_logits_as_they_were(softcap):
     hidden, weight, tokens = inputs()

@@ -70,7 +70,7 @@ def refused(folder: Path, *, match: str) -> None:
         ({"head_dim": 15}, "must be even"),
         ({"rms_norm_eps": 0}, "rms_norm_eps is 0; it must be a number above 0"),
         ({"rms_norm_eps": 10**400}, "rms_norm_eps"),
-        ({"hidden_act": "relu"}, "hidden_act is relu; did you mean 'gelu'"),
+        ({"hidden_act": "relu"}, "hidden_act is relu; did you mean 'relu2'"),
         ({"tie_word_embeddings": "yes"}, "tie_word_embeddings is yes; it must be true or false"),
         ({"quantization_config": {"bits": 4}}, "quantization_config"),
         ({"use_sliding_window": True}, "use_sliding_window is True; only False is supported"),

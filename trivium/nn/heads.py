@@ -37,7 +37,7 @@ class _TokenLogprobs(torch.autograd.Function):
         logprob, lse, entropy, kept = [], [], [], []
         for hidden, target in zip(hidden_PD.split(CHUNK), target_P.split(CHUNK), strict=True):
             raw = hidden @ weight.T
-            logits = capped(widened(raw), softcap)
+            logits = _bounded(raw, softcap, native)
             logits = logits if temperature == 1.0 else logits / temperature
             total = training.logsumexp(logits) if native else logits.logsumexp(-1)
             logprob.append(logits.gather(-1, target[:, None])[:, 0] - total)
@@ -62,11 +62,13 @@ class _TokenLogprobs(torch.autograd.Function):
         for number, start in enumerate(range(0, len(target_P), CHUNK)):
             part = slice(start, start + CHUNK)
             raw = kept[number] if kept else hidden_PD[part] @ weight.T
-            logits = capped(widened(raw), ctx.softcap)
-            bend = None if ctx.softcap is None else 1 - (logits / ctx.softcap) ** 2
+            logits = _bounded(raw, ctx.softcap, ctx.native)
+            in_one_pass = ctx.native and not ctx.with_entropy
+            bend = None if ctx.softcap is None or in_one_pass else 1 - (logits / ctx.softcap) ** 2
             logits = logits if ctx.temperature == 1.0 else logits / ctx.temperature
-            if ctx.native and not ctx.with_entropy:
-                grad = training.softmax_slope(logits, target_P[part], lse_P[part], grad_logprob_P[part])
+            if in_one_pass:
+                bound = None if ctx.softcap is None else ctx.softcap / ctx.temperature  # as the logits were divided
+                grad = training.softmax_slope(logits, target_P[part], lse_P[part], grad_logprob_P[part], bound)
             else:
                 log_p = logits - lse_P[part, None]
                 slope = -grad_logprob_P[part, None]
@@ -83,6 +85,11 @@ class _TokenLogprobs(torch.autograd.Function):
             if grad_weight is not None:
                 grad_weight += grad.T @ hidden_PD[part]
         return grad_hidden, grad_weight, None, None, None, None, None
+
+
+def _bounded(raw_PV: Tensor, softcap: float | None, native: bool) -> Tensor:
+    """The logits in fp32, within the softcap if there is one."""
+    return training.capped(raw_PV, softcap) if native and softcap is not None else capped(widened(raw_PV), softcap)
 
 
 def token_logprobs(

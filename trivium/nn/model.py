@@ -94,7 +94,7 @@ def initialise(model: Model, seed: int) -> Model:
 
     Zero outputs make every block the identity at first (Zhang et al. 2019, arXiv:1901.09321); if a norm follows, which has no
     slope there, they are like other matrices. Embeddings are N(0, 1) and the head N(0, 0.001^2); tied, both are N(0, 0.02^2),
-    as are learned positions.
+    as are learned positions. Of residual scalars, the stream's are 1 and the embedding's 0.1 (nanochat); those of value embeddings 1.
     """
     zero = (".bias",) if model.config.norm_place != "before" else (".bias", "attention.out.weight", "mlp.down.weight")
     for name, parameter in model.named_parameters():
@@ -107,6 +107,8 @@ def initialise(model: Model, seed: int) -> Model:
             nn.init.normal_(parameter, std=0.02, generator=generator)
         elif name == "trunk.head.weight":
             nn.init.normal_(parameter, std=0.001, generator=generator)
+        elif name.endswith("scale.weight"):
+            nn.init.constant_(parameter, 0.1 if name == "trunk.embed_scale.weight" else 1.0)
         elif parameter.dim() == 2:
             nn.init.normal_(parameter, std=parameter.shape[1] ** -0.5, generator=generator)
         else:

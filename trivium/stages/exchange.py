@@ -12,6 +12,8 @@ from trivium.core.commit import MANIFEST, commit_file, read_manifest
 from trivium.core.config import plain
 from trivium.core.errors import ArtefactError, ConfigError, did_you_mean
 from trivium.core.world import cache_folder
+from trivium.nn.io.config_json import FILE as CONFIG_FILE, read_config
+from trivium.nn.io.own import OWN
 from trivium.stages.chat_formats import CHAT_KEY, TEMPLATE_KEY, chat_format, read_tokenizer_config
 from trivium.text import assets
 from trivium.text.chat import stop_ids
@@ -89,6 +91,11 @@ def export_model(model: Path, out: Path, *, to: str = "gguf", dtype: str | None 
     dtype = dtype or FORMATS[to][0]
     if dtype not in FORMATS[to]:
         raise ConfigError(f"dtype is {dtype!r}; for {to} it is one of: {', '.join(FORMATS[to])}")
+    if (model / CONFIG_FILE).is_file() and read_config(model).family == OWN.model_type:
+        raise ConfigError(
+            f"{model}: has an architecture that only trivium reads (pretrain variant=speedrun), so it cannot be exported;"
+            " pre-train with variant=llama for other tools"
+        )
     if to == "hf":
         return import_model(str(model), out, dtype=dtype)
     if out.is_dir():
