@@ -104,9 +104,10 @@ class Pretrain:
         with_kernels(model, machine, "int8" if machine.products == "int8" else "float32")
         if machine.pays_to_compile(tokens * flops_per_token(config, self.seq_len)):
             reason = why_not_compile(model.device)
-            run.log(f"not compiling, which is slower: {reason}" if reason else "compiling: the run is long enough to pay for it")
             if reason is None:
-                model.compile_training()
+                run.log(f"compiling {model.compile_training()}; the run is long enough to pay for it")
+            else:
+                run.log(f"not compiling, which is slower: {reason}")
         run.log(
             f"{model.num_parameters:,} parameters; {tokens:,} tokens "
             f"= {self.steps * rows_per_step / source.num_rows:.2f} epochs of {source.num_rows * self.seq_len:,}"
