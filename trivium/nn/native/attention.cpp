@@ -7,7 +7,9 @@
 
 constexpr int QUERIES = 64;  // in a block: their scores against every key are held at once
 
-// c (rows, 16 C) = or += sum over k of a(r, k) b(k, :)
+constexpr int WIDE = REGISTERS == 32 ? 4 : 2;  // vectors beside each other: 6 rows of them stay in registers
+
+// c (rows, C vectors) = or += sum over k of a(r, k) b(k, :)
 template <int R, int C>
 static inline void tile(float* c, int64_t ldc, const float* a, int64_t row_step, int64_t k_step, const float* b, int64_t ldb, int depth, bool add) {
   vf total[R][C] = {};
@@ -39,8 +41,8 @@ static inline void columns(float* c, int64_t ldc, const float* a, int64_t row_st
 
 static void multiply(float* c, int64_t ldc, const float* a, int64_t row_step, int64_t k_step, const float* b, int64_t ldb, int rows, int cols, int depth, bool add) {
   int j = 0;
-  for (; j + 64 <= cols; j += 64) columns<4>(c + j, ldc, a, row_step, k_step, b + j, ldb, rows, depth, add);
-  for (; j + 16 <= cols; j += 16) columns<1>(c + j, ldc, a, row_step, k_step, b + j, ldb, rows, depth, add);
+  for (; j + WIDE * LANES <= cols; j += WIDE * LANES) columns<WIDE>(c + j, ldc, a, row_step, k_step, b + j, ldb, rows, depth, add);
+  for (; j + LANES <= cols; j += LANES) columns<1>(c + j, ldc, a, row_step, k_step, b + j, ldb, rows, depth, add);
 }
 
 struct Heads {

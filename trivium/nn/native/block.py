@@ -12,7 +12,7 @@ from trivium.nn.adapter import AdaptedLinear, Int8Linear, bias_of, effective_wei
 from trivium.nn.config import ModelConfig
 from trivium.nn.native import training
 from trivium.nn.native.library import why_not
-from trivium.nn.native.packed import LANES
+from trivium.nn.native.packed import MULTIPLE
 from trivium.nn.native.training import Products
 from trivium.nn.transformer import Block, Norm, Transformer
 
@@ -24,8 +24,8 @@ def why_not_train(trunk: Transformer) -> str | None:
     config = trunk.config
     sizes = {"hidden_size": config.hidden_size, "intermediate_size": config.intermediate_size, "head_dim": config.head_dim}
     for name, size in sizes.items():
-        if size % LANES:
-            return f"{name} ({size}) is no multiple of {LANES}"
+        if size % MULTIPLE:
+            return f"{name} ({size}) is no multiple of {MULTIPLE}"
     if config.attention_softcap is not None or (config.has_qk_norm and (config.qk_norm_over == "width" or config.norm == "layer")):
         return f"attention of {config.family} has no kernel for its slopes"
     if any(isinstance(module, Int8Linear) for module in trunk.modules()):

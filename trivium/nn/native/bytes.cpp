@@ -6,10 +6,13 @@
 
 static inline vi to_whole(vf x, float unit) { return __builtin_convertvector((x * unit + 12582912.0f) - 12582912.0f, vi); }
 
+constexpr int SIDE = 16;
+typedef uint8_t Line __attribute__((vector_size(SIDE)));
+
 // Sixteen rows of sixteen bytes become columns: four times the rows i and i + 8 are interleaved.
-static inline void transpose(vb rows[LANES]) {
+static inline void transpose(Line rows[SIDE]) {
   for (int round = 0; round < 4; round++) {
-    vb mixed[LANES];
+    Line mixed[SIDE];
     for (int i = 0; i < 8; i++) {
       mixed[2 * i] = __builtin_shufflevector(rows[i], rows[i + 8], 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
       mixed[2 * i + 1] = __builtin_shufflevector(rows[i], rows[i + 8], 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
@@ -57,19 +60,19 @@ void trivium_bytes_of_columns(const float* x, int64_t rows, int32_t n, int32_t t
 #pragma omp parallel for schedule(static)
   for (int64_t row = 0; row < rows; row += TALL) {
     const int tall = (int)std::min<int64_t>(TALL, rows - row);
-    for (int first = 0; first < n; first += LANES) {
-      const vf by = load(unit.data() + first);
-      uint8_t columns[LANES][TALL];
-      for (int part = 0; part < tall; part += LANES) {
-        vb block[LANES] = {};
-        for (int r = 0; r < std::min(LANES, tall - part); r++) {
-          const vf v = load(x + (row + part + r) * n + first) * by;
-          block[r] = __builtin_convertvector(__builtin_convertvector((v + 12582912.0f) - 12582912.0f, vi), vb);
-        }
+    for (int first = 0; first < n; first += SIDE) {
+      uint8_t columns[SIDE][TALL];
+      for (int part = 0; part < tall; part += SIDE) {
+        Line block[SIDE] = {};
+        for (int r = 0; r < std::min(SIDE, tall - part); r++)
+          for (int i = 0; i < SIDE; i += LANES) {
+            const vf v = load(x + (row + part + r) * n + first + i) * load(unit.data() + first + i);
+            *(vb_any*)((uint8_t*)&block[r] + i) = __builtin_convertvector(to_whole(v, 1.0f), vb);
+          }
         transpose(block);
-        for (int j = 0; j < LANES; j++) memcpy(columns[j] + part, &block[j], LANES);
+        for (int j = 0; j < SIDE; j++) memcpy(columns[j] + part, &block[j], SIDE);
       }
-      for (int j = 0; j < LANES; j++) memcpy(to + (int64_t)(first + j) * rows + row, columns[j], tall);
+      for (int j = 0; j < SIDE; j++) memcpy(to + (int64_t)(first + j) * rows + row, columns[j], tall);
     }
   }
 }

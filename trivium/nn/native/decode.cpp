@@ -12,7 +12,7 @@
 #include "product.h"
 
 struct Layer {
-  Linear qkv, out, up, down;  // up: 16 outputs of the gate, then 16 of up, and so on, if gated
+  Linear qkv, out, up, down;  // up: a vector of outputs of the gate, then one of up, and so on, if gated
   const float *attention_norm, *attention_norm_bias, *mlp_norm, *mlp_norm_bias;  // before; null: none
   const float *attention_post_norm, *mlp_post_norm;                             // after, before the sum; null: none
   const float *query_norm, *key_norm;
@@ -109,13 +109,14 @@ static void rotate(float* x, const float* cosine, const float* sine, int half) {
 // softmax(q K^T) V of one head of one token over positions [from, to], by blocks of 64 positions and 64 dimensions.
 template <class Stored>
 static void attend(const Model& m, const float* query, const Stored* keys, const Stored* values, int from, int to, float* scores, float* mixed) {
+  constexpr int PARTS = 64 / LANES;
   const int first = from / 64 * 64, dim = m.head_dim;
   vf most = none();
   for (int start = first; start <= to; start += 64) {
-    vf total[4] = {};
+    vf total[PARTS] = {};
     for (int d = 0; d < dim; d++)
-      for (int j = 0; j < 4; j++) total[j] += load(keys + (int64_t)d * m.capacity + start + j * LANES) * query[d];
-    for (int j = 0; j < 4; j++) {
+      for (int j = 0; j < PARTS; j++) total[j] += load(keys + (int64_t)d * m.capacity + start + j * LANES) * query[d];
+    for (int j = 0; j < PARTS; j++) {
       vf score = total[j] * m.query_scale;
       if (m.attention_cap > 0) score = m.attention_cap * hyperbolic_tangent(score / m.attention_cap);
       if (start < from || start + 64 > to) {
@@ -135,8 +136,8 @@ static void attend(const Model& m, const float* query, const Stored* keys, const
   }
   const float share = 1.0f / sum(weight);
   for (int d = 0; d < dim; d += 64) {
-    const int parts = dim - d < 64 ? (dim - d) / LANES : 4;
-    vf total[4] = {};
+    const int parts = dim - d < 64 ? (dim - d) / LANES : PARTS;
+    vf total[PARTS] = {};
     for (int p = from; p <= to; p++)
       for (int j = 0; j < parts; j++) total[j] += load(values + (int64_t)p * dim + d + j * LANES) * scores[p];
     for (int j = 0; j < parts; j++) store(mixed + d + j * LANES, total[j] * share);
@@ -160,7 +161,7 @@ class Step {
     meet();
   }
 
-  // A product of all rows of `from`; results reach `use` by pairs of 16.
+  // A product of all rows of `from`; results reach `use` by pairs of vectors.
   template <class Use>
   void multiply(const Linear& linear, const float* from, int64_t stride, int count, Use use) {
     if (m.precision == INT8)
@@ -273,6 +274,8 @@ class Step {
 extern "C" {
 
 int32_t trivium_has_fast_int8() { return FAST_INT8; }
+
+int32_t trivium_lanes() { return LANES; }
 
 int64_t trivium_room(const Model* m, int32_t threads) {
   Room room;

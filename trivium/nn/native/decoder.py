@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from trivium.nn.native.library import loaded, why_not
-from trivium.nn.native.packed import LANES, Packed, Precision
+from trivium.nn.native.packed import MULTIPLE, Packed, Precision
 from trivium.nn.native.structures import Tokens
 from trivium.nn.transformer import Transformer
 
@@ -22,9 +22,9 @@ def why_not_native(trunk: Transformer) -> str | None:
         return "a guest is run by transformers"
     config = trunk.config
     sizes = {"hidden_size": config.hidden_size, "intermediate_size": config.intermediate_size, "head_dim": config.head_dim}
-    uneven = [name for name, size in sizes.items() if size % LANES]
+    uneven = [name for name, size in sizes.items() if size % MULTIPLE]
     if uneven:
-        return f"{uneven[0]} ({sizes[uneven[0]]}) is no multiple of {LANES}"
+        return f"{uneven[0]} ({sizes[uneven[0]]}) is no multiple of {MULTIPLE}"
     if config.norm == "layer" and (config.norm_place != "before" or config.has_qk_norm):
         return "LayerNorm stands elsewhere than before attention and MLP"
     if trunk.embed.weight.device.type != "cpu":

@@ -76,6 +76,11 @@ def loaded() -> ctypes.CDLL:
     return found
 
 
+def lanes() -> int:
+    """Numbers in a vector of the kernels: 16 with AVX-512, 8 with AVX, else 4."""
+    return loaded().trivium_lanes()
+
+
 def has_fast_int8() -> bool:
     """Whether the processor multiplies bytes several times faster than floats (AVX-512 VNNI, AVX-VNNI)."""
     return why_not() is None and bool(loaded().trivium_has_fast_int8())

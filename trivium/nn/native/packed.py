@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from trivium.nn.adapter import bias_of, effective_weight
-from trivium.nn.native.library import loaded
+from trivium.nn.native.library import lanes, loaded
 from trivium.nn.native.structures import Layer, Linear, Model
 from trivium.nn.transformer import MLP, Block, Norm, Transformer
 
 Precision = Literal["float32", "bfloat16", "int8"]
 CODES = {"float32": 0, "bfloat16": 1, "int8": 2}
 BYTES = {"float32": 4, "bfloat16": 2, "int8": 1}
-PANEL, LANES = 32, 16  # outputs that are computed together, numbers in a vector
+MULTIPLE = 16  # sizes are whole vectors of every processor
 ACTIVATIONS = {"silu": 0, "gelu": 1, "gelu_tanh": 2}
 
 
@@ -79,7 +79,8 @@ class Packed:
 
     def _linear(self, weight: Tensor, bias: Tensor | None) -> Linear:
         rows, columns = weight.shape
-        outputs, inputs = -(-rows // PANEL) * PANEL, -(-columns // 4) * 4
+        panel = 2 * lanes()  # outputs that are computed together
+        outputs, inputs = -(-rows // panel) * panel, -(-columns // 4) * 4
         panels = torch.empty(outputs * inputs * BYTES[self.precision], dtype=torch.uint8)
         linear = Linear(weight=panels.data_ptr(), outputs=outputs, inputs=inputs)
         if self.precision == "int8":
@@ -112,13 +113,13 @@ def _joined(biases: list[Tensor | None]) -> Tensor | None:
 
 
 def _gate_and_up(mlp: MLP) -> tuple[Tensor, Tensor | None]:
-    """Sixteen rows of the gate, sixteen of up, and so on: both halves of a gated product come out of one panel."""
+    """A vector of rows of the gate, one of up, and so on: both halves of a gated product come out of one panel."""
     gate, up = mlp.gate, effective_weight(mlp.up)
     if gate is None:
         return up, bias_of(mlp.up)
 
     def mixed(first: Tensor, second: Tensor) -> Tensor:
-        return torch.stack([first.unflatten(0, (-1, LANES)), second.unflatten(0, (-1, LANES))], dim=1).flatten(0, 2)
+        return torch.stack([first.unflatten(0, (-1, lanes())), second.unflatten(0, (-1, lanes()))], dim=1).flatten(0, 2)
 
     gate_bias, up_bias = bias_of(gate), bias_of(mlp.up)
     return mixed(effective_weight(gate), up), None if gate_bias is None or up_bias is None else mixed(gate_bias, up_bias)

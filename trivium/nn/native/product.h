@@ -1,12 +1,13 @@
 // y = x W^T for few rows: weights are packed so that one pass over them serves every row, and are read once a step.
 //
-// A panel is 32 outputs: float [k][32], bfloat16 [k/2][32][2], int8 [k/4][32][4]. Each output is summed over k in one fixed order,
+// A panel is two vectors of outputs, P numbers: float [k][P], bfloat16 [k/2][P][2], int8 [k/4][P][4]. Each output is summed over k in one fixed order,
 // whatever the number of rows, so a row's result does not depend on its neighbours. int8: rows of x are quantised on the fly
 // (largest value = 127) and summed exactly; the result is scale_x * scale_w * sum.
 #pragma once
 #include "vector.h"
 
-constexpr int PANEL = 32;
+constexpr int PANEL = 2 * LANES;
+constexpr int MOST_ROWS = REGISTERS == 32 ? 12 : 6;  // whose sums, two vectors each, stay in registers
 enum Precision { FLOAT32 = 0, BFLOAT16 = 1, INT8 = 2 };
 
 struct Linear {
@@ -14,7 +15,7 @@ struct Linear {
   const float* scale;   // int8: of each output
   const int32_t* offset;  // int8: 128 times the sum of each output's weights, because x is stored as x + 128
   const float* bias;    // may be null; padded to whole panels
-  int32_t outputs, inputs;  // outputs: a multiple of 32; inputs: a multiple of 4
+  int32_t outputs, inputs;  // outputs: whole panels; inputs: a multiple of 4
 };
 
 struct Rows {
@@ -39,16 +40,17 @@ static inline float quantise_row(const float* x, uint8_t* to, int n) {
 static inline vi dot4(vi sum, int32_t x, vi w) { return (vi)_mm512_dpbusd_epi32((__m512i)sum, _mm512_set1_epi32(x), (__m512i)w); }
 constexpr bool FAST_INT8 = true;
 #elif defined(__AVXVNNI__)
-static inline vi dot4(vi sum, int32_t x, vi w) {
-  __m256i s[2], v[2], b = _mm256_set1_epi32(x);
-  memcpy(s, &sum, 64);
-  memcpy(v, &w, 64);
-  s[0] = _mm256_dpbusd_avx_epi32(s[0], b, v[0]);
-  s[1] = _mm256_dpbusd_avx_epi32(s[1], b, v[1]);
-  memcpy(&sum, s, 64);
-  return sum;
-}
+static inline vi dot4(vi sum, int32_t x, vi w) { return (vi)_mm256_dpbusd_avx_epi32((__m256i)sum, _mm256_set1_epi32(x), (__m256i)w); }
 constexpr bool FAST_INT8 = true;
+#elif defined(__AVX2__)
+// In 16 bits, bytes 0 and 2 and bytes 1 and 3: products of pairs of bytes alone would not fit.
+static inline vi dot4(vi sum, int32_t x, vi w) {
+  const __m256i b = _mm256_set1_epi32(x), v = (__m256i)w;
+  const __m256i even = _mm256_madd_epi16(_mm256_and_si256(b, _mm256_set1_epi16(255)), _mm256_srai_epi16(_mm256_slli_epi16(v, 8), 8));
+  const __m256i odd = _mm256_madd_epi16(_mm256_srli_epi16(b, 8), _mm256_srai_epi16(v, 8));
+  return sum + (vi)even + (vi)odd;
+}
+constexpr bool FAST_INT8 = false;
 #else
 static inline vi dot4(vi sum, int32_t x, vi w) {
   for (int j = 0; j < 4; j++) sum += ((w << (24 - 8 * j)) >> 24) * (int32_t)((uint32_t)x >> 8 * j & 255);
@@ -59,8 +61,7 @@ constexpr bool FAST_INT8 = false;
 
 // Weights are read in order, once: ask for what comes 4 KiB later, which the processor does not do across pages.
 static inline void ahead(const void* w) {
-  __builtin_prefetch((const char*)w + 4096);
-  __builtin_prefetch((const char*)w + 4096 + 64);
+  for (int i = 0; i < PANEL * 4; i += 64) __builtin_prefetch((const char*)w + 4096 + i);
 }
 
 // R rows times P panels: few rows take several panels at once, or the additions would wait for each other.
@@ -138,7 +139,7 @@ static inline void panels_int8(const Rows& rows, int m, const Linear& l, int pan
     }
 }
 
-// Hands every (row, first output, 16 + 16 results) of P panels to `use`.
+// Hands every (row, first output, the two vectors of results) of P panels to `use`.
 template <int R, int P, class Use>
 static inline void tile(int precision, const Rows& rows, int m, const Linear& l, int panel, Use use) {
   vf out[P][R][2];
@@ -170,8 +171,8 @@ static inline void product(int precision, const Rows& rows, int count, const Lin
   const int panels = l.outputs / PANEL, last = (int)((int64_t)panels * (thread + 1) / threads);
   for (int panel = (int)((int64_t)panels * thread / threads); panel < last; panel += 4) {
     const int num_panels = last - panel < 4 ? last - panel : 4;
-    int m = tiles<12>(precision, rows, 0, count, l, panel, num_panels, use);
-    m = tiles<8>(precision, rows, m, count, l, panel, num_panels, use);
+    int m = tiles<MOST_ROWS>(precision, rows, 0, count, l, panel, num_panels, use);
+    if (MOST_ROWS > 8) m = tiles<8>(precision, rows, m, count, l, panel, num_panels, use);
     m = tiles<4>(precision, rows, m, count, l, panel, num_panels, use);
     m = tiles<2>(precision, rows, m, count, l, panel, num_panels, use);
     tiles<1>(precision, rows, m, count, l, panel, num_panels, use);

@@ -1,4 +1,5 @@
-// Sixteen lanes at a time, in GCC/Clang vector extensions: one source for AVX-512, AVX2 and NEON (the compiler splits the lanes).
+// As many lanes as a register of the processor has, in GCC/Clang vector extensions: one source for AVX-512, AVX2 and NEON.
+// Wider vectors than registers compile too, but go through memory: on AVX2 that was a hundred times slower (LOG.md).
 #pragma once
 #include <cmath>
 #include <cstdint>
@@ -7,22 +8,32 @@
 #include <immintrin.h>
 #endif
 
-constexpr int LANES = 16;
-typedef float vf __attribute__((vector_size(64)));
-typedef int32_t vi __attribute__((vector_size(64)));
-typedef uint32_t vu __attribute__((vector_size(64)));
-typedef float vf_any __attribute__((vector_size(64), aligned(4), may_alias));
-typedef uint32_t vu_any __attribute__((vector_size(64), aligned(4), may_alias));
-typedef uint16_t vh __attribute__((vector_size(32)));
-typedef uint8_t vb __attribute__((vector_size(16)));
-typedef uint8_t vb_any __attribute__((vector_size(16), aligned(1), may_alias));
-typedef uint16_t vh_any __attribute__((vector_size(32), aligned(2), may_alias));
+#if defined(__AVX512F__)
+constexpr int LANES = 16, REGISTERS = 32;
+#elif defined(__AVX__)
+constexpr int LANES = 8, REGISTERS = 16;
+#else
+constexpr int LANES = 4, REGISTERS = 32;
+#endif
+typedef float vf __attribute__((vector_size(4 * LANES)));
+typedef int32_t vi __attribute__((vector_size(4 * LANES)));
+typedef uint32_t vu __attribute__((vector_size(4 * LANES)));
+typedef float vf_any __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef uint32_t vu_any __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef uint16_t vh __attribute__((vector_size(2 * LANES)));
+typedef uint16_t vh_any __attribute__((vector_size(2 * LANES), aligned(2), may_alias));
+typedef uint8_t vb __attribute__((vector_size(LANES)));
+typedef uint8_t vb_any __attribute__((vector_size(LANES), aligned(1), may_alias));
 
 static inline vf load(const float* p) { return *(const vf_any*)p; }
 static inline void store(float* p, vf x) { *(vf_any*)p = x; }
 static inline vf all(float x) { return x - (vf){}; }
 static inline vf none() { return all(-INFINITY); }
-static inline vi count_up() { return (vi){0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}; }
+static inline vi count_up() {
+  vi count;
+  for (int i = 0; i < LANES; i++) count[i] = i;
+  return count;
+}
 static inline vf maximum(vf a, vf b) { return a > b ? a : b; }
 
 // bfloat16 is the upper half of a float; stored rounded to the nearest, ties to even
