@@ -25,7 +25,10 @@ OURS: dict[str, dict[str, dict[str, Any]]] = {
         "native": {"precision": "float32", "kernels": "native", "products": "full", "compile": False},
         "int8": {"precision": "float32", "kernels": "native", "products": "int8", "compile": False},
     },
-    "cuda": {"bf16": {"precision": "bfloat16", "kernels": "torch", "products": "full", "compile": True}},
+    "cuda": {
+        "bf16": {"precision": "bfloat16", "kernels": "torch", "products": "full", "compile": True},
+        "fp8": {"precision": "bfloat16", "kernels": "torch", "products": "fp8", "compile": True},
+    },
 }
 PEER_SETTINGS = {  # precision, compiled
     "cpu": (("float32", False), ("float32", True), ("bfloat16", False), ("bfloat16", True)),

@@ -18,7 +18,7 @@ def train(want: dict[str, Any], rounds: Rounds) -> None:
     from trivium.nn.config import llama
     from trivium.nn.model import DTYPES, Model, initialise
     from trivium.stages.machine import Machine
-    from trivium.stages.models import with_kernels
+    from trivium.stages.models import with_products
     from trivium.train.trainer import Trainer
 
     settings = {name: want[name] for name in ("device", "threads", "precision", "kernels", "products")}
@@ -26,7 +26,7 @@ def train(want: dict[str, Any], rounds: Rounds) -> None:
     shape = {name: want[name] for name in ("vocab_size", "depth", "width", "head_dim")}
     config = llama(**shape, max_seq_len=want["seq_len"])
     model = initialise(Model(config, compute_dtype=DTYPES[machine.precision]), want["seed"]).to(machine.place())
-    with_kernels(model, machine, "int8" if machine.products == "int8" else "float32")
+    with_products(model, machine, want["seq_len"])
     if want["compile"]:
         model.compile_training()
     optimizers = (AdamW(lr=1e-3) if want["optimizer"] == "adamw" else MuonAdamW(lr=0.02, embed_lr=0.01, head_lr=0.004))(model)

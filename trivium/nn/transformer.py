@@ -29,13 +29,19 @@ def widened(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
+def cast_product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """x W^T + bias over the last dimension, in the precision of x."""
+    return F.linear(x, weight.to(x.dtype), None if bias is None else bias.to(x.dtype))
+
+
 class Linear(nn.Linear):
-    """A linear layer whose weights are cast to the precision of its input."""
+    """A linear layer whose weights are cast to the precision of its input. `multiply` is replaced by nn/fp8.py."""
+
+    multiply: Callable[[Tensor, Tensor, Tensor | None], Tensor] = staticmethod(cast_product)
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  (the name that nn.Linear gives it)
         """Apply it to the last dimension; the precision of input is kept."""
-        bias = None if self.bias is None else self.bias.to(input.dtype)
-        return F.linear(input, self.weight.to(input.dtype), bias)
+        return self.multiply(input, self.weight, self.bias)
 
 
 class Norm(nn.Module):
