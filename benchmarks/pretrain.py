@@ -133,6 +133,8 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--peers", nargs="*", default=[*PEER_SCRIPTS], choices=[*PEER_SCRIPTS])
     chosen = parser.parse_args(arguments)
     chosen.preset = chosen.preset or (["laptop"] if chosen.device == "cpu" else ["124m"])
+    if chosen.profile:
+        chosen.peers = []
     if chosen.quick:
         chosen.rounds, chosen.steps = 2, 2
     if chosen.device == "cuda":

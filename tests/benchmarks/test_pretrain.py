@@ -34,7 +34,7 @@ def test_the_command_runs_on_a_cpu(monkeypatch, capsys):
 
 def test_the_profile_lists_what_remains(monkeypatch, capsys):
     monkeypatch.setattr("trivium.stages.machine._matmul_flops", lambda *_: 1e9)
-    tiny = ["--preset", "tiny", "--profile", "--ours", "torch", "--optimizers", "adamw", "--peers"]
+    tiny = ["--preset", "tiny", "--profile", "--ours", "torch", "--optimizers", "adamw"]
     assert pretrain.main(tiny) == {}
     printed = capsys.readouterr().out
     assert printed.startswith("trivium, torch, adamw, tiny\n")

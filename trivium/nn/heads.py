@@ -146,8 +146,10 @@ def token_logprobs(
     are torch's compiler's, for many chunks of one size.
     Returns two (B, L) tensors that are 0 elsewhere: fp32, or the precision of the states where that is higher.
     """
+    # not by brackets: their slope sorts the indices on a GPU, in case some are there twice
+    hidden_PD = hidden_BLD.flatten(0, 1).index_select(0, scored_P - 1)
     logprob_P, entropy_P = _TokenLogprobs.apply(
-        hidden_BLD.flatten(0, 1)[scored_P - 1], weight_VD, tokens_BL.flatten()[scored_P], temperature, softcap, with_entropy, kernels
+        hidden_PD, weight_VD, tokens_BL.flatten()[scored_P], temperature, softcap, with_entropy, kernels
     )
     return _placed(logprob_P, tokens_BL, scored_P), _placed(entropy_P, tokens_BL, scored_P)
 
