@@ -100,6 +100,10 @@ class Score:
         """The same of every round alone, for the spread."""
         return [amount / median(answer["seconds"]) for answer in self.answers[work]]
 
+    def peak_bytes(self, work: str) -> int:
+        """The most memory that it held, 0 if it does not say."""
+        return max(answer.get("peak_bytes", 0) for answer in self.answers[work])
+
 
 def take_turns(contestants: Sequence[Contestant], works: dict[str, dict[str, Any]], *, rounds: int) -> list[Score]:
     """Let all contestants do each of the works once to warm up, then `rounds` times in turns. Whoever fails is out, with the reason."""
@@ -114,6 +118,11 @@ def take_turns(contestants: Sequence[Contestant], works: dict[str, dict[str, Any
         for talk in talks.values():
             talk.close()
     return scores
+
+
+def one_by_one(contestants: Sequence[Contestant], works: dict[str, dict[str, Any]], *, rounds: int) -> list[Score]:
+    """Let each contestant do all of its rounds alone: on a GPU, whose memory they would have to share, and where nobody else disturbs."""
+    return [score for contestant in contestants for score in take_turns([contestant], works, rounds=rounds)]
 
 
 def _in_turn(scores: list[Score], number: int) -> Iterable[Score]:

@@ -1,6 +1,6 @@
 import sys
 
-from benchmarks.contest import PEERS, Contestant, Talk, take_turns
+from benchmarks.contest import PEERS, Contestant, Talk, one_by_one, take_turns
 
 STEADY = """
 import sys; sys.path.insert(0, sys.argv.pop(1))
@@ -29,6 +29,20 @@ def test_a_request_gives_the_seconds_of_each_of_its_steps(tmp_path):
     [score] = take_turns([contestant("a", tmp_path / "log")], {"steps": {"steps": 3}}, rounds=2)
     assert [len(answer["seconds"]) for answer in score.answers["steps"]] == [3, 3]  # the warm-up is not among them
     assert score.versions == {"a": "1"}
+
+
+def test_on_a_device_that_works_behind_every_step_of_a_request_has_the_mean_time(tmp_path):
+    script = STEADY.replace("Rounds(", "Rounds(wait=lambda: print('waited', file=log), ")
+    with Talk(contestant("a", tmp_path / "log", script)) as talk:
+        [first, *others] = talk.ask(steps=3)["seconds"]
+    assert others == [first] * 2
+    assert (tmp_path / "log").read_text().splitlines() == ["a 3", "a 3", "a 3", "waited"]
+
+
+def test_one_by_one_nobody_starts_before_the_last_has_ended(tmp_path):
+    log = tmp_path / "log"
+    one_by_one([contestant("a", log), contestant("b", log)], {"steps": {"steps": 1}}, rounds=2)
+    assert [line[0] for line in log.read_text().splitlines()] == list("aaabbb")
 
 
 def test_what_a_contestant_says_besides_travels_with_its_answer(tmp_path):

@@ -13,6 +13,9 @@ TINY = {
     "vocab_size": 64,
     "depth": 1,
     "width": 64,
+    "head_dim": 64,
+    "device": "cpu",
+    "compile": False,
     "seq_len": 16,
     "rows": 2,
     "seed": 1,
@@ -62,6 +65,7 @@ def test_pretraining_goes_on_as_long_as_steps_are_wanted():
     with pytest.raises(Enough):
         pretrain.train(TINY | {"num_rows": 8, "micro_batch_rows": 1}, rounds)
     assert len(rounds.seen) == 3
+    assert all(facts["peak_bytes"] > 2**20 for facts in rounds.seen)
 
 
 VARIED = {"traits": SPEEDRUN, "packing": "bestfit", "has_zero_outputs": False}

@@ -1,5 +1,8 @@
 """Log-probs and entropies of the chunked head are those of a plain log-softmax, forwards and backwards."""
 
+from functools import cache, partial
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import Tensor
@@ -105,6 +108,28 @@ def test_without_anything_to_score_there_is_a_graph_and_a_zero_gradient():
     assert not any(gradient.any() for gradient in gradients)
 
 
+@pytest.mark.parametrize("softcap", [None, 2.5])
+@pytest.mark.parametrize("temperature", [1.0, 0.6])
+def test_what_the_compiler_makes_of_it_is_the_same(monkeypatch, temperature, softcap):
+    def compiled(hidden: Tensor, weight: Tensor, tokens: Tensor, temperature: float, softcap: float | None) -> tuple[Tensor, Tensor]:
+        return token_logprobs(
+            hidden, weight, tokens, SCORED, temperature=temperature, with_entropy=True, softcap=softcap, kernels="compiled"
+        )
+
+    monkeypatch.setattr(heads, "CHUNK", 3)  # 8 positions: the last chunk is another shape
+    monkeypatch.setattr(heads, "_compiled", cache(partial(torch.compile, backend="aot_eager", fullgraph=True)))
+    ours, expected = (outcome(compute, temperature, (0.7, -0.3), softcap=softcap) for compute in (compiled, plain))
+    torch.testing.assert_close(ours, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_on_a_gpu_chunks_have_half_a_gigabyte_and_a_sixteenth_of_its_memory_is_kept(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(total_memory=80 << 30))
+    there = torch.device("cuda")
+    assert heads.keep_bytes(there, 50_304) == 5 << 30
+    assert [heads.chunk_of(there, vocab) for vocab in (1 << 30, 50_304, 8_192)] == [512, 2_560, 16_384]
+    assert heads.chunk_of(torch.device("cpu"), 8_192) == CHUNK
+
+
 def test_a_value_is_read_before_its_token():
     assert values_before(torch.tensor([[1.0, 2, 3]])).tolist() == [[0, 1, 2]]
 
@@ -129,14 +154,14 @@ class Largest(TorchDispatchMode):
         return made
 
 
-@pytest.mark.parametrize("native", [False, pytest.param(True, marks=pytest.mark.skipif(bool(why_not()), reason=str(why_not())))])
-def test_of_a_large_vocabulary_no_logits_of_a_whole_micro_batch_are_made_or_kept(native):
+@pytest.mark.parametrize("kernels", ["torch", pytest.param("native", marks=pytest.mark.skipif(bool(why_not()), reason=str(why_not())))])
+def test_of_a_large_vocabulary_no_logits_of_a_whole_micro_batch_are_made_or_kept(kernels):
     vocab, width, positions = 49_152, 16, 1_536
     hidden_BLD = torch.randn(3, positions // 3, width, requires_grad=True)
     weight_VD = torch.randn(vocab, width, requires_grad=True)
     tokens_BL, kept = torch.randint(0, vocab, (3, positions // 3)), []
     with Largest() as seen, torch.autograd.graph.saved_tensors_hooks(lambda x: (kept.append(x.numel()), x)[1], lambda x: x):
-        logprobs_BL, _ = token_logprobs(hidden_BLD, weight_VD, tokens_BL, torch.arange(1, positions), native=native)
+        logprobs_BL, _ = token_logprobs(hidden_BLD, weight_VD, tokens_BL, torch.arange(1, positions), kernels=kernels)
         logprobs_BL.sum().backward()
     assert seen.most == CHUNK * vocab
     assert 0 < sum(kept) < CHUNK * vocab / 10

@@ -60,6 +60,7 @@ def training_memory_bytes(
     Weights, gradients and optimizer state in fp32 (AdamW: two numbers a weight; Muon: one for the matrices of the blocks),
     what the backward pass needs of every layer without recomputation (counted on nn/transformer.py in eager mode), and the
     head. compute_bytes: 2 for bf16, which keeps a cast copy of the weights. is_packed: every layer keeps its mask too.
+    On a GPU the head may hold more, up to half a gigabyte a copy and a sixteenth of the memory (nn/heads.py).
     """
     tokens, parameters, matrices = rows * length, num_parameters(config), config.num_layers * _layer_matrices(config)
     states = 16 * parameters - (4 * matrices if optimizer == "muon" else 0)

@@ -12,12 +12,11 @@ from torch import Tensor, nn
 
 from trivium.core.errors import ArtefactError, ConfigError, DivergedError
 from trivium.nn.batch import Batch
-from trivium.nn.cache import Cache
 from trivium.nn.config import ModelConfig
 from trivium.nn.heads import ScalarHead, logprobs_of_logits
 from trivium.nn.io.weights import find_weights
 from trivium.nn.model import Model
-from trivium.nn.transformer import Transformer, widened
+from trivium.nn.transformer import AnyCache, Transformer, widened
 
 NO_LIMIT = 1 << 20  # positions of an architecture that has no limit, such as one with linear biases
 
@@ -30,7 +29,7 @@ class Guest(nn.Module):
         self.body, self.config, self.autocast_dtype = body, config, compute_dtype
         self.compute_dtype = torch.float32  # of a cache, which here holds tokens
 
-    def forward(self, tokens_BL: Tensor, position_BL: Tensor, mask: Tensor | None = None, cache: Cache | None = None) -> Tensor:
+    def forward(self, tokens_BL: Tensor, position_BL: Tensor, mask: Tensor | None = None, cache: AnyCache | None = None) -> Tensor:
         """States and logits, (B, L, D + V). A position of 0 begins a sequence; a run of them is padding. The mask is not read."""
         if cache is not None:
             return self._read_again(tokens_BL, position_BL, cache)
@@ -56,7 +55,7 @@ class Guest(nn.Module):
             out = self.body(input_ids=tokens_BL, attention_mask=filled_BL, use_cache=False, output_hidden_states=True)
         return torch.cat((widened(out.hidden_states[-1]), widened(out.logits)), dim=-1)
 
-    def _read_again(self, tokens_BL: Tensor, position_BL: Tensor, cache: Cache) -> Tensor:
+    def _read_again(self, tokens_BL: Tensor, position_BL: Tensor, cache: AnyCache) -> Tensor:
         """The cache keeps the tokens themselves; what padding left behind comes later and is not seen."""
         as_keys = tokens_BL[:, None, :, None].to(self.compute_dtype).expand(-1, self.config.num_kv_heads, -1, self.config.head_dim)
         so_far = cache.extend(0, as_keys, as_keys)[0][:, 0, : int(position_BL.max()) + 1, 0].long()

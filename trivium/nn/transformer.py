@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from trivium.nn.cache import Cache
 from trivium.nn.config import ModelConfig
 from trivium.nn.kernels import Documents, attend_documents
+from trivium.nn.pages import PagedCache
 from trivium.nn.rope import rope_table, rotate
 
 ACTIVATIONS = {
@@ -22,6 +23,7 @@ ACTIVATIONS = {
 }  # fmt: skip
 SHORT = 256  # longest sequence whose attention scores are written out on a CPU
 
+AnyCache = Cache | PagedCache
 Mask = Tensor | Documents | None  # who may look where; None is plain causal
 Rope = tuple[Tensor, Tensor]  # cos and sin at the positions of a batch, (B, L, R)
 
@@ -31,13 +33,19 @@ def widened(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
+def cast_product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """x W^T + bias over the last dimension, in the precision of x."""
+    return F.linear(x, weight.to(x.dtype), None if bias is None else bias.to(x.dtype))
+
+
 class Linear(nn.Linear):
-    """A linear layer whose weights are cast to the precision of its input."""
+    """A linear layer whose weights are cast to the precision of its input. `multiply` is replaced by nn/fp8.py."""
+
+    multiply: Callable[[Tensor, Tensor, Tensor | None], Tensor] = staticmethod(cast_product)
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  (the name that nn.Linear gives it)
         """Apply it to the last dimension; the precision of input is kept."""
-        bias = None if self.bias is None else self.bias.to(input.dtype)
-        return F.linear(input, self.weight.to(input.dtype), bias)
+        return self.multiply(input, self.weight, self.bias)
 
 
 class Norm(nn.Module):
@@ -139,7 +147,7 @@ class Attention(nn.Module):
         self.scale = None if config.query_pre_attn_scalar is None else config.query_pre_attn_scalar**-0.5
 
     def forward(
-        self, x_BLD: Tensor, rope: Rope | None, mask: Mask, cache: Cache | None, layer: int, added_BLE: Tensor | None = None
+        self, x_BLD: Tensor, rope: Rope | None, mask: Mask, cache: AnyCache | None, layer: int, added_BLE: Tensor | None = None
     ) -> Tensor:
         """What it adds to the stream, (B, L, D); `layer` is its number, for the cache. added_BLE: is added to the values."""
         query = self._heads(self.query(x_BLD), self.query_norm)
@@ -149,11 +157,19 @@ class Attention(nn.Module):
             query, key = rotate(query, *rope), rotate(key, *rope)
         if cache is not None:
             key, value = cache.extend(layer, key, value)
+        if cache is not None and query.shape[2] == 1:
+            return self.out(self._attend_next(query, key, value, mask).flatten(1)[:, None])
         if self.num_heads != self.num_kv_heads:
             share = self.num_heads // self.num_kv_heads
             key, value = key.repeat_interleave(share, dim=1), value.repeat_interleave(share, dim=1)
         mixed = attend(query, key, value, mask, scale=self.scale, softcap=self.softcap)
         return self.out(mixed.transpose(1, 2).flatten(2))
+
+    def _attend_next(self, query_BH1D: Tensor, key_BHMD: Tensor, value_BHMD: Tensor, mask: Mask) -> Tensor:
+        """One query of each row: heads that share keys stand as rows of one, since repeating the keys would cost more than attention."""
+        query_BHSD = query_BH1D.unflatten(1, (self.num_kv_heads, -1))[:, :, :, 0]
+        mixed = attend(query_BHSD, key_BHMD, value_BHMD, mask, scale=self.scale, softcap=self.softcap)
+        return mixed.flatten(1, 2)
 
     def _norm(self, config: ModelConfig, heads: int) -> Norm:
         return Norm(self.head_dim * (heads if config.qk_norm_over == "width" else 1), config.norm, config.norm_eps)
@@ -200,7 +216,7 @@ class Block(nn.Module):
         self.is_parallel = config.is_parallel
 
     def forward(
-        self, x_BLD: Tensor, rope: Rope | None, mask: Mask, cache: Cache | None, layer: int, added_BLE: Tensor | None = None
+        self, x_BLD: Tensor, rope: Rope | None, mask: Mask, cache: AnyCache | None, layer: int, added_BLE: Tensor | None = None
     ) -> Tensor:
         """The stream after it, (B, L, D); `layer` is its number, for the cache. added_BLE: is added to the values."""
         mixed = x_BLD + self.attention_post_norm(self.attention(self.attention_norm(x_BLD), rope, mask, cache, layer, added_BLE))
@@ -244,7 +260,7 @@ class Transformer(nn.Module):
                 self.register_buffer(f"{prefix}cos", cos, persistent=False)
                 self.register_buffer(f"{prefix}sin", sin, persistent=False)
 
-    def forward(self, tokens_BL: Tensor, position_BL: Tensor, mask: Mask = None, cache: Cache | None = None) -> Tensor:
+    def forward(self, tokens_BL: Tensor, position_BL: Tensor, mask: Mask = None, cache: AnyCache | None = None) -> Tensor:
         """Hidden states after the last norm, (B, L, D) in compute_dtype.
 
         mask: (B, 1, L, keys) bool, True where a query may look; or the documents of packed rows; None means plain causal. Positions
@@ -319,7 +335,7 @@ def why_not_compile(device: torch.device | str = "cpu") -> str | None:
     return None
 
 
-def windowed(mask: Mask, window: int | None, position_BL: Tensor, cache: Cache | None) -> Mask:
+def windowed(mask: Mask, window: int | None, position_BL: Tensor, cache: AnyCache | None) -> Mask:
     """The mask, (B, 1, L, keys) or (1, 1, L, keys), without what lies further back than `window` positions.
 
     Keys in a cache are at their positions; otherwise they are the row itself, in which positions of a sequence follow each other.

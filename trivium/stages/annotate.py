@@ -65,7 +65,7 @@ class Annotate:
         messages = list(read_prompts(prompts))
         count = generator(run.seed, "answers a prompt").integers(self.min_answers, self.max_answers + 1, len(messages))
         owner = [i for i, number in enumerate(count) for _ in range(number)]
-        engine = Engine(speaker.model, stop_ids=speaker.stop_ids, rows=self.rows, kernels=machine_of(run).sampler)
+        engine = Engine(speaker.model, stop_ids=speaker.stop_ids, rows=self.rows, kernels=machine_of(run).sampler, log=run.log)
         with Progress(run.stage, len(owner)) as progress:
             prompt_ids = [speaker.prompt(messages[i]) for i in owner]
             answers = engine.generate(prompt_ids, self.sampling, seed=run.seed, purpose="annotate", on_done=progress.update)

@@ -70,7 +70,7 @@ class Evaluate:
         speaker = Speaker.load(resolve(run, path), machine)
         messages = list(read_prompts(prompts))
         asked = read_field(prompts, "asked") if self.rule else []
-        engine = Engine(speaker.model, stop_ids=speaker.stop_ids, rows=self.rows, kernels=machine_of(run).sampler)
+        engine = Engine(speaker.model, stop_ids=speaker.stop_ids, rows=self.rows, kernels=machine_of(run).sampler, log=run.log)
         prompt_ids = [speaker.prompt(each) for each in messages]
         check_room(prompt_ids, self.sampling, self.seq_len)
         answers = engine.generate(prompt_ids, self.sampling, seed=run.seed, purpose="evaluate")

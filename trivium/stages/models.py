@@ -11,6 +11,7 @@ from trivium.core.errors import ArtefactError, ConfigError, DataError
 from trivium.core.run import Run
 from trivium.core.types import Conversation, Example, Message, Preference
 from trivium.generate.sampling import Sampling
+from trivium.nn import fp8
 from trivium.nn.adapter import adapt, merge
 from trivium.nn.io.adapter_config import base_of
 from trivium.nn.io.directory import load_model, save_model
@@ -95,6 +96,17 @@ class Speaker:
 def with_kernels(model: Model, machine: Machine, products: Products = "float32") -> str | None:
     """Let native kernels compute the model's blocks where the machine is to use them; else the reason in one line."""
     return use(model.trunk, products) if machine.kernels == "native" else "machine.kernels is torch"
+
+
+def with_products(model: Model, machine: Machine, seq_len: int) -> None:
+    """Let the model's blocks be computed in pre-training as the machine is to, on rows of seq_len positions.
+
+    Raises ConfigError if a size does not suit products in fp8.
+    """
+    if machine.products == "fp8":
+        fp8.use(model.trunk, seq_len)
+    else:
+        with_kernels(model, machine, "int8" if machine.products == "int8" else "float32")
 
 
 def ranked_group(speaker: Speaker, preference: Preference) -> tuple[Example, ...]:

@@ -17,6 +17,7 @@ from trivium.nn.scaling import head_dim_of, width_of
 from trivium.nn.variants import TRAITS, Variant, with_traits
 from trivium.stages.base import Foresight, Work, resolve
 from trivium.stages.dial import Derived, WorkWithin, derive, seconds_of
+from trivium.stages.machine import Machine
 from trivium.stages.training import foresee_training, save, train
 from trivium.text.shards import Shard
 from trivium.text.tokenizer import Tokenizer
@@ -91,8 +92,7 @@ class Pretrain:
         from trivium.evals.bits_per_byte import BitsPerByte
         from trivium.learn.objectives import CrossEntropy
         from trivium.nn.model import DTYPES, Model, initialise
-        from trivium.nn.transformer import why_not_compile
-        from trivium.stages.models import Speaker, machine_of, with_kernels
+        from trivium.stages.models import Speaker, machine_of, with_products
         from trivium.text.chat import PLAIN
 
         folder, machine = resolve(run, self.tokens), machine_of(run)
@@ -112,12 +112,8 @@ class Pretrain:
                 metrics["bits_per_byte"] = measure(model).value
 
         tokens = self.steps * rows_per_step * self.seq_len
-        with_kernels(model, machine, "int8" if machine.products == "int8" else "float32")
-        if machine.pays_to_compile(tokens * flops_per_token(config, self.seq_len)):
-            reason = why_not_compile(model.device)
-            run.log(f"not compiling, which is slower: {reason}" if reason else "compiling: the run is long enough to pay for it")
-            if reason is None:
-                model.compile_training()
+        with_products(model, machine, self.seq_len)
+        _compile(run, model, machine, tokens * flops_per_token(config, self.seq_len))
         run.log(
             f"{model.num_parameters:,} parameters; {tokens:,} tokens "
             f"= {self.steps * rows_per_step / source.num_rows:.2f} epochs of {source.num_rows * self.seq_len:,}"
@@ -127,3 +123,15 @@ class Pretrain:
         facts = train(run, self, speaker, CrossEntropy(), source, tokens=tokens, hooks=[evaluate])
         save(run, speaker)
         return facts
+
+
+def _compile(run: Run, model: Any, machine: Machine, flops: float) -> None:
+    """Compile the model if that pays for so much work, and say how, or what is slower without it."""
+    from trivium.nn.transformer import why_not_compile
+
+    reason: str | None = "the run is too short to pay for it"
+    if machine.pays_to_compile(flops):
+        reason = why_not_compile(model.device)
+        run.log(f"not compiling, which is slower: {reason}" if reason else f"compiling {model.compile_training()}; the run pays for it")
+    if reason is not None and machine.products == "fp8":
+        run.log(f"products in fp8 are slower than full ones where they are not compiled: {reason}")

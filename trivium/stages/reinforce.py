@@ -116,7 +116,9 @@ class Reinforce:
         size = {"rows": self.micro_batch_rows, "length": self.seq_len}
         rollouts = Rollouts(
             options=self,
-            engine=Engine(policy.model, stop_ids=policy.stop_ids, rows=self.prompts_per_phase * self.answers, kernels=machine.sampler),
+            engine=Engine(
+                policy.model, stop_ids=policy.stop_ids, rows=self.prompts_per_phase * self.answers, kernels=machine.sampler, log=run.log
+            ),
             prompts=prompt_ids,
             seed=run.seed,
             score=lambda answers, _: final_scores(judge, answers, **size),
