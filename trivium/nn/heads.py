@@ -1,8 +1,8 @@
 """From hidden states to log-probs, entropies and scalars; the only place that shifts by one.
 
 Log-softmax is computed in fp32 on chunks of positions, so a (B, L, V) tensor in fp32 never exists. The backward pass computes
-the chunk's logits again, unless all of them together are small (KEEP_BYTES): then they are kept in compute precision, which
-is the same numbers for less work.
+the chunk's logits again, unless the vocabulary is small (KEEP_WORDS) and so are all of them together (KEEP_BYTES): then they are
+kept in compute precision, which is the same numbers for less work.
 """
 
 import torch
@@ -12,6 +12,7 @@ from trivium.nn.native import training
 from trivium.nn.transformer import capped, widened
 
 CHUNK = 512  # positions at a time: fp32 logits of a chunk stay in the cache of a laptop's cores
+KEEP_WORDS = 1 << 14  # of a larger vocabulary no more than a chunk's logits ever exist, however few the positions are
 KEEP_BYTES = 128 << 20
 
 
@@ -33,7 +34,7 @@ class _TokenLogprobs(torch.autograd.Function):
         native: bool,
     ):
         weight = weight_VD.to(hidden_PD.dtype)
-        keep = hidden_PD.shape[0] * weight.shape[0] * hidden_PD.element_size() <= KEEP_BYTES
+        keep = len(weight) <= KEEP_WORDS and len(hidden_PD) * len(weight) * hidden_PD.element_size() <= KEEP_BYTES
         logprob, lse, entropy, kept = [], [], [], []
         for hidden, target in zip(hidden_PD.split(CHUNK), target_P.split(CHUNK), strict=True):
             raw = hidden @ weight.T
