@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from trivium.core.commit import MANIFEST, commit_file, read_manifest
+from trivium.core.commit import MANIFEST, commit_file, locked, read_manifest
 from trivium.core.config import plain
 from trivium.core.errors import ArtefactError, ConfigError, did_you_mean
 from trivium.core.world import cache_folder
@@ -48,10 +48,10 @@ def model_path(reference: str | Path) -> Path:
     if not is_named(name):
         return Path(reference)
     folder = cache_folder() / "models" / f"{name}-{assets.find(name).file_sha256[:12]}"
-    try:
-        read_manifest(folder, kind=MODEL)
-    except ArtefactError:  # a cache is made again, not repaired
-        import_model(name, folder)
+    if not _is_complete(folder):
+        with locked(cache_folder() / "locks" / folder.name):
+            if not _is_complete(folder):  # another process may have made it meanwhile
+                import_model(name, folder)
     return folder
 
 
@@ -98,6 +98,14 @@ def export_model(model: Path, out: Path, *, to: str = "gguf", dtype: str | None 
 
     commit_file(out, lambda file: write_gguf(file, found.model, found.tokenizer, found.config, dtype=dtype))
     return out
+
+
+def _is_complete(folder: Path) -> bool:
+    try:
+        read_manifest(folder, kind=MODEL)
+    except ArtefactError:
+        return False  # a cache is made again, not repaired
+    return True
 
 
 def _read(path: Path) -> _Foreign:
