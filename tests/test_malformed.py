@@ -198,6 +198,14 @@ def drop(*names: str) -> Callable[[Path], None]:
     return lambda folder: [(folder / name).unlink() for name in names]
 
 
+def pipe(name: str) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        (folder / name).unlink()
+        os.mkfifo(folder / name)
+
+    return damage
+
+
 def foreign(*others: Callable[[Path], None]) -> Callable[[Path], None]:
     """The same for a directory that is not ours: without the manifest that would tell any change."""
 
@@ -237,6 +245,8 @@ DAMAGED = [
     ("tokenizer with more ids than the model", GENERATE, ARTEFACT, ("tokenizer.json", "vocab_size is 400"), foreign(larger_vocabulary)),
     ("manifest damaged", GENERATE, ARTEFACT, ("model/manifest.json", "damaged"), put("model/manifest.json", "{}")),
     ("extra file in a model", GENERATE, ARTEFACT, ("model/extra.py", "not listed"), put("model/extra.py", "")),
+    ("pipe for a tokenizer", GENERATE, ARTEFACT, ("model/tokenizer.json", "a pipe"), foreign(pipe("model/tokenizer.json"))),
+    ("pipe for data", TRAIN, DATA, ("data.jsonl", "a pipe", "give a file"), pipe("data.jsonl")),
     ("shards of another tokenizer", ("pretrain", "tokens=tokens", "steps=2"), ARTEFACT, ("tokens/train", "tokenize again"), another_tokenizer),
     ("shard without its manifest", ("pretrain", "tokens=tokens", "steps=2"), ARTEFACT, ("tokens/train", "never completed"), drop("tokens/train/manifest.json")),
     ("prompt longer than the context", ("generate", "model", LONG), DATA, ("prompt 0", "tokens", "1 to 95"), lambda folder: None),

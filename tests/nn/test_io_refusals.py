@@ -1,6 +1,7 @@
 """One line for everything that can be wrong with a model directory that comes from anywhere."""
 
 import json
+import os
 import struct
 from pathlib import Path
 
@@ -220,6 +221,13 @@ def test_a_pickle_is_never_read(foreign):
 def test_a_missing_file_is_named(foreign, name):
     (foreign / name).unlink()
     refused(foreign, match=f"there is no (such file|{name})")
+
+
+@pytest.mark.parametrize("name", [CONFIG, WEIGHTS, "tokenizer.json", "manifest.json"])
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(foreign, name):
+    (foreign / name).unlink(missing_ok=True)
+    os.mkfifo(foreign / name)
+    refused(foreign, match=r"it is a pipe|there is no model.safetensors")
 
 
 def test_a_path_that_is_no_folder_is_refused(tmp_path):

@@ -24,6 +24,7 @@ from typing import Any
 import xxhash
 
 from trivium.core.errors import ArtefactError, ResourceError
+from trivium.core.regular import regular
 
 MANIFEST = "manifest.json"
 _CHUNK = 1 << 20
@@ -117,7 +118,7 @@ def read_manifest(path: Path, *, kind: str | None = None) -> dict[str, Any]:
     with disk_errors(path):
         _restore(path, _hidden(path, "old"))
     try:
-        manifest = json.loads(file.read_text())
+        manifest = json.loads(regular(file).read_text())
         _ = manifest["files"], manifest["kind"], manifest["meta"]
         if manifest != sealed(manifest):
             raise ValueError("its seal does not fit its content")

@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from trivium.core.errors import ArtefactError, DivergedError
+from trivium.core.regular import regular
 from trivium.nn.io.json_file import read_json
 from trivium.nn.io.layout import Stored
 from trivium.nn.io.tokenizer_files import write_json
@@ -132,7 +133,7 @@ def _shards(folder: Path) -> dict[str, Found]:
 def opened(file: Path) -> safe_open:
     """A safetensors file. Raises ArtefactError: missing, unreadable, cut off."""
     try:
-        return safe_open(file, framework="pt")
+        return safe_open(regular(file), framework="pt")
     except FileNotFoundError:
         raise ArtefactError(f"{file}: there is no such file") from None
     except OSError as error:
