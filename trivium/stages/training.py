@@ -64,8 +64,7 @@ def train(
     lora: LoRA | None = None,
 ) -> Mapping[str, Any]:
     """Train the speaker's model on the groups of a source, from the newest checkpoint if there is one; returns facts for the report."""
-    from trivium.nn.native.block import why_not_train
-    from trivium.stages.models import machine_of
+    from trivium.stages.models import machine_of, say_what_is_slower
     from trivium.train.checkpoint import Checkpoints
     from trivium.train.fit import Layout, fit
     from trivium.train.meter import Yardstick
@@ -82,10 +81,7 @@ def train(
         steps=options.steps,
         max_grad_norm=options.max_grad_norm,
     )
-    if model.device.type != "cpu" and (reason := model.why_masks()):
-        run.log(f"packed rows go through fused attention with a mask, which is slower: {reason}")
-    if machine.kernels == "native" and model.trunk.twin is None:
-        run.log(f"no native kernels, which is slower: {why_not_train(model.trunk)}")
+    say_what_is_slower(run, model)
     layout = Layout(options.micro_batch_rows, options.seq_len)
     fit(
         run,
