@@ -53,7 +53,10 @@ def refused(folder: Path, *, match: str) -> None:
 @pytest.mark.parametrize(
     ("fields", "problem"),
     [
-        ({"model_type": "bloom"}, r"model_type is bloom; it is one of: gemma2, .*; load_model\(..., is_guest=True\) runs any other"),
+        (
+            {"model_type": "bloom"},
+            "model_type is bloom; it is one of: gemma2, .*; transformers runs any other: trivium import .*model FOLDER --guest",
+        ),
         ({"model_type": "qwen"}, "model_type is qwen; did you mean 'qwen[23]'"),
         ({"model_type": ["llama"]}, "model_type is "),
         (

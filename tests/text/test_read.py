@@ -262,7 +262,11 @@ def test_a_broken_file_is_one_line_that_names_it(tmp_path, name, content, proble
 @pytest.mark.parametrize("name", ["a.jsonl", "a.json", "a.csv", "a.parquet", "a.txt", "a.jsonl.gz", "a.jsonl.zst"])
 def test_a_pipe_is_refused_instead_of_waited_for(tmp_path, name):
     os.mkfifo(tmp_path / name)
-    for read in (lambda path: list(read_documents(path)), lambda path: list(read_prompts(path)), lambda path: check_head(path, "documents")):
+    for read in (
+        lambda path: list(read_documents(path)),
+        lambda path: list(read_prompts(path)),
+        lambda path: check_head(path, "documents"),
+    ):
         with pytest.raises(DataError, match=rf"{name}: .*it is a pipe, a socket or a device; give a file"):
             read(tmp_path / name)
 

@@ -15,6 +15,7 @@ from trivium.nn.batch import Batch
 from trivium.nn.cache import Cache
 from trivium.nn.config import ModelConfig
 from trivium.nn.heads import ScalarHead, logprobs_of_logits
+from trivium.nn.io.config_json import GUEST
 from trivium.nn.io.weights import find_weights
 from trivium.nn.model import Model
 from trivium.nn.transformer import Transformer, widened
@@ -99,7 +100,7 @@ def load_guest(path: Path, *, compute_dtype: torch.dtype = torch.float32, has_sc
         raise ArtefactError(f"{path}: transformers cannot load it as a guest: {str(error)[:300]}") from None
     text = body.config.get_text_config()
     config = ModelConfig(
-        family="guest", vocab_size=text.vocab_size, hidden_size=text.hidden_size, intermediate_size=1,
+        family=GUEST, vocab_size=text.vocab_size, hidden_size=text.hidden_size, intermediate_size=1,
         num_layers=1, num_heads=1, num_kv_heads=1, head_dim=2,  # a cache of tokens needs no more
         max_seq_len=getattr(text, "max_position_embeddings", None) or NO_LIMIT,
     )  # fmt: skip
@@ -126,4 +127,5 @@ def _transformers() -> Any:
         import transformers
     except ImportError:
         raise ConfigError("a guest is run by the package transformers, which is not installed: pip install 'trivium[hf]'") from None
+    transformers.utils.logging.disable_progress_bar()  # what is said to the user is ours to say
     return transformers

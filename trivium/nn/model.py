@@ -19,13 +19,13 @@ class Model(nn.Module):
     """A transformer over batches. With a scalar head it is a reward model or a critic; its language head then stays unused."""
 
     _compiled: Callable[..., Tensor] | None = None  # the trunk as one graph, for training
+    base_fingerprint: str | None = None  # of the frozen weights, where an adapter stands on them
 
     def __init__(self, config: ModelConfig, *, compute_dtype: torch.dtype = torch.float32, has_scalar: bool = False) -> None:
         super().__init__()
         self.config = config
         self.trunk = Transformer(config, compute_dtype)
         self.scalar_head = ScalarHead(config.hidden_size) if has_scalar else None
-        self.base_fingerprint: str | None = None  # of the frozen weights, where an adapter stands on them
 
     @property
     def device(self) -> torch.device:

@@ -12,10 +12,10 @@ from trivium.core.run import Run
 from trivium.core.types import Conversation, Example, Message, Preference
 from trivium.generate.engine import Engine
 from trivium.generate.sampling import Sampling
-from trivium.nn.adapter import adapt, merge
+from trivium.nn.adapter import adapt
 from trivium.nn.io.adapter_config import base_of
-from trivium.nn.io.directory import load_model, save_model
-from trivium.nn.io.peft import load_adapter
+from trivium.nn.io.directory import save_model
+from trivium.nn.io.peft import load_merged
 from trivium.nn.io.tokenizer_files import tokenizer_config
 from trivium.nn.lora import LoRA
 from trivium.nn.model import DTYPES, Model
@@ -45,10 +45,7 @@ class Speaker:
         """
         base = base_of(path)
         tokenizer = Tokenizer.load(base)
-        model = load_model(base, compute_dtype=DTYPES[machine.precision], has_scalar=has_scalar)
-        if base != path:
-            load_adapter(path, model)
-            merge(model)
+        model = load_merged(path, compute_dtype=DTYPES[machine.precision], has_scalar=has_scalar)
         with_kernels(model, machine)
         return Speaker(model.to(machine.place()), tokenizer, chat_format(read_tokenizer_config(base), tokenizer, base), path)
 

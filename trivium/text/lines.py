@@ -22,7 +22,8 @@ _BOM = "\ufeff"
 def lines(path: Path) -> Iterator[tuple[int, str]]:
     """Numbered lines (from 1) without their newline; a byte order mark is dropped.
 
-    Raises DataError naming file and line: not there, no file but a pipe or a device, bad UTF-8, above 64 MiB, truncated or damaged compression.
+    Raises DataError naming file and line: not there, a pipe or a device, bad UTF-8, above 64 MiB, truncated or damaged
+    compression.
     """
     with _reading(path), open_binary(path) as file:
         number = 0

@@ -11,7 +11,7 @@ MAX_BYTES = 64 << 20
 
 
 def read_json(file: Path) -> dict[str, Any]:
-    """The object in a file. Raises ArtefactError: missing, no file but a pipe or a device, too large, not UTF-8, not JSON, not an object."""
+    """The object in a file. Raises ArtefactError: missing, a pipe or a device, too large, not UTF-8, not JSON, not an object."""
     try:
         size = regular(file).stat().st_size
         if size > MAX_BYTES:
