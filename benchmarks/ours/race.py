@@ -1,4 +1,7 @@
-"""trivium on real tokens, with its own recipe or with the peer's shape and AdamW; a request to evaluate is answered between two updates."""
+"""trivium on real tokens, with the options of a `pretrain` stage or with the peer's shape and AdamW.
+
+A request to evaluate is answered between two updates.
+"""
 
 from typing import Any
 
@@ -10,15 +13,17 @@ from trivium.core.world import prepare_environment
 
 def compete(want: dict[str, Any], rounds: Rounds) -> None:
     """Train for the wanted number of updates, then go on answering."""
+    from trivium.core.config import build
     from trivium.data.pack import pack
     from trivium.data.sources import Corpus
     from trivium.learn.objectives import CrossEntropy
-    from trivium.learn.optim.recipes import AdamW, MuonAdamW
+    from trivium.learn.optim.recipes import AdamW
     from trivium.learn.schedules import Schedule
     from trivium.nn.config import llama
     from trivium.nn.model import DTYPES, Model, initialise
     from trivium.stages.machine import Machine
     from trivium.stages.models import with_kernels
+    from trivium.stages.pretrain import Pretrain
     from trivium.train.trainer import Trainer
 
     machine = Machine(threads=want["threads"], precision=want["precision"], kernels=want["kernels"], products=want["products"]).measured()
@@ -26,13 +31,12 @@ def compete(want: dict[str, Any], rounds: Rounds) -> None:
     config = llama(**shape, max_seq_len=want["seq_len"], has_qk_norm=not want["is_as_peer"])
     model = initialise(Model(config, compute_dtype=DTYPES[machine.precision]), want["seed"])
     with_kernels(model, machine, "int8" if machine.products == "int8" else "float32")
-    optimizer, schedule = (
-        MuonAdamW(lr=0.02, embed_lr=0.01, head_lr=0.004),
-        Schedule(warmup_steps=20, decay_share=0.5),
-    )  # the quickstart's
     if want["is_as_peer"]:
         optimizer = AdamW(lr=want["lr"], beta2=want["beta2"], weight_decay=want["weight_decay"])
-        schedule = Schedule(warmup_steps=want["warmup_steps"], shape="cosine")
+        schedule, rows_at_once = Schedule(warmup_steps=want["warmup_steps"], shape="cosine"), want["rows"]
+    else:
+        stage = build(Pretrain, want["pretrain"])
+        optimizer, schedule, rows_at_once = stage.optimizer, stage.schedule, stage.micro_batch_rows
     trainer = Trainer("policy", model, CrossEntropy(), optimizer(model), schedule=schedule, steps=want["steps"])
     source = Corpus(np.load(want["train"]), seq_len=want["seq_len"], rows_per_step=want["rows"], seed=want["seed"])
     heldout, step = np.load(want["heldout"]), 0
@@ -40,7 +44,7 @@ def compete(want: dict[str, Any], rounds: Rounds) -> None:
         if rounds.tick().get("evaluate"):
             rounds.facts = {"loss": heldout_loss(model, heldout)}
             continue
-        trainer.step(step, pack(source(step), rows=want["rows"], length=want["seq_len"]))
+        trainer.step(step, pack(source(step), rows=rows_at_once, length=want["seq_len"]))
         step += 1
 
 
