@@ -151,7 +151,7 @@ NAME = "model.layers.1.mlp.up_proj.weight"
 @pytest.mark.parametrize(
     ("tensor", "problem"),
     [
-        (None, f"tensor {NAME} is missing"),
+        (None, f"model.safetensors: tensor {NAME} is missing"),
         (torch.zeros(48, 31), rf"model.safetensors: tensor {NAME} has shape \[48, 31\]; config.json asks for \[48, 32\]"),
         (torch.zeros(48 * 32), rf"tensor {NAME} has shape \[1536\]"),
         (torch.zeros(48, 32, dtype=torch.int8), f"tensor {NAME} has type I8; it is one of: BF16, F16, F32"),

@@ -88,16 +88,19 @@ def load_guest(path: Path, *, compute_dtype: torch.dtype = torch.float32, has_sc
     """The model in a directory, run by transformers from safetensors alone; weights in fp32, used in compute_dtype.
 
     Of its configuration vocab_size, hidden_size and max_seq_len are the model's; the counts of nn/flops.py do not describe it.
-    Raises ConfigError if transformers is not installed, ArtefactError if it cannot load the model without running code of its own.
+    Raises ConfigError if transformers is not installed, ArtefactError if it cannot load the model without running code of its own,
+    or a tensor is missing.
     """
     transformers = _transformers()
     find_weights(path)
     try:
-        body: Any = transformers.AutoModelForCausalLM.from_pretrained(
-            path, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
+        body, report = transformers.AutoModelForCausalLM.from_pretrained(
+            path, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=torch.float32, output_loading_info=True
         )
     except Exception as error:  # each of its hundreds of architectures has its own
         raise ArtefactError(f"{path}: transformers cannot load it as a guest: {str(error)[:300]}") from None
+    if missing := sorted(report["missing_keys"]):  # which it fills with random numbers
+        raise ArtefactError(f"{path}: tensor {missing[0]} is missing, though config.json asks for it")
     text = body.config.get_text_config()
     config = ModelConfig(
         family=GUEST, vocab_size=text.vocab_size, hidden_size=text.hidden_size, intermediate_size=1,

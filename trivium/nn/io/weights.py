@@ -80,7 +80,8 @@ def check_weights(found: Mapping[str, Found], stored: Mapping[str, Stored], igno
     """Compare what a directory has with what its config.json needs. Raises ArtefactError naming file and tensor."""
     for name, need in stored.items():
         if name not in found:
-            raise ArtefactError(f"{folder}: tensor {name} is missing")
+            file = folder / (FILE if (folder / FILE).is_file() else INDEX)
+            raise ArtefactError(f"{file}: tensor {name} is missing, though config.json asks for it")
         tensor = found[name]
         if tensor.shape != need.shape:
             raise ArtefactError(f"{tensor.file}: tensor {name} has shape {list(tensor.shape)}; config.json asks for {list(need.shape)}")
