@@ -1,4 +1,4 @@
-"""trivium on real tokens, with its own recipe, a variation of it, or the peer's shape and AdamW.
+"""trivium on real tokens: with the quickstart's recipe or a variation of it, the options of a `pretrain` stage, or the peer's.
 
 A request to evaluate is answered between two updates.
 """
@@ -36,7 +36,9 @@ def compete(want: dict[str, Any], rounds: Rounds) -> None:
     from trivium.stages.models import with_kernels
     from trivium.train.trainer import Trainer
 
-    recipe = as_peer(want) if want["is_as_peer"] else RECIPE | want.get("variation", {})
+    stage = want.get("pretrain", {})  # what the dial derived
+    dialled = {name: stage[name] for name in ("optimizer", "schedule", "packing") if name in stage}
+    recipe = as_peer(want) if want["is_as_peer"] else RECIPE | dialled | want.get("variation", {})
     machine = Machine(threads=want["threads"], precision=want["precision"], kernels=want["kernels"], products=want["products"]).measured()
     shape = {name: want[name] for name in ("vocab_size", "depth", "width")}
     config = with_traits(llama(**shape, max_seq_len=want["seq_len"], has_qk_norm=recipe["has_qk_norm"]), recipe["traits"])
@@ -54,7 +56,7 @@ def compete(want: dict[str, Any], rounds: Rounds) -> None:
         if rounds.tick().get("evaluate"):
             rounds.facts = {"loss": heldout_loss(model, heldout)}
             continue
-        trainer.step(step, pack(source(step), rows=want["rows"], length=want["seq_len"]))
+        trainer.step(step, pack(source(step), rows=stage.get("micro_batch_rows", want["rows"]), length=want["seq_len"]))
         step += 1
 
 

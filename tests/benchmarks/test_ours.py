@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks.ours import pretrain, race, sample
+from benchmarks.race import dialled
 from trivium.core.types import example
 from trivium.nn.config import llama
 from trivium.nn.model import Model, initialise
@@ -71,7 +72,7 @@ def test_pretraining_goes_on_as_long_as_steps_are_wanted():
 VARIED = {"traits": SPEEDRUN, "packing": "bestfit", "has_zero_outputs": False}
 
 
-@pytest.mark.parametrize("how", [{"is_as_peer": False}, {"is_as_peer": True}, {"is_as_peer": False, "variation": VARIED}])
+@pytest.mark.parametrize("how", ["quickstart", "as peer", "varied", "dialled"])
 def test_a_race_is_measured_between_updates_and_learns(tmp_path, how):
     stream = (np.arange(600) % 7).astype(np.uint16)
     files = {part: str(tmp_path / f"{part}.npy") for part in ("train", "starts", "heldout")}
@@ -80,8 +81,9 @@ def test_a_race_is_measured_between_updates_and_learns(tmp_path, how):
     np.save(files["heldout"], stream[:64].reshape(4, 16))
     peer = {"lr": 1e-2, "warmup_steps": 2, "beta2": 0.95, "weight_decay": 0.1, "steps": 12}
     rounds = Requests({"evaluate": True}, *({} for _ in range(12)), {"evaluate": True})
+    options = TINY | files | peer | {"is_as_peer": how == "as peer", "variation": VARIED if how == "varied" else {}}
     with pytest.raises(Enough):
-        race.compete(TINY | files | peer | how, rounds)
+        race.compete(dialled(options, 400) if how == "dialled" else options, rounds)
     before, after = rounds.seen[1]["loss"], rounds.seen[-1]["loss"]
     assert before == pytest.approx(np.log(64), abs=0.05)  # the head starts near 0: all ids are equally likely
     assert after < before - 0.5

@@ -118,7 +118,8 @@ def test_muon_keeps_one_number_of_a_matrix_and_adamw_two():
 
 
 def test_the_constants_are_those_of_the_modules_they_describe():
-    assert (flops.SHORT, flops.HEAD_CHUNK, flops.HEAD_KEEP_BYTES) == (transformer.SHORT, heads.CHUNK, heads.KEEP_BYTES)
+    assert (flops.SHORT, flops.HEAD_CHUNK) == (transformer.SHORT, heads.CHUNK)
+    assert (flops.HEAD_KEEP_WORDS, flops.HEAD_KEEP_BYTES) == (heads.KEEP_WORDS, heads.KEEP_BYTES)
 
 
 def test_counting_needs_no_torch():

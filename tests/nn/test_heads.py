@@ -64,6 +64,20 @@ def test_values_and_gradients_are_those_of_a_log_softmax(temperature, softcap, w
     torch.testing.assert_close(ours, expected, rtol=1e-12, atol=1e-12)
 
 
+NATIVE = pytest.param(True, marks=pytest.mark.skipif(bool(why_not()), reason=str(why_not())))
+
+
+@pytest.mark.usefixtures("_small_chunks")
+@pytest.mark.parametrize("native", [False, NATIVE])
+def test_gradients_in_float32_are_those_of_a_log_softmax_to_1e_6(native):
+    def compute(hidden: Tensor, weight: Tensor, tokens: Tensor, temperature: float, softcap: float | None) -> tuple[Tensor, Tensor]:
+        return token_logprobs(hidden, weight, tokens, SCORED, temperature=temperature, softcap=softcap, native=native)
+
+    ours, expected = (outcome(each, 0.7, (1, 0), torch.float32, 2.5) for each in (compute, plain))
+    del ours[1], expected[1]  # no entropy was asked for
+    torch.testing.assert_close(ours, expected, rtol=1e-6, atol=1e-6)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
 @pytest.mark.parametrize("temperature", [1.0, 0.6])
 @pytest.mark.parametrize("softcap", [None, 2.5])
@@ -155,13 +169,26 @@ class Largest(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("kernels", ["torch", pytest.param("native", marks=pytest.mark.skipif(bool(why_not()), reason=str(why_not())))])
-def test_of_a_large_vocabulary_no_logits_of_a_whole_micro_batch_are_made_or_kept(kernels):
-    vocab, width, positions = 49_152, 16, 1_536
-    hidden_BLD = torch.randn(3, positions // 3, width, requires_grad=True)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("positions", [600, 1_024, 1_536])
+def test_of_a_large_vocabulary_no_logits_of_a_whole_micro_batch_are_made_or_kept(positions, kernels, dtype):
+    if kernels == "native" and dtype != torch.float32:
+        pytest.skip("native kernels are for float32")
+    vocab, width = 49_152, 16
+    hidden_BLD = torch.randn(2, positions // 2, width, dtype=dtype, requires_grad=True)
     weight_VD = torch.randn(vocab, width, requires_grad=True)
-    tokens_BL, kept = torch.randint(0, vocab, (3, positions // 3)), []
+    tokens_BL, kept = torch.randint(0, vocab, (2, positions // 2)), []
     with Largest() as seen, torch.autograd.graph.saved_tensors_hooks(lambda x: (kept.append(x.numel()), x)[1], lambda x: x):
         logprobs_BL, _ = token_logprobs(hidden_BLD, weight_VD, tokens_BL, torch.arange(1, positions), kernels=kernels)
         logprobs_BL.sum().backward()
     assert seen.most == CHUNK * vocab
     assert 0 < sum(kept) < CHUNK * vocab / 10
+
+
+@pytest.mark.parametrize(("vocab", "is_kept"), [(heads.KEEP_WORDS, True), (heads.KEEP_WORDS + 1, False)])
+def test_of_a_small_vocabulary_they_are_kept(vocab, is_kept):
+    hidden_BLD, weight_VD = torch.randn(1, 9, 4, requires_grad=True), torch.randn(vocab, 4)
+    kept: list[int] = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: (kept.append(x.numel()), x)[1], lambda x: x):
+        token_logprobs(hidden_BLD, weight_VD, torch.randint(0, vocab, (1, 9)), torch.arange(1, 9))
+    assert (8 * vocab in kept) == is_kept

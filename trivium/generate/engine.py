@@ -124,8 +124,6 @@ class Engine:
 
     def _tell(self, how: str) -> None:
         """Say it once."""
-        if self.why_not_native is not None and self.model.device.type == "cpu":
-            how += f"; without our kernels, which is slower: {self.why_not_native}"
         if self.log is not None and how != self._said:
             self.log(how)
         self._said = how

@@ -9,7 +9,7 @@ from trivium.nn.config import ModelConfig
 
 SHORT = 256  # nn/transformer.py: longest sequence whose attention weights are written out, and kept
 HEAD_CHUNK = 512  # nn/heads.py: positions whose fp32 logits exist at one time,
-HEAD_KEEP_BYTES = 128 << 20  # and the size up to which the logits of all positions are kept
+HEAD_KEEP_WORDS, HEAD_KEEP_BYTES = 1 << 14, 128 << 20  # and the vocabulary and size up to which those of all positions are kept
 
 
 def num_parameters(config: ModelConfig) -> int:
@@ -131,4 +131,4 @@ def _is_written_out(config: ModelConfig, length: int) -> bool:
 def _head_bytes(config: ModelConfig, tokens: int, compute_bytes: int) -> int:
     kept = tokens * config.vocab_size * compute_bytes
     chunk = 3 * 4 * min(HEAD_CHUNK, tokens) * config.vocab_size  # logits, their log-softmax and its exponential
-    return chunk + (kept if kept <= HEAD_KEEP_BYTES else 0)
+    return chunk + (kept if config.vocab_size <= HEAD_KEEP_WORDS and kept <= HEAD_KEEP_BYTES else 0)

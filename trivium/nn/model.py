@@ -21,13 +21,13 @@ class Model(nn.Module):
 
     _compiled: Callable[..., Tensor] | None = None  # the trunk as one graph, for training
     is_replayed: bool = False  # it is a CUDA graph too: the gradients that it writes are overwritten when it runs again
+    base_fingerprint: str | None = None  # of the frozen weights, where an adapter stands on them
 
     def __init__(self, config: ModelConfig, *, compute_dtype: torch.dtype = torch.float32, has_scalar: bool = False) -> None:
         super().__init__()
         self.config = config
         self.trunk = Transformer(config, compute_dtype)
         self.scalar_head = ScalarHead(config.hidden_size) if has_scalar else None
-        self.base_fingerprint: str | None = None  # of the frozen weights, where an adapter stands on them
 
     @property
     def device(self) -> torch.device:
