@@ -96,7 +96,7 @@ def compete(variations: Mapping[str, dict[str, Any]], common: dict[str, Any], by
     runs = [(one, chosen.minutes, one.name) for one in going if one in seconds]
     checks, curves = 2 if chosen.quick else CHECKS, []
     for seed in range(1, chosen.seeds + 1):
-        curves += race(runs, seconds, seed, bytes_per_token, checks=checks)
+        curves += race(runs, seconds, seed, bytes_per_token, chosen.minutes, checks=checks)
     return curves
 
 
