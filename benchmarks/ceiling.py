@@ -4,7 +4,7 @@ A share of a data-sheet's peak flatters or shames the machine; a share of what w
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -32,6 +32,17 @@ def matmul_flops(dtype: torch.dtype, shapes: Iterable[Shape], seconds: float = 0
     wanted = list(shapes)
     best = {shape: _best_seconds(_product(dtype, shape, device), seconds) for shape in sorted(set(wanted))}
     return sum(2.0 * m * k * n for m, k, n in wanted) / sum(best[shape] for shape in wanted)
+
+
+def hopeless(names: Sequence[str], *, device: str = "cpu", size: int = 384) -> dict[str, float]:
+    """Precisions whose products here are more than ten times slower than float32's, and how many times: nobody would choose them.
+
+    A processor without bf16 or int8 instructions emulates them, and a contest with them would take hours. Measured in half a second.
+    """
+    shape = [(size, size, size)]
+    speeds = {name: matmul_flops(getattr(torch, name), shape, 0.1, device=device) for name in {"float32", *names}}
+    times = {name: speeds["float32"] / speeds[name] for name in names}
+    return {name: factor for name, factor in times.items() if factor > 10}
 
 
 def read_bandwidth(size_bytes: int = 1 << 29, seconds: float = 1.0) -> float:

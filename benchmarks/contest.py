@@ -3,7 +3,7 @@
 import json
 import subprocess
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -27,6 +27,18 @@ class Contestant:
     command: tuple[str, ...]
     options: dict[str, Any]
     is_ours: bool = False
+
+
+def able(contestants: Iterable[Contestant], slow: Mapping[str, float]) -> list[Contestant]:
+    """Those that do not multiply in a precision that is hopeless here (ceiling.py); tells who is left out."""
+    left = []
+    for one in contestants:
+        products = "int8" if one.options.get("products") == "int8" else one.options["precision"]
+        if products in slow:
+            print(f"{one.name}: left out, products in {products} are {slow[products]:.0f} times slower than in float32 here", flush=True)
+        else:
+            left.append(one)
+    return left
 
 
 class Talk:

@@ -9,8 +9,8 @@ import argparse
 import sys
 from typing import Any
 
-from benchmarks.ceiling import matmul_flops, training_shapes
-from benchmarks.contest import PEERS, Contestant, Score, one_by_one, take_turns
+from benchmarks.ceiling import hopeless, matmul_flops, training_shapes
+from benchmarks.contest import PEERS, Contestant, Score, able, one_by_one, take_turns
 from benchmarks.environment import LITGPT, TRANSFORMERS, Environment
 from benchmarks.shapes import SHAPES, Shape, palm_flops_per_token
 from benchmarks.table import Line, Work, report
@@ -91,9 +91,10 @@ def race(shape: Shape, chosen: argparse.Namespace, peak: float) -> tuple[Work, d
     """All contestants on one shape: the table, their versions, and a line with the ceilings."""
     import torch
 
-    entered = contestants(shape, chosen)
+    slow = hopeless(("bfloat16", "int8")) if chosen.device == "cpu" else {}
+    entered = able(contestants(shape, chosen), slow)
     products = training_shapes(shape.config(), entered[0].options["rows"] * shape.seq_len)
-    names = ("float32", "bfloat16", "int8") if chosen.device == "cpu" else ("bfloat16",)
+    names = [name for name in ("float32", "bfloat16", "int8") if name not in slow] if chosen.device == "cpu" else ["bfloat16"]
 
     def measured() -> dict[str, float]:
         return {name: matmul_flops(getattr(torch, name), products, device=chosen.device) for name in names}

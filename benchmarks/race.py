@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.contest import PEERS, Contestant, take_turns
+from benchmarks.ceiling import hopeless
+from benchmarks.contest import PEERS, Contestant, able, take_turns
 from benchmarks.curves import Curve, record, work
 from benchmarks.environment import TRANSFORMERS
 from benchmarks.table import aligned, report
@@ -62,10 +63,10 @@ def prepare(data: Sequence[str], folder: Path, heldout_share: float, *, is_align
 
 
 def entrants(common: dict[str, Any], wanted: Sequence[str], *, is_quick: bool) -> dict[str, list[Contestant]]:
-    """Each that is wanted with all its settings; where it must be quick, with one. `half` is a race of trivium's."""
+    """Each that is wanted with all its settings; the peer, where it must be quick, with one. `half` is a race of trivium's."""
     found: dict[str, list[Contestant]] = {}
     ours = (sys.executable, "-m", "benchmarks.ours.race")
-    for kernels, products in (("native", "int8"), ("native", "full"), ("torch", "full"))[: 1 if is_quick else None]:
+    for kernels, products in (("native", "int8"), ("native", "full"), ("torch", "full")):
         options = common | PEER | {"precision": "float32", "compile": False, "kernels": kernels, "products": products, "is_as_peer": True}
         setting = f" ({kernels} kernels, {products} products)"
         if {"trivium", "half"} & set(wanted):
@@ -146,7 +147,9 @@ def main(arguments: list[str] | None = None) -> dict[str, Any] | None:
     common, bytes_per_token = prepare(chosen.data, chosen.out, chosen.heldout_share)
     if chosen.sweep:
         return sweep(peers(common, is_quick=chosen.quick), chosen.minutes[0], bytes_per_token)
-    found, rounds = entrants(common, chosen.contestants, is_quick=chosen.quick), 1 if chosen.quick else 3
+    slow, rounds = hopeless(("bfloat16", "int8")), 1 if chosen.quick else 3
+    entered = entrants(common, chosen.contestants, is_quick=chosen.quick)
+    found = {name: able(settings, slow)[: 1 if chosen.quick else None] for name, settings in entered.items()}
     seconds = step_seconds([one for settings in found.values() for one in settings], rounds=rounds)
     fastest = {name: min((one for one in settings if one in seconds), key=lambda one: seconds[one]) for name, settings in found.items()}
     curves = []

@@ -1,6 +1,6 @@
 import sys
 
-from benchmarks.contest import PEERS, Contestant, Talk, one_by_one, take_turns
+from benchmarks.contest import PEERS, Contestant, Talk, able, one_by_one, take_turns
 
 STEADY = """
 import sys; sys.path.insert(0, sys.argv.pop(1))
@@ -55,3 +55,11 @@ def test_who_fails_is_out_with_the_last_line_it_said(tmp_path):
     good, bad = take_turns([contestant("a", tmp_path / "log"), broken], {"steps": {"steps": 1}}, rounds=1)
     assert len(good.answers["steps"]) == 1
     assert bad.failed == "ImportError: no such library"
+
+
+def test_who_multiplies_in_a_hopeless_precision_is_left_out_aloud(capsys):
+    full, half = Contestant("full", (), {"precision": "float32"}), Contestant("half", (), {"precision": "bfloat16"})
+    whole = Contestant("whole", (), {"precision": "float32", "products": "int8"})
+    assert able((full, half, whole), {"bfloat16": 40.0}) == [full, whole]
+    assert capsys.readouterr().out == "half: left out, products in bfloat16 are 40 times slower than in float32 here\n"
+    assert able((full, half, whole), {"int8": 12.0}) == [full, half]

@@ -64,14 +64,14 @@ def test_values_and_gradients_are_those_of_a_log_softmax(temperature, softcap, w
     torch.testing.assert_close(ours, expected, rtol=1e-12, atol=1e-12)
 
 
-NATIVE = pytest.param(True, marks=pytest.mark.skipif(bool(why_not()), reason=str(why_not())))
+NATIVE = pytest.param("native", marks=pytest.mark.skipif(bool(why_not()), reason=str(why_not())))
 
 
 @pytest.mark.usefixtures("_small_chunks")
-@pytest.mark.parametrize("native", [False, NATIVE])
-def test_gradients_in_float32_are_those_of_a_log_softmax_to_1e_6(native):
+@pytest.mark.parametrize("kernels", ["torch", NATIVE])
+def test_gradients_in_float32_are_those_of_a_log_softmax_to_1e_6(kernels):
     def compute(hidden: Tensor, weight: Tensor, tokens: Tensor, temperature: float, softcap: float | None) -> tuple[Tensor, Tensor]:
-        return token_logprobs(hidden, weight, tokens, SCORED, temperature=temperature, softcap=softcap, native=native)
+        return token_logprobs(hidden, weight, tokens, SCORED, temperature=temperature, softcap=softcap, kernels=kernels)
 
     ours, expected = (outcome(each, 0.7, (1, 0), torch.float32, 2.5) for each in (compute, plain))
     del ours[1], expected[1]  # no entropy was asked for
@@ -93,7 +93,7 @@ def test_kept_and_recomputed_logits_give_the_same_bits(monkeypatch, dtype, tempe
 @pytest.mark.parametrize("softcap", [None, 2.5])
 def test_kernels_give_values_and_gradients_of_a_log_softmax(temperature, softcap):
     def native(hidden: Tensor, weight: Tensor, tokens: Tensor, temperature: float, softcap: float | None) -> tuple[Tensor, Tensor]:
-        return token_logprobs(hidden, weight, tokens, SCORED, temperature=temperature, softcap=softcap, native=True)
+        return token_logprobs(hidden, weight, tokens, SCORED, temperature=temperature, softcap=softcap, kernels="native")
 
     found = outcome(native, temperature, (1, 0), torch.float32, softcap)
     logprobs, _, *slopes = outcome(plain, temperature, (1, 0), torch.float64, softcap)
@@ -168,7 +168,7 @@ class Largest(TorchDispatchMode):
         return made
 
 
-@pytest.mark.parametrize("kernels", ["torch", pytest.param("native", marks=pytest.mark.skipif(bool(why_not()), reason=str(why_not())))])
+@pytest.mark.parametrize("kernels", ["torch", NATIVE])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("positions", [600, 1_024, 1_536])
 def test_of_a_large_vocabulary_no_logits_of_a_whole_micro_batch_are_made_or_kept(positions, kernels, dtype):

@@ -13,7 +13,7 @@ from trivium.core.config import plain
 from trivium.core.errors import ArtefactError, ConfigError, did_you_mean
 from trivium.core.world import cache_folder
 from trivium.nn.io.adapter_config import base_of, is_adapter, read_adapter_config
-from trivium.nn.io.config_json import FILE as CONFIG_FILE, read_config
+from trivium.nn.io.config_json import FILE as CONFIG_FILE, is_guest as is_guest_folder, read_config
 from trivium.nn.io.own import OWN
 from trivium.stages.chat_formats import CHAT_KEY, TEMPLATE_KEY, chat_format, read_tokenizer_config
 from trivium.text import assets
@@ -99,7 +99,8 @@ def export_model(model: Path, out: Path, *, to: str = "gguf", dtype: str | None 
     dtype = dtype or FORMATS[to][0]
     if dtype not in FORMATS[to]:
         raise ConfigError(f"dtype is {dtype!r}; for {to} it is one of: {', '.join(FORMATS[to])}")
-    if (model / CONFIG_FILE).is_file() and read_config(model).family == OWN.model_type:
+    base = base_of(model)
+    if (base / CONFIG_FILE).is_file() and not is_guest_folder(base) and read_config(base).family == OWN.model_type:
         raise ConfigError(
             f"{model}: has an architecture that only trivium reads (pretrain variant=speedrun), so it cannot be exported;"
             " pre-train with variant=llama for other tools"
