@@ -129,11 +129,16 @@ def fetch(name: Annotated[str | None, typer.Argument(help="asset; without it the
 
 
 @app.command("import")
-def import_(source: str, out: Path, dtype: Annotated[str, typer.Option(help="f32 or bf16")] = "f32") -> None:
-    """Make a model directory from a .gguf file, a foreign directory, or the named model smollm2."""
+def import_(
+    source: str,
+    out: Path,
+    dtype: Annotated[str, typer.Option(help="f32 or bf16")] = "f32",
+    guest: Annotated[bool, typer.Option("--guest", help="let transformers run it, whatever its architecture: slower")] = False,
+) -> None:
+    """Make a model directory from a .gguf file, a foreign directory, an adapter's, or the named model smollm2."""
     from trivium.stages.exchange import import_model
 
-    typer.echo(import_model(source, out, dtype=dtype, on_note=lambda note: typer.echo(f"note: {note}", err=True)))
+    typer.echo(import_model(source, out, dtype=dtype, is_guest=guest, on_note=lambda note: typer.echo(f"note: {note}", err=True)))
 
 
 @app.command()
@@ -143,7 +148,7 @@ def export(
     to: Annotated[str, typer.Option("--format", help="gguf (llama.cpp) or hf (a directory)")] = "gguf",
     dtype: Annotated[str | None, typer.Option(help="gguf: f16, q8_0 or f32; hf: f32 or bf16")] = None,
 ) -> None:
-    """Write a model for llama.cpp, or as a directory in another precision."""
+    """Write a model, or an adapter with its base in one, for llama.cpp, or as a directory in another precision."""
     from trivium.stages.chat import model_folder
     from trivium.stages.exchange import export_model
 

@@ -37,6 +37,7 @@ class Run:
     ) -> None:  # fmt: skip
         self.path, self.seed, self.save_every_s, self.stage = Path(path), seed, save_every_s, ""
         self.machine = dict(machine or {})
+        self._said: set[str] = set()
         self._console = Console(file=sys.stderr, quiet=quiet, highlight=False, soft_wrap=True)
 
     def __enter__(self) -> "Run":
@@ -75,6 +76,12 @@ class Run:
         """Say one line to the user and to log.txt."""
         self._console.print(message, markup=False)
         self._append(self._log, f"{time.strftime('%Y-%m-%d %H:%M:%S')} {self.stage or '-'}: {message}")
+
+    def log_once(self, message: str) -> None:
+        """The same, unless the line was said before: what holds for several models or stages of a run is said for the first of them."""
+        if message not in self._said:
+            self._said.add(message)
+            self.log(message)
 
     def record(self, step: int, metrics: Mapping[str, float]) -> None:
         """Append one row of numbers that depend on nothing but the recipe and the step."""

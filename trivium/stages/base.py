@@ -15,7 +15,7 @@ from trivium.core.errors import ArtefactError, ConfigError
 from trivium.core.run import Run
 from trivium.nn.config import ModelConfig
 from trivium.nn.io.adapter_config import base_of
-from trivium.nn.io.config_json import FILE as CONFIG_FILE, read_config
+from trivium.nn.io.config_json import FILE as CONFIG_FILE, is_guest, read_config
 from trivium.stages.exchange import is_named, model_path
 
 
@@ -103,7 +103,10 @@ def check_model(reference: str) -> None:
 def known_model(known: Foresight, reference: str) -> ModelConfig:
     """The shape of a model: one that an earlier stage will have made, a directory, or a named one, which is fetched for it."""
     if not reference.startswith("@"):
-        return read_config(base_of(model_path(reference)))
+        path = base_of(model_path(reference))
+        if is_guest(path):
+            raise ConfigError(f"{reference}: is a guest, whose work is not known before transformers has loaded it; run without --dry-run")
+        return read_config(path)
     name = reference.removeprefix("@").split("/")[0]
     if name not in known.models:
         raise ConfigError(f"'{reference}': no earlier stage makes a model called '{name}'")

@@ -12,9 +12,12 @@ from trivium.learn.optim.recipes import AdamW, MuonAdamW
 from trivium.learn.schedules import Schedule
 from trivium.nn.config import ModelConfig, llama
 from trivium.nn.flops import flops_per_token
+from trivium.nn.io.own import OWN
 from trivium.nn.scaling import head_dim_of, width_of
+from trivium.nn.variants import TRAITS, Variant, with_traits
 from trivium.stages.base import Foresight, Work, resolve
 from trivium.stages.dial import Derived, WorkWithin, derive, seconds_of
+from trivium.stages.machine import Machine
 from trivium.stages.training import foresee_training, save, train
 from trivium.text.shards import Shard
 from trivium.text.tokenizer import Tokenizer
@@ -26,7 +29,9 @@ class Pretrain:
 
     tokens: a folder that `tokenize` made. One dial sets the size: depth, or params (all parameters, about), or time_budget
     (such as 10m). Width, head_dim, batch_tokens (tokens an update), steps and learning rates that are 0 follow from it, by rules
-    that are printed (stages/dial.py). micro_batch_rows: rows at a time, a matter of memory, and of rounding with products in
+    that are printed (stages/dial.py). variant: llama is loaded by every tool; speedrun has what speedruns kept to need fewer tokens,
+    and only trivium reads it (nn/variants.py). packing: rows are cut from one stream of documents, or hold whole ones (data/best_fit.py).
+    micro_batch_rows: rows at a time, a matter of memory, and of rounding with products in
     int8. evaluate_every: updates between measurements of bits per byte on the held-out shard.
     """
 
@@ -38,7 +43,9 @@ class Pretrain:
     width: int = Field(default=0, ge=0)
     head_dim: int = Field(default=0, ge=0)
     seq_len: int = Field(default=256, ge=8)
+    variant: Variant = "llama"
     context: int = Field(default=0, ge=0)  # positions the model can be used at; 0: seq_len
+    packing: Literal["stream", "bestfit"] = "stream"
     steps: int = Field(default=0, ge=0)
     batch_tokens: int = Field(default=0, ge=0)
     micro_batch_rows: int = Field(default=16, gt=0)
@@ -71,7 +78,9 @@ class Pretrain:
         """The architecture at a depth; width and heads as given, or else by rule."""
         width = self.width or width_of(depth)
         longest = max(self.seq_len, self.context)
-        return llama(vocab_size=vocab_size, depth=depth, width=width, max_seq_len=longest, head_dim=self.head_dim or head_dim_of(width))
+        head_dim = self.head_dim or head_dim_of(width)
+        plain = llama(vocab_size=vocab_size, depth=depth, width=width, max_seq_len=longest, head_dim=head_dim)
+        return with_traits(plain, TRAITS[self.variant])
 
     def foresee(self, name: str, known: Foresight) -> Work:
         tokens = self.steps * (self.batch_tokens // self.seq_len) * self.seq_len
@@ -79,12 +88,11 @@ class Pretrain:
         return foresee_training(self, name, config, known, tokens=tokens, is_packed=False)
 
     def run(self, run: Run) -> Mapping[str, Any]:
-        from trivium.data.sources import Corpus
+        from trivium.data.sources import corpus
         from trivium.evals.bits_per_byte import BitsPerByte
         from trivium.learn.objectives import CrossEntropy
         from trivium.nn.model import DTYPES, Model, initialise
-        from trivium.nn.transformer import why_not_compile
-        from trivium.stages.models import Speaker, machine_of, with_kernels
+        from trivium.stages.models import Speaker, machine_of, with_products
         from trivium.text.chat import PLAIN
 
         folder, machine = resolve(run, self.tokens), machine_of(run)
@@ -92,8 +100,11 @@ class Pretrain:
         shards = {part: Shard.open(folder / part, tokenizer.fingerprint) for part in ("train", "heldout")}
         config = self.shape_at(self.depth, tokenizer.vocab_size)
         model = initialise(Model(config, compute_dtype=DTYPES[machine.precision]), run.seed).to(machine.place())
+        if config.family == OWN.model_type:
+            run.log(f"variant {self.variant}: only trivium reads this architecture, and it cannot be exported")
         rows_per_step = max(1, self.batch_tokens // self.seq_len)
-        source = Corpus(shards["train"].tokens, seq_len=self.seq_len, rows_per_step=rows_per_step, seed=run.seed)
+        text = shards["train"]
+        source = corpus(text.tokens, text.starts, self.packing, seq_len=self.seq_len, rows_per_step=rows_per_step, seed=run.seed)
         measure = BitsPerByte(shards["heldout"], seq_len=self.seq_len, rows=self.evaluate_rows)
 
         def evaluate(done: int, metrics: dict[str, float]) -> None:
@@ -101,17 +112,26 @@ class Pretrain:
                 metrics["bits_per_byte"] = measure(model).value
 
         tokens = self.steps * rows_per_step * self.seq_len
-        with_kernels(model, machine, "int8" if machine.products == "int8" else "float32")
-        if machine.pays_to_compile(tokens * flops_per_token(config, self.seq_len)):
-            reason = why_not_compile(model.device)
-            run.log(f"not compiling, which is slower: {reason}" if reason else "compiling: the run is long enough to pay for it")
-            if reason is None:
-                model.compile_training()
+        with_products(model, machine, self.seq_len)
+        _compile(run, model, machine, tokens * flops_per_token(config, self.seq_len))
         run.log(
             f"{model.num_parameters:,} parameters; {tokens:,} tokens "
             f"= {self.steps * rows_per_step / source.num_rows:.2f} epochs of {source.num_rows * self.seq_len:,}"
+            + ("" if self.packing == "stream" else f" ({source.filled:.2%} of it text, the rest padding)")
         )
         speaker = Speaker(model, tokenizer, PLAIN)
         facts = train(run, self, speaker, CrossEntropy(), source, tokens=tokens, hooks=[evaluate])
         save(run, speaker)
         return facts
+
+
+def _compile(run: Run, model: Any, machine: Machine, flops: float) -> None:
+    """Compile the model if that pays for so much work, and say how, or what is slower without it."""
+    from trivium.nn.transformer import why_not_compile
+
+    reason: str | None = "the run is too short to pay for it"
+    if machine.pays_to_compile(flops):
+        reason = why_not_compile(model.device)
+        run.log(f"not compiling, which is slower: {reason}" if reason else f"compiling {model.compile_training()}; the run pays for it")
+    if reason is not None and machine.products == "fp8":
+        run.log(f"products in fp8 are slower than full ones where they are not compiled: {reason}")
