@@ -120,10 +120,23 @@ class Shard:
         """The document that token `position` belongs to. Raises IndexError outside the shard."""
         if not 0 <= position < self.num_tokens:
             raise IndexError(f"{self.path}: token {position:,} is outside its {self.num_tokens:,} tokens")
-        index = int(np.searchsorted(self.starts, position, side="right")) - 1
+        return self.document(int(np.searchsorted(self.starts, position, side="right")) - 1)
+
+    def document(self, index: int) -> ShardDocument:
+        """Where document number `index` lies, and what it is called."""
         group = int(np.searchsorted(self._group_starts, index, side="right")) - 1
         row = self._sidecar.read_row_group(group, columns=list(_COLUMNS)).slice(index - int(self._group_starts[group]), 1).to_pylist()[0]
         return ShardDocument(index, **row)
+
+    def documents_between(self, start: int, end: int) -> range:
+        """Numbers of the documents that have a token at start .. end - 1."""
+        first, last = np.searchsorted(self.starts, [start, end - 1], side="right")
+        return range(int(first) - 1, int(last))
+
+    def documents_named(self, name: str) -> list[ShardDocument]:
+        """Every document with this id; reads the column of all ids."""
+        ids = self._sidecar.read(columns=["id"]).column("id")
+        return [self.document(int(index)) for index in np.flatnonzero(ids.to_numpy() == name)]
 
     def document_tokens(self, index: int) -> np.ndarray:
         """Ids of document `index`, a view on the map."""
