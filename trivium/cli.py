@@ -199,6 +199,19 @@ def trace(
     _say(_trace(run_folder, stage).trace(text, shortest=shortest), as_json)
 
 
+@data.command("export")
+def export_data(
+    shard: Annotated[Path, typer.Argument(help="a token shard, or the folder that tokenize made")],
+    out: Annotated[Path, typer.Argument(help="a new folder")],
+    to: Annotated[str, typer.Option("--format", help="nanogpt, llm.c (modded-nanogpt), olmo, hf (datasets) or jsonl")],
+) -> None:
+    """Write token shards as other trainers read them."""
+    from trivium.text.shard_formats import export_tokens
+
+    for file in export_tokens(shard, out, to):
+        typer.echo(file)
+
+
 @app.command()
 def doctor() -> None:
     """What this machine is, what it is fast at, and whether its numbers can be trusted."""
