@@ -16,6 +16,7 @@ import numpy as np
 
 from trivium.core.errors import ConfigError
 from trivium.core.types import Example, Group
+from trivium.data.ngrams import Stream
 from trivium.data.sources import Span, TextSource
 
 MAX_PERIOD = 100_000  # places: what weights of five digits need
@@ -68,7 +69,7 @@ class Mix:
         return periods * self._before[:, -1] + self._before[:, rest]
 
     @property
-    def streams(self) -> list[np.ndarray]:
+    def streams(self) -> list[Stream]:
         """The texts, in order."""
         return [stream for source in self.sources for stream in source.streams]
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from trivium.core.errors import DataError
 from trivium.core.types import Example, Group
+from trivium.data.ngrams import Stream
 from trivium.data.order import epoch_places, epoch_rows
 
 Source = Callable[[int], Sequence[Group]]
@@ -40,8 +41,8 @@ class TextSource(Protocol):
     num_rows: int
 
     @property
-    def streams(self) -> Sequence[np.ndarray]:
-        """The token arrays that spans point into."""
+    def streams(self) -> Sequence[Stream]:
+        """The tokens that spans point into."""
         ...
 
     def rows_at(self, first: int, count: int) -> np.ndarray:
