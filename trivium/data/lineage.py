@@ -12,12 +12,16 @@ from trivium.text.shards import Shard, ShardDocument
 
 @dataclass(frozen=True, slots=True)
 class Excerpt:
-    """Tokens first .. last (from 0, both included) of a document, as a row holds them. part: which text of a mixture, "" if it is one."""
+    """Tokens first .. last (from 0, both included) of document number `index` of its shard, as a row holds them.
+
+    part: which text of a mixture, "" if it is one. num_tokens: of the whole document.
+    """
 
     part: str
-    document: ShardDocument
+    index: int
     first: int
     last: int
+    num_tokens: int
     tokens: np.ndarray
 
 
@@ -36,10 +40,15 @@ class Lineage:
         part = self.parts[span.stream]
         shard = self.shards[part]
         found = []
-        for document in map(shard.document, shard.documents_between(span.start, span.end)):
-            start, end = max(span.start, document.offset), min(span.end, document.offset + document.num_tokens)
-            found.append(Excerpt(part, document, start - document.offset, end - 1 - document.offset, shard.tokens[start:end]))
+        for index in shard.documents_between(span.start, span.end):
+            offset, after = int(shard.starts[index]), int(shard.starts[index + 1])
+            start, end = max(span.start, offset), min(span.end, after)
+            found.append(Excerpt(part, index, start - offset, end - 1 - offset, after - offset, shard.tokens[start:end]))
         return found
+
+    def document(self, excerpt: Excerpt) -> ShardDocument:
+        """What an excerpt is of; reads a thousand rows of docs.parquet."""
+        return self.shards[excerpt.part].document(excerpt.index)
 
     def named(self, name: str) -> list[tuple[str, ShardDocument]]:
         """Every document with this id, and its part."""

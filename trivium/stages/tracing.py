@@ -22,6 +22,7 @@ from trivium.stages.pretrain import Pretrain
 from trivium.stages.recipe import load_recipe
 from trivium.stages.traces import Found, Origin, Phrase, Seen, Shown, Step, Verified, pattern_of, snippet
 from trivium.text.tokenizer import Tokenizer
+from trivium.text.tokenizer.pieces import decoder_of
 
 SHORTEST = 6  # tokens: shorter phrases stand everywhere
 
@@ -91,7 +92,9 @@ class Trace:
             yield Step(step, len(rows), self.options.seq_len, digest, self.digests.get(step, ""))
         for place in range(len(rows)) if row is None else [row]:
             for excerpt in self.lineage.excerpts(int(rows[place])):
-                yield Shown(step, place, *_facts(excerpt), text=self._text(excerpt))
+                facts = (excerpt.first, excerpt.last, excerpt.num_tokens, self._text(excerpt))
+                document = self.lineage.document(excerpt)
+                yield Shown(step, place, document.id, excerpt.part, document.source, *facts)
 
     def where(self, document: str) -> Iterator[Origin | Seen]:
         """The steps so far that saw a document."""
@@ -110,21 +113,23 @@ class Trace:
                         yield Seen(step + 1, row, found.id, first - span.start, last - 1 - span.start)
 
     def grep(self, term: str, first: int, last: int, *, is_exact: bool = False) -> Iterator[Found]:
-        """The rows of steps first to last whose text has a term, in one document; costs a second for 500,000 tokens.
+        """The rows of steps first to last whose text has a term, in one document; costs about a second for a million tokens.
 
         is_exact: as a word or a number of its own, so 12 is not found in 128, 3.12 or 12,000.
         """
         if not term:
             raise ConfigError("the term is empty; give at least one letter")
-        pattern = pattern_of(term, is_exact=is_exact)
+        pattern, text_of = pattern_of(term, is_exact=is_exact), decoder_of(self.tokenizer)
         for step in range(first, last + 1):
             for place, row in enumerate(self._numbers_of(step)):
+                if term not in text_of(self.order.source.row(int(row)).tokens):
+                    continue  # most rows; looking at their documents one by one would take three times as long
                 for excerpt in self.lineage.excerpts(int(row)):
-                    text = self._text(excerpt)
+                    text = text_of(excerpt.tokens)
                     hits = list(pattern.finditer(text))
                     if hits:
-                        facts = _facts(excerpt)
-                        yield Found(step, place, facts[0], facts[1], len(hits), snippet(text, hits[0].span()))
+                        name = self.lineage.document(excerpt).id
+                        yield Found(step, place, name, excerpt.part, len(hits), snippet(text, hits[0].span()))
 
     def verify(self) -> Verified:
         """Compute what every recorded step was trained on again, and compare. Raises ArtefactError if it is not the same."""
@@ -156,7 +161,8 @@ class Trace:
                 [excerpt, *_] = self.lineage.of(Span(int(start), length, number))
                 places = self.order.places_with(Span(int(start), length, number), num_steps, is_whole=True)
                 steps = sorted({int(place) // self.options.rows_per_step + 1 for place in places})
-                seen.append((excerpt.document.id, excerpt.document.source, excerpt.first, steps))
+                document = self.lineage.document(excerpt)
+                seen.append((document.id, document.source, excerpt.first, steps))
             words = self.tokenizer.decode(query[match.first : match.first + length], skip_special=False)
             yield Phrase(words, length, len(match.starts), part, tuple(seen))
 
@@ -174,11 +180,6 @@ class Trace:
 
     def _text(self, excerpt: Excerpt) -> str:
         return self.tokenizer.decode(excerpt.tokens)
-
-
-def _facts(excerpt: Excerpt) -> tuple[str, str, str, int, int, int]:
-    document = excerpt.document
-    return document.id, excerpt.part, document.source, excerpt.first, excerpt.last, document.num_tokens
 
 
 def _covered(found: tuple[np.ndarray, list[Match]]) -> int:
