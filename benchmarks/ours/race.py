@@ -24,8 +24,8 @@ RECIPE: dict[str, Any] = {
 
 def compete(want: dict[str, Any], rounds: Rounds) -> None:
     """Train for the wanted number of updates, then go on answering."""
+    from trivium.data.documents import corpus
     from trivium.data.pack import pack
-    from trivium.data.sources import corpus
     from trivium.learn.objectives import CrossEntropy
     from trivium.learn.optim.recipes import AdamW, MuonAdamW
     from trivium.learn.schedules import Schedule

@@ -7,8 +7,8 @@ from hypothesis import given, settings, strategies as st
 from trivium.core.errors import DataError
 from trivium.core.types import Example
 from trivium.data.best_fit import Pieces, best_fit
+from trivium.data.documents import Documents
 from trivium.data.pack import pack
-from trivium.data.sources import Documents
 
 LENGTHS = st.lists(st.integers(1, 30), min_size=1, max_size=60)
 

@@ -1,17 +1,78 @@
 """Sources: what step n trains on is a function of n, so a run resumes by knowing n."""
 
 from collections.abc import Callable, Sequence
-from typing import Literal
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from trivium.core.errors import DataError
 from trivium.core.types import Example, Group
-from trivium.data.best_fit import Pieces, best_fit
-from trivium.data.order import epoch_rows
+from trivium.data.ngrams import Stream
+from trivium.data.order import epoch_places, epoch_rows
 
 Source = Callable[[int], Sequence[Group]]
-Packing = Literal["stream", "bestfit"]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Tokens start .. start + length - 1 of a stream; `at` is where in its row they stand."""
+
+    start: int
+    length: int
+    stream: int = 0  # which text of a mixture
+    at: int = 0
+
+    @property
+    def end(self) -> int:
+        """The first token after it."""
+        return self.start + self.length
+
+
+class TextSource(Protocol):
+    """A Source of pre-training, which can be asked both ways: what a step reads, and which steps read a token.
+
+    Rows have numbers below num_rows, wherever they are read. Places count rows in the order of training, without end: place p is
+    row p % rows_per_step of step p // rows_per_step, and both are numbered from 0.
+    """
+
+    seq_len: int
+    rows_per_step: int
+    num_rows: int
+
+    @property
+    def filled(self) -> float:
+        """The share of all rows that is no padding."""
+        ...
+
+    @property
+    def streams(self) -> Sequence[Stream]:
+        """The tokens that spans point into."""
+        ...
+
+    def rows_at(self, first: int, count: int) -> np.ndarray:
+        """The rows at places first .. first + count - 1, (count,) int64."""
+        ...
+
+    def places_of(self, rows: np.ndarray, last: int) -> np.ndarray:
+        """Every place below `last` that holds one of these rows, ascending."""
+        ...
+
+    def row(self, number: int) -> Example:
+        """One row."""
+        ...
+
+    def spans(self, number: int) -> list[Span]:
+        """What of the streams one row holds, from left to right; padding is in none of them."""
+        ...
+
+    def rows_with(self, span: Span) -> np.ndarray:
+        """The rows that hold at least one token of a span, ascending."""
+        ...
+
+    def __call__(self, step: int) -> list[Group]:
+        """The groups of step n."""
+        ...
 
 
 class Corpus:
@@ -28,9 +89,32 @@ class Corpus:
         if self.num_rows < 1:
             raise DataError(f"the corpus has {len(tokens):,} tokens, fewer than one row of {seq_len:,}; lower seq_len or add text")
 
+    @property
+    def streams(self) -> tuple[np.ndarray]:
+        """The one text."""
+        return (self.tokens,)
+
+    def rows_at(self, first: int, count: int) -> np.ndarray:
+        """The rows at places first .. first + count - 1 of the order of training."""
+        return epoch_rows(first, count, self.num_rows, self.seed, "corpus")
+
     def rows_of(self, step: int) -> np.ndarray:
         """Which rows of the stream step n reads."""
-        return epoch_rows(step * self.rows_per_step, self.rows_per_step, self.num_rows, self.seed, "corpus")
+        return self.rows_at(step * self.rows_per_step, self.rows_per_step)
+
+    def places_of(self, rows: np.ndarray, last: int) -> np.ndarray:
+        """Every place below `last` that holds one of these rows."""
+        return epoch_places(rows, last, self.num_rows, self.seed, "corpus")
+
+    def spans(self, number: int) -> list[Span]:
+        """The part of the stream that a row is."""
+        return [Span(number * (self.seq_len - 1), self.seq_len)]
+
+    def rows_with(self, span: Span) -> np.ndarray:
+        """The rows that hold a token of a span; two of them where it touches the token that neighbours share."""
+        stride = self.seq_len - 1
+        first, last = -(-(span.start - stride) // stride), (span.end - 1) // stride
+        return np.arange(max(0, first), min(self.num_rows - 1, last) + 1)
 
     def row(self, number: int) -> Example:
         """One row of the stream; every token but the first counts."""
@@ -42,58 +126,6 @@ class Corpus:
     def __call__(self, step: int) -> list[Group]:
         """The groups of step n."""
         return [(self.row(int(number)),) for number in self.rows_of(step)]
-
-
-class Documents:
-    """Rows of `seq_len` tokens that hold whole documents side by side, `rows_per_step` a step, each epoch in another order.
-
-    Which documents share a row is best_fit.py's; a document that is longer than a row goes on in others. starts: (documents + 1,)
-    offsets in the stream, as a shard has them. Every token of an epoch is in a row, and all but the first of each row and of each
-    rest of a document are predicted, exactly once. Rests stand at the beginning of a row; what is left at its end is padding that
-    does not count. As in a stream, a token sees the documents before its own in the row.
-    """
-
-    def __init__(self, tokens: np.ndarray, starts: np.ndarray, *, seq_len: int, rows_per_step: int, seed: int) -> None:
-        if not len(tokens):
-            raise DataError("the corpus has no documents; add text")
-        self.tokens, self.seq_len, self.rows_per_step, self.seed = tokens, seq_len, rows_per_step, seed
-        self.pieces = Pieces.of(starts, seq_len)
-        row_P = best_fit(self.pieces.length_P, seq_len)
-        self.order_P = np.lexsort((~self.pieces.is_rest_P, row_P))  # pieces by row, rests first
-        self.first_R = np.searchsorted(row_P[self.order_P], np.arange(row_P.max() + 2))
-        self.num_rows = len(self.first_R) - 1
-
-    @property
-    def filled(self) -> float:
-        """The share of all rows that is no padding."""
-        return float(self.pieces.length_P.sum()) / (self.num_rows * self.seq_len)
-
-    def rows_of(self, step: int) -> np.ndarray:
-        """Which rows step n reads."""
-        return epoch_rows(step * self.rows_per_step, self.rows_per_step, self.num_rows, self.seed, "documents")
-
-    def row(self, number: int) -> Example:
-        """One row; padding is what documents begin with."""
-        row, mask, at = np.full(self.seq_len, self.tokens[0], np.int32), np.zeros(self.seq_len, np.float32), 0
-        for piece in self.order_P[self.first_R[number] : self.first_R[number + 1]]:
-            start, end = int(self.pieces.start_P[piece]), at + int(self.pieces.length_P[piece])
-            row[at:end], mask[at:end] = self.tokens[start : start + end - at], 1
-            mask[at] = float(at > 0 and not self.pieces.is_rest_P[piece])
-            at = end
-        return Example(row, mask)
-
-    def __call__(self, step: int) -> list[Group]:
-        """The groups of step n."""
-        return [(self.row(int(number)),) for number in self.rows_of(step)]
-
-
-def corpus(
-    tokens: np.ndarray, starts: np.ndarray, packing: Packing, *, seq_len: int, rows_per_step: int, seed: int
-) -> Corpus | Documents:  # fmt: skip
-    """The rows of pre-training: cut from the stream, or made of whole documents."""
-    if packing == "stream":
-        return Corpus(tokens, seq_len=seq_len, rows_per_step=rows_per_step, seed=seed)
-    return Documents(tokens, starts, seq_len=seq_len, rows_per_step=rows_per_step, seed=seed)
 
 
 class Groups:

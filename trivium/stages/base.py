@@ -70,8 +70,13 @@ class Stage(Protocol):
 
 def resolve(run: Run, reference: str | Path) -> Path:
     """The path behind an option: `@stage/file` inside the run folder, the directory of a named model, anything else as it is."""
+    return located(run.path, reference)
+
+
+def located(folder: Path, reference: str | Path) -> Path:
+    """The same for somebody who only looks at a run folder."""
     text = str(reference)
-    return run.path / text[1:] if text.startswith("@") else model_path(text)
+    return folder / text[1:] if text.startswith("@") else model_path(text)
 
 
 def references(options: Any) -> list[str]:

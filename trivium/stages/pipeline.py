@@ -110,14 +110,15 @@ def _content(source: str) -> Any:
 
 
 def _sources(options: Mapping[str, Any]) -> list[str]:
-    """The values of the options that name files, models or data."""
+    """The values of the options that name files, models or data; those of the texts of a mixture among them."""
+    below = [text for part in (options.get("mix") or {}).values() for text in _sources(part)]
     named = [value for name, value in options.items() if name in INPUTS]
     texts = [
         text
         for value in named
         for text in (value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else [value])
     ]
-    return [text for text in texts if isinstance(text, str)]
+    return [text for text in texts if isinstance(text, str) and text] + below
 
 
 def _write_manifest(run: Run, recipe: Recipe) -> None:
