@@ -9,6 +9,7 @@ from pydantic import Field
 from trivium.core.config import component
 from trivium.core.run import Run
 from trivium.data.mix import Mix, turns
+from trivium.data.sources import TextSource
 from trivium.learn.optim.recipes import AdamW, MuonAdamW
 from trivium.learn.schedules import Schedule
 from trivium.nn.config import ModelConfig, llama
