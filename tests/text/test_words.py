@@ -7,7 +7,9 @@ from hypothesis import given, settings, strategies as st
 
 from trivium.text.words import Text, Words, hash_words, lay_out, ngrams, split_at_punctuation, split_at_white_space
 
-TEXTS = st.lists(st.text(st.characters(codec="utf-8", max_codepoint=0xFFFF) | st.sampled_from(" \n\t\u00a0ab_1é—"), max_size=60), max_size=6)
+TEXTS = st.lists(
+    st.text(st.characters(codec="utf-8", max_codepoint=0xFFFF) | st.sampled_from(" \n\t\u00a0ab_1é—"), max_size=60), max_size=6
+)
 
 
 def said(texts: list[str], text: Text, words: Words) -> list[list[str]]:
