@@ -1,7 +1,7 @@
 """Near duplicates: documents whose signatures agree, found by banding, verified, and dropped in favour of one that is kept.
 
-One pass over all signatures, which may be memory-mapped: besides them it holds 16 bytes a document for one band, and
-about 40 for ranks and results. Left out: exact similarities of the texts; what is verified is the estimate from the whole signature (see `minhash`).
+One pass over all signatures, which may be memory-mapped: besides them it holds 16 bytes a document for one band, and about 40
+for ranks and results. Left out: exact similarities of the texts; what is verified is the estimate from whole signatures.
 """
 
 from dataclasses import dataclass
