@@ -30,9 +30,9 @@ def drop_near_duplicates(
     funnel: has counted all of them as kept. Signatures are made at 20 to 30 MB/s on one core, then banded at 100,000 documents/s.
     """
     clusters = dedup(signatures((document.text for document in documents), minhash or MinHash()), np.arange(len(documents)))
-    for index in np.flatnonzero(~clusters.is_kept_D):
+    for index in np.flatnonzero(~clusters.is_kept_D).tolist():
         funnel.withdraw(documents[index], NEAR_DUPLICATE, keep_samples=keep_samples)
-    return [documents[index] for index in np.flatnonzero(clusters.is_kept_D)], clusters
+    return [documents[index] for index in np.flatnonzero(clusters.is_kept_D).tolist()], clusters
 
 
 def cluster_rows(documents: Sequence[Document], clusters: Clusters) -> Iterator[dict[str, Any]]:
@@ -44,4 +44,5 @@ def cluster_rows(documents: Sequence[Document], clusters: Clusters) -> Iterator[
     gone = gone[np.argsort(clusters.leader_D[gone], kind="stable")]
     leaders, starts = np.unique(clusters.leader_D[gone], return_index=True)
     for leader, members in zip(leaders, np.split(gone, starts)[1:], strict=True):
-        yield {"id": documents[leader].id, "size": len(members) + 1, "duplicates": [documents[member].id for member in members]}
+        duplicates = [documents[member].id for member in members.tolist()]
+        yield {"id": documents[int(leader)].id, "size": len(duplicates) + 1, "duplicates": duplicates}

@@ -65,7 +65,7 @@ class MinHash:
         num_words = np.diff(words.first_D)
         short = np.flatnonzero((num_words < self.ngram) & (num_words > 0))
         if len(short):
-            grams, document = _character_grams([texts[index] for index in short])
+            grams, document = _character_grams([texts[index] for index in short.tolist()])
             signature_DK[short] = self._smallest(grams, document, len(short))
         return signature_DK
 
