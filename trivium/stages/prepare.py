@@ -15,12 +15,13 @@ from trivium.core.run import Run
 from trivium.core.seeds import generator
 from trivium.core.types import Document
 from trivium.stages.base import Foresight, Work, resolve
-from trivium.text.decontaminate import Contamination, Evaluations, OnOverlap, decontaminate
-from trivium.text.dedup import ExactDedup, NearDedup
+from trivium.text.decontaminate import Contamination, Evaluations, OnOverlap, without_evaluations
+from trivium.text.dedup import ExactDedup, LineDedup, NearDedup, SubstringDedup
 from trivium.text.filters import Filter
 from trivium.text.near_duplicates import cluster_rows, drop_near_duplicates
 from trivium.text.pipeline import DUPLICATE, Count, Funnel, clean
 from trivium.text.read import check_head, read_documents, read_texts
+from trivium.text.repeated import cut_copies, cut_shared_lines
 from trivium.text.write import document_row, write_jsonl
 
 CLUSTERS = "near_duplicates.jsonl"
@@ -32,6 +33,9 @@ class Prepare:
 
     heldout_share is the share of documents kept for evaluation. The corpus is shuffled in memory.
 
+    line_dedup: a line of at least 20 characters that so many documents share stays in the first of them and is cut from the others
+    (5 is usual, 0: off). substring_dedup: a passage of at least so many characters that stood before is cut (200 is usual, 0: off).
+    Switch them on for pages with menus and boilerplate; what is cut is counted and sampled.
     near_dedup: Jaccard similarity from which a document is dropped for an earlier one (0.8 is usual, Pythia's 0.87; 0: off). Switch it
     on for text of the web and wherever copies differ a little; it takes 512 bytes of memory a document and leaves
     near_duplicates.jsonl. decontaminate: sources of evaluation texts; switch it on when the model will be
@@ -44,12 +48,18 @@ class Prepare:
     filters: tuple[Filter, ...] = ()
     has_dedup: bool = True
     heldout_share: float = Field(default=0.01, gt=0, lt=1)
+    line_dedup: int = Field(default=0, ge=0)
+    substring_dedup: int = Field(default=0, ge=0)
     near_dedup: float = Field(default=0.0, ge=0, le=1)
     decontaminate: tuple[str, ...] = ()
     on_overlap: OnOverlap = "drop"
     max_documents: int = Field(default=0, ge=0)  # read at most this many; 0: all
 
     def check(self) -> None:
+        if self.line_dedup:
+            LineDedup(min_documents=self.line_dedup)
+        if self.substring_dedup:
+            SubstringDedup(min_chars=self.substring_dedup)
         for source in self.sources:
             if not source.startswith("@"):
                 check_head(source, "documents")
@@ -66,6 +76,10 @@ class Prepare:
         dedup = ExactDedup() if self.has_dedup else None
         cleaned = clean(_shown(run, islice(read, self.max_documents or None)), self.filters, dedup, funnel=funnel)
         documents = list(self._decontaminated(run, cleaned, funnel))
+        if self.line_dedup:
+            documents = cut_shared_lines(documents, LineDedup(min_documents=self.line_dedup), funnel=funnel)
+        if self.substring_dedup:
+            documents = cut_copies(documents, SubstringDedup(min_chars=self.substring_dedup), funnel=funnel)
         if self.near_dedup:
             documents = self._without_near_duplicates(run, documents, funnel)
         if len(documents) < 2:
@@ -93,7 +107,7 @@ class Prepare:
             yield from documents
             return
         contamination = Contamination(Evaluations({source: read_texts(str(resolve(run, source))) for source in self.decontaminate}))
-        yield from decontaminate(documents, contamination, self.on_overlap, funnel=funnel)
+        yield from without_evaluations(documents, contamination, self.on_overlap, funnel=funnel)
         report = contamination.to_dict()
         commit_file(run.folder / "decontamination.json", json.dumps(report, indent=1, ensure_ascii=False))
         for source, found in report.items():

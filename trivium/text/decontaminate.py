@@ -170,7 +170,7 @@ class Contamination:
         }
 
 
-def decontaminate(
+def without_evaluations(
     documents: Iterable[Document], contamination: Contamination, mode: OnOverlap, *, funnel: Funnel, keep_samples: int = 3
 ) -> Iterator[Document]:
     """Yield documents in order: those with an overlap are dropped, lose it, or get the names of its benchmarks as a field.
