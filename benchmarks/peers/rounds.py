@@ -41,11 +41,11 @@ def waiting(device):
 
 
 class Rounds:
-    """Steps on request. The library underneath may print what it likes: stdout is kept for the talk, all else goes to stderr."""
+    """Steps on request. The library underneath may print what it likes: stdout is kept for the talk, all else goes to stderr.
 
-    def __init__(self, *, wait=None, **ready):
+    def __init__(self, *, clock=time.perf_counter, wait=None, **ready):
         """wait: what `waiting` gives. Only a whole request has a time then, since steps overlap: each is told the mean."""
-        self._wait_for_device = wait
+        self._clock, self._wait_for_device = clock, wait
         self._out = os.fdopen(os.dup(1), "w")
         os.dup2(2, 1)
         self.request, self.facts = {}, {}
@@ -62,7 +62,7 @@ class Rounds:
         if self.request:
             if self._wait_for_device is not None and len(self._seconds) + 1 == steps:
                 self._wait_for_device()
-            self._seconds.append(time.perf_counter() - self._before)
+            self._seconds.append(self._clock() - self._before)
         if len(self._seconds) >= steps:
             if self._wait_for_device is not None:
                 self._seconds = [sum(self._seconds) / steps] * steps
@@ -71,7 +71,7 @@ class Rounds:
         if not self.request:
             self._seconds, self.facts = [], {}
             self.request = self._wait()
-        self._before = time.perf_counter()
+        self._before = self._clock()
         return self.request
 
     def _wait(self):

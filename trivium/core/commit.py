@@ -59,7 +59,7 @@ def commit(path: Path, write: Callable[[Path], None], *, kind: str, meta: Mappin
     return manifest
 
 
-def commit_file(path: Path, content: bytes | str | Callable[[Path], None]) -> None:
+def commit_file(path: Path, content: bytes | str | Callable[[Path], object]) -> None:
     """Replace one file as a whole: it has the old content or the new, never a part.
 
     content: or what writes it to the path that it is given, for a file that is better not held in memory.

@@ -23,7 +23,7 @@ from trivium.stages.settle import settle
 from trivium.text.read import files_of
 
 # options whose values are read: their content is part of what a stage's result depends on
-INPUTS = {"sources", "corpus", "tokenizer", "tokens", "dictionary", "data", "heldout", "truth", "prompts"}
+INPUTS = {"sources", "decontaminate", "corpus", "tokenizer", "tokens", "dictionary", "data", "heldout", "truth", "prompts"}
 INPUTS |= {"model", "models", "reward_model", "reference"}
 PACKAGES = ("trivium", "torch", "numpy", "tokenizers", "safetensors", "pyarrow")
 
