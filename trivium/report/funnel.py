@@ -1,4 +1,4 @@
-"""What became of the raw text: read, dropped and why, duplicates, kept, with samples of what was dropped."""
+"""What became of the raw text: read, dropped and why, duplicates, kept, with samples of what was dropped or replaced."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -27,7 +27,8 @@ def _funnel(stage: str, numbers: Mapping[str, Any], *, is_alone: bool) -> Html:
     rows.append(_bar("duplicates", table_of(numbers.get("duplicates")), total, _DUPLICATE))
     rows.append(_bar("kept", table_of(numbers.get("kept")), total, _KEPT))
     chart = element("div", bars(f"documents through {words(stage)}", [row for row in rows if row]), class_="bars")
-    return join(["" if is_alone else element("h3", words(stage)), chart, *(_samples(entry) for entry in dropped)])
+    replaced = (_replaced(str(kind), table_of(entry)) for kind, entry in table_of(numbers.get("replaced")).items())
+    return join(["" if is_alone else element("h3", words(stage)), chart, *(_samples(entry) for entry in dropped), *replaced])
 
 
 def _bar(name: str, part: Mapping[str, Any], total: float | None, colour: int) -> Bar | None:
@@ -44,6 +45,15 @@ def _samples(entry: Mapping[str, Any]) -> Html:
         return join([])
     quotes = (element("blockquote", clip(sample, _LONGEST_SAMPLE)) for sample in samples)
     return details(f"samples dropped for: {words(str(entry.get('reason', 'no reason given')))}", *quotes)
+
+
+def _replaced(kind: str, entry: Mapping[str, Any]) -> Html:
+    """Personal data of a kind: how often, and excerpts."""
+    count, documents = number_of(entry.get("count")), number_of(entry.get("documents"))
+    if count is None or documents is None:
+        return join([])
+    quotes = (element("blockquote", clip(str(sample), _LONGEST_SAMPLE)) for sample in list_of(entry.get("samples")))
+    return details(f"replaced: {words(kind)}, {units.count(count)} times in {units.count(documents)} documents", *quotes)
 
 
 def clip(text: str, longest: int) -> str:

@@ -14,9 +14,11 @@ from trivium.core.progress import Progress
 from trivium.core.run import Run
 from trivium.core.seeds import generator
 from trivium.core.types import Document
+from trivium.core.world import num_cores
 from trivium.stages.base import Foresight, Work, resolve
 from trivium.text.dedup import ExactDedup
 from trivium.text.filters import Filter
+from trivium.text.pii import Kind
 from trivium.text.pipeline import DUPLICATE, Funnel, clean
 from trivium.text.read import check_head, read_documents
 from trivium.text.write import document_row, write_jsonl
@@ -26,12 +28,15 @@ from trivium.text.write import document_row, write_jsonl
 class Prepare:
     """Read, filter, drop exact duplicates, shuffle, and split; leaves `@prepare/corpus` with train.jsonl.zst and heldout.jsonl.zst.
 
-    heldout_share is the share of documents kept for evaluation. The corpus is shuffled in memory.
+    heldout_share is the share of documents kept for evaluation. The corpus is shuffled in memory. scrub: kinds of personal data
+    (`["email", "ip", "phone", "iban", "card", "key"]`) that are replaced by placeholders, for text of unknown people that a model may
+    repeat; it is the one option that changes text, and the report counts and shows what it did.
     """
 
     kind: Literal["prepare"] = "prepare"
     sources: tuple[str, ...] = Field(min_length=1)
     filters: tuple[Filter, ...] = ()
+    scrub: tuple[Kind, ...] = ()
     has_dedup: bool = True
     heldout_share: float = Field(default=0.01, gt=0, lt=1)
     max_documents: int = Field(default=0, ge=0)  # read at most this many; 0: all
@@ -48,7 +53,8 @@ class Prepare:
         funnel = Funnel()
         read = chain.from_iterable(read_documents(str(resolve(run, source))) for source in self.sources)
         dedup = ExactDedup() if self.has_dedup else None
-        documents = list(clean(_shown(run, islice(read, self.max_documents or None)), self.filters, dedup, funnel=funnel))
+        shown = _shown(run, islice(read, self.max_documents or None))
+        documents = list(clean(shown, self.filters, dedup, funnel=funnel, scrub=self.scrub, num_workers=num_cores()))
         if len(documents) < 2:
             raise DataError(
                 f"only {len(documents)} of {funnel.read.documents:,} documents are left after cleaning; loosen the filters or add sources"
@@ -66,6 +72,8 @@ class Prepare:
             f"kept {funnel.kept.documents:,} of {funnel.read.documents:,} documents ({funnel.kept.bytes / 1e6:.1f} MB), "
             f"dropped {funnel.duplicates.documents:,} exact duplicates"
         )
+        for kind, replaced in funnel.replaced.items():
+            run.log(f"replaced {replaced.count:,} of kind {kind} by <{kind.upper()}> in {replaced.documents:,} documents")
         return {"documents": funnel.kept.documents, "bytes": funnel.kept.bytes}
 
 
@@ -94,4 +102,4 @@ def _report_form(funnel: Funnel) -> dict[str, Any]:
         name: {"documents": count.documents, "bytes": count.bytes}
         for name, count in (("read", funnel.read), ("duplicates", funnel.duplicates), ("kept", funnel.kept))
     }
-    return ends | {"dropped": dropped}
+    return ends | {"dropped": dropped, "replaced": funnel.to_dict()["replaced"]}
