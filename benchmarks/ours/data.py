@@ -19,7 +19,7 @@ WORKS: dict[str, Callable[[list[str]], None]] = {"minhash": minhash}
 
 if __name__ == "__main__":
     wanted = options()
-    texts, work, rounds = json.loads(Path(wanted["texts"]).read_text()), WORKS[wanted["work"]], Rounds(time.process_time)
+    texts, work, rounds = json.loads(Path(wanted["texts"]).read_text()), WORKS[wanted["work"]], Rounds(clock=time.process_time)
     while True:
         rounds.tick()
         work(texts)

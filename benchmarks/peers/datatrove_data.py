@@ -29,7 +29,7 @@ if __name__ == "__main__":
     wanted = options()
     with open(wanted["texts"], encoding="utf-8") as file:
         texts = json.load(file)
-    work, rounds = WORKS[wanted["work"]](), Rounds(time.process_time, versions=versions("datatrove", "spacy"))
+    work, rounds = WORKS[wanted["work"]](), Rounds(clock=time.process_time, versions=versions("datatrove", "spacy"))
     while True:
         rounds.tick()
         work(texts)

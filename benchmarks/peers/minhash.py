@@ -42,7 +42,7 @@ if __name__ == "__main__":
     wanted = options()
     with open(wanted["texts"], encoding="utf-8") as file:
         texts = json.load(file)
-    work, rounds = PEERS[wanted["peer"]](), Rounds(time.process_time, versions=versions(wanted["peer"]))
+    work, rounds = PEERS[wanted["peer"]](), Rounds(clock=time.process_time, versions=versions(wanted["peer"]))
     while True:
         rounds.tick()
         work(texts)

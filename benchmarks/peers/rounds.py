@@ -43,6 +43,9 @@ def waiting(device):
 class Rounds:
     """Steps on request. The library underneath may print what it likes: stdout is kept for the talk, all else goes to stderr.
 
+    clock: wall time, or time.process_time where the claim is about one core.
+    """
+
     def __init__(self, *, clock=time.perf_counter, wait=None, **ready):
         """wait: what `waiting` gives. Only a whole request has a time then, since steps overlap: each is told the mean."""
         self._clock, self._wait_for_device = clock, wait

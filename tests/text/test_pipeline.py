@@ -31,6 +31,7 @@ def test_documents_are_counted_by_what_happened_to_them():
             "c4: curly bracket": [{"id": "2", "text": "{x}"}],
             "duplicate": [{"id": "3", "text": "one  two"}],
         },
+        "replaced": {},
     }
     assert funnel.duplicates.documents == 1
 

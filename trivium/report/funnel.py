@@ -1,4 +1,4 @@
-"""What became of the raw text: read, dropped and why, duplicates, cut, kept, with samples of what is gone."""
+"""What became of the raw text: read, dropped and why, duplicates, cut, kept, with samples of what is gone or was replaced."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -28,12 +28,14 @@ def _funnel(stage: str, numbers: Mapping[str, Any], *, is_alone: bool) -> Html:
     rows += [_bar(f"lost a part: {words(str(entry.get('reason', 'no reason given')))}", entry, total, _CUT) for entry in cut]
     rows.append(_bar("kept", table_of(numbers.get("kept")), total, _KEPT))
     chart = element("div", bars(f"documents through {words(stage)}", [row for row in rows if row]), class_="bars")
+    replaced = (_replaced(str(kind), table_of(entry)) for kind, entry in table_of(numbers.get("replaced")).items())
     return join(
         [
             "" if is_alone else element("h3", words(stage)),
             chart,
             *(_samples("dropped", entry) for entry in dropped),
             *(_samples("cut", entry) for entry in cut),
+            *replaced,
         ]
     )
 
@@ -52,6 +54,15 @@ def _samples(fate: str, entry: Mapping[str, Any]) -> Html:
         return join([])
     quotes = (element("blockquote", clip(sample, _LONGEST_SAMPLE)) for sample in samples)
     return details(f"samples {fate} for: {words(str(entry.get('reason', 'no reason given')))}", *quotes)
+
+
+def _replaced(kind: str, entry: Mapping[str, Any]) -> Html:
+    """Personal data of a kind: how often, and excerpts."""
+    count, documents = number_of(entry.get("count")), number_of(entry.get("documents"))
+    if count is None or documents is None:
+        return join([])
+    quotes = (element("blockquote", clip(str(sample), _LONGEST_SAMPLE)) for sample in list_of(entry.get("samples")))
+    return details(f"replaced: {words(kind)}, {units.count(count)} times in {units.count(documents)} documents", *quotes)
 
 
 def clip(text: str, longest: int) -> str:

@@ -14,11 +14,13 @@ from trivium.core.progress import Progress
 from trivium.core.run import Run
 from trivium.core.seeds import generator
 from trivium.core.types import Document
+from trivium.core.world import num_cores
 from trivium.stages.base import Foresight, Work, resolve
 from trivium.text.decontaminate import Contamination, Evaluations, OnOverlap, without_evaluations
 from trivium.text.dedup import ExactDedup, LineDedup, NearDedup, SubstringDedup
 from trivium.text.filters import Filter
 from trivium.text.near_duplicates import cluster_rows, drop_near_duplicates
+from trivium.text.pii import Kind
 from trivium.text.pipeline import DUPLICATE, Count, Funnel, clean
 from trivium.text.read import check_head, read_documents, read_texts
 from trivium.text.repeated import cut_copies, cut_shared_lines
@@ -41,11 +43,15 @@ class Prepare:
     near_duplicates.jsonl. decontaminate: sources of evaluation texts; switch it on when the model will be
     compared on them. on_overlap: whether a document that has 13 words of one in a row is dropped, loses them with what
     is around, or is only flagged; all is counted in decontamination.json.
+
+    scrub: kinds of personal data (`["email", "ip", "phone", "iban", "card", "key"]`) that are replaced by placeholders, for text of
+    unknown people that a model may repeat; the report counts and shows what was done.
     """
 
     kind: Literal["prepare"] = "prepare"
     sources: tuple[str, ...] = Field(min_length=1)
     filters: tuple[Filter, ...] = ()
+    scrub: tuple[Kind, ...] = ()
     has_dedup: bool = True
     heldout_share: float = Field(default=0.01, gt=0, lt=1)
     line_dedup: int = Field(default=0, ge=0)
@@ -74,7 +80,8 @@ class Prepare:
         funnel = Funnel()
         read = chain.from_iterable(read_documents(str(resolve(run, source))) for source in self.sources)
         dedup = ExactDedup() if self.has_dedup else None
-        cleaned = clean(_shown(run, islice(read, self.max_documents or None)), self.filters, dedup, funnel=funnel)
+        shown = _shown(run, islice(read, self.max_documents or None))
+        cleaned = clean(shown, self.filters, dedup, funnel=funnel, scrub=self.scrub, num_workers=num_cores())
         documents = list(self._decontaminated(run, cleaned, funnel))
         if self.line_dedup:
             documents = cut_shared_lines(documents, LineDedup(min_documents=self.line_dedup), funnel=funnel)
@@ -99,6 +106,8 @@ class Prepare:
             f"kept {funnel.kept.documents:,} of {funnel.read.documents:,} documents ({funnel.kept.bytes / 1e6:.1f} MB), "
             f"dropped {funnel.duplicates.documents:,} exact duplicates"
         )
+        for kind, replaced in funnel.replaced.items():
+            run.log(f"replaced {replaced.count:,} of kind {kind} by <{kind.upper()}> in {replaced.documents:,} documents")
         return {"documents": funnel.kept.documents, "bytes": funnel.kept.bytes}
 
     def _decontaminated(self, run: Run, documents: Iterable[Document], funnel: Funnel) -> Iterator[Document]:
@@ -154,4 +163,5 @@ def _report_form(funnel: Funnel) -> dict[str, Any]:
         name: {"documents": count.documents, "bytes": count.bytes}
         for name, count in (("read", funnel.read), ("duplicates", funnel.duplicates), ("kept", funnel.kept))
     }
-    return ends | {"dropped": listed(funnel.dropped)} | ({"cut": listed(funnel.cut)} if funnel.cut else {})
+    gone = {"dropped": listed(funnel.dropped)} | ({"cut": listed(funnel.cut)} if funnel.cut else {})
+    return ends | gone | {"replaced": funnel.to_dict()["replaced"]}

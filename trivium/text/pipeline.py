@@ -2,26 +2,16 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 from trivium.core.types import Document
 from trivium.text.dedup import ExactDedup
+from trivium.text.judge import Rule, Verdict, batches
+from trivium.text.pii import Kind, Replacement
+from trivium.text.workers import judge_all
 
 DUPLICATE = "duplicate"
 _SAMPLE_CHARS = 300
-
-
-class Rule(Protocol):
-    """A filter: None keeps the document, a text is the reason to drop it."""
-
-    @property
-    def kind(self) -> str:
-        """Name in the counts."""
-        ...
-
-    def __call__(self, document: Document) -> str | None:
-        """The reason to drop the document, or None."""
-        ...
 
 
 @dataclass(slots=True)
@@ -38,11 +28,21 @@ class Count:
 
 
 @dataclass(slots=True)
+class Replaced:
+    """Personal data of one kind: how often it was replaced, in how many documents, and excerpts that do not show it."""
+
+    count: int = 0
+    documents: int = 0
+    samples: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class Funnel:
     """What came in, what was dropped and why, what is left; read = kept + all that was dropped + bytes that were cut.
 
     cut: reason -> documents that lost a part, and the bytes of it. samples: reason -> the first dropped documents or
-    cut parts, as {id, text}, the text cut to 300 characters.
+    cut parts, as {id, text}, the text cut to 300 characters. replaced: by kind, in what passed the filters; sizes of texts are
+    those before it.
     """
 
     read: Count = field(default_factory=Count)
@@ -50,6 +50,7 @@ class Funnel:
     dropped: dict[str, Count] = field(default_factory=dict)
     cut: dict[str, Count] = field(default_factory=dict)
     samples: dict[str, list[dict[str, str]]] = field(default_factory=dict)
+    replaced: dict[str, Replaced] = field(default_factory=dict)
 
     @property
     def duplicates(self) -> Count:
@@ -80,6 +81,15 @@ class Funnel:
         samples = self.samples.setdefault(reason, [])
         samples += [{"id": name, "text": text[:_SAMPLE_CHARS]} for text in texts[: max(0, keep_samples - len(samples))]]
 
+    def replace(self, found: Sequence[Replacement], *, keep_samples: int) -> None:
+        """Count what was replaced in a document, and keep excerpts if there is room."""
+        for kind in dict.fromkeys(one.kind for one in found):
+            excerpts = [one.excerpt for one in found if one.kind == kind]
+            entry = self.replaced.setdefault(kind, Replaced())
+            entry.count += len(excerpts)
+            entry.documents += 1
+            entry.samples += excerpts[: max(0, keep_samples - len(entry.samples))]
+
     def to_dict(self) -> dict[str, Any]:
         """JSON of all counts and samples."""
         return asdict(self)
@@ -92,29 +102,32 @@ def clean(
     *,
     funnel: Funnel | None = None,
     keep_samples: int = 3,
+    scrub: Sequence[Kind] = (),
+    num_workers: int = 1,
 ) -> Iterator[Document]:
-    """Yield the documents that every filter keeps and that are not duplicates, unchanged and in order.
+    """Yield the documents that every filter keeps and that are not duplicates, in order.
 
     Reasons are counted in `funnel` as `filter: reason`; the first filter that drops a document names it. Filters come
-    before deduplication, so that the copy that is kept is one that passes them.
+    before deduplication, so that the copy that is kept is one that passes them. scrub: kinds of personal data that are replaced
+    in what the filters keep, before deduplication; without it nothing is changed. num_workers: processes, see `judge_all`.
     """
     funnel = funnel if funnel is not None else Funnel()
-    for document in documents:
-        size_bytes = len(document.text.encode())
-        funnel.read.add(size_bytes)
-        reason = _reason(document, filters)
-        if reason is None and dedup is not None and not dedup(document):
-            reason = DUPLICATE
-        if reason is None:
-            funnel.kept.add(size_bytes)
-            yield document
-        else:
-            funnel.drop(document, reason, size_bytes=size_bytes, keep_samples=keep_samples)
+    for batch, verdicts in judge_all(batches(documents), filters, scrub, num_workers=num_workers):
+        for document, verdict in zip(batch, verdicts, strict=True):
+            if (kept := _settle(document, verdict, dedup, funnel, keep_samples)) is not None:
+                yield kept
 
 
-def _reason(document: Document, filters: Sequence[Rule]) -> str | None:
-    for rule in filters:
-        reason = rule(document)
-        if reason is not None:
-            return f"{rule.kind}: {reason}"
+def _settle(document: Document, verdict: Verdict, dedup: ExactDedup | None, funnel: Funnel, keep_samples: int) -> Document | None:
+    """Count a document; return it, with what was replaced in it, if it stays."""
+    size_bytes, reason = len(document.text.encode()), verdict.reason
+    funnel.read.add(size_bytes)
+    funnel.replace(verdict.replaced, keep_samples=keep_samples)
+    changed = document if verdict.text is None else replace(document, text=verdict.text)
+    if reason is None and dedup is not None and not dedup(changed):
+        reason = DUPLICATE
+    if reason is None:
+        funnel.kept.add(size_bytes)
+        return changed
+    funnel.drop(changed, reason, size_bytes=size_bytes, keep_samples=keep_samples)
     return None

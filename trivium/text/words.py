@@ -56,12 +56,12 @@ def lay_out(texts: Sequence[str]) -> Text:
 
 def split_at_white_space(text: Text) -> Words:
     """What `str.split` gives, for every document."""
-    return _words(text, ~_class(_is_white).take(_folded(text.codes_N)))
+    return runs(text, _class(_is_white).take(text.codes_N, mode="clip") == 0)  # above U+FFFF there is no white space
 
 
 def split_at_punctuation(text: Text) -> Words:
     """Runs of letters, digits and underscores, as `re.findall(r"\\w+", text)` gives."""
-    return _words(text, _class(_is_word).take(_folded(text.codes_N)))
+    return runs(text, _class(_is_word).take(_folded(text.codes_N)))
 
 
 def hash_words(text: Text, words: Words) -> np.ndarray:
@@ -74,10 +74,10 @@ def hash_words(text: Text, words: Words) -> np.ndarray:
         letters = _letter_hashes().take(_folded(codes))
         if len(codes) and int(codes.max()) >= _PLANES:
             letters = letters + codes.astype(np.uint64) // _PLANES * _FIRST
-        powers, inverses = _powers(1 << max(16, (len(codes) + 1).bit_length()))
+        up, inverses = powers(len(codes) + 1)
         sums = np.empty(len(codes) + 1, np.uint64)
         sums[0] = 0
-        letters *= powers[: len(codes)]
+        letters *= up[: len(codes)]
         np.cumsum(letters, out=sums[1:])
         hashes = sums.take(words.end_W)
         hashes -= sums.take(words.start_W)
@@ -100,7 +100,8 @@ def ngrams(hash_W: np.ndarray, words: Words, size: int) -> tuple[np.ndarray, np.
     return mix(gram[inside]), inside
 
 
-def _words(text: Text, inside_N: np.ndarray) -> Words:
+def runs(text: Text, inside_N: np.ndarray) -> Words:
+    """The longest stretches that are inside, (N,) bool, as words; separators must be outside."""
     edge = np.flatnonzero(inside_N[1:] != inside_N[:-1]) + 1
     if len(inside_N) and inside_N[0]:
         edge = np.concatenate([[0], edge])
@@ -141,6 +142,11 @@ def _letter_hashes() -> np.ndarray:
     """(65536,) uint64: of each character in lower case."""
     lower = [letter.lower() for letter in map(chr, range(_PLANES))]
     return mix(np.fromiter((ord(one) if len(one) == 1 else code for code, one in enumerate(lower)), np.uint64, _PLANES))
+
+
+def powers(size: int) -> tuple[np.ndarray, np.ndarray]:
+    """B^i and B^-i mod 2^64 for i below `size` at least."""
+    return _powers(1 << max(16, size.bit_length()))
 
 
 @cache

@@ -7,13 +7,14 @@ from trivium.core.config import build
 from trivium.core.errors import ConfigError
 from trivium.core.types import Document
 from trivium.text.filters import C4, FineWeb, GopherQuality, GopherRepetition, Length
-from trivium.text.filters.gopher_repetition import duplicate_ngram_chars, duplicates, top_ngram_chars
+from trivium.text.judge import reason_of
+from trivium.text.signals import Signals
 
 PROSE = ["the", "people", "of", "that", "land", "have", "waited", "with", "care", "and", "to", "be"]  # 12 words, all eight stop words
 
 
 def reason(rule, text):
-    return rule(Document(text))
+    return reason_of(rule, Document(text))
 
 
 def words(count, *extra):
@@ -108,11 +109,10 @@ def test_repeated_ngrams_may_cover_their_share():
 
 
 def test_counts_of_repetition_by_hand():
-    assert duplicates(["aa", "b", "aa", "aa"]) == (2, 4)
-    assert top_ngram_chars(["a", "b", "a", "b", "c"], 2) == 6
-    assert top_ngram_chars(["a", "b", "c"], 2) == 0
-    assert duplicate_ngram_chars(["a", "b", "c", "a", "b", "c", "a", "b", "c"], 3) == 6
-    assert duplicate_ngram_chars(["a", "b"], 3) == 0
+    batch = Signals([Document("aa\nb\naa\naa"), Document("a b a b c"), Document("a b c"), Document("a b c a b c a b c")])
+    assert (batch.line_parts.duplicates[0], batch.line_parts.duplicate_chars[0]) == (2, 4)
+    assert batch.top_ngram_chars(2).tolist() == [0, 6, 0, 9]
+    assert batch.duplicate_ngram_chars(3).tolist() == [0, 0, 0, 6]
 
 
 def test_the_published_thresholds_are_the_defaults():
@@ -124,13 +124,14 @@ def test_the_published_thresholds_are_the_defaults():
 RULES = [Length(), GopherQuality(), GopherRepetition(), C4(), FineWeb(), GopherQuality(min_words=0, min_stop_words=0)]
 
 
-@given(st.text(st.sampled_from("ab .\n-…#{é"), max_size=60))
-def test_every_rule_answers_for_every_text_and_changes_nothing(text):
-    document = Document(text, "id", "source", {"a": 1})
+@given(st.lists(st.text(st.sampled_from("ab .\n-…#{é"), max_size=60), min_size=1, max_size=4))
+def test_every_rule_answers_for_every_text_whatever_stands_beside_it_and_changes_nothing(texts):
+    documents = [Document(text, "id", "source", {"a": 1}) for text in texts]
     for rule in RULES:
-        answer = rule(document)
-        assert answer is None or (isinstance(answer, str) and answer)
-        assert document == Document(text, "id", "source", {"a": 1})
+        answers = rule.judge(Signals(documents))
+        assert answers == [reason_of(rule, document) for document in documents]
+        assert all(answer is None or (isinstance(answer, str) and answer) for answer in answers)
+        assert documents == [Document(text, "id", "source", {"a": 1}) for text in texts]
 
 
 def test_options_out_of_range_are_refused():

@@ -1,4 +1,4 @@
-"""Rules that drop documents, one a file. A filter says None (keep) or the reason; it never changes text."""
+"""Rules that drop documents, one a file. A filter judges a batch: for each document None (keep) or the reason; it never changes text."""
 
 from typing import Annotated
 

@@ -1,14 +1,11 @@
 """C4: drops filler text, code and pages of a few sentences."""
 
-import re
 from typing import Literal
 
 from pydantic import Field
 
 from trivium.core.config import component
-from trivium.core.types import Document
-
-_SENTENCE_END = re.compile(r"[.!?][\"'”’)\]]*(?=\s|$)")
+from trivium.text.signals import Reasons, Signals, first_of
 
 
 @component
@@ -23,12 +20,11 @@ class C4:
     kind: Literal["c4"] = "c4"
     min_sentences: int = Field(default=5, ge=0)
     drop_curly_brackets: bool = True  # switch off where code is wanted
-    drop_lorem_ipsum: bool = True
 
-    def __call__(self, document: Document) -> str | None:
-        """The reason to drop the document, or None."""
-        if self.drop_lorem_ipsum and "lorem ipsum" in document.text.lower():
-            return "lorem ipsum"
-        if self.drop_curly_brackets and "{" in document.text:
-            return "curly bracket"
-        return "too few sentences" if len(_SENTENCE_END.findall(document.text)) < self.min_sentences else None
+    def judge(self, signals: Signals) -> Reasons:
+        """The reason to drop each document, or None."""
+        return first_of(
+            ("lorem ipsum", signals.has_lorem_ipsum),
+            ("curly bracket", (signals.num_curly > 0) & self.drop_curly_brackets),
+            ("too few sentences", signals.num_sentences < self.min_sentences),
+        )

@@ -5,10 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from trivium.core.config import component
-from trivium.core.types import Document
-from trivium.text.filters.gopher_repetition import duplicates
-
-_SENTENCE_ENDS = (".", "!", "?", "'", '"', "’", "”", "…", "。", "！", "？")
+from trivium.text.signals import Reasons, Signals, first_of, share
 
 
 @component
@@ -24,20 +21,16 @@ class FineWeb:
     kind: Literal["fineweb"] = "fineweb"
     min_punctuated_lines: float = Field(default=0.12, ge=0, le=1)
     max_short_lines: float = Field(default=0.67, ge=0, le=1)
-    short_line_chars: int = Field(default=30, ge=0)
     max_duplicate_line_chars: float = Field(default=0.01, ge=0, le=1)
     max_newlines_per_word: float = Field(default=0.3, ge=0)
 
-    def __call__(self, document: Document) -> str | None:
-        """The reason to drop the document, or None."""
-        text = document.text
-        lines = [line for line in text.split("\n") if line.strip()]
-        if not lines:
-            return "no text"
-        if sum(line.rstrip().endswith(_SENTENCE_ENDS) for line in lines) / len(lines) < self.min_punctuated_lines:
-            return "too few lines end in punctuation"
-        if sum(len(line) <= self.short_line_chars for line in lines) / len(lines) > self.max_short_lines:
-            return "too many short lines"
-        if duplicates(lines)[1] / len(text.replace("\n", "")) > self.max_duplicate_line_chars:
-            return "too many repeated lines"
-        return "too many newlines" if text.count("\n") / len(text.split()) > self.max_newlines_per_word else None
+    def judge(self, signals: Signals) -> Reasons:
+        """The reason to drop each document, or None."""
+        lines, num_chars = signals.num_text_lines, signals.num_chars - signals.num_line_feeds
+        return first_of(
+            ("no text", lines == 0),
+            ("too few lines end in punctuation", share(signals.num_punctuated_lines, lines) < self.min_punctuated_lines),
+            ("too many short lines", share(signals.num_short_lines, lines) > self.max_short_lines),
+            ("too many repeated lines", share(signals.duplicate_text_line_chars, num_chars) > self.max_duplicate_line_chars),
+            ("too many newlines", share(signals.num_line_feeds, signals.num_words) > self.max_newlines_per_word),
+        )

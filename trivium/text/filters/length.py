@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from trivium.core.config import component
-from trivium.core.types import Document
+from trivium.text.signals import Reasons, Signals, first_of
 
 
 @component
@@ -16,8 +16,6 @@ class Length:
     min_chars: int = Field(default=1, ge=0)
     max_chars: int = Field(default=10_000_000, ge=1)
 
-    def __call__(self, document: Document) -> str | None:
-        """The reason to drop the document, or None."""
-        if len(document.text) < self.min_chars:
-            return "too short"
-        return "too long" if len(document.text) > self.max_chars else None
+    def judge(self, signals: Signals) -> Reasons:
+        """The reason to drop each document, or None."""
+        return first_of(("too short", signals.num_chars < self.min_chars), ("too long", signals.num_chars > self.max_chars))
