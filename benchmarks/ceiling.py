@@ -37,10 +37,13 @@ def matmul_flops(dtype: torch.dtype, shapes: Iterable[Shape], seconds: float = 0
 def hopeless(names: Sequence[str], *, device: str = "cpu", size: int = 384) -> dict[str, float]:
     """Precisions whose products here are more than ten times slower than float32's, and how many times: nobody would choose them.
 
-    A processor without bf16 or int8 instructions emulates them, and a contest with them would take hours. Measured in half a second.
+    A processor without bf16 or int8 instructions emulates them, and a contest with them would take hours. Measured in half a second,
+    by one thread: on a busy machine several wait for each other, and the fast product loses most.
     """
-    shape = [(size, size, size)]
+    shape, threads = [(size, size, size)], torch.get_num_threads()
+    torch.set_num_threads(1)
     speeds = {name: matmul_flops(getattr(torch, name), shape, 0.1, device=device) for name in {"float32", *names}}
+    torch.set_num_threads(threads)
     times = {name: speeds["float32"] / speeds[name] for name in names}
     return {name: factor for name, factor in times.items() if factor > 10}
 
