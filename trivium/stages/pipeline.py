@@ -25,6 +25,7 @@ from trivium.text.read import files_of
 # options whose values are read: their content is part of what a stage's result depends on
 INPUTS = {"sources", "corpus", "tokenizer", "tokens", "dictionary", "data", "heldout", "truth", "prompts"}
 INPUTS |= {"model", "models", "reward_model", "reference"}
+INPUTS |= {"blocklist", "words", "classifier"}  # of filters
 PACKAGES = ("trivium", "torch", "numpy", "tokenizers", "safetensors", "pyarrow")
 
 
@@ -111,7 +112,8 @@ def _content(source: str) -> Any:
 
 def _sources(options: Mapping[str, Any]) -> list[str]:
     """The values of the options that name files, models or data."""
-    named = [value for name, value in options.items() if name in INPUTS]
+    filters = [one for one in options.get("filters", []) if isinstance(one, Mapping)]
+    named = [value for table in (options, *filters) for name, value in table.items() if name in INPUTS]
     texts = [
         text
         for value in named
