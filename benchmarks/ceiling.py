@@ -4,7 +4,7 @@ A share of a data-sheet's peak flatters or shames the machine; a share of what w
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -23,15 +23,26 @@ def training_shapes(config: ModelConfig, tokens: int) -> list[Shape]:
     return [shape for rows, columns in weights for shape in ((tokens, rows, columns), (tokens, columns, rows), (rows, tokens, columns))]
 
 
-def matmul_flops(dtype: torch.dtype, shapes: Iterable[Shape], seconds: float = 0.1) -> float:
+def matmul_flops(dtype: torch.dtype, shapes: Iterable[Shape], seconds: float = 0.1, device: str = "cpu") -> float:
     """FLOP/s of these products one after the other, each at the best of its repetitions in about `seconds`.
 
     float32 is measured at the precision "medium", which on CPUs is fp32 accuracy through oneDNN; int8 gives int32.
     """
     torch.set_float32_matmul_precision("medium")
     wanted = list(shapes)
-    best = {shape: _best_seconds(_product(dtype, shape), seconds) for shape in sorted(set(wanted))}
+    best = {shape: _best_seconds(_product(dtype, shape, device), seconds) for shape in sorted(set(wanted))}
     return sum(2.0 * m * k * n for m, k, n in wanted) / sum(best[shape] for shape in wanted)
+
+
+def hopeless(names: Sequence[str], *, device: str = "cpu", size: int = 384) -> dict[str, float]:
+    """Precisions whose products here are more than ten times slower than float32's, and how many times: nobody would choose them.
+
+    A processor without bf16 or int8 instructions emulates them, and a contest with them would take hours. Measured in half a second.
+    """
+    shape = [(size, size, size)]
+    speeds = {name: matmul_flops(getattr(torch, name), shape, 0.1, device=device) for name in {"float32", *names}}
+    times = {name: speeds["float32"] / speeds[name] for name in names}
+    return {name: factor for name, factor in times.items() if factor > 10}
 
 
 def read_bandwidth(size_bytes: int = 1 << 29, seconds: float = 1.0) -> float:
@@ -40,10 +51,20 @@ def read_bandwidth(size_bytes: int = 1 << 29, seconds: float = 1.0) -> float:
     return size_bytes / _best_seconds(vector.sum, seconds)
 
 
-def _product(dtype: torch.dtype, shape: Shape) -> Callable[[], Tensor]:
+def _product(dtype: torch.dtype, shape: Shape, device: str) -> Callable[[], Tensor]:
+    """One product; of normal numbers on a GPU, where ones draw less power and so run faster."""
     rows, inner, columns = shape
-    a, b = torch.ones(rows, inner, dtype=dtype), torch.ones(inner, columns, dtype=dtype)
-    return lambda: torch._int_mm(a, b) if dtype is torch.int8 else a @ b
+    if device == "cpu":
+        a, b = torch.ones(rows, inner, dtype=dtype), torch.ones(inner, columns, dtype=dtype)
+        return lambda: torch._int_mm(a, b) if dtype is torch.int8 else a @ b
+    a, b = (torch.randn(size, device=device).to(dtype) for size in ((rows, inner), (inner, columns)))
+
+    def product() -> Tensor:
+        found = a @ b
+        torch.accelerator.synchronize()
+        return found
+
+    return product
 
 
 def _best_seconds(work: Callable[[], object], seconds: float) -> float:

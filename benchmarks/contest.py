@@ -3,7 +3,7 @@
 import json
 import subprocess
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -27,6 +27,18 @@ class Contestant:
     command: tuple[str, ...]
     options: dict[str, Any]
     is_ours: bool = False
+
+
+def able(contestants: Iterable[Contestant], slow: Mapping[str, float]) -> list[Contestant]:
+    """Those that do not multiply in a precision that is hopeless here (ceiling.py); tells who is left out."""
+    left = []
+    for one in contestants:
+        products = "int8" if one.options.get("products") == "int8" else one.options["precision"]
+        if products in slow:
+            print(f"{one.name}: left out, products in {products} are {slow[products]:.0f} times slower than in float32 here", flush=True)
+        else:
+            left.append(one)
+    return left
 
 
 class Talk:
@@ -100,6 +112,10 @@ class Score:
         """The same of every round alone, for the spread."""
         return [amount / median(answer["seconds"]) for answer in self.answers[work]]
 
+    def peak_bytes(self, work: str) -> int:
+        """The most memory that it held, 0 if it does not say."""
+        return max(answer.get("peak_bytes", 0) for answer in self.answers[work])
+
 
 def take_turns(contestants: Sequence[Contestant], works: dict[str, dict[str, Any]], *, rounds: int) -> list[Score]:
     """Let all contestants do each of the works once to warm up, then `rounds` times in turns. Whoever fails is out, with the reason."""
@@ -114,6 +130,11 @@ def take_turns(contestants: Sequence[Contestant], works: dict[str, dict[str, Any
         for talk in talks.values():
             talk.close()
     return scores
+
+
+def one_by_one(contestants: Sequence[Contestant], works: dict[str, dict[str, Any]], *, rounds: int) -> list[Score]:
+    """Let each contestant do all of its rounds alone: on a GPU, whose memory they would have to share, and where nobody else disturbs."""
+    return [score for contestant in contestants for score in take_turns([contestant], works, rounds=rounds)]
 
 
 def _in_turn(scores: list[Score], number: int) -> Iterable[Score]:

@@ -82,8 +82,11 @@ def _advance(curve: Curve, talk: Talk, steps: int, bytes_per_token: float) -> No
     print(f"seed {curve.seed}, {curve.name}: {steps} of {curve.steps} updates, {curve.measured[-1][1]:.4f} bits/byte", flush=True)
 
 
-def work(curves: Sequence[Curve], minutes: float, peer: str, common: dict[str, Any]) -> Work:
-    """When each was as good as the peer is at the end (of the same seed): the median over seeds, in seconds of training."""
+def work(curves: Sequence[Curve], minutes: float, peer: str | None, common: dict[str, Any]) -> Work:
+    """When each was as good as the peer is at the end (of the same seed): the median over seeds, in seconds of training.
+
+    Without a peer in the race there is only what each ends with.
+    """
     raced = [curve for curve in curves if curve.minutes == minutes]
     targets = {curve.seed: curve.final for curve in raced if curve.name == peer}
     lines = []
@@ -105,6 +108,8 @@ def _line(name: str, curves: Sequence[Curve], targets: dict[int, float], seq_len
         "tokens/s": f"{curves[0].contestant.options['rows'] * seq_len / median(usual):,.0f}",
         "compiling": f"{median(sum(curve.seconds[:COMPILING]) for curve in curves) - COMPILING * median(usual):.0f} s",
     }
+    if not targets:
+        return Line(name, is_ours, failed="no peer in the race", notes=notes)
     reached = [curve.seconds_to(targets[curve.seed]) for curve in curves]
     times = [seconds for seconds in reached if seconds is not None]
     if len(times) < len(reached):

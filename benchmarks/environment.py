@@ -67,4 +67,6 @@ _TORCH = f"torch=={metadata.version('torch').split('+')[0]}"  # the same on both
 TRANSFORMERS = Environment("transformers", (_TORCH, "numpy", "transformers==5.23.0", "accelerate==1.15.0", "gguf==0.19.0"))
 LITGPT = Environment("litgpt", (_TORCH, "numpy", "litgpt==0.5.13"))
 LLAMA_CPP = Environment("llama-cpp", ("llama-cpp-python==0.3.36",))  # compiled on this machine, for this machine
-DATATROVE = Environment("datatrove", ("datatrove==0.10.1", "spacy==3.8.18", "regex"))
+DATATROVE = Environment("datatrove", ("datatrove==0.10.1", "spacy==3.8.18", "regex", "tokenizers", "xxhash<4"))  # spaCy cuts its words
+DATASKETCH = Environment("datasketch", ("datasketch==2.0.0", "numpy"))
+RENSA = Environment("rensa", ("rensa==0.5.0",))

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.ceiling import read_bandwidth
-from benchmarks.contest import PEERS, Contestant, Failed, Score, Talk, take_turns
+from benchmarks.ceiling import hopeless, read_bandwidth
+from benchmarks.contest import PEERS, Contestant, Failed, Score, Talk, able, take_turns
 from benchmarks.environment import LLAMA_CPP, TRANSFORMERS
 from benchmarks.table import Line, Work, report
 from trivium.core.errors import ResourceError
@@ -138,7 +138,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     bandwidth = read_bandwidth()
     entered = ours(common, chosen.ours)
     if "transformers" in chosen.peers:
-        entered += transformers_settings(common, is_quick=chosen.quick)
+        entered += able(transformers_settings(common, is_quick=chosen.quick), hopeless(("bfloat16",)))
     if "llama.cpp" in chosen.peers:
         entered += llama_cpp(common)
     fixed = {f"batch {batch}": request_of([chosen.new_tokens] * batch, draw) for batch in chosen.batches}

@@ -26,7 +26,7 @@ class Line:
 class Work:
     """All contestants at the same work. ceiling: the value that the machine's limits allow, None where no limit is known.
 
-    is_cost: less is better, as with seconds.
+    is_cost: less is better, as with seconds. decimals: of the values; None: three digits.
     """
 
     name: str
@@ -34,6 +34,7 @@ class Work:
     lines: Sequence[Line]
     ceiling: float | None = None
     is_cost: bool = False
+    decimals: int | None = None
 
     def best(self, *, is_ours: bool) -> Line | None:
         """The best of ours or of the peers."""
@@ -55,9 +56,12 @@ class Work:
                 rows.append([line.name, "-", line.failed[:80], "", *(line.notes.get(name, "") for name in columns)])
                 continue
             times = f"{self._times(ours, line):.2f} x" if ours and not line.is_ours else ""
-            spread = f"{_number(line.low)} to {_number(line.high)}"
-            rows.append([line.name, _number(line.value), spread, times, *(line.notes.get(name, "") for name in columns)])
+            value, low, high = (self._shown(number) for number in (line.value, line.low, line.high))
+            rows.append([line.name, value, f"{low} to {high}", times, *(line.notes.get(name, "") for name in columns)])
         return f"{self.name}\n{aligned(rows)}"
+
+    def _shown(self, value: float) -> str:
+        return _number(value) if self.decimals is None else f"{value:.{self.decimals}f}"
 
     def _times(self, ours: Line, peer: Line) -> float:
         return peer.value / ours.value if self.is_cost else ours.value / peer.value

@@ -14,7 +14,7 @@ from tests.tiny import RECIPE
 from trivium.cli import STAGES
 from trivium.core.run import METRICS
 
-COMMANDS = ("run", "recipes", "report", "chat", "generate", "fetch", "doctor")
+COMMANDS = ("run", "recipes", "report", "chat", "generate", "fetch", "doctor", "data")
 OPTIONS = {
     "prepare": "filters", "tokenize": "vocab_size", "pretrain": "batch_tokens", "demonstrate": "dictionary", "finetune": "batch_size",
     "annotate": "annotators", "reward": "heldout", "reinforce": "kl_coef", "prefer": "pairs_per_prompt", "evaluate": "models",
@@ -56,7 +56,9 @@ def test_help_of_a_command_needs_no_torch(command, light, tmp_path):
     assert "Usage: trivium" in ended.out
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["pretrain", "--help"], ["evaluate", "--help"], ["recipes"], ["fetch"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["pretrain", "--help"], ["evaluate", "--help"], ["data", "show", "--help"], ["recipes"], ["fetch"]]
+)
 def test_a_fresh_interpreter_loads_nothing_heavy_for_it(arguments):
     ended = subprocess.run([sys.executable, "-c", IMPORTED, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr

@@ -158,7 +158,8 @@ def test_it_is_imported_without_loading_torch(folder):
 
 
 def test_there_are_few_options():
-    assert len(options()) <= MAX_OPTIONS
+    """The shape of a model is no option: presets and config.json hold it, and no recipe can set its fields."""
+    assert sum(not owner.startswith("trivium/nn/config.py") for owner, _ in options()) <= MAX_OPTIONS
 
 
 def test_every_option_is_read_somewhere():

@@ -15,7 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+import torch
 import zstandard
+from safetensors.torch import load_file, save_file
 
 from tests.fork_server import Ended
 from trivium.core.run import DONE, LOCK, Run
@@ -202,6 +204,14 @@ def drop(*names: str) -> Callable[[Path], None]:
     return lambda folder: [(folder / name).unlink() for name in names]
 
 
+def pipe(name: str) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        (folder / name).unlink()
+        os.mkfifo(folder / name)
+
+    return damage
+
+
 def foreign(*others: Callable[[Path], None]) -> Callable[[Path], None]:
     """The same for a directory that is not ours: without the manifest that would tell any change."""
 
@@ -211,6 +221,32 @@ def foreign(*others: Callable[[Path], None]) -> Callable[[Path], None]:
             other(folder)
 
     return damage
+
+
+def edit(name: str, **fields: object) -> Callable[[Path], None]:
+    """Set fields of a JSON file."""
+    return lambda folder: put(name, json.dumps(json.loads((folder / name).read_text()) | fields))(folder)
+
+
+def change(name: str, tensor: torch.Tensor | None) -> Callable[[Path], None]:
+    """Set a tensor of the model's only file, or take it out."""
+
+    def damage(folder: Path) -> None:
+        tensors = load_file(folder / "model" / "model.safetensors") | {name: tensor}
+        save_file({each: value for each, value in tensors.items() if value is not None}, folder / "model" / "model.safetensors")
+
+    return damage
+
+
+def in_shards(folder: Path) -> None:
+    """The same weights in a.safetensors and b.safetensors, with their index."""
+    file = folder / "model" / "model.safetensors"
+    tensors = load_file(file)
+    places = {name: "ab"[number % 2] + ".safetensors" for number, name in enumerate(sorted(tensors))}
+    for shard in set(places.values()):
+        save_file({name: tensors[name] for name, place in places.items() if place == shard}, file.with_name(shard))
+    file.with_name("model.safetensors.index.json").write_text(json.dumps({"weight_map": places}))
+    file.unlink()
 
 
 def larger_vocabulary(folder: Path) -> None:
@@ -228,6 +264,8 @@ def another_tokenizer(folder: Path) -> None:
 
 
 GENERATE = ("generate", "model", "What is a baldor?")
+CHAT_WITH, IMPORT = ("chat", "model"), ("import", "model", "out")
+UP = "model.layers.0.mlp.up_proj.weight"
 LONG = "lamp " * 400
 TRAIN = (*FINETUNE, "seq_len=96")
 DAMAGED = [
@@ -239,8 +277,23 @@ DAMAGED = [
     ("tokenizer damaged", GENERATE, ARTEFACT, ("model/tokenizer.json", "tokenizer"), put("model/tokenizer.json", "{}")),
     ("tokenizer missing", GENERATE, ARTEFACT, ("model/tokenizer.json", "no such file"), drop("model/tokenizer.json")),
     ("tokenizer with more ids than the model", GENERATE, ARTEFACT, ("tokenizer.json", "vocab_size is 400"), foreign(larger_vocabulary)),
+    ("tokenizer with more ids than the model it starts from", FINETUNE, ARTEFACT, ("model/tokenizer.json", "vocab_size is 400"), foreign(larger_vocabulary)),
+    ("unknown architecture to talk to", CHAT_WITH, ARTEFACT, ("model/config.json", "model_type is bloom", "import model FOLDER --guest"), foreign(edit("model/config.json", model_type="bloom"))),
+    ("unknown architecture to train", FINETUNE, ARTEFACT, ("model/config.json", "model_type is bloom", "--guest"), foreign(edit("model/config.json", model_type="bloom"))),
+    ("unknown architecture to import", IMPORT, ARTEFACT, ("model/config.json", "model_type is bloom", "--guest"), foreign(edit("model/config.json", model_type="bloom"))),
+    ("missing tensor", CHAT_WITH, ARTEFACT, ("model/model.safetensors", f"tensor {UP} is missing"), foreign(change(UP, None))),
+    ("missing tensor to import", IMPORT, ARTEFACT, ("model/model.safetensors", f"tensor {UP} is missing"), foreign(change(UP, None))),
+    ("tensor of another shape", FINETUNE, ARTEFACT, ("model/model.safetensors", UP, "[3, 5]", "config.json asks for"), foreign(change(UP, torch.zeros(3, 5)))),
+    ("tensor of another shape to import", IMPORT, ARTEFACT, ("model/model.safetensors", UP, "[3, 5]"), foreign(change(UP, torch.zeros(3, 5)))),
+    ("shard cut off", IMPORT, ARTEFACT, ("model/b.safetensors", "cut off"), foreign(in_shards, cut("model/b.safetensors", 0.9))),
+    ("shard missing", FINETUNE, ARTEFACT, ("model/b.safetensors", "no such file"), foreign(in_shards, drop("model/b.safetensors"))),
+    ("control token that is no name", IMPORT, ARTEFACT, ("tokenizer_config.json", "eos_token is [1]"), foreign(edit("model/tokenizer_config.json", eos_token=[1]))),
+    ("chat form that is none", CHAT_WITH, ARTEFACT, ("model/tokenizer_config.json", "trivium_chat is [1]", "an object"), foreign(edit("model/tokenizer_config.json", trivium_chat=[1]))),
+    ("chat form with another field", FINETUNE, ARTEFACT, ("model/tokenizer_config.json", "trivium_chat", "unknown option 'x'"), foreign(edit("model/tokenizer_config.json", trivium_chat={"x": 1}))),
     ("manifest damaged", GENERATE, ARTEFACT, ("model/manifest.json", "damaged"), put("model/manifest.json", "{}")),
     ("extra file in a model", GENERATE, ARTEFACT, ("model/extra.py", "not listed"), put("model/extra.py", "")),
+    ("pipe for a tokenizer", GENERATE, ARTEFACT, ("model/tokenizer.json", "a pipe"), foreign(pipe("model/tokenizer.json"))),
+    ("pipe for data", TRAIN, DATA, ("data.jsonl", "a pipe", "give a file"), pipe("data.jsonl")),
     ("shards of another tokenizer", ("pretrain", "tokens=tokens", "steps=2"), ARTEFACT, ("tokens/train", "tokenize again"), another_tokenizer),
     ("shard without its manifest", ("pretrain", "tokens=tokens", "steps=2"), ARTEFACT, ("tokens/train", "never completed"), drop("tokens/train/manifest.json")),
     ("prompt longer than the context", ("generate", "model", LONG), DATA, ("prompt 0", "tokens", "1 to 95"), lambda folder: None),
@@ -267,10 +320,10 @@ def test_what_is_found_while_loading_is_answered_in_one_line_too(arguments, code
         shutil.copytree(finished / source, tmp_path / name)
     write(tmp_path, {"data.jsonl": f'{DOCUMENT}\n{DOCUMENT[:-2]} again."}}\n' if arguments[0] == "prepare" else f"{CHAT}\n"})
     damage(tmp_path)
-    is_stage = arguments[0] != "generate"
+    is_stage = arguments[0] not in ("generate", "chat", "import")
     ended = heavy.run((*arguments, *MACHINE, "--out", "out") if is_stage else arguments, tmp_path)
     assert_answer(ended, Case("", arguments, code, says))
-    assert not list((tmp_path / "out").glob(f"*/{DONE}"))
+    assert not list((tmp_path / "out").glob(f"*/{DONE}" if is_stage else "*"))
     assert [path.name for path in tmp_path.rglob(".*") if path.name != LOCK] == []
 
 

@@ -43,7 +43,10 @@ def test_every_command_it_names_exists():
 
     named = set(re.findall(r"(?m)(?:`|^)trivium ([a-z]+)", README))
     there = {command.name or command.callback.__name__ for command in app.registered_commands}
-    assert {"run", "chat", "import", "doctor"} <= named <= there
+    [data] = app.registered_groups
+    below = {command.name or command.callback.__name__ for command in data.typer_instance.registered_commands}
+    assert {"run", "chat", "import", "doctor", "data"} <= named <= there | {data.name}
+    assert set(re.findall(r"(?m)^trivium data ([a-z]+)", README)) == below
 
 
 def test_it_is_short():

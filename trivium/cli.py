@@ -1,8 +1,9 @@
 """The command line: names, options, and errors in one line. It loads nothing heavy until the work begins."""
 
+import json
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
@@ -19,6 +20,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Language models end to end: raw text, base, instruction and aligned model, on a laptop or a GPU.",
 )
+
+data = typer.Typer(no_args_is_help=True, help="Look back at what a run was trained on, or write its tokens for others.")
+app.add_typer(data, name="data")
 
 # typer carries a click of its own since 0.2x; the base class of its complaints is reached through the one that it exports
 UsageMistake: type[Any] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
@@ -40,6 +44,8 @@ Options = Annotated[list[str] | None, typer.Argument(metavar="[key=value]...", h
 Out = Annotated[Path | None, typer.Option("--out", help="run folder (default: runs/NAME)")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="print the plan: parameters, FLOPs, memory, tokens, time; run nothing")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="say only errors")]
+Json = Annotated[bool, typer.Option("--json", help="JSON lines, for programs")]
+StageName = Annotated[str, typer.Option("--stage", help="which, if several stages of the run are pre-training")]
 Chat = Annotated[bool, typer.Option("--chat/--no-chat", help="open a chat at the end if this is a terminal")]
 
 
@@ -145,11 +151,16 @@ def quality(good: str, other: str, out: Path, seed: int = 1) -> None:
 
 
 @app.command("import")
-def import_(source: str, out: Path, dtype: Annotated[str, typer.Option(help="f32 or bf16")] = "f32") -> None:
-    """Make a model directory from a .gguf file, a foreign directory, or the named model smollm2."""
+def import_(
+    source: str,
+    out: Path,
+    dtype: Annotated[str, typer.Option(help="f32 or bf16")] = "f32",
+    guest: Annotated[bool, typer.Option("--guest", help="let transformers run it, whatever its architecture: slower")] = False,
+) -> None:
+    """Make a model directory from a .gguf file, a foreign directory, an adapter's, or the named model smollm2."""
     from trivium.stages.exchange import import_model
 
-    typer.echo(import_model(source, out, dtype=dtype, on_note=lambda note: typer.echo(f"note: {note}", err=True)))
+    typer.echo(import_model(source, out, dtype=dtype, is_guest=guest, on_note=lambda note: typer.echo(f"note: {note}", err=True)))
 
 
 @app.command()
@@ -159,11 +170,67 @@ def export(
     to: Annotated[str, typer.Option("--format", help="gguf (llama.cpp) or hf (a directory)")] = "gguf",
     dtype: Annotated[str | None, typer.Option(help="gguf: f16, q8_0 or f32; hf: f32 or bf16")] = None,
 ) -> None:
-    """Write a model for llama.cpp, or as a directory in another precision."""
+    """Write a model, or an adapter with its base in one, for llama.cpp, or as a directory in another precision."""
     from trivium.stages.chat import model_folder
     from trivium.stages.exchange import export_model
 
     typer.echo(export_model(model_folder(model), out, to=to, dtype=dtype))
+
+
+@data.command()
+def show(
+    run_folder: Path, step: Annotated[int, typer.Option(help="as in metrics.jsonl, from 1")],
+    row: Annotated[int | None, typer.Option(help="only this row of it, from 0")] = None, stage: StageName = "", as_json: Json = False,
+) -> None:  # fmt: skip
+    """What a step was trained on: documents, sources, offsets and text."""
+    _say(_trace(run_folder, stage).show(step, row), as_json)
+
+
+@data.command()
+def where(
+    run_folder: Path, doc: Annotated[str, typer.Option(help="the id of a document")], stage: StageName = "", as_json: Json = False
+) -> None:
+    """All steps so far that saw a document."""
+    _say(_trace(run_folder, stage).where(doc), as_json)
+
+
+@data.command()
+def grep(
+    run_folder: Path, term: str, steps: Annotated[str, typer.Option(help="from:to, both included; default: all so far")] = "",
+    exact: Annotated[bool, typer.Option("--exact", help="as a word or number of its own")] = False,
+    stage: StageName = "", as_json: Json = False,
+) -> None:  # fmt: skip
+    """The steps and rows whose text has a term."""
+    opened = _trace(run_folder, stage)
+    _say(opened.grep(term, *opened.range_of(steps), is_exact=exact), as_json)
+
+
+@data.command()
+def verify(run_folder: Path, stage: StageName = "", as_json: Json = False) -> None:
+    """Compute again what every step was trained on and compare it with what was logged; exit code 4 if it differs."""
+    _say([_trace(run_folder, stage).verify()], as_json)
+
+
+@data.command()
+def trace(
+    run_folder: Path, text: str, shortest: Annotated[int, typer.Option(help="tokens of the shortest phrase to report")] = 6,
+    stage: StageName = "", as_json: Json = False,
+) -> None:  # fmt: skip
+    """Which training documents contain what a model said: the longest phrases, how often, and at which steps they were seen."""
+    _say(_trace(run_folder, stage).trace(text, shortest=shortest), as_json)
+
+
+@data.command("export")
+def export_data(
+    shard: Annotated[Path, typer.Argument(help="a token shard, or the folder that tokenize made")],
+    out: Annotated[Path, typer.Argument(help="a new folder")],
+    to: Annotated[str, typer.Option("--format", help="nanogpt, llm.c (modded-nanogpt), olmo, hf (datasets) or jsonl")],
+) -> None:
+    """Write token shards as other trainers read them."""
+    from trivium.text.shard_formats import export_tokens
+
+    for file in export_tokens(shard, out, to):
+        typer.echo(file)
 
 
 @app.command()
@@ -173,6 +240,20 @@ def doctor() -> None:
 
     for line in examine():
         typer.echo(line)
+
+
+def _trace(run_folder: Path, stage: str) -> Any:
+    from trivium.stages.tracing import Trace
+
+    return Trace.open(run_folder, stage)
+
+
+def _say(found: Iterable[Any], as_json: bool) -> None:
+    """Print what was found as it is found."""
+    from trivium.core.config import plain
+
+    for record in found:
+        typer.echo(json.dumps(plain(record), ensure_ascii=False) if as_json else str(record))
 
 
 def _start(recipe: Any, folder: Path, dry_run: bool, quiet: bool, chat_after: bool) -> None:

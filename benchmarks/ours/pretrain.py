@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.peers.rounds import Rounds, options
+from benchmarks.peers.rounds import Rounds, options, peak_bytes, waiting
 from trivium.core.world import prepare_environment
 
 
@@ -18,13 +18,17 @@ def train(want: dict[str, Any], rounds: Rounds) -> None:
     from trivium.nn.config import llama
     from trivium.nn.model import DTYPES, Model, initialise
     from trivium.stages.machine import Machine
-    from trivium.stages.models import with_kernels
+    from trivium.stages.models import with_products
     from trivium.train.trainer import Trainer
 
-    machine = Machine(threads=want["threads"], precision=want["precision"], kernels=want["kernels"], products=want["products"]).measured()
-    config = llama(vocab_size=want["vocab_size"], depth=want["depth"], width=want["width"], max_seq_len=want["seq_len"])
-    model = initialise(Model(config, compute_dtype=DTYPES[machine.precision]), want["seed"])
-    with_kernels(model, machine, "int8" if machine.products == "int8" else "float32")
+    settings = {name: want[name] for name in ("device", "threads", "precision", "kernels", "products")}
+    machine = Machine(**settings).measured()
+    shape = {name: want[name] for name in ("vocab_size", "depth", "width", "head_dim")}
+    config = llama(**shape, max_seq_len=want["seq_len"])
+    model = initialise(Model(config, compute_dtype=DTYPES[machine.precision]), want["seed"]).to(machine.place())
+    with_products(model, machine, want["seq_len"])
+    if want["compile"]:
+        model.compile_training()
     optimizers = (AdamW(lr=1e-3) if want["optimizer"] == "adamw" else MuonAdamW(lr=0.02, embed_lr=0.01, head_lr=0.004))(model)
     trainer = Trainer("policy", model, CrossEntropy(), optimizers, schedule=Schedule(), steps=1_000_000)
     num_tokens = want["num_rows"] * (want["seq_len"] - 1) + 1  # neighbouring rows share a token
@@ -32,6 +36,7 @@ def train(want: dict[str, Any], rounds: Rounds) -> None:
     source = Corpus(tokens, seq_len=want["seq_len"], rows_per_step=want["rows"], seed=want["seed"])
     step = 0
     while True:
+        rounds.facts = {"peak_bytes": peak_bytes(machine.device)}
         rounds.tick()
         trainer.step(step, pack(source(step), rows=want["micro_batch_rows"], length=want["seq_len"]))
         step += 1
@@ -39,4 +44,5 @@ def train(want: dict[str, Any], rounds: Rounds) -> None:
 
 if __name__ == "__main__":
     prepare_environment()
-    train(options(), Rounds())
+    wanted = options()
+    train(wanted, Rounds(wait=waiting(wanted["device"])))

@@ -5,7 +5,7 @@ import tempfile
 import numpy as np
 import torch
 import transformers
-from rounds import Rounds, options, versions
+from rounds import Rounds, options, peak_bytes, versions, waiting
 from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainerCallback, TrainingArguments
 
 
@@ -36,7 +36,7 @@ class OnBegin(TrainerCallback):
 def llama(want):
     """The model of this shape, with the library's own initialisation."""
     torch.manual_seed(want["seed"])
-    heads = want["width"] // 64
+    heads = want["width"] // want.get("head_dim", 64)
     return LlamaForCausalLM(
         LlamaConfig(
             vocab_size=want["vocab_size"], hidden_size=want["width"], num_hidden_layers=want["depth"], num_attention_heads=heads,
@@ -52,13 +52,18 @@ def main():
     want = options()
     torch.set_num_threads(want["threads"])
     tokens = np.random.default_rng(want["seed"]).integers(0, want["vocab_size"], (want["num_rows"], want["seq_len"]))
-    rounds = Rounds(versions=versions("torch", "transformers", "accelerate"))
+    rounds, device = Rounds(versions=versions("torch", "transformers", "accelerate"), wait=waiting(want["device"])), want["device"]
+
+    def tick():
+        rounds.facts = {"peak_bytes": peak_bytes(device)}
+        rounds.tick()
+
     with tempfile.TemporaryDirectory() as folder:
         settings = TrainingArguments(
-            output_dir=folder, per_device_train_batch_size=want["rows"], max_steps=1_000_000, use_cpu=True, report_to=[],
+            output_dir=folder, per_device_train_batch_size=want["rows"], max_steps=1_000_000, use_cpu=device == "cpu", report_to=[],
             save_strategy="no", disable_tqdm=True, bf16=want["precision"] == "bfloat16", torch_compile=want["compile"], learning_rate=1e-3,
         )  # fmt: skip
-        Trainer(model=llama(want), args=settings, train_dataset=Tokens(tokens), callbacks=[OnBegin(rounds.tick)]).train()
+        Trainer(model=llama(want), args=settings, train_dataset=Tokens(tokens), callbacks=[OnBegin(tick)]).train()
 
 
 if __name__ == "__main__":

@@ -9,12 +9,12 @@ import torch
 from litgpt.config import Config
 from litgpt.model import GPT
 from litgpt.utils import chunked_cross_entropy
-from rounds import Rounds, options, versions
+from rounds import Rounds, options, peak_bytes, versions, waiting
 
 
 def model_of(want):
     """The Llama-like shape in litgpt's words."""
-    heads = want["width"] // 64
+    heads = want["width"] // want["head_dim"]
     return GPT(
         Config(
             block_size=want["seq_len"], padded_vocab_size=want["vocab_size"], vocab_size=want["vocab_size"], n_layer=want["depth"],
@@ -28,17 +28,20 @@ def main():
     """Train until nothing more is wanted."""
     want = options()
     torch.set_num_threads(want["threads"])
-    fabric = lightning.Fabric(accelerator="cpu", devices=1, precision="bf16-mixed" if want["precision"] == "bfloat16" else "32-true")
+    device, precision = want["device"], "bf16-mixed" if want["precision"] == "bfloat16" else "32-true"
+    fabric = lightning.Fabric(accelerator=device, devices=1, precision=precision)
     fabric.seed_everything(want["seed"], verbose=False)
     model = model_of(want)
     model = fabric.setup(torch.compile(model) if want["compile"] else model)
-    optimizer = fabric.setup_optimizers(torch.optim.AdamW(model.parameters(), lr=1e-3, fused=False))  # fused only on CUDA, as it has it
+    is_fused = device == "cuda"  # as it has it
+    optimizer = fabric.setup_optimizers(torch.optim.AdamW(model.parameters(), lr=1e-3, fused=is_fused))
     shape = (want["num_rows"], want["seq_len"] + 1)
     tokens = torch.from_numpy(np.random.default_rng(want["seed"]).integers(0, want["vocab_size"], shape))
-    rounds, start = Rounds(versions=versions("torch", "litgpt", "lightning")), 0
+    rounds, start = Rounds(versions=versions("torch", "litgpt", "lightning"), wait=waiting(device)), 0
     while True:
+        rounds.facts = {"peak_bytes": peak_bytes(device)}
         rounds.tick()
-        batch = tokens[start : start + want["rows"]]
+        batch = tokens[start : start + want["rows"]].to(fabric.device)
         start = (start + want["rows"]) % (len(tokens) - want["rows"] + 1)
         loss = chunked_cross_entropy(model(batch[:, :-1].contiguous()), batch[:, 1:].contiguous())
         fabric.backward(loss)

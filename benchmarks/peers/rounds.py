@@ -6,6 +6,7 @@ time. So a benchmark can let contestants take turns, A B A B, and a machine that
 
 import json
 import os
+import resource
 import sys
 import time
 from importlib import metadata
@@ -21,10 +22,33 @@ def versions(*packages):
     return {package: metadata.version(package) for package in packages}
 
 
-class Rounds:
-    """Steps on request. The library underneath may print what it likes: stdout is kept for the talk, all else goes to stderr."""
+def peak_bytes(device):
+    """The most memory held so far: of the GPU by torch, else of this process."""
+    if device == "cuda":
+        import torch  # the contestant's own, and loaded already
 
-    def __init__(self, **ready):
+        return torch.cuda.max_memory_allocated()
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def waiting(device):
+    """What ends only when the device has done all that was asked of it; None where nothing runs behind."""
+    if device == "cpu":
+        return None
+    import torch
+
+    return torch.cuda.synchronize
+
+
+class Rounds:
+    """Steps on request. The library underneath may print what it likes: stdout is kept for the talk, all else goes to stderr.
+
+    clock: wall time, or time.process_time where the claim is about one core.
+    """
+
+    def __init__(self, *, clock=time.perf_counter, wait=None, **ready):
+        """wait: what `waiting` gives. Only a whole request has a time then, since steps overlap: each is told the mean."""
+        self._clock, self._wait_for_device = clock, wait
         self._out = os.fdopen(os.dup(1), "w")
         os.dup2(2, 1)
         self.request, self.facts = {}, {}
@@ -37,15 +61,20 @@ class Rounds:
         A request has `steps` (1 if it has not); all that happens from one tick to the next is the time of one step. `facts` travel with
         the answer, and are then forgotten.
         """
+        steps = self.request.get("steps", 1)
         if self.request:
-            self._seconds.append(time.perf_counter() - self._before)
-        if len(self._seconds) >= self.request.get("steps", 1):
+            if self._wait_for_device is not None and len(self._seconds) + 1 == steps:
+                self._wait_for_device()
+            self._seconds.append(self._clock() - self._before)
+        if len(self._seconds) >= steps:
+            if self._wait_for_device is not None:
+                self._seconds = [sum(self._seconds) / steps] * steps
             self._send({"seconds": self._seconds, **self.facts})
             self.request = {}
         if not self.request:
             self._seconds, self.facts = [], {}
             self.request = self._wait()
-        self._before = time.perf_counter()
+        self._before = self._clock()
         return self.request
 
     def _wait(self):

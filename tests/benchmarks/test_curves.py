@@ -34,6 +34,13 @@ def test_the_race_compares_the_time_to_the_peers_end_seed_by_seed():
     assert found.ratio == 2.0
 
 
+def test_without_a_peer_there_is_only_what_each_ends_with():
+    found = work([curve([(4, 2.0)])], 1.0, None, {"depth": 1, "width": 8, "vocab_size": 9, "seq_len": 16})
+    assert (found.ratio, found.fields()["ours"]) == (None, None)
+    assert "no peer in the race" in found.text()
+    assert "2.0000" in found.text()
+
+
 def test_ours_that_is_worse_at_the_end_has_no_time():
     raced = [curve([(4, 2.0)], is_ours=False, name="peer"), curve([(4, 2.1)])]
     found = work(raced, 1.0, "peer", {"depth": 1, "width": 8, "vocab_size": 9, "seq_len": 16})

@@ -4,14 +4,19 @@ import numpy as np
 import pytest
 
 from benchmarks.ours import pretrain, race, sample
+from benchmarks.race import dialled
 from trivium.core.types import example
 from trivium.nn.config import llama
 from trivium.nn.model import Model, initialise
+from trivium.nn.variants import SPEEDRUN
 
 TINY = {
     "vocab_size": 64,
     "depth": 1,
     "width": 64,
+    "head_dim": 64,
+    "device": "cpu",
+    "compile": False,
     "seq_len": 16,
     "rows": 2,
     "seed": 1,
@@ -61,18 +66,24 @@ def test_pretraining_goes_on_as_long_as_steps_are_wanted():
     with pytest.raises(Enough):
         pretrain.train(TINY | {"num_rows": 8, "micro_batch_rows": 1}, rounds)
     assert len(rounds.seen) == 3
+    assert all(facts["peak_bytes"] > 2**20 for facts in rounds.seen)
 
 
-@pytest.mark.parametrize("is_as_peer", [False, True])
-def test_a_race_is_measured_between_updates_and_learns(tmp_path, is_as_peer):
+VARIED = {"traits": SPEEDRUN, "packing": "bestfit", "has_zero_outputs": False}
+
+
+@pytest.mark.parametrize("how", ["quickstart", "as peer", "varied", "dialled"])
+def test_a_race_is_measured_between_updates_and_learns(tmp_path, how):
     stream = (np.arange(600) % 7).astype(np.uint16)
-    files = {"train": str(tmp_path / "train.npy"), "heldout": str(tmp_path / "heldout.npy")}
+    files = {part: str(tmp_path / f"{part}.npy") for part in ("train", "starts", "heldout")}
     np.save(files["train"], stream)
+    np.save(files["starts"], np.arange(0, 601, 12))
     np.save(files["heldout"], stream[:64].reshape(4, 16))
-    peer = {"lr": 1e-2, "warmup_steps": 2, "beta2": 0.95, "weight_decay": 0.1, "steps": 12, "is_as_peer": is_as_peer}
+    peer = {"lr": 1e-2, "warmup_steps": 2, "beta2": 0.95, "weight_decay": 0.1, "steps": 12}
     rounds = Requests({"evaluate": True}, *({} for _ in range(12)), {"evaluate": True})
+    options = TINY | files | peer | {"is_as_peer": how == "as peer", "variation": VARIED if how == "varied" else {}}
     with pytest.raises(Enough):
-        race.compete(TINY | files | peer, rounds)
+        race.compete(dialled(options, 400) if how == "dialled" else options, rounds)
     before, after = rounds.seen[1]["loss"], rounds.seen[-1]["loss"]
     assert before == pytest.approx(np.log(64), abs=0.05)  # the head starts near 0: all ids are equally likely
     assert after < before - 0.5

@@ -12,7 +12,7 @@ import pytest
 
 from trivium.core.commit import commit_file
 from trivium.core.errors import ArtefactError, LockedError, ResourceError
-from trivium.core.run import CHECKPOINTS, DONE, LOG, METRICS, SPEED, STARTED, Run
+from trivium.core.run import CHECKPOINTS, DONE, LOG, METRICS, SPEED, STARTED, Run, read_digests
 
 ROOT = Path(__file__).parents[2]
 HOLD = """
@@ -251,3 +251,27 @@ def test_a_file_in_the_place_of_the_folder_is_one_line(tmp_path):
     (tmp_path / "run").write_text("")
     with pytest.raises(ResourceError, match="run: cannot be written"), open_run(tmp_path / "run"):
         pass
+
+
+def test_digests_are_those_of_the_newest_attempt_and_the_later_row_counts(tmp_path):
+    with open_run(tmp_path) as run:
+        run.begin("pretrain", {"seed": 1})
+        run.record(1, {"loss": 2.0}, digest="old")
+        run.begin("pretrain", {"seed": 2})  # another attempt
+        run.record(1, {"loss": 2.0}, digest="a")
+        run.record(2, {"loss": 1.5}, digest="b")
+        run.record(2, {"loss": 1.5}, digest="c")  # gone back to a checkpoint
+        run.record(3, {"loss": 1.0})
+        run.begin("finetune", {})
+        run.record(1, {"loss": 1.0}, digest="of another stage")
+    with (tmp_path / METRICS).open("ab") as file:
+        file.write(b'{"stage": "pretrain", "st')  # a row torn by a kill
+    assert read_digests(tmp_path, "pretrain") == {1: "a", 2: "c", 3: ""}
+    assert read_digests(tmp_path / "nothing", "pretrain") == {}
+
+
+@pytest.mark.parametrize("line", ["{", "[1]", '{"step": 1}', '{"stage": "pretrain", "step": null}'])
+def test_a_damaged_row_is_named_where_digests_are_read(tmp_path, line):
+    (tmp_path / METRICS).write_text(f'{{"stage": "pretrain", "step": 1}}\n{line}\n')
+    with pytest.raises(ArtefactError, match=r"metrics\.jsonl line 2: damaged"):
+        read_digests(tmp_path, "pretrain")

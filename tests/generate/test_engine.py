@@ -7,10 +7,12 @@ import torch
 from tests.nn.tiny import VOCAB, tiny_model
 from trivium.core.errors import ConfigError, DataError
 from trivium.core.types import Example
+from trivium.generate import readers
 from trivium.generate.engine import Engine
 from trivium.generate.sampling import Sampling
 from trivium.learn.optim.recipes import AdamW, MuonAdamW
 from trivium.nn.native.library import why_not
+from trivium.nn.pages import PAGE, PagedCache
 from trivium.train.annotate import column_of, logprobs
 
 STOP = 3
@@ -21,12 +23,24 @@ PROMPTS = [rng.integers(0, VOCAB, length) for length in (1, 9, 4, 2, 17, 4, 3)]
 WHOLE_VECTORS = {"head_dim": 16, "hidden_size": 32, "intermediate_size": 48}
 
 
-@pytest.fixture(params=["torch", pytest.param("native", marks=pytest.mark.skipif(bool(why_not()), reason=str(why_not())))])
-def engine(request):
-    """Makes engines; every test is about both readers."""
+KINDS = ["torch", "fixed shapes", "pages", pytest.param("native", marks=pytest.mark.skipif(bool(why_not()), reason=str(why_not())))]
+
+
+@pytest.fixture(params=KINDS)
+def engine(request, monkeypatch):
+    """Makes engines; every test is about all readers: fixed shapes are for a GPU, and pages for where memory is short."""
+    if request.param == "fixed shapes":
+        monkeypatch.setattr(readers, "why_not_fixed", lambda _: None)
+    if request.param == "pages":  # for two of the longest rows and some short ones
+        monkeypatch.setattr(
+            readers,
+            "cache_within",
+            lambda _, model, rows, length: PagedCache(model.config, rows, length, 2 * length // PAGE + 2, torch.float32),
+        )
 
     def make(*, rows: int = 4, stop_ids: tuple[int, ...] = (STOP,), **options: int) -> Engine:
-        made = Engine(tiny_model(**WHOLE_VECTORS | options), stop_ids=stop_ids, rows=rows, kernels=request.param)
+        kernels = "native" if request.param == "native" else "torch"
+        made = Engine(tiny_model(**WHOLE_VECTORS | options), stop_ids=stop_ids, rows=rows, kernels=kernels)
         assert (made.why_not_native is None) == (request.param == "native")
         return made
 
@@ -129,11 +143,10 @@ def test_samples_of_one_prompt_share_what_was_read(engine):
     prompt = rng.integers(0, VOCAB, 40)
     speaker = engine(rows=4)
     group = speaker.generate([prompt] * 6, Sampling(max_new_tokens=9), seed=1)
-    copies = speaker._reader.copy_prefix
-    told = []
-    speaker._reader.copy_prefix = lambda *where: (told.append(where), copies(*where))
+    begin, has = speaker._reader.begin, []
+    speaker._reader.begin = lambda *where: has.append(begin(*where)) or has[-1]
     assert answers(speaker.generate([prompt] * 6, Sampling(max_new_tokens=9), seed=1)) == answers(group)
-    assert [length for *_, length in told] == [39] * 5
+    assert has == [0, *[39] * 5]
     apart = [engine(rows=1).generate([prompt], Sampling(max_new_tokens=9), seed=1, numbers=[number])[0] for number in range(6)]
     assert answers(group) == answers(apart)
 

@@ -5,7 +5,7 @@ import torch
 
 from tests.nn.tiny import tiny_model
 from trivium.learn.optim import AdamW, MuonAdamW
-from trivium.learn.optim.muon import Muon, orthogonalise
+from trivium.learn.optim.muon import Muon, fast_dtype, orthogonalise
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (12, 48), (48, 12), (64, 8)])
@@ -76,3 +76,12 @@ def test_adamw_decays_matrices_only():
     assert (decayed["weight_decay"], plain["weight_decay"]) == (0.1, 0.0)
     assert {parameter.dim() for parameter in decayed["params"]} == {2}
     assert {parameter.dim() for parameter in plain["params"]} == {1}
+
+
+@pytest.mark.parametrize(
+    ("device", "capability", "dtype"),
+    [("cuda", (8, 0), torch.bfloat16), ("cuda", (7, 5), torch.float32), ("cpu", (9, 0), torch.float32), ("mps", (9, 0), torch.float32)],
+)
+def test_matrices_are_orthogonalised_in_bf16_where_a_gpu_is_fast_at_it(monkeypatch, device, capability, dtype):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    assert fast_dtype(torch.device(device)) == dtype

@@ -45,6 +45,7 @@ CONFIGS = {
     "qwen3 tied": lambda: transformers.Qwen3Config(
         **SHAPE, num_key_value_heads=4, head_dim=8, tie_word_embeddings=True, attention_bias=True
     ),
+    "llama relu2": lambda: transformers.LlamaConfig(**SHAPE, hidden_act="relu2"),
     "llama 3": lambda: transformers.LlamaConfig(**SHAPE, rope_parameters=rope(500.0, **LLAMA3)),
     "llama linear": lambda: transformers.LlamaConfig(**SHAPE, rope_parameters=rope(500.0, rope_type="linear", factor=3.0)),
     "llama yarn": lambda: transformers.LlamaConfig(**SHAPE, rope_parameters=rope(500.0, **YARN)),
@@ -121,7 +122,12 @@ SHAPES = {  # ours, small enough to write in a moment
         max_seq_len=64, rotary_share=0.25, norm="layer", activation="gelu", is_gated=False, is_parallel=True, has_attention_bias=True,
         has_output_bias=True, has_mlp_bias=True,
     ),
+    "trivium": ModelConfig(
+        **TINY | {"num_layers": 3}, family="trivium", activation="relu2", is_gated=False, has_qk_norm=True, has_value_embeddings=True,
+        has_residual_scalars=True, logit_softcap=3.0,
+    ),
 }  # fmt: skip
+EXPORTED = [family for family in SHAPES if family != "trivium"]  # what other tools read
 
 
 def rope(theta: float, **parameters: object) -> dict[str, object]:

@@ -43,6 +43,10 @@ KINDS = {
         "family": "gpt_neox", "norm": "layer", "is_gated": False, "is_parallel": True, "activation": "gelu", "rotary_share": 0.25,
         "has_attention_bias": True, "has_output_bias": True, "has_mlp_bias": True,
     },
+    "our own": {
+        "family": "trivium", "activation": "relu2", "is_gated": False, "has_qk_norm": True, "num_kv_heads": 2, "logit_softcap": 15.0,
+        "has_value_embeddings": True, "has_residual_scalars": True,
+    },
 }  # fmt: skip
 
 
@@ -114,7 +118,8 @@ def test_muon_keeps_one_number_of_a_matrix_and_adamw_two():
 
 
 def test_the_constants_are_those_of_the_modules_they_describe():
-    assert (flops.SHORT, flops.HEAD_CHUNK, flops.HEAD_KEEP_BYTES) == (transformer.SHORT, heads.CHUNK, heads.KEEP_BYTES)
+    assert (flops.SHORT, flops.HEAD_CHUNK) == (transformer.SHORT, heads.CHUNK)
+    assert (flops.HEAD_KEEP_WORDS, flops.HEAD_KEEP_BYTES) == (heads.KEEP_WORDS, heads.KEEP_BYTES)
 
 
 def test_counting_needs_no_torch():

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 
 from tests.nn.io_models import FILES, V, ours, save_theirs
 from trivium.core.errors import ArtefactError, ConfigError, DivergedError
@@ -91,7 +92,7 @@ def test_a_guest_trains_is_written_and_comes_back(bloom, tmp_path):
     back = load_model(tmp_path / "trained", is_guest=True)
     with torch.no_grad():
         torch.testing.assert_close(Outputs(back, batch()).logprobs_BL, Outputs(model, batch()).logprobs_BL, atol=1e-6, rtol=1e-6)
-    with pytest.raises(ArtefactError, match="model_type is bloom; .* is_guest=True"):
+    with pytest.raises(ArtefactError, match="model_type is bloom; .*trivium import .*trained FOLDER --guest"):
         load_model(tmp_path / "trained")
     save_model(tmp_path / "half", model, dtype="bfloat16", **FILES)
     half = load_model(tmp_path / "half", is_guest=True)
@@ -131,6 +132,15 @@ def refused(folder: Path, *, match: str, error: type[Exception] = ArtefactError)
 def test_without_transformers_a_guest_is_refused(bloom, monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
     refused(bloom, match=r"package transformers, which is not installed: pip install 'trivium\[hf\]'", error=ConfigError)
+
+
+def test_a_tensor_that_a_guest_lacks_is_named(bloom):
+    tensors = load_file(bloom / "model.safetensors")
+    name = next(name for name in tensors if name.endswith("h.1.mlp.dense_4h_to_h.weight"))
+    save_file({other: tensor for other, tensor in tensors.items() if other != name}, bloom / "model.safetensors", {"format": "pt"})
+    refused(bloom, match="tensor transformer.h.1.mlp.dense_4h_to_h.weight is missing")
+    save_file(tensors | {name: tensors[name][:-1]}, bloom / "model.safetensors", {"format": "pt"})
+    refused(bloom, match="transformers cannot load it as a guest: .*")
 
 
 def test_a_guest_brings_no_code_and_no_pickle(bloom):

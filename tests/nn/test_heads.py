@@ -1,5 +1,8 @@
 """Log-probs and entropies of the chunked head are those of a plain log-softmax, forwards and backwards."""
 
+from functools import cache, partial
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import Tensor
@@ -61,6 +64,20 @@ def test_values_and_gradients_are_those_of_a_log_softmax(temperature, softcap, w
     torch.testing.assert_close(ours, expected, rtol=1e-12, atol=1e-12)
 
 
+NATIVE = pytest.param("native", marks=pytest.mark.skipif(bool(why_not()), reason=str(why_not())))
+
+
+@pytest.mark.usefixtures("_small_chunks")
+@pytest.mark.parametrize("kernels", ["torch", NATIVE])
+def test_gradients_in_float32_are_those_of_a_log_softmax_to_1e_6(kernels):
+    def compute(hidden: Tensor, weight: Tensor, tokens: Tensor, temperature: float, softcap: float | None) -> tuple[Tensor, Tensor]:
+        return token_logprobs(hidden, weight, tokens, SCORED, temperature=temperature, softcap=softcap, kernels=kernels)
+
+    ours, expected = (outcome(each, 0.7, (1, 0), torch.float32, 2.5) for each in (compute, plain))
+    del ours[1], expected[1]  # no entropy was asked for
+    torch.testing.assert_close(ours, expected, rtol=1e-6, atol=1e-6)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
 @pytest.mark.parametrize("temperature", [1.0, 0.6])
 @pytest.mark.parametrize("softcap", [None, 2.5])
@@ -69,6 +86,18 @@ def test_kept_and_recomputed_logits_give_the_same_bits(monkeypatch, dtype, tempe
     kept = outcome(chunked, temperature, (0.7, -0.3), dtype, softcap)
     monkeypatch.setattr(heads, "KEEP_BYTES", 0)
     torch.testing.assert_close(outcome(chunked, temperature, (0.7, -0.3), dtype, softcap), kept, rtol=0, atol=0)
+
+
+@pytest.mark.skipif(bool(why_not()), reason=str(why_not()))
+@pytest.mark.parametrize("temperature", [1.0, 0.6])
+@pytest.mark.parametrize("softcap", [None, 2.5])
+def test_kernels_give_values_and_gradients_of_a_log_softmax(temperature, softcap):
+    def native(hidden: Tensor, weight: Tensor, tokens: Tensor, temperature: float, softcap: float | None) -> tuple[Tensor, Tensor]:
+        return token_logprobs(hidden, weight, tokens, SCORED, temperature=temperature, softcap=softcap, kernels="native")
+
+    found = outcome(native, temperature, (1, 0), torch.float32, softcap)
+    logprobs, _, *slopes = outcome(plain, temperature, (1, 0), torch.float64, softcap)
+    torch.testing.assert_close([found[0], *found[2:]], [logprobs.float(), *map(Tensor.float, slopes)], rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("softcap", [None, 2.5])
@@ -91,6 +120,28 @@ def test_without_anything_to_score_there_is_a_graph_and_a_zero_gradient():
     logprobs, _ = token_logprobs(hidden, weight, tokens, SCORED[:0])
     gradients = torch.autograd.grad(logprobs.sum(), (hidden, weight))
     assert not any(gradient.any() for gradient in gradients)
+
+
+@pytest.mark.parametrize("softcap", [None, 2.5])
+@pytest.mark.parametrize("temperature", [1.0, 0.6])
+def test_what_the_compiler_makes_of_it_is_the_same(monkeypatch, temperature, softcap):
+    def compiled(hidden: Tensor, weight: Tensor, tokens: Tensor, temperature: float, softcap: float | None) -> tuple[Tensor, Tensor]:
+        return token_logprobs(
+            hidden, weight, tokens, SCORED, temperature=temperature, with_entropy=True, softcap=softcap, kernels="compiled"
+        )
+
+    monkeypatch.setattr(heads, "CHUNK", 3)  # 8 positions: the last chunk is another shape
+    monkeypatch.setattr(heads, "_compiled", cache(partial(torch.compile, backend="aot_eager", fullgraph=True)))
+    ours, expected = (outcome(compute, temperature, (0.7, -0.3), softcap=softcap) for compute in (compiled, plain))
+    torch.testing.assert_close(ours, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_on_a_gpu_chunks_have_half_a_gigabyte_and_a_sixteenth_of_its_memory_is_kept(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(total_memory=80 << 30))
+    there = torch.device("cuda")
+    assert heads.keep_bytes(there, 50_304) == 5 << 30
+    assert [heads.chunk_of(there, vocab) for vocab in (1 << 30, 50_304, 8_192)] == [512, 2_560, 16_384]
+    assert heads.chunk_of(torch.device("cpu"), 8_192) == CHUNK
 
 
 def test_a_value_is_read_before_its_token():
@@ -117,14 +168,27 @@ class Largest(TorchDispatchMode):
         return made
 
 
-@pytest.mark.parametrize("native", [False, pytest.param(True, marks=pytest.mark.skipif(bool(why_not()), reason=str(why_not())))])
-def test_of_a_large_vocabulary_no_logits_of_a_whole_micro_batch_are_made_or_kept(native):
-    vocab, width, positions = 49_152, 16, 1_536
-    hidden_BLD = torch.randn(3, positions // 3, width, requires_grad=True)
+@pytest.mark.parametrize("kernels", ["torch", NATIVE])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("positions", [600, 1_024, 1_536])
+def test_of_a_large_vocabulary_no_logits_of_a_whole_micro_batch_are_made_or_kept(positions, kernels, dtype):
+    if kernels == "native" and dtype != torch.float32:
+        pytest.skip("native kernels are for float32")
+    vocab, width = 49_152, 16
+    hidden_BLD = torch.randn(2, positions // 2, width, dtype=dtype, requires_grad=True)
     weight_VD = torch.randn(vocab, width, requires_grad=True)
-    tokens_BL, kept = torch.randint(0, vocab, (3, positions // 3)), []
+    tokens_BL, kept = torch.randint(0, vocab, (2, positions // 2)), []
     with Largest() as seen, torch.autograd.graph.saved_tensors_hooks(lambda x: (kept.append(x.numel()), x)[1], lambda x: x):
-        logprobs_BL, _ = token_logprobs(hidden_BLD, weight_VD, tokens_BL, torch.arange(1, positions), native=native)
+        logprobs_BL, _ = token_logprobs(hidden_BLD, weight_VD, tokens_BL, torch.arange(1, positions), kernels=kernels)
         logprobs_BL.sum().backward()
     assert seen.most == CHUNK * vocab
     assert 0 < sum(kept) < CHUNK * vocab / 10
+
+
+@pytest.mark.parametrize(("vocab", "is_kept"), [(heads.KEEP_WORDS, True), (heads.KEEP_WORDS + 1, False)])
+def test_of_a_small_vocabulary_they_are_kept(vocab, is_kept):
+    hidden_BLD, weight_VD = torch.randn(1, 9, 4, requires_grad=True), torch.randn(vocab, 4)
+    kept: list[int] = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: (kept.append(x.numel()), x)[1], lambda x: x):
+        token_logprobs(hidden_BLD, weight_VD, torch.randint(0, vocab, (1, 9)), torch.arange(1, 9))
+    assert (8 * vocab in kept) == is_kept

@@ -157,6 +157,9 @@ def config(**options: object) -> ModelConfig:
         (config(layer_kinds=("full", "unrotated")), "layer_kinds"),
         (config(logit_softcap=5.0), "logit_softcap"),
         (config(norm_place="both"), "norm_place"),
+        (config(has_value_embeddings=True), "has_value_embeddings"),
+        (config(has_residual_scalars=True), "has_residual_scalars"),
+        (config(family="trivium", norm_place="both"), "norm_place = both cannot be written as trivium"),
         (ModelConfig(**(plain(SHAPES["mistral"]) | {"layer_kinds": ("full", "sliding")})), "layer_kinds"),
         (
             ModelConfig(**(plain(SHAPES["smollm3"]) | {"sliding_window": 5, "layer_kinds": ()})),

@@ -9,7 +9,7 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
-from tests.nn.io_models import CONFIGS, FILES, SHAPES, STOPS, TOKENIZER, V, logits, ours, save_theirs, theirs
+from tests.nn.io_models import CONFIGS, EXPORTED, FILES, STOPS, TOKENIZER, V, logits, ours, save_theirs, theirs
 from trivium.core.types import Message
 from trivium.generate.engine import Engine
 from trivium.generate.sampling import Sampling
@@ -71,7 +71,7 @@ def test_weights_come_back_from_us_byte_for_byte(name, dtype, tmp_path):
     assert all(before[key].dtype == after[key].dtype and bool((before[key] == after[key]).all()) for key in before)
 
 
-@pytest.mark.parametrize("family", SHAPES)
+@pytest.mark.parametrize("family", EXPORTED)
 def test_weights_come_back_from_transformers_byte_for_byte(family, tmp_path):
     model = ours(family)
     save_model(tmp_path / "ours", model, **FILES)
@@ -81,7 +81,7 @@ def test_weights_come_back_from_transformers_byte_for_byte(family, tmp_path):
     assert all(torch.equal(tensor, back.state_dict()[key]) for key, tensor in model.state_dict().items())
 
 
-@pytest.mark.parametrize("family", SHAPES)
+@pytest.mark.parametrize("family", EXPORTED)
 def test_transformers_loads_what_we_write_and_nothing_is_missing(family, tmp_path):
     model = ours(family)
     save_model(tmp_path / "model", model, **FILES)
@@ -93,7 +93,7 @@ def test_transformers_loads_what_we_write_and_nothing_is_missing(family, tmp_pat
         torch.testing.assert_close(loaded(TOKENS_BL).logits, logits(model, TOKENS_BL), atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("family", SHAPES)
+@pytest.mark.parametrize("family", EXPORTED)
 def test_a_reward_model_is_a_classifier_of_transformers_before_gain_and_bias(family, tmp_path):
     model = ours(family, has_scalar=True)
     save_model(tmp_path / "reward", model, **FILES)

@@ -9,7 +9,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from tests.nn.adapters import SMALL, adapted
-from tests.nn.io_models import CONFIGS, FILES, SHAPES, V, logits, ours, save_theirs, theirs
+from tests.nn.io_models import CONFIGS, EXPORTED, FILES, SHAPES, V, logits, ours, save_theirs, theirs
 from tests.nn.tiny import tiny_model
 from trivium.core.errors import ArtefactError, DivergedError
 from trivium.nn.adapter import adapt, merge
@@ -75,7 +75,7 @@ def of_peft(name: str, folder: Path, *, judges: bool = False, **options: object)
 
 
 @pytest.mark.parametrize("lora", [SMALL, ATTENTION], ids=["all layers", "attention"])
-@pytest.mark.parametrize("family", SHAPES)
+@pytest.mark.parametrize("family", EXPORTED)
 def test_our_adapter_gives_the_same_logits_in_peft(family, lora, tmp_path):
     written(tmp_path, family, lora)
     base = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "base")
@@ -118,7 +118,7 @@ def test_a_reward_model_of_peft_gives_the_same_scores_here(name, tmp_path):
         torch.testing.assert_close(scores(loaded), model(TOKENS_BL).logits, **CLOSE)
 
 
-@pytest.mark.parametrize("family", SHAPES)
+@pytest.mark.parametrize("family", EXPORTED)
 def test_our_reward_model_gives_the_same_scores_in_peft_but_for_gain_and_bias(family, tmp_path):
     written(tmp_path, family, has_scalar=True)
     base = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / "base", num_labels=1)

@@ -1,6 +1,7 @@
 """One line for everything that can be wrong with a model directory that comes from anywhere."""
 
 import json
+import os
 import struct
 from pathlib import Path
 
@@ -52,7 +53,10 @@ def refused(folder: Path, *, match: str) -> None:
 @pytest.mark.parametrize(
     ("fields", "problem"),
     [
-        ({"model_type": "bloom"}, r"model_type is bloom; it is one of: gemma2, .*; load_model\(..., is_guest=True\) runs any other"),
+        (
+            {"model_type": "bloom"},
+            "model_type is bloom; it is one of: gemma2, .*; transformers runs any other: trivium import .*model FOLDER --guest",
+        ),
         ({"model_type": "qwen"}, "model_type is qwen; did you mean 'qwen[23]'"),
         ({"model_type": ["llama"]}, "model_type is "),
         (
@@ -70,7 +74,7 @@ def refused(folder: Path, *, match: str) -> None:
         ({"head_dim": 15}, "must be even"),
         ({"rms_norm_eps": 0}, "rms_norm_eps is 0; it must be a number above 0"),
         ({"rms_norm_eps": 10**400}, "rms_norm_eps"),
-        ({"hidden_act": "relu"}, "hidden_act is relu; did you mean 'gelu'"),
+        ({"hidden_act": "relu"}, "hidden_act is relu; did you mean 'relu2'"),
         ({"tie_word_embeddings": "yes"}, "tie_word_embeddings is yes; it must be true or false"),
         ({"quantization_config": {"bits": 4}}, "quantization_config"),
         ({"use_sliding_window": True}, "use_sliding_window is True; only False is supported"),
@@ -147,7 +151,7 @@ NAME = "model.layers.1.mlp.up_proj.weight"
 @pytest.mark.parametrize(
     ("tensor", "problem"),
     [
-        (None, f"tensor {NAME} is missing"),
+        (None, f"model.safetensors: tensor {NAME} is missing"),
         (torch.zeros(48, 31), rf"model.safetensors: tensor {NAME} has shape \[48, 31\]; config.json asks for \[48, 32\]"),
         (torch.zeros(48 * 32), rf"tensor {NAME} has shape \[1536\]"),
         (torch.zeros(48, 32, dtype=torch.int8), f"tensor {NAME} has type I8; it is one of: BF16, F16, F32"),
@@ -220,6 +224,13 @@ def test_a_pickle_is_never_read(foreign):
 def test_a_missing_file_is_named(foreign, name):
     (foreign / name).unlink()
     refused(foreign, match=f"there is no (such file|{name})")
+
+
+@pytest.mark.parametrize("name", [CONFIG, WEIGHTS, "tokenizer.json", "manifest.json"])
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(foreign, name):
+    (foreign / name).unlink(missing_ok=True)
+    os.mkfifo(foreign / name)
+    refused(foreign, match=r"it is a pipe|there is no model.safetensors")
 
 
 def test_a_path_that_is_no_folder_is_refused(tmp_path):

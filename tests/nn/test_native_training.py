@@ -114,6 +114,14 @@ def test_sizes_that_int8_cannot_do_are_refused():
         training.products(torch.ones(2, 16), [torch.ones(1, 16)], None, "int8")
 
 
+def test_a_squared_relu_and_its_slope_by_hand():
+    x = torch.tensor([3.0, -2.0, float("nan"), 0.5] * 4, requires_grad=True)
+    y = training.squared_relu(x)
+    y.backward(torch.full((16,), 10.0))
+    torch.testing.assert_close(y[:4].detach(), torch.tensor([9.0, 0, float("nan"), 0.25]), equal_nan=True)
+    torch.testing.assert_close(x.grad[:4], torch.tensor([60.0, 0, float("nan"), 10]), equal_nan=True)
+
+
 def test_frozen_weights_get_no_slope_and_pass_one_on():
     x, frozen, trained = (
         torch.randn(size, 32, generator=RANDOM, requires_grad=trains) for size, trains in ((5, True), (16, False), (16, True))

@@ -42,7 +42,8 @@ GEMMA = {
 }
 LEARNED = {"positions": "learned", "has_qk_norm": False, "sliding_window": 4, "norm": "layer"}
 WIDE = {"norm_place": "after", "qk_norm_over": "width"}
-TRAITS = {"qwen3": {}, "neox": NEOX, "gemma": GEMMA, "learned positions": LEARNED, "olmo2": WIDE}
+OWN = {"activation": "relu2", "is_gated": False, "has_value_embeddings": True, "has_residual_scalars": True}
+TRAITS = {"qwen3": {}, "neox": NEOX, "gemma": GEMMA, "learned positions": LEARNED, "olmo2": WIDE, "our own": OWN}
 
 
 def hidden(model: Model, *documents: list[int]) -> list[torch.Tensor]:

@@ -61,3 +61,8 @@ def test_a_result_without_a_measure_is_named(tmp_path):
     write_json(tmp_path / "results.json", [{"stage": "pretrain", "measure": "loss", "value": 1}, {"stage": "finetune", "value": 2}])
     with pytest.raises(ArtefactError, match="results.json entry 2: 'measure' is missing"):
         read_record(tmp_path)
+
+
+def test_the_digest_of_a_step_is_no_curve(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"stage": "a", "step": 1, "data_xxh3": "0f", "loss": 2.0}\n')
+    assert set(read_record(tmp_path).curves["a"]) == {"loss"}

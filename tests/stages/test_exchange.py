@@ -7,11 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.nn.adapters import SMALL, fill
 from tests.nn.io_models import FILES, SHAPES, TOKENIZER
 from trivium.core.commit import verify
 from trivium.core.errors import ArtefactError, ConfigError
 from trivium.core.types import Message
+from trivium.nn.adapter import adapt, merge
 from trivium.nn.io.directory import load_model, save_model
+from trivium.nn.io.peft import save_adapter
 from trivium.nn.model import Model
 from trivium.stages import exchange
 from trivium.stages.base import check_model, known_model
@@ -53,6 +56,37 @@ def test_a_foreign_directory_is_taken_in_half_the_space(tmp_path):
     assert json.loads((back / "config.json").read_text())["torch_dtype"] == "bfloat16"
     for name, tensor in load_model(tmp_path / "foreign").state_dict().items():
         assert torch.equal(load_model(back).state_dict()[name], tensor.bfloat16().float()), name
+
+
+@pytest.mark.parametrize("has_scalar", [False, True])
+def test_an_adapter_is_exported_as_the_model_it_was_trained_into(tmp_path, has_scalar):
+    base = made(tmp_path / "base")
+    model = load_model(base, has_scalar=has_scalar)
+    adapt(model, SMALL, seed=1)
+    fill(model)
+    save_adapter(tmp_path / "adapter", model, SMALL, base=base)
+    merge(model)
+    copies = [export_model(tmp_path / "adapter", tmp_path / "copy", to="hf")]
+    if has_scalar:
+        with pytest.raises(ConfigError, match="a reward model or critic cannot be written as GGUF"):
+            export_model(tmp_path / "adapter", tmp_path / "copy.gguf", dtype="f32")
+    else:
+        file = export_model(tmp_path / "adapter", tmp_path / "copy.gguf", dtype="f32")
+        copies.append(import_model(str(file), tmp_path / "back"))
+    for copy in copies:
+        found = load_model(copy).state_dict()
+        assert found.keys() == model.state_dict().keys()
+        assert all(torch.equal(found[name], tensor) for name, tensor in model.state_dict().items())
+
+
+def test_an_adapter_without_its_base_is_one_line(tmp_path):
+    base = made(tmp_path / "base")
+    model = load_model(base)
+    adapt(model, SMALL, seed=1)
+    save_adapter(tmp_path / "adapter", model, SMALL, base=base)
+    base.rename(tmp_path / "elsewhere")
+    with pytest.raises(ArtefactError, match="base_model_name_or_path is '../base', which is no model directory"):
+        export_model(tmp_path / "adapter", tmp_path / "copy", to="hf")
 
 
 def test_a_template_in_a_file_of_its_own_is_found(tmp_path):

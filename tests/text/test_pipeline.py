@@ -25,6 +25,7 @@ def test_documents_are_counted_by_what_happened_to_them():
             "c4: curly bracket": {"documents": 1, "bytes": 3},
             "duplicate": {"documents": 1, "bytes": 8},
         },
+        "cut": {},
         "samples": {
             "length: too short": [{"id": "1", "text": "é"}],
             "c4: curly bracket": [{"id": "2", "text": "{x}"}],

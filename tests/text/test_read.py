@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 from contextlib import suppress
 
 import pyarrow as pa
@@ -256,6 +257,24 @@ def test_a_broken_file_is_one_line_that_names_it(tmp_path, name, content, proble
     with pytest.raises(DataError, match=problem) as caught:
         list(read_documents(tmp_path / name))
     assert str(caught.value).startswith(str(tmp_path / name))
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json", "a.csv", "a.parquet", "a.txt", "a.jsonl.gz", "a.jsonl.zst"])
+def test_a_pipe_is_refused_instead_of_waited_for(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    for read in (
+        lambda path: list(read_documents(path)),
+        lambda path: list(read_prompts(path)),
+        lambda path: check_head(path, "documents"),
+    ):
+        with pytest.raises(DataError, match=rf"{name}: .*it is a pipe, a socket or a device; give a file"):
+            read(tmp_path / name)
+
+
+def test_a_device_is_refused_instead_of_read(tmp_path):
+    (tmp_path / "a.jsonl").symlink_to("/dev/zero")
+    with pytest.raises(DataError, match=r"a.jsonl: cannot be read \(it is a pipe, a socket or a device"):
+        list(read_documents(tmp_path / "a.jsonl"))
 
 
 @pytest.mark.parametrize(("name", "problem"), [("a.jsonl", "line 2: is longer than 1 MiB"), ("a.txt", "at most 1 MiB")])

@@ -117,3 +117,14 @@ def test_no_documents_is_an_error_and_nothing_is_left(tmp_path, tokenizer):
     with pytest.raises(DataError, match="no documents"):
         write_shard(tmp_path / "shard", [], tokenizer)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_documents_are_found_by_name_and_by_range(tmp_path, tokenizer):
+    write_shard(tmp_path / "shard", [*DOCUMENTS, Document("again", "a", "three.txt")], tokenizer)
+    shard = Shard.open(tmp_path / "shard")
+    assert [(document.index, document.source) for document in shard.documents_named("a")] == [(0, "one.txt"), (3, "three.txt")]
+    assert shard.documents_named("z") == []
+    for start in range(shard.num_tokens):
+        for end in range(start + 1, shard.num_tokens + 1):
+            held = {shard.document_of(position).index for position in range(start, end)}
+            assert list(shard.documents_between(start, end)) == sorted(held)

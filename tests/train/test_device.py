@@ -14,6 +14,7 @@ from trivium.learn.reduce import Counts
 from trivium.nn import kernels
 from trivium.nn.batch import Batch
 from trivium.nn.cache import Cache
+from trivium.nn.graphs import why_not_graphs
 from trivium.nn.model import Model
 from trivium.train.annotate import column_of, logprobs
 from trivium.train.trainer import Loss
@@ -111,6 +112,27 @@ def test_the_whole_trunk_is_one_graph_with_the_same_gradients(monkeypatch):
     whole = tiny_model()
     monkeypatch.setattr(whole, "_compiled", torch.compile(whole.trunk.forward, fullgraph=True, dynamic=False, backend="aot_eager"))
     torch.testing.assert_close(gradients(whole), gradients(tiny_model()), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("device", "parameters", "reason"),
+    [("cuda", 29_999_999, None), ("cuda", 30_000_000, "30M parameters keep the GPU busy"), ("mps", 1, "there are none on mps")],
+)
+def test_small_models_are_replayed_on_a_gpu(device, parameters, reason):
+    found = why_not_graphs(torch.device(device), parameters)
+    assert found is None if reason is None else reason in found
+
+
+@pytest.mark.parametrize("reason", [None, "there are none on meta"])
+def test_how_a_model_is_compiled_is_said(monkeypatch, reason):
+    asked = []
+    monkeypatch.setattr(torch, "compile", lambda _, **options: asked.append(options))
+    monkeypatch.setattr("trivium.nn.model.why_not_graphs", lambda *_: reason)
+    model = tiny_model().to(META)
+    words = "without a CUDA graph (there are none on meta)" if reason else "as a CUDA graph"
+    assert model.compile_training() == f"all blocks at once, {words}"
+    assert asked == [{"fullgraph": True, "dynamic": False, "mode": None if reason else "reduce-overhead"}]
+    assert model.is_replayed == (reason is None)
 
 
 def test_what_a_model_says_comes_back_to_the_cpu():

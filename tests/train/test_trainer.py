@@ -57,6 +57,18 @@ def test_a_constant_length_must_be_said():
         Trainer("policy", model, PolicyGradient(reduction="length"), [], schedule=Schedule(), steps=1)
 
 
+def test_gradients_of_a_graph_are_added_to_memory_that_no_replay_overwrites():
+    plain, replayed = sgd_trainer(tiny_model()), sgd_trainer(tiny_model())
+    replayed.model.is_replayed = True
+    places = []
+    for step in range(2):
+        assert replayed.step(step, BATCHES) == plain.step(step, BATCHES)
+        assert not any(parameter.grad.any() for parameter in replayed.model.parameters())
+        places.append([parameter.grad.data_ptr() for parameter in replayed.model.parameters()])
+    assert places[0] == places[1]
+    torch.testing.assert_close(replayed.state(), plain.state(), rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("options", [{}, {"tie_head": True}, {"has_scalar": True}], ids=str)
 def test_a_state_survives_safetensors(options):
     def trainer(seed: int) -> Trainer:

@@ -5,10 +5,12 @@ A folder becomes visible only whole, with a manifest.json that holds the size an
 instant leaves the old state or the new one: a kill between the two renames leaves the old folder under its hidden name,
 and the next reader puts it back. Other leftovers are hidden folders that the next commit to the same place removes.
 
-It has no lock: the owner of the folder above makes sure that one process writes to a place at a time.
+A commit takes no lock: the owner of the folder above makes sure that one process writes to a place at a time. Where every process
+may be the owner, as in the cache, `locked` is how.
 """
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -22,6 +24,7 @@ from typing import Any
 import xxhash
 
 from trivium.core.errors import ArtefactError, ResourceError
+from trivium.core.regular import regular
 
 MANIFEST = "manifest.json"
 _CHUNK = 1 << 20
@@ -56,7 +59,7 @@ def commit(path: Path, write: Callable[[Path], None], *, kind: str, meta: Mappin
     return manifest
 
 
-def commit_file(path: Path, content: bytes | str | Callable[[Path], None]) -> None:
+def commit_file(path: Path, content: bytes | str | Callable[[Path], object]) -> None:
     """Replace one file as a whole: it has the old content or the new, never a part.
 
     content: or what writes it to the path that it is given, for a file that is better not held in memory.
@@ -74,6 +77,19 @@ def commit_file(path: Path, content: bytes | str | Callable[[Path], None]) -> No
         finally:
             temporary.unlink(missing_ok=True)
         sync_folder(path.parent)
+
+
+@contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """Wait until no other process is inside with this lock file, which stays; the system frees the lock of one that was killed."""
+    with disk_errors(file):
+        make_folder(file.parent)
+        lock = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
 
 
 def discard(path: Path) -> None:
@@ -102,7 +118,7 @@ def read_manifest(path: Path, *, kind: str | None = None) -> dict[str, Any]:
     with disk_errors(path):
         _restore(path, _hidden(path, "old"))
     try:
-        manifest = json.loads(file.read_text())
+        manifest = json.loads(regular(file).read_text())
         _ = manifest["files"], manifest["kind"], manifest["meta"]
         if manifest != sealed(manifest):
             raise ValueError("its seal does not fit its content")

@@ -24,6 +24,7 @@ from trivium.core.errors import ArtefactError, LockedError, ResourceError
 
 METRICS, SPEED, LOG, LOCK, DONE, STARTED = "metrics.jsonl", "speed.jsonl", "log.txt", ".lock", "done.json", "started.json"
 CHECKPOINTS = "checkpoints"
+DIGEST = "data_xxh3"  # of a row of metrics.jsonl: the hash of the tokens that the step was trained on (data/digest.py)
 
 
 class Run:
@@ -37,6 +38,7 @@ class Run:
     ) -> None:  # fmt: skip
         self.path, self.seed, self.save_every_s, self.stage = Path(path), seed, save_every_s, ""
         self.machine = dict(machine or {})
+        self._said: set[str] = set()
         self._console = Console(file=sys.stderr, quiet=quiet, highlight=False, soft_wrap=True)
 
     def __enter__(self) -> "Run":
@@ -76,9 +78,16 @@ class Run:
         self._console.print(message, markup=False)
         self._append(self._log, f"{time.strftime('%Y-%m-%d %H:%M:%S')} {self.stage or '-'}: {message}")
 
-    def record(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Append one row of numbers that depend on nothing but the recipe and the step."""
-        self._append(self._metrics, json.dumps({"stage": self.stage, "step": step, **metrics}))
+    def log_once(self, message: str) -> None:
+        """The same, unless the line was said before: what holds for several models or stages of a run is said for the first of them."""
+        if message not in self._said:
+            self._said.add(message)
+            self.log(message)
+
+    def record(self, step: int, metrics: Mapping[str, float], *, digest: str = "") -> None:
+        """Append one row of numbers that depend on nothing but the recipe and the step; digest: of the tokens that it was trained on."""
+        trained_on = {DIGEST: digest} if digest else {}
+        self._append(self._metrics, json.dumps({"stage": self.stage, "step": step, **trained_on, **metrics}))
 
     def record_speed(self, step: int, figures: Mapping[str, float]) -> None:
         """Append one row of wall-clock figures."""
@@ -173,6 +182,26 @@ class Run:
         files = [path for path in self.folder.rglob("*") if path.is_file() and path.name not in (STARTED, DONE)]
         parts = {path: path.relative_to(self.folder).parts for path in files}
         return sorted(path for path in files if CHECKPOINTS not in parts[path] and not any(part.startswith(".") for part in parts[path]))
+
+
+def read_digests(path: Path, stage: str) -> dict[int, str]:
+    """What a run folder says each step of a stage was trained on, by step from 1; "" where it does not say. Of two rows the later counts.
+
+    Rows of earlier attempts with other options are left out. Raises ArtefactError naming a line that is damaged.
+    """
+    content = (path / METRICS).read_bytes() if (path / METRICS).is_file() else b""
+    start = int(_read_mark(path / stage / STARTED).get("metrics_offset", 0))
+    digests: dict[int, str] = {}
+    for number, line in enumerate(content[start:].splitlines(keepends=True), start=content[:start].count(b"\n") + 1):
+        if not line.endswith(b"\n"):
+            break  # a kill came while it was written
+        try:
+            row = json.loads(line)
+            if row["stage"] == stage:
+                digests[int(row["step"])] = str(row.get(DIGEST, ""))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise ArtefactError(f"{path / METRICS} line {number}: damaged") from None
+    return digests
 
 
 def _read_mark(path: Path) -> dict[str, Any]:

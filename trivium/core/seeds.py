@@ -25,9 +25,12 @@ def mix(value: np.ndarray) -> np.ndarray:
     """The finaliser of splitmix64 (Steele, Lea, Flood 2014, fig. 14): a bijection of uint64 that scatters neighbours."""
     with np.errstate(over="ignore"):
         value = value + _GOLDEN
-        value = (value ^ (value >> np.uint64(30))) * _MIX_1
-        value = (value ^ (value >> np.uint64(27))) * _MIX_2
-        return value ^ (value >> np.uint64(31))
+        value ^= value >> np.uint64(30)  # in place: half of the time is in fetching new memory
+        value *= _MIX_1
+        value ^= value >> np.uint64(27)
+        value *= _MIX_2
+        value ^= value >> np.uint64(31)
+        return value
 
 
 def uniforms(stream: int, index_N: np.ndarray, position_N: np.ndarray) -> np.ndarray:

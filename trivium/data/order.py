@@ -39,3 +39,10 @@ def epoch_rows(first: int, count: int, n: int, seed: int, purpose: str) -> np.nd
         here = place // n == epoch
         rows[here] = permute(place[here] % n, n, key(seed, purpose, int(epoch)))
     return rows
+
+
+def epoch_places(rows: np.ndarray, last: int, n: int, seed: int, purpose: str) -> np.ndarray:
+    """The inverse of `epoch_rows`: every place below `last` of the same stream that holds one of these rows, ascending."""
+    found = [epoch * n + permute(rows, n, key(seed, purpose, epoch), inverse=True) for epoch in range(-(-last // n))]
+    places = np.sort(np.concatenate([np.empty(0, np.int64), *found]))
+    return places[places < last]

@@ -25,7 +25,6 @@ OnDone = Callable[[int], None]  # how many requests are answered so far, for pro
 OnTokens = Callable[[int, int], None]  # (request, token): called for every token, in order, for streaming
 IsOver = Callable[[Sequence[int]], bool]  # whether an answer that has these tokens so far has ended, by a string in it for example
 
-PIECE_TOKENS = 256  # of prompts, that one step reads beside the new tokens: more would make the others wait
 SHARED = 16  # tokens that two prompts must have in common before one waits for the other to have read them
 
 
@@ -52,7 +51,8 @@ class Engine:
     stop_ids: the first one closes an answer; the others (the start of another turn or document) end it too, but unfinished.
     rows: how many requests are decoded together; memory and speed depend on it, results do not. precision: of the weights in the
     C++ kernels: bfloat16 and int8 are faster and no longer exactly what the trainer computes. kernels:
-    "torch" never uses C++. Raises ConfigError for such a precision where there are no C++ kernels.
+    "torch" never uses C++. log: told how it works when it first does. Raises ConfigError for such a precision where there are no C++
+    kernels.
     """
 
     def __init__(
@@ -63,11 +63,13 @@ class Engine:
         rows: int = 64,
         precision: Precision = "float32",
         kernels: Literal["native", "torch"] = "native",
+        log: Callable[[str], None] | None = None,
     ) -> None:
         self.model, self.stop_ids, self.closing_id, self.rows = model, frozenset(stop_ids), next(iter(stop_ids), None), rows
         self.precision, self.why_not_native = precision, why_not_native(model.trunk) if kernels == "native" else "they are switched off"
         if self.why_not_native is not None and precision != "float32":
             raise ConfigError(f"precision is '{precision}', which only the C++ kernels have, but {self.why_not_native}; use float32")
+        self.log, self._said = log, ""
         self._reader: Reader | None = None
 
     def generate(
@@ -109,14 +111,22 @@ class Engine:
     def _ready(self, requests: int, capacity: int) -> Reader:
         """A reader with room enough, and with the weights of now."""
         rows = min(self.rows, requests)
-        if self._reader is None or self._reader.rows < rows or self._reader.capacity < capacity:
-            if self.why_not_native is None:
-                self._reader = NativeReader(self.model, rows, capacity, rows + PIECE_TOKENS, self.precision)
-            else:
-                self._reader = ModuleReader(self.model, rows, capacity)
-        else:
+        if self._reader is not None and self._reader.rows >= rows and self._reader.capacity >= capacity:
             self._reader.renew()
+            return self._reader
+        self._reader = None  # its memory is needed for the next
+        if self.why_not_native is None:
+            self._reader = NativeReader(self.model, rows, capacity, self.precision)
+        else:
+            self._reader = ModuleReader(self.model, rows, capacity)
+        self._tell(self._reader.how)
         return self._reader
+
+    def _tell(self, how: str) -> None:
+        """Say it once."""
+        if self.log is not None and how != self._said:
+            self.log(how)
+        self._said = how
 
 
 class _Job:
@@ -170,9 +180,12 @@ class _Job:
                 postponed.append(request)
                 continue
             place = self._free_row(twin)
-            if twin is not None and twin != place and read:
-                self.reader.copy_prefix(twin, place, read)
-            row = _Row(request, list(map(int, prompt)), len(prompt), self.ends[request], read=read)
+            has = self.reader.begin(place, self.ends[request], twin if read else None, read)
+            if has is None:
+                self.free.appendleft(place)
+                self.waiting.appendleft(request)
+                break
+            row = _Row(request, list(map(int, prompt)), len(prompt), self.ends[request], read=has)
             self.rows[place] = self.going[place] = row
             self.starts[start] = place
         self.waiting.extendleft(reversed(postponed))
@@ -193,7 +206,7 @@ class _Job:
 
     def _pieces(self) -> list[Piece]:
         """One new token of each row that speaks, and as much of the prompts as fits."""
-        left, pieces = PIECE_TOKENS, []
+        left, pieces = self.reader.piece_tokens, []
         for place, row in self.going.items():
             is_speaking = len(row.tokens) - row.read == 1
             if is_speaking or left > 0:
@@ -214,6 +227,7 @@ class _Job:
             self.answers[row.request] = _example(row, stopped)
             self.answered += 1
             del self.going[place]
+            self.reader.end(place)
             self.free.append(place)
             if self.on_done is not None:
                 self.on_done(self.answered)

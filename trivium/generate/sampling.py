@@ -54,20 +54,30 @@ def choose(
     repetition penalty. Raises DivergedError if logits are not finite.
     """
     logits = logits_BV.float()
-    if not bool(logits.isfinite().all()):
-        raise DivergedError("the model gives logits that are not finite; its weights are damaged, or it has diverged in training")
+    is_finite = logits.isfinite().all(-1)
     if sampling.repetition_penalty != 1 and seen is not None:
         logits = _penalised(logits, seen, sampling.repetition_penalty)
     if sampling.temperature == 0:
         token_B = logits.argmax(-1)
-        return token_B.cpu().numpy(), (logits.gather(-1, token_B[:, None])[:, 0] - logits.logsumexp(-1)).cpu().numpy()
+        return _fetched(token_B, logits.gather(-1, token_B[:, None])[:, 0] - logits.logsumexp(-1), is_finite)
     kept = _truncated(logits if sampling.temperature == 1 else logits / sampling.temperature, sampling)
     log_p = kept - kept.logsumexp(-1, keepdim=True)
     # below 1 in fp32 too, or a token that was cut away could be drawn
     uniform = torch.from_numpy(uniforms(stream, request_B, position_B)).to(torch.float32).clamp(max=1 - 2**-24).to(logits.device)
     total = log_p.exp().cumsum(-1)
     token_B = (total <= (uniform * total[:, -1])[:, None]).sum(-1)
-    return token_B.cpu().numpy(), log_p.gather(-1, token_B[:, None])[:, 0].cpu().numpy()
+    return _fetched(token_B, log_p.gather(-1, token_B[:, None])[:, 0], is_finite)
+
+
+def _fetched(token_B: torch.Tensor, logprob_B: torch.Tensor, is_finite_B: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Tokens and log-probs on the CPU, in one copy, since a GPU is waited for at each; fp32 holds every token below 2^24.
+
+    Raises DivergedError if logits were not finite.
+    """
+    tokens, logprobs, finite = torch.stack((token_B.float(), logprob_B, is_finite_B.float())).cpu().numpy()
+    if not finite.all():
+        raise DivergedError("the model gives logits that are not finite; its weights are damaged, or it has diverged in training")
+    return tokens.astype(np.int64), logprobs.copy()
 
 
 def _penalised(logits: torch.Tensor, seen: Seen, penalty: float) -> torch.Tensor:

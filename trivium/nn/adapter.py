@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from trivium.core.errors import ConfigError
 from trivium.core.seeds import key
+from trivium.nn.io.config_json import GUEST
 from trivium.nn.io.layout import Stored, layout
 from trivium.nn.lora import LoRA
 from trivium.nn.model import Model
@@ -153,7 +154,9 @@ def linear_groups(model: Model) -> list[list[str]]:
 
 
 def plain_layout(model: Model) -> dict[str, Stored]:
-    """Name in a model file -> what is stored there, of the model without its adapters."""
+    """Name in a model file -> what is stored there, of the model without its adapters. Raises ConfigError for a guest."""
+    if model.config.family == GUEST:
+        raise ConfigError("a guest has no adapters: transformers runs it, so its layers are not ours; train it in full, without lora")
     with torch.device("meta"):
         return layout(Model(model.config, has_scalar=model.scalar_head is not None))
 

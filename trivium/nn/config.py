@@ -7,7 +7,7 @@ from pydantic import Field
 
 from trivium.core.config import component
 
-Family = Literal["llama", "mistral", "smollm3", "qwen2", "qwen3", "olmo2", "gemma2", "gemma3_text", "gpt_neox", "gpt2", "guest"]
+Family = Literal["llama", "mistral", "smollm3", "qwen2", "qwen3", "olmo2", "gemma2", "gemma3_text", "gpt_neox", "gpt2", "trivium", "guest"]
 LayerKind = Literal["full", "sliding", "unrotated"]
 
 
@@ -58,10 +58,14 @@ RopeScaling = LinearScaling | Llama3Scaling | YarnScaling
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """What tells one layer from the next. window: how many positions a query sees, itself included (None: all before it)."""
+    """What tells one layer from the next. window: how many positions a query sees, itself included (None: all before it).
+
+    has_values: whether its values have an embedding of the token added.
+    """
 
     window: int | None
     rope: Literal["global", "local"] | None
+    has_values: bool = False
 
 
 @component
@@ -78,6 +82,11 @@ class ModelConfig:
     (OLMo 2), or both (Gemma). qk_norm_over: of each head, or of all heads together (OLMo 2).
     query_pre_attn_scalar: scores are divided by its root (None: head_dim). A softcap c bounds scores or logits: c tanh(x / c).
     has_scaled_embedding: embeddings are multiplied by the root of hidden_size (Gemma).
+    activation "relu2" is relu(x)^2 (So et al. 2021, arXiv:2109.08668, section 4.1), usually in a plain MLP of four times the width.
+
+    What no other tool reads (family "trivium"): has_value_embeddings adds a second embedding of the token to the values of every
+    other layer, the last one among them (`transformer.ValueEmbedding`). has_residual_scalars: a layer reads r x + s x0, x the stream
+    and x0 the normed embedding, with numbers r and s of its own that are learned (modded-nanogpt, nanochat).
     """
 
     family: Family = "llama"
@@ -99,7 +108,7 @@ class ModelConfig:
     norm: Literal["rms", "rms_plus_one", "layer"] = "rms"
     norm_eps: float = Field(default=1e-5, gt=0)
     norm_place: Literal["before", "after", "both"] = "before"
-    activation: Literal["silu", "gelu", "gelu_tanh"] = "silu"
+    activation: Literal["silu", "gelu", "gelu_tanh", "relu2"] = "silu"
     is_gated: bool = True
     is_parallel: bool = False
     has_qk_norm: bool = False
@@ -108,6 +117,8 @@ class ModelConfig:
     attention_softcap: float | None = Field(default=None, gt=0)
     logit_softcap: float | None = Field(default=None, gt=0)
     has_scaled_embedding: bool = False
+    has_value_embeddings: bool = False
+    has_residual_scalars: bool = False
     has_attention_bias: bool = False
     has_output_bias: bool = False
     has_mlp_bias: bool = False
@@ -133,9 +144,10 @@ class ModelConfig:
         uniform = "full" if self.sliding_window is None else "sliding"
         kind = self.layer_kinds[number] if self.layer_kinds else uniform
         window = self.sliding_window if kind == "sliding" else None
+        has_values = self.has_value_embeddings and (self.num_layers - number) % 2 == 1
         if self.positions == "learned" or kind == "unrotated":
-            return Layer(window, None)
-        return Layer(window, "local" if kind == "sliding" and self.rope_local_theta is not None else "global")
+            return Layer(window, None, has_values)
+        return Layer(window, "local" if kind == "sliding" and self.rope_local_theta is not None else "global", has_values)
 
 
 def llama(

@@ -9,20 +9,26 @@ from trivium.nn.config import ModelConfig
 
 SHORT = 256  # nn/transformer.py: longest sequence whose attention weights are written out, and kept
 HEAD_CHUNK = 512  # nn/heads.py: positions whose fp32 logits exist at one time,
-HEAD_KEEP_BYTES = 128 << 20  # and the size up to which the logits of all positions are kept
+HEAD_KEEP_WORDS, HEAD_KEEP_BYTES = 1 << 14, 128 << 20  # and the vocabulary and size up to which those of all positions are kept
 
 
 def num_parameters(config: ModelConfig) -> int:
     """Trainable numbers of a model without scalar head; a tied head counts once. Equal to the built model's."""
     in_norms = config.num_layers * (_num_block_norms(config) * config.hidden_size + _qk_norm_size(config)) + config.hidden_size
-    per_layer = _layer_matrices(config) + _layer_biases(config)
-    return config.num_layers * per_layer + in_norms * (2 if config.norm == "layer" else 1) + num_embedding_parameters(config)
+    per_layer = _layer_matrices(config) + _layer_biases(config) + 2 * config.has_residual_scalars
+    scales = _num_value_embeddings(config) * config.num_kv_heads
+    return config.num_layers * per_layer + in_norms * (2 if config.norm == "layer" else 1) + scales + num_embedding_parameters(config)
 
 
 def num_embedding_parameters(config: ModelConfig) -> int:
     """Numbers of the embeddings, and of the head if it is not the same matrix. The rest is what scaling laws call N."""
     positions = config.max_seq_len * (config.positions == "learned")
-    return config.hidden_size * (config.vocab_size * (1 if config.tie_head else 2) + positions)
+    return config.hidden_size * (config.vocab_size * (1 if config.tie_head else 2) + positions) + num_value_parameters(config)
+
+
+def num_value_parameters(config: ModelConfig) -> int:
+    """Numbers in the tables of the value embeddings, which are read and never multiplied."""
+    return _num_value_embeddings(config) * config.vocab_size * config.num_kv_heads * config.head_dim
 
 
 def flops_per_token(config: ModelConfig, seq_len: int) -> int:
@@ -54,14 +60,20 @@ def training_memory_bytes(
     Weights, gradients and optimizer state in fp32 (AdamW: two numbers a weight; Muon: one for the matrices of the blocks),
     what the backward pass needs of every layer without recomputation (counted on nn/transformer.py in eager mode), and the
     head. compute_bytes: 2 for bf16, which keeps a cast copy of the weights. is_packed: every layer keeps its mask too.
+    On a GPU the head may hold more, up to half a gigabyte a copy and a sixteenth of the memory (nn/heads.py).
     """
     tokens, parameters, matrices = rows * length, num_parameters(config), config.num_layers * _layer_matrices(config)
     states = 16 * parameters - (4 * matrices if optimizer == "muon" else 0)
     casts = compute_bytes * (matrices + config.vocab_size * config.hidden_size) if compute_bytes < 4 else 0
     in_attention = sum(_kept_in_attention(config, number, length, compute_bytes) for number in range(config.num_layers))
     kept = config.num_layers * _kept_outside_of_attention(config, compute_bytes) + in_attention
+    kept += 4 * _num_value_embeddings(config) * config.num_kv_heads * config.head_dim
     masks = _mask_bytes(config, rows if is_packed else 1, length, compute_bytes, is_packed)
     return states + casts + tokens * kept + masks + _head_bytes(config, tokens, compute_bytes)
+
+
+def _num_value_embeddings(config: ModelConfig) -> int:
+    return sum(config.layer(number).has_values for number in range(config.num_layers))
 
 
 def _num_block_norms(config: ModelConfig) -> int:
@@ -91,7 +103,7 @@ def _kept_outside_of_attention(config: ModelConfig, compute_bytes: int) -> int:
     each = 1 if config.norm == "layer" else 2
     in_norms = width * (each * _num_block_norms(config) - shared_input) + each * heads * config.has_qk_norm
     mlp = (4 if config.is_gated else 2) * config.intermediate_size
-    return 4 * in_norms + compute_bytes * (2 * width + mlp)
+    return 4 * in_norms + compute_bytes * ((2 + config.has_residual_scalars) * width + mlp)
 
 
 def _kept_in_attention(config: ModelConfig, number: int, length: int, compute_bytes: int) -> int:
@@ -119,4 +131,4 @@ def _is_written_out(config: ModelConfig, length: int) -> bool:
 def _head_bytes(config: ModelConfig, tokens: int, compute_bytes: int) -> int:
     kept = tokens * config.vocab_size * compute_bytes
     chunk = 3 * 4 * min(HEAD_CHUNK, tokens) * config.vocab_size  # logits, their log-softmax and its exponential
-    return chunk + (kept if kept <= HEAD_KEEP_BYTES else 0)
+    return chunk + (kept if config.vocab_size <= HEAD_KEEP_WORDS and kept <= HEAD_KEEP_BYTES else 0)

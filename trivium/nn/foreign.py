@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from trivium.core.errors import ArtefactError, ConfigError, DivergedError
 from trivium.nn.batch import Batch
-from trivium.nn.cache import Cache
 from trivium.nn.config import ModelConfig
 from trivium.nn.heads import ScalarHead, logprobs_of_logits
+from trivium.nn.io.config_json import GUEST
 from trivium.nn.io.weights import find_weights
 from trivium.nn.model import Model
-from trivium.nn.transformer import Transformer, widened
+from trivium.nn.transformer import AnyCache, Transformer, widened
 
 NO_LIMIT = 1 << 20  # positions of an architecture that has no limit, such as one with linear biases
 
@@ -30,7 +30,7 @@ class Guest(nn.Module):
         self.body, self.config, self.autocast_dtype = body, config, compute_dtype
         self.compute_dtype = torch.float32  # of a cache, which here holds tokens
 
-    def forward(self, tokens_BL: Tensor, position_BL: Tensor, mask: Tensor | None = None, cache: Cache | None = None) -> Tensor:
+    def forward(self, tokens_BL: Tensor, position_BL: Tensor, mask: Tensor | None = None, cache: AnyCache | None = None) -> Tensor:
         """States and logits, (B, L, D + V). A position of 0 begins a sequence; a run of them is padding. The mask is not read."""
         if cache is not None:
             return self._read_again(tokens_BL, position_BL, cache)
@@ -56,7 +56,7 @@ class Guest(nn.Module):
             out = self.body(input_ids=tokens_BL, attention_mask=filled_BL, use_cache=False, output_hidden_states=True)
         return torch.cat((widened(out.hidden_states[-1]), widened(out.logits)), dim=-1)
 
-    def _read_again(self, tokens_BL: Tensor, position_BL: Tensor, cache: Cache) -> Tensor:
+    def _read_again(self, tokens_BL: Tensor, position_BL: Tensor, cache: AnyCache) -> Tensor:
         """The cache keeps the tokens themselves; what padding left behind comes later and is not seen."""
         as_keys = tokens_BL[:, None, :, None].to(self.compute_dtype).expand(-1, self.config.num_kv_heads, -1, self.config.head_dim)
         so_far = cache.extend(0, as_keys, as_keys)[0][:, 0, : int(position_BL.max()) + 1, 0].long()
@@ -87,19 +87,22 @@ def load_guest(path: Path, *, compute_dtype: torch.dtype = torch.float32, has_sc
     """The model in a directory, run by transformers from safetensors alone; weights in fp32, used in compute_dtype.
 
     Of its configuration vocab_size, hidden_size and max_seq_len are the model's; the counts of nn/flops.py do not describe it.
-    Raises ConfigError if transformers is not installed, ArtefactError if it cannot load the model without running code of its own.
+    Raises ConfigError if transformers is not installed, ArtefactError if it cannot load the model without running code of its own,
+    or a tensor is missing.
     """
     transformers = _transformers()
     find_weights(path)
     try:
-        body: Any = transformers.AutoModelForCausalLM.from_pretrained(
-            path, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
+        body, report = transformers.AutoModelForCausalLM.from_pretrained(
+            path, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=torch.float32, output_loading_info=True
         )
     except Exception as error:  # each of its hundreds of architectures has its own
         raise ArtefactError(f"{path}: transformers cannot load it as a guest: {str(error)[:300]}") from None
+    if missing := sorted(report["missing_keys"]):  # which it fills with random numbers
+        raise ArtefactError(f"{path}: tensor {missing[0]} is missing, though config.json asks for it")
     text = body.config.get_text_config()
     config = ModelConfig(
-        family="guest", vocab_size=text.vocab_size, hidden_size=text.hidden_size, intermediate_size=1,
+        family=GUEST, vocab_size=text.vocab_size, hidden_size=text.hidden_size, intermediate_size=1,
         num_layers=1, num_heads=1, num_kv_heads=1, head_dim=2,  # a cache of tokens needs no more
         max_seq_len=getattr(text, "max_position_embeddings", None) or NO_LIMIT,
     )  # fmt: skip
@@ -126,4 +129,5 @@ def _transformers() -> Any:
         import transformers
     except ImportError:
         raise ConfigError("a guest is run by the package transformers, which is not installed: pip install 'trivium[hf]'") from None
+    transformers.utils.logging.disable_progress_bar()  # what is said to the user is ours to say
     return transformers

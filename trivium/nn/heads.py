@@ -1,9 +1,17 @@
 """From hidden states to log-probs, entropies and scalars; the only place that shifts by one.
 
 Log-softmax is computed in fp32 on chunks of positions, so a (B, L, V) tensor in fp32 never exists. The backward pass computes
-the chunk's logits again, unless all of them together are small (KEEP_BYTES): then they are kept in compute precision, which
-is the same numbers for less work.
+the chunk's logits again, unless the vocabulary is small (KEEP_WORDS) and so are all of them together (KEEP_BYTES): then they are
+kept in compute precision, which is the same numbers for less work. On a GPU everything between the products is one kernel forward
+and one backward, made by torch's compiler.
+
+Left out on purpose: Liger and other fused heads. Chunks have their gain in memory, the compiler the rest of their gain in time,
+and Liger's loss has been wrong under the compiler where positions are ignored (linkedin/Liger-Kernel, #968 and pull request 1338).
 """
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -12,7 +20,71 @@ from trivium.nn.native import training
 from trivium.nn.transformer import capped, widened
 
 CHUNK = 512  # positions at a time: fp32 logits of a chunk stay in the cache of a laptop's cores
+KEEP_WORDS = 1 << 14  # of a larger vocabulary no more than a chunk's logits ever exist, however few the positions are
 KEEP_BYTES = 128 << 20
+GPU_CHUNK_BYTES = 512 << 20  # of fp32 logits there, where starting a kernel costs as much as reading some megabytes
+GPU_KEEP_SHARE = 16  # of its memory, whatever the vocabulary: at 124M parameters not to compute the logits again is a tenth of a step
+
+Kernels = Literal["torch", "native", "compiled"]
+
+
+def chunk_of(device: torch.device, vocab_size: int) -> int:
+    """Positions whose logits exist at one time."""
+    return CHUNK if device.type != "cuda" else max(CHUNK, GPU_CHUNK_BYTES // (4 * vocab_size) // CHUNK * CHUNK)
+
+
+def keep_bytes(device: torch.device, vocab_size: int) -> int:
+    """Up to what size logits are kept for the backward pass; 0: never."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory // GPU_KEEP_SHARE
+    return KEEP_BYTES if vocab_size <= KEEP_WORDS else 0
+
+
+def _scores(
+    raw_PV: Tensor, target_P: Tensor, temperature: float, softcap: float | None, with_entropy: bool, is_native: bool = False
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Log-probs of the targets, the logsumexp, and the entropies if they are wanted; (P,) each."""
+    logits = _bounded(raw_PV, softcap, is_native)
+    logits = logits if temperature == 1.0 else logits / temperature
+    total = training.logsumexp(logits) if is_native else logits.logsumexp(-1)
+    entropy = total - ((logits - total[:, None]).exp() * logits).sum(-1) if with_entropy else None
+    return logits.gather(-1, target_P[:, None])[:, 0] - total, total, entropy
+
+
+def _slope(
+    raw_PV: Tensor, target_P: Tensor, lse_P: Tensor, entropy_P: Tensor | None, grad_logprob_P: Tensor, grad_entropy_P: Tensor,
+    temperature: float, softcap: float | None, is_native: bool = False,
+) -> Tensor:  # fmt: skip
+    """The slope by the raw logits, (P, V) in their precision. entropy_P: None if nobody reads it."""
+    logits = _bounded(raw_PV, softcap, is_native)
+    is_one_pass = is_native and entropy_P is None
+    bend = None if softcap is None or is_one_pass else 1 - (logits / softcap) ** 2
+    logits = logits if temperature == 1.0 else logits / temperature
+    if is_one_pass:
+        bound = None if softcap is None else softcap / temperature  # as the logits were divided
+        grad = training.softmax_slope(logits, target_P, lse_P, grad_logprob_P, bound)
+    else:
+        log_p = logits - lse_P[:, None]
+        slope = -grad_logprob_P[:, None]
+        if entropy_P is not None:
+            slope = slope - grad_entropy_P[:, None] * (log_p + entropy_P[:, None])
+        grad = log_p.exp_().mul_(slope)
+        grad.scatter_add_(1, target_P[:, None], grad_logprob_P[:, None])
+    if temperature != 1.0:
+        grad /= temperature
+    if bend is not None:
+        grad *= bend
+    return grad.to(raw_PV.dtype)
+
+
+def _bounded(raw_PV: Tensor, softcap: float | None, is_native: bool) -> Tensor:
+    """The logits in fp32, within the softcap if there is one."""
+    return training.capped(raw_PV, softcap) if is_native and softcap is not None else capped(widened(raw_PV), softcap)
+
+
+@cache
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    return torch.compile(function)
 
 
 class _TokenLogprobs(torch.autograd.Function):
@@ -30,55 +102,43 @@ class _TokenLogprobs(torch.autograd.Function):
         temperature: float,
         softcap: float | None,
         with_entropy: bool,
-        native: bool,
+        kernels: Kernels,
     ):
         weight = weight_VD.to(hidden_PD.dtype)
-        keep = hidden_PD.shape[0] * weight.shape[0] * hidden_PD.element_size() <= KEEP_BYTES
+        chunk = chunk_of(hidden_PD.device, weight.shape[0])
+        keep = hidden_PD.shape[0] * weight.shape[0] * hidden_PD.element_size() <= keep_bytes(hidden_PD.device, len(weight))
+        scores = _compiled(_scores) if kernels == "compiled" else _scores
         logprob, lse, entropy, kept = [], [], [], []
-        for hidden, target in zip(hidden_PD.split(CHUNK), target_P.split(CHUNK), strict=True):
+        for hidden, target in zip(hidden_PD.split(chunk), target_P.split(chunk), strict=True):
             raw = hidden @ weight.T
-            logits = capped(widened(raw), softcap)
-            logits = logits if temperature == 1.0 else logits / temperature
-            total = training.logsumexp(logits) if native else logits.logsumexp(-1)
-            logprob.append(logits.gather(-1, target[:, None])[:, 0] - total)
-            lse.append(total)
-            if with_entropy:
-                entropy.append(total - ((logits - total[:, None]).exp() * logits).sum(-1))
+            found = scores(raw, target, temperature, softcap, with_entropy, kernels == "native")
+            logprob.append(found[0])
+            lse.append(found[1])
+            entropy.append(found[2])
             if keep:
                 kept.append(raw)
         lse_P = torch.cat(lse)
         logprob_P = torch.cat(logprob)
         entropy_P = torch.cat(entropy) if with_entropy else torch.zeros_like(logprob_P)
         ctx.save_for_backward(hidden_PD, weight_VD, target_P, lse_P, entropy_P, *kept)
-        ctx.temperature, ctx.softcap, ctx.with_entropy, ctx.native = temperature, softcap, with_entropy, native
+        ctx.temperature, ctx.softcap, ctx.with_entropy, ctx.kernels, ctx.chunk = temperature, softcap, with_entropy, kernels, chunk
         return logprob_P, entropy_P
 
     @staticmethod
     def backward(ctx, grad_logprob_P: Tensor, grad_entropy_P: Tensor):  # type: ignore[override]  # noqa: ANN205
         hidden_PD, weight_VD, target_P, lse_P, entropy_P, *kept = ctx.saved_tensors
         weight = weight_VD.to(hidden_PD.dtype)
+        slope = _compiled(_slope) if ctx.kernels == "compiled" else _slope
         grad_hidden = torch.empty_like(hidden_PD)
         grad_weight = torch.zeros_like(weight_VD) if ctx.needs_input_grad[1] else None  # none for a frozen head
-        for number, start in enumerate(range(0, len(target_P), CHUNK)):
-            part = slice(start, start + CHUNK)
+        for number, start in enumerate(range(0, len(target_P), ctx.chunk)):
+            part = slice(start, start + ctx.chunk)
             raw = kept[number] if kept else hidden_PD[part] @ weight.T
-            logits = capped(widened(raw), ctx.softcap)
-            bend = None if ctx.softcap is None else 1 - (logits / ctx.softcap) ** 2
-            logits = logits if ctx.temperature == 1.0 else logits / ctx.temperature
-            if ctx.native and not ctx.with_entropy:
-                grad = training.softmax_slope(logits, target_P[part], lse_P[part], grad_logprob_P[part])
-            else:
-                log_p = logits - lse_P[part, None]
-                slope = -grad_logprob_P[part, None]
-                if ctx.with_entropy:
-                    slope = slope - grad_entropy_P[part, None] * (log_p + entropy_P[part, None])
-                grad = log_p.exp_().mul_(slope)
-                grad.scatter_add_(1, target_P[part, None], grad_logprob_P[part, None])
-            if ctx.temperature != 1.0:
-                grad /= ctx.temperature
-            if bend is not None:
-                grad *= bend
-            grad = grad.to(hidden_PD.dtype)
+            entropy = entropy_P[part].detach() if ctx.with_entropy else None  # it is an output, and has a history
+            grad = slope(
+                raw, target_P[part], lse_P[part], entropy, grad_logprob_P[part], grad_entropy_P[part],
+                ctx.temperature, ctx.softcap, ctx.kernels == "native",
+            )  # fmt: skip
             grad_hidden[part] = grad @ weight
             if grad_weight is not None:
                 grad_weight += grad.T @ hidden_PD[part]
@@ -87,16 +147,19 @@ class _TokenLogprobs(torch.autograd.Function):
 
 def token_logprobs(
     hidden_BLD: Tensor, weight_VD: Tensor, tokens_BL: Tensor, scored_P: Tensor,
-    *, temperature: float = 1.0, with_entropy: bool = False, softcap: float | None = None, native: bool = False,
+    *, temperature: float = 1.0, with_entropy: bool = False, softcap: float | None = None, kernels: Kernels = "torch",
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Log-prob of each scored token given what comes before it, and the entropy of the distribution it was drawn from.
 
     hidden_BLD: (B, L, D). scored_P: flat indices of the tokens to score, none of them the first of its sequence.
-    softcap bounds the logits before the temperature divides them (Gemma 2). native: with the kernels, in float32 on a CPU.
+    softcap bounds the logits before the temperature divides them (Gemma 2). kernels: native are ours, for float32 on a CPU; compiled
+    are torch's compiler's, for many chunks of one size.
     Returns two (B, L) tensors that are 0 elsewhere: fp32, or the precision of the states where that is higher.
     """
+    # not by brackets: their slope sorts the indices on a GPU, in case some are there twice
+    hidden_PD = hidden_BLD.flatten(0, 1).index_select(0, scored_P - 1)
     logprob_P, entropy_P = _TokenLogprobs.apply(
-        hidden_BLD.flatten(0, 1)[scored_P - 1], weight_VD, tokens_BL.flatten()[scored_P], temperature, softcap, with_entropy, native
+        hidden_PD, weight_VD, tokens_BL.flatten()[scored_P], temperature, softcap, with_entropy, kernels
     )
     return _placed(logprob_P, tokens_BL, scored_P), _placed(entropy_P, tokens_BL, scored_P)
 

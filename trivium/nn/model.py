@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from trivium.core.seeds import key
 from trivium.nn.batch import Batch
 from trivium.nn.config import ModelConfig
-from trivium.nn.heads import ScalarHead, token_logprobs, values_before
+from trivium.nn.graphs import why_not_graphs
+from trivium.nn.heads import Kernels, ScalarHead, token_logprobs, values_before
 from trivium.nn.kernels import Documents, why_masks
 from trivium.nn.transformer import Mask, Transformer, block_diagonal
 
@@ -19,13 +20,14 @@ class Model(nn.Module):
     """A transformer over batches. With a scalar head it is a reward model or a critic; its language head then stays unused."""
 
     _compiled: Callable[..., Tensor] | None = None  # the trunk as one graph, for training
+    is_replayed: bool = False  # it is a CUDA graph too: the gradients that it writes are overwritten when it runs again
+    base_fingerprint: str | None = None  # of the frozen weights, where an adapter stands on them
 
     def __init__(self, config: ModelConfig, *, compute_dtype: torch.dtype = torch.float32, has_scalar: bool = False) -> None:
         super().__init__()
         self.config = config
         self.trunk = Transformer(config, compute_dtype)
         self.scalar_head = ScalarHead(config.hidden_size) if has_scalar else None
-        self.base_fingerprint: str | None = None  # of the frozen weights, where an adapter stands on them
 
     @property
     def device(self) -> torch.device:
@@ -51,20 +53,32 @@ class Model(nn.Module):
             return "its attention is bounded or slides"
         return why_masks(self.device, self.trunk.compute_dtype)
 
-    def compile_training(self) -> None:
-        """Compile for batches of one shape: block by block on a CPU, which is compiled sooner; elsewhere all of the trunk as one graph."""
+    def compile_training(self) -> str:
+        """Compile for batches of one shape; says how, in a few words.
+
+        Block by block on a CPU, which is compiled sooner; elsewhere all of the trunk as one graph, which is recorded as a CUDA graph
+        too if the model is small.
+        """
         if self.device.type == "cpu":
             self.trunk.compile_blocks()
-        else:
-            self._compiled = torch.compile(self.trunk.forward, fullgraph=True, dynamic=False)
+            return "block by block"
+        reason = why_not_graphs(self.device, sum(parameter.numel() for parameter in self.trunk.blocks.parameters()))
+        mode = "reduce-overhead" if reason is None else None
+        self._compiled, self.is_replayed = torch.compile(self.trunk.forward, fullgraph=True, dynamic=False, mode=mode), reason is None
+        return f"all blocks at once, {'as' if reason is None else 'without'} a CUDA graph{'' if reason is None else f' ({reason})'}"
 
     def logprobs(self, hidden_BLD: Tensor, batch: Batch, temperature: float, with_entropy: bool) -> tuple[Tensor, Tensor]:
         """Log-probs of the tokens that count and entropies of what they were drawn from, (B, L) each, 0 elsewhere."""
         return token_logprobs(
             hidden_BLD, self.trunk.head.weight, batch.tokens_BL, batch.scored_P,
             temperature=temperature, with_entropy=with_entropy, softcap=self.config.logit_softcap,
-            native=self.trunk.twin is not None,
+            kernels=self._head_kernels(),
         )  # fmt: skip
+
+    def _head_kernels(self) -> Kernels:
+        if self.trunk.twin is not None:
+            return "native"
+        return "compiled" if self._compiled is not None and torch.is_grad_enabled() else "torch"
 
     def scalar(self, hidden_BLD: Tensor) -> Tensor:
         """The scalar head at every position, (B, L) float32."""
@@ -94,7 +108,7 @@ def initialise(model: Model, seed: int) -> Model:
 
     Zero outputs make every block the identity at first (Zhang et al. 2019, arXiv:1901.09321); if a norm follows, which has no
     slope there, they are like other matrices. Embeddings are N(0, 1) and the head N(0, 0.001^2); tied, both are N(0, 0.02^2),
-    as are learned positions.
+    as are learned positions. Of residual scalars, the stream's are 1 and the embedding's 0.1 (nanochat); those of value embeddings 1.
     """
     zero = (".bias",) if model.config.norm_place != "before" else (".bias", "attention.out.weight", "mlp.down.weight")
     for name, parameter in model.named_parameters():
@@ -107,6 +121,8 @@ def initialise(model: Model, seed: int) -> Model:
             nn.init.normal_(parameter, std=0.02, generator=generator)
         elif name == "trunk.head.weight":
             nn.init.normal_(parameter, std=0.001, generator=generator)
+        elif name.endswith("scale.weight"):
+            nn.init.constant_(parameter, 0.1 if name == "trunk.embed_scale.weight" else 1.0)
         elif parameter.dim() == 2:
             nn.init.normal_(parameter, std=parameter.shape[1] ** -0.5, generator=generator)
         else:

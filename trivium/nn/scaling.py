@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable
 
 from trivium.nn.config import ModelConfig
-from trivium.nn.flops import flops_per_token, num_parameters
+from trivium.nn.flops import flops_per_token, num_parameters, num_value_parameters
 
 ASPECT = 64  # width / depth: Kaplan et al. 2020, arXiv:2001.08361, figure 5: the loss hardly depends on it; nanochat measured 64
 WIDE = 1024  # from here on heads of 128, which the attention kernels of a GPU are fastest at
@@ -45,8 +45,8 @@ def vocabulary_of(depth: int) -> int:
 
 
 def scaled_parameters(config: ModelConfig) -> int:
-    """What tokens are counted against: matrices and head (norms too, under 1 %), the embedding table not."""
-    return num_parameters(config) - (0 if config.tie_head else config.vocab_size * config.hidden_size)
+    """What tokens are counted against: matrices and head (norms too, under 1 %), the embedding tables not."""
+    return num_parameters(config) - (0 if config.tie_head else config.vocab_size * config.hidden_size) - num_value_parameters(config)
 
 
 def tokens_for(config: ModelConfig) -> int:

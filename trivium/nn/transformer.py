@@ -6,7 +6,7 @@ Left out: dropout (every objective here needs the same network twice) and attent
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -15,11 +15,15 @@ from torch import Tensor, nn
 from trivium.nn.cache import Cache
 from trivium.nn.config import ModelConfig
 from trivium.nn.kernels import Documents, attend_documents
+from trivium.nn.pages import PagedCache
 from trivium.nn.rope import rope_table, rotate
 
-ACTIVATIONS = {"silu": F.silu, "gelu": F.gelu, "gelu_tanh": lambda x: F.gelu(x, approximate="tanh")}
+ACTIVATIONS = {
+    "silu": F.silu, "gelu": F.gelu, "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"), "relu2": lambda x: F.relu(x).square(),
+}  # fmt: skip
 SHORT = 256  # longest sequence whose attention scores are written out on a CPU
 
+AnyCache = Cache | PagedCache
 Mask = Tensor | Documents | None  # who may look where; None is plain causal
 Rope = tuple[Tensor, Tensor]  # cos and sin at the positions of a batch, (B, L, R)
 
@@ -29,13 +33,19 @@ def widened(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
+def cast_product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """x W^T + bias over the last dimension, in the precision of x."""
+    return F.linear(x, weight.to(x.dtype), None if bias is None else bias.to(x.dtype))
+
+
 class Linear(nn.Linear):
-    """A linear layer whose weights are cast to the precision of its input."""
+    """A linear layer whose weights are cast to the precision of its input. `multiply` is replaced by nn/fp8.py."""
+
+    multiply: Callable[[Tensor, Tensor, Tensor | None], Tensor] = staticmethod(cast_product)
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  (the name that nn.Linear gives it)
         """Apply it to the last dimension; the precision of input is kept."""
-        bias = None if self.bias is None else self.bias.to(input.dtype)
-        return F.linear(input, self.weight.to(input.dtype), bias)
+        return self.multiply(input, self.weight, self.bias)
 
 
 class Norm(nn.Module):
@@ -61,6 +71,31 @@ class Norm(nn.Module):
     def scale(self) -> Tensor:
         """What the normed numbers are multiplied by."""
         return self.weight + self.offset if self.offset else self.weight
+
+
+class Scale(nn.Module):
+    """Learned numbers that something is multiplied by."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(size))
+
+
+class ValueEmbedding(nn.Module):
+    """What a token adds to the values of one layer whatever stands before it: a row of a table, times a learned number for each head.
+
+    From modded-nanogpt and nanochat, after value residuals (Zhou et al. 2024, arXiv:2410.17897, which add the first layer's values
+    instead). Difference: nanochat's number is a gate that reads the stream. It costs memory, and next to no arithmetic.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.table = nn.Embedding(config.vocab_size, config.num_kv_heads * config.head_dim)
+        self.scale = Scale(config.num_kv_heads)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(..., KV * D) in fp32 for tokens (...)."""
+        return (self.table(tokens).unflatten(-1, (len(self.scale.weight), -1)) * self.scale.weight[:, None]).flatten(-2)
 
 
 def capped(x: Tensor, softcap: float | None) -> Tensor:
@@ -111,20 +146,30 @@ class Attention(nn.Module):
         self.softcap = config.attention_softcap
         self.scale = None if config.query_pre_attn_scalar is None else config.query_pre_attn_scalar**-0.5
 
-    def forward(self, x_BLD: Tensor, rope: Rope | None, mask: Mask, cache: Cache | None, layer: int) -> Tensor:
-        """What it adds to the stream, (B, L, D); `layer` is its number, for the cache."""
+    def forward(
+        self, x_BLD: Tensor, rope: Rope | None, mask: Mask, cache: AnyCache | None, layer: int, added_BLE: Tensor | None = None
+    ) -> Tensor:
+        """What it adds to the stream, (B, L, D); `layer` is its number, for the cache. added_BLE: is added to the values."""
         query = self._heads(self.query(x_BLD), self.query_norm)
         key = self._heads(self.key(x_BLD), self.key_norm)
-        value = self._heads(self.value(x_BLD))
+        value = self._heads(self.value(x_BLD) if added_BLE is None else self.value(x_BLD) + added_BLE)
         if rope is not None:
             query, key = rotate(query, *rope), rotate(key, *rope)
         if cache is not None:
             key, value = cache.extend(layer, key, value)
+        if cache is not None and query.shape[2] == 1:
+            return self.out(self._attend_next(query, key, value, mask).flatten(1)[:, None])
         if self.num_heads != self.num_kv_heads:
             share = self.num_heads // self.num_kv_heads
             key, value = key.repeat_interleave(share, dim=1), value.repeat_interleave(share, dim=1)
         mixed = attend(query, key, value, mask, scale=self.scale, softcap=self.softcap)
         return self.out(mixed.transpose(1, 2).flatten(2))
+
+    def _attend_next(self, query_BH1D: Tensor, key_BHMD: Tensor, value_BHMD: Tensor, mask: Mask) -> Tensor:
+        """One query of each row: heads that share keys stand as rows of one, since repeating the keys would cost more than attention."""
+        query_BHSD = query_BH1D.unflatten(1, (self.num_kv_heads, -1))[:, :, :, 0]
+        mixed = attend(query_BHSD, key_BHMD, value_BHMD, mask, scale=self.scale, softcap=self.softcap)
+        return mixed.flatten(1, 2)
 
     def _norm(self, config: ModelConfig, heads: int) -> Norm:
         return Norm(self.head_dim * (heads if config.qk_norm_over == "width" else 1), config.norm, config.norm_eps)
@@ -170,9 +215,11 @@ class Block(nn.Module):
         self.mlp = MLP(config)
         self.is_parallel = config.is_parallel
 
-    def forward(self, x_BLD: Tensor, rope: Rope | None, mask: Mask, cache: Cache | None, layer: int) -> Tensor:
-        """The stream after it, (B, L, D); `layer` is its number, for the cache."""
-        mixed = x_BLD + self.attention_post_norm(self.attention(self.attention_norm(x_BLD), rope, mask, cache, layer))
+    def forward(
+        self, x_BLD: Tensor, rope: Rope | None, mask: Mask, cache: AnyCache | None, layer: int, added_BLE: Tensor | None = None
+    ) -> Tensor:
+        """The stream after it, (B, L, D); `layer` is its number, for the cache. added_BLE: is added to the values."""
+        mixed = x_BLD + self.attention_post_norm(self.attention(self.attention_norm(x_BLD), rope, mask, cache, layer, added_BLE))
         return mixed + self.mlp_post_norm(self.mlp(self.mlp_norm(x_BLD if self.is_parallel else mixed)))
 
 
@@ -191,13 +238,17 @@ class Transformer(nn.Module):
         self.position_embed = nn.Embedding(config.max_seq_len, config.hidden_size) if config.positions == "learned" else None
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
         self.layers = [config.layer(number) for number in range(config.num_layers)]
+        self.value_embeds = nn.ModuleDict({str(n): ValueEmbedding(config) for n, layer in enumerate(self.layers) if layer.has_values})
+        self.stream_scale, self.embed_scale = (
+            Scale(config.num_layers) if config.has_residual_scalars else None for _ in range(2)
+        )  # one of each a layer
         self.final_norm = Norm(config.hidden_size, config.norm, config.norm_eps)
         self.head = Linear(config.hidden_size, config.vocab_size, bias=False)
         if config.tie_head:
             self.head.weight = self.embed.weight
         self.fill_tables()
         self.is_compiled = False
-        self.twin: Callable[[Transformer, Tensor, Tensor], Tensor] | None = None  # the blocks in C++, see native/block.py
+        self.twin: Twin | None = None  # the blocks in C++, see native/block.py
 
     def fill_tables(self) -> None:
         """Compute what no file holds, the tables of rotary positions; again if the model was made without memory."""
@@ -209,21 +260,23 @@ class Transformer(nn.Module):
                 self.register_buffer(f"{prefix}cos", cos, persistent=False)
                 self.register_buffer(f"{prefix}sin", sin, persistent=False)
 
-    def forward(self, tokens_BL: Tensor, position_BL: Tensor, mask: Mask = None, cache: Cache | None = None) -> Tensor:
+    def forward(self, tokens_BL: Tensor, position_BL: Tensor, mask: Mask = None, cache: AnyCache | None = None) -> Tensor:
         """Hidden states after the last norm, (B, L, D) in compute_dtype.
 
         mask: (B, 1, L, keys) bool, True where a query may look; or the documents of packed rows; None means plain causal. Positions
         must be below max_seq_len.
         """
         x_BLD = self.embedded(tokens_BL, position_BL)
+        added = self.added_values(tokens_BL)
         if self.twin is not None and cache is None:
-            return self.final_norm(self.twin(self, x_BLD, position_BL))
+            return self.final_norm(self.twin(self, x_BLD, position_BL, added))
         ropes = {name: self._rope(name, position_BL) for name in {layer.rope for layer in self.layers}}
         masks = {window: windowed(mask, window, position_BL, cache) for window in {layer.window for layer in self.layers}}
+        first_BLD = x_BLD
         for number, (block, layer) in enumerate(zip(self.blocks, self.layers, strict=True)):
             # without gradients shapes vary (sampling, evaluation), and each would be compiled again
             call = block.forward if self.is_compiled and not torch.is_grad_enabled() else block
-            x_BLD = call(x_BLD, ropes[layer.rope], masks[layer.window], cache, number)
+            x_BLD = call(self.entering(number, x_BLD, first_BLD), ropes[layer.rope], masks[layer.window], cache, number, added[number])
         return self.final_norm(x_BLD)
 
     def logits(self, hidden: Tensor) -> Tensor:
@@ -237,7 +290,20 @@ class Transformer(nn.Module):
             x_BLD = x_BLD * self.config.hidden_size**0.5
         if self.position_embed is not None:
             x_BLD = x_BLD + self.position_embed(position_BL)
+        if self.config.has_residual_scalars:
+            x_BLD = F.rms_norm(x_BLD, (self.config.hidden_size,), eps=self.config.norm_eps)
         return x_BLD.to(self.compute_dtype)
+
+    def added_values(self, tokens: Tensor) -> list[Tensor | None]:
+        """What the tokens (...) add to the values of each layer, (..., KV * D) in compute_dtype; None where nothing."""
+        numbers = map(str, range(len(self.layers)))
+        return [self.value_embeds[name](tokens).to(self.compute_dtype) if name in self.value_embeds else None for name in numbers]
+
+    def entering(self, number: int, x: Tensor, first: Tensor) -> Tensor:
+        """What layer `number` reads when the stream is x and the first one read `first`: with residual scalars a mixture of both."""
+        if self.stream_scale is None or self.embed_scale is None:
+            return x
+        return self.stream_scale.weight[number] * x + self.embed_scale.weight[number] * first
 
     def _rope(self, name: str | None, position_BL: Tensor) -> Rope | None:
         """cos and sin at these positions, cast once and not in every layer."""
@@ -257,6 +323,9 @@ class Transformer(nn.Module):
         self.is_compiled = True
 
 
+Twin = Callable[[Transformer, Tensor, Tensor, Sequence[Tensor | None]], Tensor]  # stream, positions, what is added to values
+
+
 def why_not_compile(device: torch.device | str = "cpu") -> str | None:
     """Try the compiler on a small function; None if it works, else the reason in one line."""
     try:
@@ -266,7 +335,7 @@ def why_not_compile(device: torch.device | str = "cpu") -> str | None:
     return None
 
 
-def windowed(mask: Mask, window: int | None, position_BL: Tensor, cache: Cache | None) -> Mask:
+def windowed(mask: Mask, window: int | None, position_BL: Tensor, cache: AnyCache | None) -> Mask:
     """The mask, (B, 1, L, keys) or (1, 1, L, keys), without what lies further back than `window` positions.
 
     Keys in a cache are at their positions; otherwise they are the row itself, in which positions of a sequence follow each other.

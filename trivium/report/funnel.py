@@ -1,4 +1,4 @@
-"""What became of the raw text: read, dropped and why, duplicates, kept, with samples of what was dropped or replaced."""
+"""What became of the raw text: read, dropped and why, duplicates, cut, kept, with samples of what is gone or was replaced."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ from trivium.report.html import Html, details, element, join, muted, words
 from trivium.report.reading import Record, list_of, number_of, table_of
 from trivium.report.svg import Bar, bars
 
-_READ, _DROPPED, _DUPLICATE, _KEPT = 5, 1, 4, 0
+_READ, _DROPPED, _DUPLICATE, _CUT, _KEPT = 5, 1, 4, 2, 0
 _LONGEST_SAMPLE = 600
 
 
@@ -20,15 +20,24 @@ def funnel(record: Record) -> Html:
 
 
 def _funnel(stage: str, numbers: Mapping[str, Any], *, is_alone: bool) -> Html:
-    dropped = [table_of(entry) for entry in list_of(numbers.get("dropped"))]
+    dropped, cut = ([table_of(entry) for entry in list_of(numbers.get(part))] for part in ("dropped", "cut"))
     total = number_of(table_of(numbers.get("read")).get("documents"))
     rows = [_bar("read", table_of(numbers.get("read")), total, _READ)]
     rows += [_bar(f"dropped: {words(str(entry.get('reason', 'no reason given')))}", entry, total, _DROPPED) for entry in dropped]
     rows.append(_bar("duplicates", table_of(numbers.get("duplicates")), total, _DUPLICATE))
+    rows += [_bar(f"lost a part: {words(str(entry.get('reason', 'no reason given')))}", entry, total, _CUT) for entry in cut]
     rows.append(_bar("kept", table_of(numbers.get("kept")), total, _KEPT))
     chart = element("div", bars(f"documents through {words(stage)}", [row for row in rows if row]), class_="bars")
     replaced = (_replaced(str(kind), table_of(entry)) for kind, entry in table_of(numbers.get("replaced")).items())
-    return join(["" if is_alone else element("h3", words(stage)), chart, *(_samples(entry) for entry in dropped), *replaced])
+    return join(
+        [
+            "" if is_alone else element("h3", words(stage)),
+            chart,
+            *(_samples("dropped", entry) for entry in dropped),
+            *(_samples("cut", entry) for entry in cut),
+            *replaced,
+        ]
+    )
 
 
 def _bar(name: str, part: Mapping[str, Any], total: float | None, colour: int) -> Bar | None:
@@ -39,12 +48,12 @@ def _bar(name: str, part: Mapping[str, Any], total: float | None, colour: int) -
     return Bar(name, documents, f"{units.count(documents)} ({share}{units.size(size)})", colour)
 
 
-def _samples(entry: Mapping[str, Any]) -> Html:
+def _samples(fate: str, entry: Mapping[str, Any]) -> Html:
     samples = [str(sample) for sample in list_of(entry.get("samples"))]
     if not samples:
         return join([])
     quotes = (element("blockquote", clip(sample, _LONGEST_SAMPLE)) for sample in samples)
-    return details(f"samples dropped for: {words(str(entry.get('reason', 'no reason given')))}", *quotes)
+    return details(f"samples {fate} for: {words(str(entry.get('reason', 'no reason given')))}", *quotes)
 
 
 def _replaced(kind: str, entry: Mapping[str, Any]) -> Html:

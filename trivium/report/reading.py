@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from trivium.core.errors import ArtefactError
-from trivium.core.run import DONE, METRICS, SPEED, STARTED
+from trivium.core.run import DIGEST, DONE, METRICS, SPEED, STARTED
 
 _USUAL_ORDER = ("prepare", "tokenize", "pretrain", "finetune", "reward", "prefer", "reinforce", "synthesize", "evaluate")
 
@@ -129,6 +129,7 @@ def _row(line: bytes, offset: int, where: str) -> _Row:
     stage, step = row.pop("stage", None), number_of(row.pop("step", None))
     if not isinstance(stage, str) or step is None or not math.isfinite(step):
         raise ArtefactError(f"{where}: a row needs a 'stage' (text) and a 'step' (number); found: {found}")
+    row.pop(DIGEST, None)  # a name for the data of the step, and no number
     for name, value in row.items():
         if value is not None and number_of(value) is None:
             raise ArtefactError(f"{where}: '{name}' is {value!r}, not a number")

@@ -56,8 +56,7 @@ class Annotate:
         return Work(tokens_generated=answers * known.sequence_tokens // 2, parameters_sampled=parameters)
 
     def run(self, run: Run) -> Mapping[str, Any]:
-        from trivium.generate.engine import Engine
-        from trivium.stages.models import Speaker, machine_of
+        from trivium.stages.models import Speaker, engine_of, machine_of
 
         speaker = Speaker.load(resolve(run, self.model), machine_of(run))
         prompts = resolve(run, self.prompts)
@@ -65,7 +64,7 @@ class Annotate:
         messages = list(read_prompts(prompts))
         count = generator(run.seed, "answers a prompt").integers(self.min_answers, self.max_answers + 1, len(messages))
         owner = [i for i, number in enumerate(count) for _ in range(number)]
-        engine = Engine(speaker.model, stop_ids=speaker.stop_ids, rows=self.rows, kernels=machine_of(run).sampler)
+        engine = engine_of(run, speaker, rows=self.rows)
         with Progress(run.stage, len(owner)) as progress:
             prompt_ids = [speaker.prompt(messages[i]) for i in owner]
             answers = engine.generate(prompt_ids, self.sampling, seed=run.seed, purpose="annotate", on_done=progress.update)

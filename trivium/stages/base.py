@@ -15,7 +15,7 @@ from trivium.core.errors import ArtefactError, ConfigError
 from trivium.core.run import Run
 from trivium.nn.config import ModelConfig
 from trivium.nn.io.adapter_config import base_of
-from trivium.nn.io.config_json import FILE as CONFIG_FILE, read_config
+from trivium.nn.io.config_json import FILE as CONFIG_FILE, is_guest, read_config
 from trivium.stages.exchange import is_named, model_path
 
 
@@ -70,8 +70,13 @@ class Stage(Protocol):
 
 def resolve(run: Run, reference: str | Path) -> Path:
     """The path behind an option: `@stage/file` inside the run folder, the directory of a named model, anything else as it is."""
+    return located(run.path, reference)
+
+
+def located(folder: Path, reference: str | Path) -> Path:
+    """The same for somebody who only looks at a run folder."""
     text = str(reference)
-    return run.path / text[1:] if text.startswith("@") else model_path(text)
+    return folder / text[1:] if text.startswith("@") else model_path(text)
 
 
 def references(options: Any) -> list[str]:
@@ -103,7 +108,10 @@ def check_model(reference: str) -> None:
 def known_model(known: Foresight, reference: str) -> ModelConfig:
     """The shape of a model: one that an earlier stage will have made, a directory, or a named one, which is fetched for it."""
     if not reference.startswith("@"):
-        return read_config(base_of(model_path(reference)))
+        path = base_of(model_path(reference))
+        if is_guest(path):
+            raise ConfigError(f"{reference}: is a guest, whose work is not known before transformers has loaded it; run without --dry-run")
+        return read_config(path)
     name = reference.removeprefix("@").split("/")[0]
     if name not in known.models:
         raise ConfigError(f"'{reference}': no earlier stage makes a model called '{name}'")

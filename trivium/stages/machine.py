@@ -35,7 +35,8 @@ class Machine:
     in `precision` on the device, 0 before it is measured: what the machine can do, so it does not depend on the model. compile: `on`
     compiles where training is long enough to pay for it; auto is on where a C++ compiler is found and the next does not apply.
     kernels: native are ours in C++, for float32 on a CPU; auto takes them where they compile. products: what pre-training
-    multiplies inside the blocks; int8 (auto: where bytes are several times faster, with native kernels) rounds the factors to 8 bits.
+    multiplies inside the blocks; int8 (auto: where bytes are several times faster, with native kernels) rounds the factors to 8 bits,
+    fp8 (never by itself: it pays for wide models only) to 8-bit floats, in bfloat16 on a GPU.
     """
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
@@ -44,7 +45,7 @@ class Machine:
     ceiling: float = Field(default=0.0, ge=0)
     compile: Literal["auto", "on", "off"] = "auto"
     kernels: Literal["auto", "native", "torch"] = "auto"
-    products: Literal["auto", "full", "int8"] = "auto"
+    products: Literal["auto", "full", "int8", "fp8"] = "auto"
 
     @property
     def sampler(self) -> Literal["native", "torch"]:
@@ -113,7 +114,7 @@ class Machine:
         found = "on" if any(shutil.which(name) for name in ("c++", "g++", "clang++")) else "off"
         use = found if self.compile == "auto" else self.compile
         kernels = self._kernels(device, best)
-        products = self._products(kernels)
+        products = self._products(kernels, torch.device(device), best)
         ceiling = float(f"{ceilings[best]:.3g}")
         return Machine(
             device=device, threads=threads, precision=best, ceiling=ceiling, compile=use, kernels=kernels, products=products
@@ -131,9 +132,14 @@ class Machine:
             raise ConfigError(f"machine.kernels is 'native', but {reason}; set machine.kernels=torch, which is slower")
         return "torch" if reason else "native"
 
-    def _products(self, kernels: str) -> Literal["full", "int8"]:
+    def _products(self, kernels: str, device: "torch.device", precision: Precision) -> Literal["full", "int8", "fp8"]:
+        from trivium.nn.fp8 import why_not_fp8
         from trivium.nn.native.library import has_fast_int8
 
+        if self.products == "fp8":
+            reason = why_not_fp8(device) or ("" if precision == "bfloat16" else f"they stand beside bfloat16, not {precision}")
+            if reason:
+                raise ConfigError(f"machine.products is 'fp8', but {reason}; set machine.products=full")
         if self.products == "int8" and kernels != "native":
             raise ConfigError(
                 "machine.products is 'int8', which needs native kernels, and these cannot be used here; set machine.products=full"

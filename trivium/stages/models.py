@@ -10,15 +10,17 @@ from trivium.core.config import build, plain
 from trivium.core.errors import ArtefactError, ConfigError, DataError
 from trivium.core.run import Run
 from trivium.core.types import Conversation, Example, Message, Preference
+from trivium.generate.engine import Engine
 from trivium.generate.sampling import Sampling
-from trivium.nn.adapter import adapt, merge
+from trivium.nn import fp8
+from trivium.nn.adapter import adapt
 from trivium.nn.io.adapter_config import base_of
-from trivium.nn.io.directory import load_model, save_model
-from trivium.nn.io.peft import load_adapter
+from trivium.nn.io.directory import save_model
+from trivium.nn.io.peft import load_merged
 from trivium.nn.io.tokenizer_files import tokenizer_config
 from trivium.nn.lora import LoRA
 from trivium.nn.model import DTYPES, Model
-from trivium.nn.native.block import use
+from trivium.nn.native.block import use, why_not_train
 from trivium.nn.native.training import Products
 from trivium.stages.chat_formats import CHAT_KEY, chat_format, read_tokenizer_config
 from trivium.stages.machine import Machine
@@ -44,10 +46,7 @@ class Speaker:
         """
         base = base_of(path)
         tokenizer = Tokenizer.load(base)
-        model = load_model(base, compute_dtype=DTYPES[machine.precision], has_scalar=has_scalar)
-        if base != path:
-            load_adapter(path, model)
-            merge(model)
+        model = load_merged(path, compute_dtype=DTYPES[machine.precision], has_scalar=has_scalar)
         with_kernels(model, machine)
         return Speaker(model.to(machine.place()), tokenizer, chat_format(read_tokenizer_config(base), tokenizer, base), path)
 
@@ -95,6 +94,39 @@ class Speaker:
 def with_kernels(model: Model, machine: Machine, products: Products = "float32") -> str | None:
     """Let native kernels compute the model's blocks where the machine is to use them; else the reason in one line."""
     return use(model.trunk, products) if machine.kernels == "native" else "machine.kernels is torch"
+
+
+def with_products(model: Model, machine: Machine, seq_len: int) -> None:
+    """Let the model's blocks be computed in pre-training as the machine is to, on rows of seq_len positions.
+
+    Raises ConfigError if a size does not suit products in fp8.
+    """
+    if machine.products == "fp8":
+        fp8.use(model.trunk, seq_len)
+    else:
+        with_kernels(model, machine, "int8" if machine.products == "int8" else "float32")
+
+
+def say_what_is_slower(run: Run, model: Model) -> None:
+    """Log once a run why a model is trained or read without the kernels that the machine has."""
+    if model.device.type != "cpu" and (reason := model.why_masks()):
+        run.log_once(f"packed rows go through fused attention with a mask, which is slower: {reason}")
+    if machine_of(run).kernels == "native" and (reason := why_not_train(model.trunk)):
+        run.log_once(f"no native kernels, which is slower: {reason}")
+
+
+def engine_of(run: Run, speaker: Speaker, *, rows: int) -> Engine:
+    """What samples from a speaker's model in a run; logs once why it does so without the kernels that the machine has."""
+    engine = Engine(speaker.model, stop_ids=speaker.stop_ids, rows=rows, kernels=machine_of(run).sampler, log=run.log_once)
+    if machine_of(run).kernels == "native" and (line := slower_sampling(engine)):
+        run.log_once(line)
+    return engine
+
+
+def slower_sampling(engine: Engine) -> str | None:
+    """One line why an engine on a CPU samples without kernels; None if it has them, and on other devices, which have none."""
+    is_slower = engine.why_not_native and engine.model.device.type == "cpu"
+    return f"no native kernels for sampling, which is slower: {engine.why_not_native}" if is_slower else None
 
 
 def ranked_group(speaker: Speaker, preference: Preference) -> tuple[Example, ...]:

@@ -23,7 +23,7 @@ from trivium.stages.settle import settle
 from trivium.text.read import files_of
 
 # options whose values are read: their content is part of what a stage's result depends on
-INPUTS = {"sources", "corpus", "tokenizer", "tokens", "dictionary", "data", "heldout", "truth", "prompts"}
+INPUTS = {"sources", "decontaminate", "corpus", "tokenizer", "tokens", "dictionary", "data", "heldout", "truth", "prompts"}
 INPUTS |= {"model", "models", "reward_model", "reference"}
 INPUTS |= {"blocklist", "words", "classifier"}  # of filters
 PACKAGES = ("trivium", "torch", "numpy", "tokenizers", "safetensors", "pyarrow")
@@ -111,15 +111,16 @@ def _content(source: str) -> Any:
 
 
 def _sources(options: Mapping[str, Any]) -> list[str]:
-    """The values of the options that name files, models or data."""
-    filters = [one for one in options.get("filters", []) if isinstance(one, Mapping)]
-    named = [value for table in (options, *filters) for name, value in table.items() if name in INPUTS]
+    """The values of the options that name files, models or data; those of filters and of the texts of a mixture among them."""
+    tables = [*(options.get("mix") or {}).values(), *(one for one in options.get("filters", []) if isinstance(one, Mapping))]
+    below = [text for table in tables for text in _sources(table)]
+    named = [value for name, value in options.items() if name in INPUTS]
     texts = [
         text
         for value in named
         for text in (value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else [value])
     ]
-    return [text for text in texts if isinstance(text, str)]
+    return [text for text in texts if isinstance(text, str) and text] + below
 
 
 def _write_manifest(run: Run, recipe: Recipe) -> None:

@@ -8,13 +8,19 @@ from pydantic import Field
 
 from trivium.core.config import component
 from trivium.core.run import Run
+from trivium.data.mix import Mix, turns
+from trivium.data.sources import TextSource
 from trivium.learn.optim.recipes import AdamW, MuonAdamW
 from trivium.learn.schedules import Schedule
 from trivium.nn.config import ModelConfig, llama
 from trivium.nn.flops import flops_per_token
+from trivium.nn.io.own import OWN
 from trivium.nn.scaling import head_dim_of, width_of
+from trivium.nn.variants import TRAITS, Variant, with_traits
 from trivium.stages.base import Foresight, Work, resolve
+from trivium.stages.corpus import Part, Text, epochs_of, parts_of, read_text
 from trivium.stages.dial import Derived, WorkWithin, derive, seconds_of
+from trivium.stages.machine import Machine
 from trivium.stages.training import foresee_training, save, train
 from trivium.text.shards import Shard
 from trivium.text.tokenizer import Tokenizer
@@ -24,21 +30,28 @@ from trivium.text.tokenizer import Tokenizer
 class Pretrain:
     """Next-token prediction on rows of one long stream; leaves `@pretrain/model`.
 
-    tokens: a folder that `tokenize` made. One dial sets the size: depth, or params (all parameters, about), or time_budget
-    (such as 10m). Width, head_dim, batch_tokens (tokens an update), steps and learning rates that are 0 follow from it, by rules
-    that are printed (stages/dial.py). micro_batch_rows: rows at a time, a matter of memory, and of rounding with products in
-    int8. evaluate_every: updates between measurements of bits per byte on the held-out shard.
+    tokens: a folder that `tokenize` made. Instead, mix: several by name, in exact proportions (mix.web.tokens=FOLDER mix.web.weight=3
+    mix.books.tokens=FOLDER mix.books.weight=1 mix.books.max_epochs=4). One dial sets the size: depth, or params (all parameters,
+    about), or time_budget (such as 10m). Width, head_dim, batch_tokens (tokens an update), steps and learning rates that are 0
+    follow from it, by rules that are printed (stages/dial.py). variant: llama is loaded by every tool; speedrun has what speedruns
+    kept to need fewer tokens, and only trivium reads it (nn/variants.py). packing: rows are cut from one stream of documents, or
+    hold whole ones (data/best_fit.py). micro_batch_rows: rows at a time, a matter of memory, and of rounding with products in
+    int8. evaluate_every: updates between measurements of bits per byte on the held-out shard; of a mixture, on that of each text,
+    and their mean by weight.
     """
 
     kind: Literal["pretrain"] = "pretrain"
-    tokens: str
+    tokens: str = ""
+    mix: dict[str, Part] | None = None
     depth: int = Field(default=0, ge=0)
     params: float = Field(default=0.0, ge=0)
     time_budget: str = ""
     width: int = Field(default=0, ge=0)
     head_dim: int = Field(default=0, ge=0)
     seq_len: int = Field(default=256, ge=8)
+    variant: Variant = "llama"
     context: int = Field(default=0, ge=0)  # positions the model can be used at; 0: seq_len
+    packing: Literal["stream", "bestfit"] = "stream"
     steps: int = Field(default=0, ge=0)
     batch_tokens: int = Field(default=0, ge=0)
     micro_batch_rows: int = Field(default=16, gt=0)
@@ -51,12 +64,16 @@ class Pretrain:
     def __post_init__(self) -> None:
         if 0 < self.width < 32:
             raise ValueError(f"width is {self.width}; it is 32 or more, or 0 to derive it")
+        if bool(self.tokens) == bool(self.mix):
+            raise ValueError("give either tokens=FOLDER or mix.NAME.tokens=FOLDER mix.NAME.weight=1 for each text, and not both")
 
     def check(self) -> None:
         if self.time_budget:
             seconds_of(self.time_budget)
-        if not self.tokens.startswith("@"):
-            Shard.open(f"{self.tokens}/train", check=False)
+        for part in parts_of(self).values():
+            if not part.tokens.startswith("@"):
+                Shard.open(f"{part.tokens}/train", check=False)
+        turns({name: part.weight for name, part in parts_of(self).items()})
 
     def settled(self, vocab_size: int, work_within: WorkWithin) -> tuple["Pretrain", list[Derived]]:
         """The same with nothing left open, and a line for each value that was."""
@@ -65,13 +82,21 @@ class Pretrain:
 
     def vocab_size(self, known: Foresight) -> int:
         """Of the tokenizer that made the shards, or that an earlier stage will make."""
-        return known.vocab_size if self.tokens.startswith("@") else Tokenizer.load(self.tokens).vocab_size
+        first = next(iter(parts_of(self).values())).tokens
+        return known.vocab_size if first.startswith("@") else Tokenizer.load(first).vocab_size
+
+    @property
+    def rows_per_step(self) -> int:
+        """Rows of an update."""
+        return max(1, self.batch_tokens // self.seq_len)
 
     def shape_at(self, depth: int, vocab_size: int) -> ModelConfig:
         """The architecture at a depth; width and heads as given, or else by rule."""
         width = self.width or width_of(depth)
         longest = max(self.seq_len, self.context)
-        return llama(vocab_size=vocab_size, depth=depth, width=width, max_seq_len=longest, head_dim=self.head_dim or head_dim_of(width))
+        head_dim = self.head_dim or head_dim_of(width)
+        plain = llama(vocab_size=vocab_size, depth=depth, width=width, max_seq_len=longest, head_dim=head_dim)
+        return with_traits(plain, TRAITS[self.variant])
 
     def foresee(self, name: str, known: Foresight) -> Work:
         tokens = self.steps * (self.batch_tokens // self.seq_len) * self.seq_len
@@ -79,39 +104,61 @@ class Pretrain:
         return foresee_training(self, name, config, known, tokens=tokens, is_packed=False)
 
     def run(self, run: Run) -> Mapping[str, Any]:
-        from trivium.data.sources import Corpus
         from trivium.evals.bits_per_byte import BitsPerByte
         from trivium.learn.objectives import CrossEntropy
         from trivium.nn.model import DTYPES, Model, initialise
-        from trivium.nn.transformer import why_not_compile
-        from trivium.stages.models import Speaker, machine_of, with_kernels
+        from trivium.stages.models import Speaker, machine_of, with_products
         from trivium.text.chat import PLAIN
 
-        folder, machine = resolve(run, self.tokens), machine_of(run)
-        tokenizer = Tokenizer.load(folder)
-        shards = {part: Shard.open(folder / part, tokenizer.fingerprint) for part in ("train", "heldout")}
+        machine, text = machine_of(run), read_text(self, run.path, run.seed)
+        epochs = epochs_of(text, self)
+        tokenizer = text.tokenizer
         config = self.shape_at(self.depth, tokenizer.vocab_size)
         model = initialise(Model(config, compute_dtype=DTYPES[machine.precision]), run.seed).to(machine.place())
-        rows_per_step = max(1, self.batch_tokens // self.seq_len)
-        source = Corpus(shards["train"].tokens, seq_len=self.seq_len, rows_per_step=rows_per_step, seed=run.seed)
-        measure = BitsPerByte(shards["heldout"], seq_len=self.seq_len, rows=self.evaluate_rows)
+        if config.family == OWN.model_type:
+            run.log(f"variant {self.variant}: only trivium reads this architecture, and it cannot be exported")
+        parts = parts_of(self)
+        heldout = {name: Shard.open(resolve(run, part.tokens) / "heldout", tokenizer.fingerprint) for name, part in parts.items()}
+        measures = {name: BitsPerByte(shard, seq_len=self.seq_len, rows=self.evaluate_rows) for name, shard in heldout.items()}
 
         def evaluate(done: int, metrics: dict[str, float]) -> None:
-            if done % self.evaluate_every == 0 or done in (1, self.steps):
-                metrics["bits_per_byte"] = measure(model).value
+            if done % self.evaluate_every and done not in (1, self.steps):
+                return
+            values = {name: measure(model).value for name, measure in measures.items()}
+            metrics |= {f"bits_per_byte_{name}": value for name, value in values.items() if name}
+            total = sum(part.weight for part in parts.values())
+            metrics["bits_per_byte"] = sum(parts[name].weight / total * value for name, value in values.items())
 
-        tokens = self.steps * rows_per_step * self.seq_len
-        with_kernels(model, machine, "int8" if machine.products == "int8" else "float32")
-        if machine.pays_to_compile(tokens * flops_per_token(config, self.seq_len)):
-            reason = why_not_compile(model.device)
-            run.log(f"not compiling, which is slower: {reason}" if reason else "compiling: the run is long enough to pay for it")
-            if reason is None:
-                model.compile_training()
-        run.log(
-            f"{model.num_parameters:,} parameters; {tokens:,} tokens "
-            f"= {self.steps * rows_per_step / source.num_rows:.2f} epochs of {source.num_rows * self.seq_len:,}"
-        )
+        tokens = self.steps * self.rows_per_step * self.seq_len
+        with_products(model, machine, self.seq_len)
+        _compile(run, model, machine, tokens * flops_per_token(config, self.seq_len))
+        run.log(f"{model.num_parameters:,} parameters; {tokens:,} tokens = {_described(text, epochs)}")
         speaker = Speaker(model, tokenizer, PLAIN)
-        facts = train(run, self, speaker, CrossEntropy(), source, tokens=tokens, hooks=[evaluate])
+        facts = train(run, self, speaker, CrossEntropy(), text.source, tokens=tokens, hooks=[evaluate])
         save(run, speaker)
         return facts
+
+
+def _compile(run: Run, model: Any, machine: Machine, flops: float) -> None:
+    """Compile the model if that pays for so much work, and say how, or what is slower without it."""
+    from trivium.nn.transformer import why_not_compile
+
+    reason: str | None = "the run is too short to pay for it"
+    if machine.pays_to_compile(flops):
+        reason = why_not_compile(model.device)
+        run.log(f"not compiling, which is slower: {reason}" if reason else f"compiling {model.compile_training()}; the run pays for it")
+    if reason is not None and machine.products == "fp8":
+        run.log(f"products in fp8 are slower than full ones where they are not compiled: {reason}")
+
+
+def _described(text: Text, epochs: Mapping[str, float]) -> str:
+    """`0.20 epochs of 7,133,696`, for each text of a mixture."""
+    sources = text.source.sources if isinstance(text.source, Mix) else [text.source]
+    return ", ".join(
+        f"{often:.2f} epochs of {source.num_rows * source.seq_len:,}{f' ({name})' if name else ''}{_padding(source)}"
+        for (name, often), source in zip(epochs.items(), sources, strict=True)
+    )
+
+
+def _padding(source: TextSource) -> str:
+    return "" if source.filled == 1 else f" ({source.filled:.2%} of it text, the rest padding)"

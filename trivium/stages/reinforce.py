@@ -94,9 +94,8 @@ class Reinforce:
         return self.phases * self.passes * self.minibatches
 
     def run(self, run: Run) -> Mapping[str, Any]:
-        from trivium.generate.engine import Engine
         from trivium.nn.adapter import frozen_reference
-        from trivium.stages.models import Speaker, check_reader, check_room, machine_of, same_tokenizer
+        from trivium.stages.models import Speaker, check_reader, check_room, engine_of, machine_of, same_tokenizer, say_what_is_slower
         from trivium.stages.rollouts import Rollouts
         from trivium.train.annotate import column_of, final_scores, logprobs, values
         from trivium.train.checkpoint import Checkpoints
@@ -107,6 +106,8 @@ class Reinforce:
         policy = Speaker.load(resolve(run, self.model), machine).adapt(self.lora, run.seed)
         scorer = Speaker.load(resolve(run, self.reward_model), machine, has_scalar=True).adapt(self.lora, run.seed)
         same_tokenizer(policy, scorer)
+        for speaker in (policy, scorer):
+            say_what_is_slower(run, speaker.model)
         critic, reference = scorer.model, frozen_reference(policy.model)
         judge = frozen_reference(critic) if has_critic else critic
         temperature, prompts = self.sampling.temperature, resolve(run, self.prompts)
@@ -116,7 +117,7 @@ class Reinforce:
         size = {"rows": self.micro_batch_rows, "length": self.seq_len}
         rollouts = Rollouts(
             options=self,
-            engine=Engine(policy.model, stop_ids=policy.stop_ids, rows=self.prompts_per_phase * self.answers, kernels=machine.sampler),
+            engine=engine_of(run, policy, rows=self.prompts_per_phase * self.answers),
             prompts=prompt_ids,
             seed=run.seed,
             score=lambda answers, _: final_scores(judge, answers, **size),

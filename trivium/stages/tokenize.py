@@ -10,6 +10,7 @@ from pydantic import Field
 from trivium.core.config import component
 from trivium.core.progress import Progress
 from trivium.core.run import Run
+from trivium.core.types import Document
 from trivium.stages.base import Foresight, Work, resolve
 from trivium.text.read import check_head, read_documents
 from trivium.text.shards import write_shard
@@ -22,7 +23,8 @@ MAX_CHARS = 10_000  # of one document, so that one long page cannot fill the voc
 class Tokenize:
     """Leaves `tokenizer.json`, and the shards `train` and `heldout`, below `@tokenize`.
 
-    corpus: a folder with train.* and heldout.* files, as `prepare` leaves it. tokenizer: use this one instead of training one.
+    corpus: a folder with train.jsonl.zst or train-*.jsonl.zst, which are read by name, and the same for heldout; as `prepare` leaves it.
+    tokenizer: use this one instead of training one.
     """
 
     kind: Literal["tokenize"] = "tokenize"
@@ -49,7 +51,7 @@ class Tokenize:
         for part in ("heldout", "train"):
             with Progress(f"{part} shard", 0) as progress:
                 manifest = write_shard(
-                    run.folder / part, read_documents(corpus / f"{part}.jsonl.zst"), tokenizer,
+                    run.folder / part, _documents(corpus, part), tokenizer,
                     on_progress=lambda documents, tokens, bar=progress: bar.update(0, f"{documents:,} documents, {tokens:,} tokens"),
                 )  # fmt: skip
             facts[f"{part}_tokens"], facts[f"{part}_bytes"] = manifest["meta"]["num_tokens"], manifest["meta"]["num_bytes"]
@@ -64,7 +66,15 @@ class Tokenize:
             return Tokenizer.load(resolve(run, self.tokenizer))
 
         def texts() -> Iterator[str]:
-            for document in islice(read_documents(corpus / "train.jsonl.zst"), self.max_training_documents):
+            for document in islice(_documents(corpus, "train"), self.max_training_documents):
                 yield document.text[:MAX_CHARS]
 
         return train_bpe(texts(), self.vocab_size)
+
+
+def _documents(corpus: Path, part: str) -> Iterator[Document]:
+    """All documents of a part of a corpus: of NAME.jsonl.zst, and of NAME-*.jsonl.zst by name."""
+    whole = corpus / f"{part}.jsonl.zst"
+    pieces = sorted(corpus.glob(f"{part}-*.jsonl.zst"))
+    for file in [whole] * (whole.exists() or not pieces) + pieces:  # with none of them, reading says which is missing
+        yield from read_documents(file)

@@ -11,6 +11,7 @@ from trivium.learn.optim.recipes import AdamW, MuonAdamW
 from trivium.learn.schedules import Schedule
 from trivium.nn.config import ModelConfig
 from trivium.nn.flops import flops_per_token, num_parameters, training_memory_bytes
+from trivium.nn.io.config_json import GUEST
 from trivium.nn.lora import LoRA
 from trivium.stages.base import Foresight, Work
 
@@ -64,15 +65,15 @@ def train(
     lora: LoRA | None = None,
 ) -> Mapping[str, Any]:
     """Train the speaker's model on the groups of a source, from the newest checkpoint if there is one; returns facts for the report."""
-    from trivium.nn.native.block import why_not_train
-    from trivium.stages.models import machine_of
+    from trivium.stages.models import machine_of, say_what_is_slower
     from trivium.train.checkpoint import Checkpoints
     from trivium.train.fit import Layout, fit
     from trivium.train.meter import Yardstick
     from trivium.train.trainer import Trainer
 
     model, machine = speaker.model, machine_of(run)
-    flops = _flops(model.config, options.seq_len, lora)
+    is_guest = model.config.family == GUEST  # whose matrices are not known one by one: all of its weights are counted
+    flops = 6 * model.num_parameters if is_guest else _flops(model.config, options.seq_len, lora)
     trainer = Trainer(
         "policy",
         model,
@@ -82,10 +83,7 @@ def train(
         steps=options.steps,
         max_grad_norm=options.max_grad_norm,
     )
-    if model.device.type != "cpu" and (reason := model.why_masks()):
-        run.log(f"packed rows go through fused attention with a mask, which is slower: {reason}")
-    if machine.kernels == "native" and model.trunk.twin is None:
-        run.log(f"no native kernels, which is slower: {why_not_train(model.trunk)}")
+    say_what_is_slower(run, model)
     layout = Layout(options.micro_batch_rows, options.seq_len)
     fit(
         run,

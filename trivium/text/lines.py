@@ -12,6 +12,7 @@ from typing import BinaryIO
 import zstandard
 
 from trivium.core.errors import DataError
+from trivium.core.regular import regular
 
 MAX_LINE_BYTES = 64 << 20
 _CHUNK = 1 << 20
@@ -21,7 +22,8 @@ _BOM = "\ufeff"
 def lines(path: Path) -> Iterator[tuple[int, str]]:
     """Numbered lines (from 1) without their newline; a byte order mark is dropped.
 
-    Raises DataError naming file and line: not there, bad UTF-8, above 64 MiB, truncated or damaged compression.
+    Raises DataError naming file and line: not there, a pipe or a device, bad UTF-8, above 64 MiB, truncated or damaged
+    compression.
     """
     with _reading(path), open_binary(path) as file:
         number = 0
@@ -63,7 +65,7 @@ def chunks(path: Path) -> Iterator[str]:
 @contextmanager
 def open_binary(path: Path) -> Iterator[BinaryIO]:
     """The bytes of a file, decompressed if its name ends in .gz or .zst."""
-    with path.open("rb") as file:
+    with regular(path).open("rb") as file:
         if path.suffix == ".gz":
             with gzip.GzipFile(fileobj=file) as unzipped:
                 yield io.BufferedReader(unzipped)  # type: ignore[type-var]

@@ -38,15 +38,17 @@ class Replaced:
 
 @dataclass(slots=True)
 class Funnel:
-    """What came in, what was dropped and why, what is left; read = kept + all that was dropped.
+    """What came in, what was dropped and why, what is left; read = kept + all that was dropped + bytes that were cut.
 
-    samples: reason -> the first dropped documents, as {id, text}, the text cut to 300 characters. replaced: by kind, in what passed
-    the filters; sizes of texts are those before it.
+    cut: reason -> documents that lost a part, and the bytes of it. samples: reason -> the first dropped documents or
+    cut parts, as {id, text}, the text cut to 300 characters. replaced: by kind, in what passed the filters; sizes of texts are
+    those before it.
     """
 
     read: Count = field(default_factory=Count)
     kept: Count = field(default_factory=Count)
     dropped: dict[str, Count] = field(default_factory=dict)
+    cut: dict[str, Count] = field(default_factory=dict)
     samples: dict[str, list[dict[str, str]]] = field(default_factory=dict)
     replaced: dict[str, Replaced] = field(default_factory=dict)
 
@@ -58,9 +60,26 @@ class Funnel:
     def drop(self, document: Document, reason: str, *, size_bytes: int, keep_samples: int) -> None:
         """Count a dropped document and keep it as a sample if there is room."""
         self.dropped.setdefault(reason, Count()).add(size_bytes)
+        self._sample(document.id, [document.text], reason, keep_samples)
+
+    def withdraw(self, document: Document, reason: str, *, keep_samples: int) -> None:
+        """Drop a document that was counted as kept: what all documents have to be known for is decided late."""
+        size_bytes = len(document.text.encode())
+        self.kept.documents -= 1
+        self.kept.bytes -= size_bytes
+        self.drop(document, reason, size_bytes=size_bytes, keep_samples=keep_samples)
+
+    def cut_text(self, document: Document, text: str, reason: str, *, gone: Sequence[str], keep_samples: int) -> Document:
+        """The document, counted as kept, with what is left of its text; gone: what is not, for the samples."""
+        size_bytes = len(document.text.encode()) - len(text.encode())
+        self.kept.bytes -= size_bytes
+        self.cut.setdefault(reason, Count()).add(size_bytes)
+        self._sample(document.id, gone, reason, keep_samples)
+        return replace(document, text=text)
+
+    def _sample(self, name: str, texts: Sequence[str], reason: str, keep_samples: int) -> None:
         samples = self.samples.setdefault(reason, [])
-        if len(samples) < keep_samples:
-            samples.append({"id": document.id, "text": document.text[:_SAMPLE_CHARS]})
+        samples += [{"id": name, "text": text[:_SAMPLE_CHARS]} for text in texts[: max(0, keep_samples - len(samples))]]
 
     def replace(self, found: Sequence[Replacement], *, keep_samples: int) -> None:
         """Count what was replaced in a document, and keep excerpts if there is room."""

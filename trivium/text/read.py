@@ -16,7 +16,7 @@ from trivium.text.rows import Row, format_of, is_known, rows
 
 T = TypeVar("T")
 OnSkip = Callable[[DataError], None]
-RecordKind = Literal["documents", "conversations", "preferences", "prompts", "definitions"]
+RecordKind = Literal["documents", "conversations", "preferences", "prompts", "definitions", "texts"]
 
 _HEAD_FILES, _HEAD_ROWS = 16, 3
 
@@ -60,6 +60,13 @@ def read_definitions(source: str | Path) -> Iterator[Mapping[str, Any]]:
     return _records(source, records.definition, None)
 
 
+def read_texts(source: str | Path) -> Iterator[list[str]]:
+    """All texts of each record, those in its lists and objects too, whatever its fields are called: what an evaluation set holds."""
+    if _is_asset(source):
+        return (list(_texts(record)) for record in assets.records(str(source)))
+    return (list(_texts(row.values)) for path in files_of(source) for row in rows(path))
+
+
 def read_field(source: str | Path, field: str) -> list[str]:
     """One field of every record, as text. Raises DataError naming file and line of a record that lacks it."""
     return [row.text(field) for path in files_of(source) for row in rows(path)]
@@ -72,13 +79,15 @@ def check_head(source: str | Path, kind: RecordKind, *, field: str = "") -> None
     only its name and kind are checked.
     """
     if _is_asset(source):
-        assets.check_kind(str(source), kind)
+        if kind != "texts":
+            assets.check_kind(str(source), kind)
         return
     readers: dict[str, Callable[[Row], Any]] = {
         "documents": records.document,
         "conversations": records.conversation,
         "preferences": records.preference,
         "definitions": records.definition,
+        "texts": lambda row: None,
     }  # fmt: skip
     for path in files_of(source)[:_HEAD_FILES]:
         for row in islice(rows(path), _HEAD_ROWS if field else 0):
@@ -140,6 +149,14 @@ def _file_prompts(path: Path, on_skip: OnSkip | None) -> Iterator[tuple[Message,
         yield from ((Message("user", line.strip()),) for text in texts for line in text.splitlines() if line.strip())
     else:
         yield from _records(path, records.prompt, on_skip)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (Mapping, list, tuple)):
+        for part in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(part)
 
 
 def _before_answer(conversation: Conversation) -> tuple[Message, ...]:

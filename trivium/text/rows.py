@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trivium.core.errors import DataError
+from trivium.core.regular import regular
 from trivium.text import strict_json
 from trivium.text.lines import MAX_LINE_BYTES, lines, whole_text
 
@@ -129,7 +130,7 @@ def _csv(path: Path) -> Iterator[Row]:
 
 def _parquet(path: Path) -> Iterator[Row]:
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(regular(path)) as file:
             number = 0
             for batch in file.iter_batches(batch_size=256):
                 for values in batch.to_pylist():

@@ -92,7 +92,7 @@ class Shard:
         self.num_bytes: int = meta["num_bytes"]
         self.num_documents: int = meta["num_documents"]
         self.vocab_size: int = meta["vocab_size"]
-        lengths, dtype = _read_index(path / "tokens.idx")
+        lengths, dtype = read_index(path / "tokens.idx")
         self.starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])  # (documents + 1,) offsets of the documents
         if self.starts[-1] != self.num_tokens or (path / "tokens.bin").stat().st_size != self.num_tokens * dtype.itemsize:
             raise ArtefactError(f"{path}: tokens.idx, tokens.bin and the manifest disagree on the number of tokens; tokenize again")
@@ -120,10 +120,28 @@ class Shard:
         """The document that token `position` belongs to. Raises IndexError outside the shard."""
         if not 0 <= position < self.num_tokens:
             raise IndexError(f"{self.path}: token {position:,} is outside its {self.num_tokens:,} tokens")
-        index = int(np.searchsorted(self.starts, position, side="right")) - 1
+        return self.document(int(np.searchsorted(self.starts, position, side="right")) - 1)
+
+    def document(self, index: int) -> ShardDocument:
+        """Where document number `index` lies, and what it is called."""
         group = int(np.searchsorted(self._group_starts, index, side="right")) - 1
         row = self._sidecar.read_row_group(group, columns=list(_COLUMNS)).slice(index - int(self._group_starts[group]), 1).to_pylist()[0]
         return ShardDocument(index, **row)
+
+    def documents_between(self, start: int, end: int) -> range:
+        """Numbers of the documents that have a token at start .. end - 1."""
+        first, last = np.searchsorted(self.starts, [start, end - 1], side="right")
+        return range(int(first) - 1, int(last))
+
+    def documents_named(self, name: str) -> list[ShardDocument]:
+        """Every document with this id; reads the column of all ids."""
+        ids = self._sidecar.read(columns=["id"]).column("id")
+        return [self.document(int(index)) for index in np.flatnonzero(ids.to_numpy() == name)]
+
+    def documents(self) -> Iterator[ShardDocument]:
+        """All documents in order, in constant memory."""
+        rows = (row for batch in self._sidecar.iter_batches(columns=list(_COLUMNS)) for row in batch.to_pylist())
+        return (ShardDocument(index, **row) for index, row in enumerate(rows))
 
     def document_tokens(self, index: int) -> np.ndarray:
         """Ids of document `index`, a view on the map."""
@@ -202,12 +220,20 @@ def _write_index(path: Path, lengths: np.ndarray, dtype: np.dtype) -> None:
             file.write(part.tobytes())
 
 
-def _read_index(path: Path) -> tuple[np.ndarray, np.dtype]:
-    """Lengths of the sequences and the type of the ids. Every count is checked against the size of the file."""
-    content = path.read_bytes()
-    if len(content) < _HEADER.size or not content.startswith(_MAGIC):
+def read_index(path: Path) -> tuple[np.ndarray, np.dtype]:
+    """Lengths of the sequences, mapped and not read, and the type of the ids. Every count is checked against the size of the file.
+
+    Raises ArtefactError: missing, no Megatron index, or one of a version or type of ids that is not built.
+    """
+    if not path.is_file():
+        raise ArtefactError(f"{path}: there is no such file")
+    with path.open("rb") as file:
+        head = file.read(_HEADER.size)
+    if len(head) < _HEADER.size or not head.startswith(_MAGIC):
         raise ArtefactError(f"{path}: is not a Megatron index (MMIDIDX)")
-    _, version, code, num_sequences, num_boundaries = _HEADER.unpack_from(content)
-    if version != 1 or code not in _DTYPE_CODES or len(content) != _HEADER.size + num_sequences * 12 + num_boundaries * 8:
+    _, version, code, num_sequences, num_boundaries = _HEADER.unpack(head)
+    if version != 1 or code not in _DTYPE_CODES or path.stat().st_size != _HEADER.size + num_sequences * 12 + num_boundaries * 8:
         raise ArtefactError(f"{path}: damaged, or not a version 1 index of uint16 or int32 ids")
-    return np.frombuffer(content, "<i4", num_sequences, _HEADER.size), _DTYPE_CODES[code]
+    if not num_sequences:
+        return np.empty(0, "<i4"), _DTYPE_CODES[code]
+    return np.memmap(path, "<i4", mode="r", offset=_HEADER.size, shape=(num_sequences,)), _DTYPE_CODES[code]

@@ -8,6 +8,7 @@ from trivium.core.errors import DivergedError
 from trivium.core.interrupt import Interrupted, Interrupts
 from trivium.core.progress import Progress, describe
 from trivium.core.run import Run
+from trivium.data.digest import digest_of
 from trivium.data.pack import pack
 from trivium.data.sources import Source
 from trivium.train.checkpoint import Checkpoints
@@ -44,7 +45,8 @@ def fit(
         progress.start_at(done)
         meter = Meter(run, yardstick)
         while done < steps:
-            batches = pack(source(done), rows=layout.rows, length=layout.length)
+            groups = source(done)
+            batches = pack(groups, rows=layout.rows, length=layout.length)
             metrics: dict[str, float] = {}
             for trainer in trainers:
                 report = trainer.step(done, batches)
@@ -56,7 +58,7 @@ def fit(
             done += 1
             for hook in hooks:
                 hook(done, metrics)
-            run.record(done, {name: value for name, value in metrics.items() if math.isfinite(value)})
+            run.record(done, {name: value for name, value in metrics.items() if math.isfinite(value)}, digest=digest_of(groups))
             progress.update(done, f"{describe({name: metrics[name] for name in SHOWN if name in metrics})}  {meter.update(done, batches)}")
             is_wanted = checkpoints.is_due() or interrupts.received is not None
             # not between skipped updates: the checkpoint to go back to is the one before the first of them

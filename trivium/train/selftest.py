@@ -19,7 +19,9 @@ from trivium.learn.optim.recipes import AdamW
 from trivium.learn.reduce import Counts
 from trivium.nn import heads, kernels, transformer
 from trivium.nn.batch import Batch
+from trivium.nn.cache import Cache
 from trivium.nn.config import ModelConfig
+from trivium.nn.decode import CastCopy, NextTokens
 from trivium.nn.model import Model
 from trivium.train.trainer import Loss
 
@@ -137,6 +139,21 @@ def model(device: torch.device, dtype: torch.dtype) -> float:
         return relative_error(loss_and_gradients(found.to(device), batches), loss_and_gradients(exact, batches))
 
 
+def sampling(device: torch.device, dtype: torch.dtype) -> float:
+    """Logits of two rows over a cache, a prompt and then one token a step as a sampler reads them on this device."""
+    found, exact = random_pair(dtype)
+    trunk = CastCopy(found.to(device).trunk).trunk
+    tokens_BL = torch.from_numpy(np.random.default_rng(2).integers(0, CONFIG.vocab_size, (2, 40)))
+    position_BL, prompt = torch.arange(40).expand(2, -1), slice(0, 30)
+    cache = Cache(CONFIG, 2, 64, dtype, device)
+    step = NextTokens(trunk, cache, 2, 64)
+    with torch.no_grad():
+        there = position_BL[:, prompt].to(device)
+        logits = [trunk.logits(trunk(tokens_BL[:, prompt].to(device), there, cache.move_to(there), cache))[:, -1]]
+        logits += [step([0, 1], tokens_BL[:, at].tolist(), [at, at]).clone() for at in range(30, 40)]
+        return relative_error([torch.stack(logits, dim=1)], [exact.trunk.logits(exact.trunk(tokens_BL, position_BL))[:, 29:]])
+
+
 def random_pair(dtype: torch.dtype) -> tuple[Model, Model]:
     """A small model that computes in dtype, and the same in float64."""
     found, exact = Model(CONFIG, compute_dtype=dtype), Model(CONFIG, compute_dtype=torch.float64).double()
@@ -163,6 +180,7 @@ CHECKS: list[Check] = [
     Check("AdamW", adamw, dict.fromkeys(LIMITS, 1e-5)),  # in fp32 always
     Check("Muon", muon, {torch.float32: 1e-3, torch.bfloat16: 1e-1}),  # its polynomials magnify small singular values, and so their errors
     Check("model", model, {torch.float32: 1e-4, torch.bfloat16: 6e-2}),
+    Check("sampling", sampling),
 ]
 
 

@@ -116,8 +116,15 @@ class Trainer:
         self._zero_grad()
 
     def _zero_grad(self) -> None:
+        """Forget the gradients. Those of a CUDA graph are added to memory of our own: the next replay overwrites what it returned."""
+        if not self.model.is_replayed:
+            for parameter in self.model.parameters():
+                parameter.grad = None
+            return
         for parameter in self.model.parameters():
-            parameter.grad = None
+            if parameter.requires_grad and parameter.grad is None:
+                parameter.grad = torch.empty_like(parameter)
+        torch._foreach_zero_([parameter.grad for parameter in self.model.parameters() if parameter.grad is not None])
 
     # --- what a checkpoint holds
 

@@ -29,7 +29,7 @@ class MuonAdamW:
 
     def __call__(self, model: torch.nn.Module) -> list[torch.optim.Optimizer]:
         """The optimizers over all parameters of `model`."""
-        from trivium.learn.optim.muon import Muon  # its base class would load torch while options are still being checked
+        from trivium.learn.optim.muon import Muon, fast_dtype  # its base class would load torch while options are still being checked
 
         matrices, head, rest = [], [], []
         for name, parameter in model.named_parameters():
@@ -38,7 +38,8 @@ class MuonAdamW:
         adamw = torch.optim.AdamW(
             [group for group in groups if group["params"]], betas=(0.8, 0.95), eps=1e-10, weight_decay=0.0, fused=True
         )
-        return [Muon(matrices, lr=self.lr or MATRIX_LR, momentum=self.momentum, weight_decay=self.weight_decay), adamw]
+        dtype = fast_dtype(next(model.parameters()).device)
+        return [Muon(matrices, lr=self.lr or MATRIX_LR, momentum=self.momentum, weight_decay=self.weight_decay, dtype=dtype), adamw]
 
 
 @component

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trivium.core.commit import MANIFEST, read_manifest
 from trivium.core.config import plain
 from trivium.core.errors import ArtefactError, ConfigError, did_you_mean
 from trivium.nn.config import ModelConfig
@@ -14,7 +15,7 @@ from trivium.nn.io.json_file import read_json
 from trivium.nn.io.rope_json import read_rope, write_rope
 from trivium.nn.io.table import FamilyTable, Field, Pattern
 
-FILE = "config.json"
+FILE, GUEST = "config.json", "guest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,11 @@ def read_architecture(path: Path) -> Architecture:
     """Shape and kind of the model in a directory. Raises ArtefactError naming file and field."""
     file = path / FILE
     return _Reader(read_json(file), file).architecture()
+
+
+def is_guest(path: Path) -> bool:
+    """Whether a directory of ours holds a guest (nn/foreign.py). A foreign one never does: somebody says so when it is imported."""
+    return (path / MANIFEST).exists() and read_manifest(path)["meta"].get("family") == GUEST
 
 
 def to_json(config: ModelConfig, *, has_scalar: bool = False) -> dict[str, Any]:
@@ -109,7 +115,7 @@ class _Reader:
         family = self.fields.get("model_type")
         if not isinstance(family, str) or family not in FAMILIES:
             near = did_you_mean(str(family), FAMILIES).removeprefix("; ")
-            self.fields.fail("model_type", f"{near}; load_model(..., is_guest=True) runs any other with transformers")
+            self.fields.fail("model_type", f"{near}; transformers runs any other: trivium import {self.fields.file.parent} FOLDER --guest")
         return FAMILIES[family]
 
     def _has_scalar(self, table: FamilyTable) -> bool:

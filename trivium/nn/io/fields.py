@@ -18,6 +18,7 @@ ACTIVATIONS = {  # theirs -> ours; the first of each of ours is the one we write
     "gelu_pytorch_tanh": "gelu_tanh",
     "gelu_new": "gelu_tanh",
     "gelu_fast": "gelu_tanh",
+    "relu2": "relu2",
 }
 
 

@@ -4,15 +4,16 @@ from pathlib import Path
 from typing import Any
 
 from trivium.core.errors import ArtefactError, DataError
+from trivium.core.regular import regular
 from trivium.text.strict_json import parse
 
 MAX_BYTES = 64 << 20
 
 
 def read_json(file: Path) -> dict[str, Any]:
-    """The object in a file. Raises ArtefactError: missing, too large, not UTF-8, not JSON, not an object."""
+    """The object in a file. Raises ArtefactError: missing, a pipe or a device, too large, not UTF-8, not JSON, not an object."""
     try:
-        size = file.stat().st_size
+        size = regular(file).stat().st_size
         if size > MAX_BYTES:
             raise ArtefactError(f"{file}: has {size:,} bytes; such a file has {MAX_BYTES:,} at most")
         value = parse(file.read_text(encoding="utf-8"), str(file))

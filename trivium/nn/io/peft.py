@@ -16,11 +16,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from trivium.core import commit as commits
-from trivium.core.errors import ArtefactError, DivergedError
-from trivium.nn.adapter import A_LEAF, B_LEAF, attach, fingerprint, linears_of, plain_layout
+from trivium.core.errors import ArtefactError, ConfigError, DivergedError
+from trivium.nn.adapter import A_LEAF, B_LEAF, attach, fingerprint, linears_of, merge, plain_layout
 from trivium.nn.io import adapter_config, tokenizer_files
-from trivium.nn.io.adapter_config import AdapterConfig, adapter_json, read_adapter_config
-from trivium.nn.io.directory import SCALAR_FILE, normalisation_of, read_normalisation
+from trivium.nn.io.adapter_config import AdapterConfig, adapter_json, base_of, read_adapter_config
+from trivium.nn.io.config_json import is_guest
+from trivium.nn.io.directory import SCALAR_FILE, load_model, normalisation_of, read_normalisation
 from trivium.nn.io.layout import SCORE, Stored
 from trivium.nn.io.weights import opened
 from trivium.nn.lora import LoRA
@@ -110,6 +111,23 @@ def load_adapter(path: Path, model: Model) -> None:
                 parameters[f"{name}{B_LEAF}"].copy_(part)
         if config.has_score and model.scalar_head is not None:
             model.scalar_head.load_state_dict({"weight": tensors[PREFIX + SCORE][0]} | _gain_and_bias(path))
+
+
+def load_merged(path: Path, *, compute_dtype: torch.dtype = torch.float32, has_scalar: bool = False) -> Model:
+    """The model in a directory, or that of an adapter's directory: its base with the adapter added to the weights.
+
+    Where the directory was imported as a guest, it is run as one. has_scalar: as `load_model` has it. Raises ArtefactError as
+    `load_model` and `load_adapter` do, ConfigError for a guest that is to judge or has an adapter.
+    """
+    base = base_of(path)
+    guest = is_guest(base)
+    if guest and has_scalar:
+        raise ConfigError(f"{path}: is a guest, which only speaks; reward models and critics are made from one of our families")
+    model = load_model(base, compute_dtype=compute_dtype, has_scalar=has_scalar, is_guest=guest)
+    if base != path:
+        load_adapter(path, model)
+        merge(model)
+    return model
 
 
 def _matrices(model: Model) -> list[_Matrix]:

@@ -48,7 +48,7 @@ def special_ids(tokenizer: Tokenizer, config: Mapping[str, Any]) -> dict[str, in
     for role in ROLES:
         token = config.get(role)
         name = token.get("content") if isinstance(token, Mapping) else token
-        if name is not None and name not in tokenizer.special:
+        if name is not None and (not isinstance(name, str) or name not in tokenizer.special):
             near = did_you_mean(str(name), tokenizer.special)
             raise ArtefactError(f"{CONFIG}: {role} is {name!r}, which is no control token of the tokenizer{near}")
         ids[f"{role}_id"] = None if name is None else tokenizer.special[name]

@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from trivium.core.errors import ArtefactError, DivergedError
+from trivium.core.regular import regular
 from trivium.nn.io.json_file import read_json
 from trivium.nn.io.layout import Stored
 from trivium.nn.io.tokenizer_files import write_json
@@ -79,7 +80,8 @@ def check_weights(found: Mapping[str, Found], stored: Mapping[str, Stored], igno
     """Compare what a directory has with what its config.json needs. Raises ArtefactError naming file and tensor."""
     for name, need in stored.items():
         if name not in found:
-            raise ArtefactError(f"{folder}: tensor {name} is missing")
+            file = folder / (FILE if (folder / FILE).is_file() else INDEX)
+            raise ArtefactError(f"{file}: tensor {name} is missing, though config.json asks for it")
         tensor = found[name]
         if tensor.shape != need.shape:
             raise ArtefactError(f"{tensor.file}: tensor {name} has shape {list(tensor.shape)}; config.json asks for {list(need.shape)}")
@@ -132,7 +134,7 @@ def _shards(folder: Path) -> dict[str, Found]:
 def opened(file: Path) -> safe_open:
     """A safetensors file. Raises ArtefactError: missing, unreadable, cut off."""
     try:
-        return safe_open(file, framework="pt")
+        return safe_open(regular(file), framework="pt")
     except FileNotFoundError:
         raise ArtefactError(f"{file}: there is no such file") from None
     except OSError as error:

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from trivium.nn.adapter import AdaptedLinear, Int8Linear, bias_of, effective_weight
-from trivium.nn.config import ModelConfig
 from trivium.nn.native import training
 from trivium.nn.native.library import why_not
 from trivium.nn.native.packed import MULTIPLE
@@ -46,12 +45,13 @@ def use(trunk: Transformer, how: Products = "float32") -> str | None:
     return reason
 
 
-def blocks(trunk: Transformer, x_BLD: Tensor, position_BL: Tensor, *, how: Products) -> Tensor:
-    """The stream after all blocks, (B, L, D)."""
+def blocks(trunk: Transformer, x_BLD: Tensor, position_BL: Tensor, added: Sequence[Tensor | None], *, how: Products) -> Tensor:
+    """The stream after all blocks, (B, L, D). added: to the values of each layer, (B, L, KV * D)."""
     how = how if torch.is_grad_enabled() else "float32"
     places = {window: Places.of(position_BL, window) for window in {layer.window for layer in trunk.layers}}
-    for block, layer in zip(trunk.blocks, trunk.layers, strict=True):
-        x_BLD = forward(cast(Block, block), trunk.config, x_BLD, trunk.rope_table(layer.rope), places[layer.window], how)
+    first_BLD = x_BLD
+    for number, layer in enumerate(trunk.layers):
+        x_BLD = forward(trunk, number, trunk.entering(number, x_BLD, first_BLD), added[number], places=places[layer.window], how=how)
     return x_BLD
 
 
@@ -72,19 +72,23 @@ class Places:
         return Places(position_BL.to(torch.int32).contiguous(), start_BL.to(torch.int32).contiguous())
 
 
-def forward(block: Block, config: ModelConfig, x_BLD: Tensor, rope: tuple[Tensor, Tensor] | None, places: Places, how: Products) -> Tensor:
-    """The stream after the block, (B, L, D). rope: whole tables."""
+def forward(trunk: Transformer, number: int, x_BLD: Tensor, added_BLE: Tensor | None, *, places: Places, how: Products) -> Tensor:
+    """The stream after a block, (B, L, D). added_BLE: to its values, (B, L, KV * D), or nothing."""
+    config, block, rope = trunk.config, cast(Block, trunk.blocks[number]), trunk.rope_table(trunk.layers[number].rope)
     attention, mlp = block.attention, block.mlp
     joint = _products(_norm(block.attention_norm, x_BLD), [attention.query, attention.key, attention.value], how)
     norms = [None if norm is None else norm.scale() for norm in (attention.query_norm, attention.key_norm)]
     shape = (config.num_heads, config.num_kv_heads, config.head_dim)
     query, key, value = training.heads(joint, (norms[0], norms[1]), rope, places.position_BL, shape, config.norm_eps)
+    if added_BLE is not None:
+        value = (value + added_BLE.unflatten(-1, (config.num_kv_heads, -1)).transpose(1, 2)).contiguous()
     scale = (config.query_pre_attn_scalar or config.head_dim) ** -0.5
     mixed = training.attend(query, key, value, places.start_BL, scale).flatten(2)
     after = x_BLD + _norm(block.attention_post_norm, _products(mixed, [attention.out], how))
     inner = _norm(block.mlp_norm, x_BLD if block.is_parallel else after)
     if mlp.gate is None:
-        inner = mlp.activation(_products(inner, [mlp.up], how))
+        up = _products(inner, [mlp.up], how)
+        inner = training.squared_relu(up) if config.activation == "relu2" else mlp.activation(up)
     else:
         inner = training.gated(_products(inner, [mlp.gate, mlp.up], how), config.activation)
     return after + _norm(block.mlp_post_norm, _products(inner, [mlp.down], how))

@@ -19,6 +19,8 @@ struct Layer {
   const float *cosine, *sine;  // (positions, rotated / 2)
   void *keys, *values;         // (rows, kv_heads, head_dim, capacity), (rows, kv_heads, capacity, head_dim)
   int32_t rotated, window;     // window 0: all positions
+  int32_t added;               // which part of Tokens::added its values get; -1: none
+  float stream_scale, embed_scale;  // it reads the stream times the one, and the embedding times the other (0: none)
 };
 
 struct Model {
@@ -32,7 +34,8 @@ struct Model {
 };
 
 struct Tokens {
-  const float* x;  // (count, width), what the embedding gave
+  const float* x;      // (count, width), what the embedding gave
+  const float* added;  // (parts, count, kv_heads * head_dim), to the values of some layers
   const int32_t *row, *position;
   int32_t count;
   const int32_t* wanted;  // which tokens need logits
@@ -206,6 +209,11 @@ class Step {
       const int half = layer.rotated / 2;
       if (half) rotate(x, layer.cosine + (int64_t)position * half, layer.sine + (int64_t)position * half, half);
     }
+    if (layer.added >= 0) {
+      const int size = m.kv_heads * dim;
+      const float* more = tokens.added + ((int64_t)layer.added * tokens.count + r) * size;
+      for (int i = 0; i < size; i += LANES) store(value + i, load(value + i) + load(more + i));
+    }
     for (int h = 0; h < m.kv_heads; h++) {
       const int64_t head = (int64_t)row * m.kv_heads + h;
       Stored *keys = (Stored*)layer.keys + head * dim * m.capacity + position, *values = (Stored*)layer.values + (head * m.capacity + position) * dim;
@@ -232,8 +240,18 @@ class Step {
     add(layer.down, room.inner, inner_width, layer.mlp_post_norm);
   }
 
+  // The stream as the layer reads it: with some of the embedding.
+  void enter(const Layer& layer) {
+    if (layer.stream_scale == 1.0f && layer.embed_scale == 0.0f) return;
+    split(tokens.count, [&](int64_t r) {
+      float* x = room.stream + r * width;
+      for (int i = 0; i < m.width; i += LANES) store(x + i, load(x + i) * layer.stream_scale + load(tokens.x + r * m.width + i) * layer.embed_scale);
+    });
+  }
+
   template <class Stored>
   void block(const Layer& layer) {
+    enter(layer);
     normed(room.stream, layer.attention_norm, layer.attention_norm_bias, room.normed);
     multiply(layer.qkv, room.normed, width, tokens.count, [&](int r, int n, vf a, vf b) {
       store(room.heads + r * heads_width + n, a);

@@ -60,11 +60,14 @@ class Decoder:
         ids, places = (torch.from_numpy(array.astype(np.int64)) for array in (tokens, positions))
         with torch.no_grad():
             x = self.trunk.embedded(ids, places).float().contiguous()
+            added = [values.float() for values in self.trunk.added_values(ids) if values is not None]
+        values = torch.stack(added) if added else None
         if len(self._logits) < len(wanted):
             self._logits = torch.empty(len(wanted), self.trunk.config.vocab_size)
         arrays = [np.ascontiguousarray(array, np.int32) for array in (rows, positions, wanted)]
         call = Tokens(
-            x=x.data_ptr(), row=arrays[0].ctypes.data, position=arrays[1].ctypes.data, count=len(tokens),
+            x=x.data_ptr(), added=None if values is None else values.data_ptr(),
+            row=arrays[0].ctypes.data, position=arrays[1].ctypes.data, count=len(tokens),
             wanted=arrays[2].ctypes.data, num_wanted=len(wanted), logits=self._logits.data_ptr(),
         )  # fmt: skip
         self._library.trivium_step(byref(self._packed.model), byref(call), c_void_p(self._room.data_ptr()), self._threads)

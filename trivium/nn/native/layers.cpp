@@ -57,6 +57,10 @@ static inline vf slope_of(vf x, int kind, vf* y) {
     *y = 0.5f * x * (1.0f + t);
     return 0.5f * (1.0f + t) + 0.5f * x * (1.0f - t * t) * 0.7978845608028654f * (1.0f + 0.134145f * x * x);
   }
+  if (kind == SQUARED_RELU) {
+    *y = positive(x) * positive(x);
+    return 2.0f * positive(x);
+  }
   const vf cdf = 0.5f * (1.0f + error_function(x * 0.7071067811865476f));
   *y = x * cdf;
   return cdf + x * 0.3989422804014327f * exponential(-0.5f * x * x);
@@ -169,6 +173,16 @@ void trivium_gated_backward(const float* both, const float* by_y, int64_t rows, 
     }
 }
 
+// by_y null: to = relu(x)^2, else its slope by x; n is whole vectors.
+void trivium_squared_relu(const float* x, const float* by_y, int64_t n, float* to) {
+#pragma omp parallel for schedule(static)
+  for (int64_t i = 0; i < n; i += LANES) {
+    vf y;
+    const vf by_x = slope_of(load(x + i), SQUARED_RELU, &y);
+    store(to + i, by_y ? load(by_y + i) * by_x : y);
+  }
+}
+
 // Log of the sum of e^logits of each row, (rows,); n need not be whole vectors.
 void trivium_logsumexp(const float* logits, int64_t rows, int64_t n, float* to) {
 #pragma omp parallel for schedule(static)
@@ -190,16 +204,29 @@ void trivium_logsumexp(const float* logits, int64_t rows, int64_t n, float* to) 
   }
 }
 
-// Slopes by the logits: weight (onehot(target) - softmax). to may be the logits.
-void trivium_softmax_slope(const float* logits, const int64_t* target, const float* lse, const float* weight, int64_t rows, int64_t n, float* to) {
+// to = cap tanh(x / cap); n need not be whole vectors.
+void trivium_capped(const float* x, int64_t n, float cap, float* to) {
+  const int64_t whole = n / LANES * LANES;
+#pragma omp parallel for schedule(static)
+  for (int64_t i = 0; i < whole; i += LANES) store(to + i, cap * hyperbolic_tangent(load(x + i) / cap));
+  for (int64_t i = whole; i < n; i++) to[i] = cap * tanhf(x[i] / cap);
+}
+
+// Slopes by the logits: weight (onehot(target) - softmax), or if they were capped, by what they were before. to may be the logits.
+void trivium_softmax_slope(const float* logits, const int64_t* target, const float* lse, const float* weight, int64_t rows, int64_t n, float cap, float* to) {
+  const float steepness = cap > 0 ? 1.0f / (cap * cap) : 0.0f;
 #pragma omp parallel for schedule(static)
   for (int64_t row = 0; row < rows; row++) {
     const float* x = logits + row * n;
     float* y = to + row * n;
     const int64_t whole = n / LANES * LANES;
-    for (int64_t i = 0; i < whole; i += LANES) store(y + i, exponential(load(x + i) - lse[row]) * -weight[row]);
-    for (int64_t i = whole; i < n; i++) y[i] = expf(x[i] - lse[row]) * -weight[row];
-    y[target[row]] += weight[row];
+    const float chosen = weight[row] * (1.0f - x[target[row]] * x[target[row]] * steepness);
+    for (int64_t i = 0; i < whole; i += LANES) {
+      const vf value = load(x + i);
+      store(y + i, exponential(value - lse[row]) * -weight[row] * (1.0f - value * value * steepness));
+    }
+    for (int64_t i = whole; i < n; i++) y[i] = expf(x[i] - lse[row]) * -weight[row] * (1.0f - x[i] * x[i] * steepness);
+    y[target[row]] += chosen;
   }
 }
 }

@@ -10,13 +10,13 @@ from torch import Tensor
 from trivium.nn.adapter import bias_of, effective_weight
 from trivium.nn.native.library import lanes, loaded
 from trivium.nn.native.structures import Layer, Linear, Model
-from trivium.nn.transformer import MLP, Block, Norm, Transformer
+from trivium.nn.native.training import ACTIVATIONS
+from trivium.nn.transformer import MLP, Block, Norm, Scale, Transformer
 
 Precision = Literal["float32", "bfloat16", "int8"]
 CODES = {"float32": 0, "bfloat16": 1, "int8": 2}
 BYTES = {"float32": 4, "bfloat16": 2, "int8": 1}
 MULTIPLE = 16  # sizes are whole vectors of every processor
-ACTIVATIONS = {"silu": 0, "gelu": 1, "gelu_tanh": 2}
 
 
 class Packed:
@@ -75,6 +75,8 @@ class Packed:
             cosine=None if rope is None else self._address(rope[0]), sine=None if rope is None else self._address(rope[1]),
             keys=self.keys[number].data_ptr(), values=self.values[number].data_ptr(),
             rotated=0 if rope is None else 2 * rope[0].shape[1], window=described.window or 0,
+            added=[layer.has_values for layer in trunk.layers[:number]].count(True) if described.has_values else -1,
+            stream_scale=_number(trunk.stream_scale, number, 1.0), embed_scale=_number(trunk.embed_scale, number, 0.0),
         )  # fmt: skip
 
     def _linear(self, weight: Tensor, bias: Tensor | None) -> Linear:
@@ -105,6 +107,10 @@ class Packed:
         copy = x.detach().to(torch.float32, copy=True).contiguous()
         self._kept.append(copy)
         return copy.data_ptr()
+
+
+def _number(scale: Scale | None, layer: int, default: float) -> float:
+    return default if scale is None else float(scale.weight[layer])
 
 
 def _joined(biases: list[Tensor | None]) -> Tensor | None:

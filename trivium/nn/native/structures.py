@@ -21,7 +21,8 @@ class Layer(Structure):
                 "query_norm", "key_norm", "cosine", "sine", "keys", "values",
             )
         ]
-        + [("rotated", c_int32), ("window", c_int32)]
+        + [("rotated", c_int32), ("window", c_int32), ("added", c_int32)]
+        + [("stream_scale", c_float), ("embed_scale", c_float)]
     )  # fmt: skip
 
 
@@ -45,6 +46,6 @@ class Tokens(Structure):
     """What one step reads, and where its logits go."""
 
     _fields_ = [
-        ("x", c_void_p), ("row", c_void_p), ("position", c_void_p), ("count", c_int32),
+        ("x", c_void_p), ("added", c_void_p), ("row", c_void_p), ("position", c_void_p), ("count", c_int32),
         ("wanted", c_void_p), ("num_wanted", c_int32), ("logits", c_void_p),
     ]  # fmt: skip

@@ -35,6 +35,7 @@ static inline vi count_up() {
   return count;
 }
 static inline vf maximum(vf a, vf b) { return a > b ? a : b; }
+static inline vf positive(vf x) { return x < 0 ? (vf){} : x; }  // not-a-number stays
 
 // bfloat16 is the upper half of a float; stored rounded to the nearest, ties to even
 static inline vf load(const uint16_t* p) { return (vf)(__builtin_convertvector(*(const vh_any*)p, vu) << 16); }
@@ -90,9 +91,10 @@ static inline vf error_function(vf x) {
   return x;
 }
 
-enum Activation { SILU = 0, GELU = 1, GELU_TANH = 2 };
+enum Activation { SILU = 0, GELU = 1, GELU_TANH = 2, SQUARED_RELU = 3 };
 static inline vf activate(vf x, int kind) {
   if (kind == SILU) return x / (1.0f + exponential(-x));
   if (kind == GELU_TANH) return 0.5f * x * (1.0f + hyperbolic_tangent(0.7978845608028654f * (x + 0.044715f * x * x * x)));
+  if (kind == SQUARED_RELU) return positive(x) * positive(x);
   return 0.5f * x * (1.0f + error_function(x * 0.7071067811865476f));
 }

@@ -1,5 +1,9 @@
 """Removing documents that say the same."""
 
 from trivium.text.dedup.exact import ExactDedup
+from trivium.text.dedup.lines import LineDedup
+from trivium.text.dedup.minhash import MinHash
+from trivium.text.dedup.near import Clusters, NearDedup
+from trivium.text.dedup.substring import SubstringDedup
 
-__all__ = ["ExactDedup"]
+__all__ = ["Clusters", "ExactDedup", "LineDedup", "MinHash", "NearDedup", "SubstringDedup"]

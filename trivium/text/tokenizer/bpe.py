@@ -15,6 +15,7 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from trivium.core.commit import commit_file, fingerprint
 from trivium.core.errors import ArtefactError, ConfigError, DataError, did_you_mean
+from trivium.core.regular import regular
 
 SPECIALS = ("<|endoftext|>", "<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>", "<|tool|>")
 FILE = "tokenizer.json"
@@ -45,7 +46,7 @@ class Tokenizer:
         """Read a tokenizer.json, or the one in a folder. Raises ArtefactError if it is missing or damaged."""
         file = Path(path) / FILE if Path(path).is_dir() else Path(path)
         try:
-            return cls(tokenizers.Tokenizer.from_str(file.read_text(encoding="utf-8")))
+            return cls(tokenizers.Tokenizer.from_str(regular(file).read_text(encoding="utf-8")))
         except FileNotFoundError:
             raise ArtefactError(f"{file}: there is no such file; a tokenizer is a tokenizer.json or the folder that holds it") from None
         except OSError as error:

@@ -1,0 +1,66 @@
+"""A model whose shape sends it back to PyTorch: the log says so once, with the reason, wherever it trains, reads or samples."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.nn.io_models import FILES, ours
+from trivium.core.run import Run
+from trivium.nn.io.directory import save_model
+from trivium.nn.native.library import why_not
+from trivium.stages.chat import answer_all, talk
+from trivium.stages.recipe import single
+
+pytestmark = pytest.mark.skipif(bool(why_not()), reason=str(why_not()))
+
+MACHINE = {"threads": 1, "precision": "float32", "compile": "off", "ceiling": 5e10}
+READING = "no native kernels, which is slower: head_dim (8) is no multiple of 16"
+SAMPLING = "no native kernels for sampling, which is slower: head_dim (8) is no multiple of 16"
+PROMPTS = {"prompts": "prompts.jsonl", "sampling": {"max_new_tokens": 4}}
+STAGES = {
+    "finetune": ({"model": "model", "data": "chat.jsonl", "steps": 1}, [READING]),
+    "annotate": ({"model": "model", **PROMPTS}, [SAMPLING]),
+    "evaluate": ({"models": {"one": "model", "other": "model"}, **PROMPTS}, [READING, SAMPLING]),
+    "reinforce": ({"model": "model", "reward_model": "judge", "phases": 1, "prompts_per_phase": 4, **PROMPTS}, [READING, SAMPLING]),
+}
+
+
+@pytest.fixture(autouse=True)
+def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("trivium.stages.machine._matmul_flops", lambda *_: 1e9)
+    save_model(tmp_path / "model", ours("llama"), **FILES)
+    save_model(tmp_path / "judge", ours("llama", has_scalar=True), **FILES)
+    chat = {"messages": [{"role": "user", "content": "king"}, {"role": "assistant", "content": "land"}]}
+    (tmp_path / "chat.jsonl").write_text(json.dumps(chat))
+    (tmp_path / "prompts.jsonl").write_text('{"prompt": "king", "asked": "king"}\n{"prompt": "land", "asked": "land"}\n')
+
+
+@pytest.mark.parametrize("kind", STAGES)
+def test_a_run_says_it_once(kind, tmp_path):
+    options, expected = STAGES[kind]
+    stage = single(kind, options).stages[kind]
+    with Run(tmp_path / "out", quiet=True, machine=MACHINE | {"kernels": "native"}) as run:
+        run.begin(kind, {})
+        stage.run(run)
+    said = [line.split(f"{kind}: ")[1] for line in (tmp_path / "out" / "log.txt").read_text().splitlines() if "which is slower" in line]
+    assert len(said) == len(expected)
+    assert all(line.startswith(start) for line, start in zip(said, expected, strict=True))
+
+
+def test_a_run_that_chose_torch_has_said_it_already(tmp_path):
+    stage = single("annotate", STAGES["annotate"][0]).stages["annotate"]
+    with Run(tmp_path / "out", quiet=True, machine=MACHINE | {"kernels": "torch"}) as run:
+        run.begin("annotate", {})
+        stage.run(run)
+    assert "which is slower" not in (tmp_path / "out" / "log.txt").read_text()
+
+
+def test_a_chat_says_it_on_the_screen_and_generate_beside_its_lines(monkeypatch, capsys):
+    monkeypatch.setattr("rich.console.Console.input", lambda *_: "")
+    talk(Path("model"), temperature=0, max_new_tokens=2, seed=1)
+    assert SAMPLING in " ".join(capsys.readouterr().out.split())
+    [line] = answer_all(Path("model"), "king", temperature=0, max_new_tokens=2, seed=1)
+    assert json.loads(line)["prompt"] == "king"
+    assert SAMPLING in capsys.readouterr().err

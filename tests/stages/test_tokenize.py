@@ -1,0 +1,48 @@
+"""A corpus may be one file a part, or many."""
+
+from pathlib import Path
+
+import pytest
+
+from trivium.core.errors import DataError
+from trivium.core.run import Run
+from trivium.stages.tokenize import Tokenize
+from trivium.text.shards import Shard
+from trivium.text.write import write_jsonl
+
+TEXTS = [f"the king has {number} ships" for number in range(12)]
+
+
+def write(corpus: Path, files: dict[str, list[str]]) -> Path:
+    corpus.mkdir()
+    for name, texts in files.items():
+        write_jsonl(corpus / f"{name}.jsonl.zst", [{"text": text, "id": text} for text in texts])
+    return corpus
+
+
+def tokenized(folder: Path, corpus: Path) -> dict[str, list[str]]:
+    with Run(folder, quiet=True) as run:
+        run.begin("tokenize", {})
+        Tokenize(corpus=str(corpus), vocab_size=300).run(run)
+    return {
+        name: [document.id for document in Shard.open(folder / "tokenize" / name).documents()] for name in ("train", "heldout")
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"train": TEXTS[:10]},
+        {"train-00000": TEXTS[:3], "train-00001": TEXTS[3:4], "train-00002": TEXTS[4:10]},
+        {"train": TEXTS[:4], "train-a": TEXTS[4:10]},
+    ],
+)
+def test_all_files_of_a_part_are_read_by_name(tmp_path, files):
+    corpus = write(tmp_path / "corpus", {**files, "heldout": TEXTS[10:], "other": ["not of a part"]})
+    assert tokenized(tmp_path / "run", corpus) == {"train": TEXTS[:10], "heldout": TEXTS[10:]}
+
+
+def test_a_part_without_files_is_named(tmp_path):
+    corpus = write(tmp_path / "corpus", {"heldout-0": TEXTS[10:], "trainings": TEXTS})
+    with pytest.raises(DataError, match=r"train\.jsonl\.zst"):
+        tokenized(tmp_path / "run", corpus)

@@ -1,0 +1,105 @@
+"""The text that pre-training reads: one folder of token shards, or several mixed by weight. For the stage, and for who looks back at it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from pydantic import Field
+
+from trivium.core.config import component
+from trivium.core.errors import ConfigError
+from trivium.core.seeds import key
+from trivium.data.documents import Packing, corpus
+from trivium.data.mix import Mix
+from trivium.data.sources import TextSource
+from trivium.stages.base import located
+from trivium.text.shards import Shard
+from trivium.text.tokenizer import Tokenizer
+
+
+@component
+class Part:
+    """One text of a mixture. tokens: a folder that `tokenize` made.
+
+    weight: its share of all rows is its weight over the sum of them. max_epochs: refuse a run that would read it more often;
+    0 allows any number (up to 4 is nearly as good as new text, Muennighoff et al. 2023, arXiv:2305.16264).
+    """
+
+    tokens: str
+    weight: float = Field(gt=0, allow_inf_nan=False)
+    max_epochs: float = Field(default=0.0, ge=0)
+
+
+class TextOptions(Protocol):
+    """The options of `pretrain` that say what is read."""
+
+    @property
+    def tokens(self) -> str: ...
+    @property
+    def mix(self) -> dict[str, Part] | None: ...
+    @property
+    def seq_len(self) -> int: ...
+    @property
+    def packing(self) -> Packing: ...
+    @property
+    def steps(self) -> int: ...
+    @property
+    def rows_per_step(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Shards by the name of their part, "" if there is only one, and the rows made of them in their order."""
+
+    tokenizer: Tokenizer
+    shards: Mapping[str, Shard]
+    source: TextSource
+
+
+def parts_of(options: TextOptions) -> dict[str, Part]:
+    """The texts by name, sorted: the order in which a file lists them changes nothing. One alone is called ""."""
+    return dict(sorted(options.mix.items())) if options.mix else {"": Part(tokens=options.tokens, weight=1.0)}
+
+
+def read_text(options: TextOptions, folder: Path, seed: int) -> Text:
+    """Open the training shards of a stage whose run is in `folder`.
+
+    Raises ArtefactError (damaged, or of different tokenizers), DataError (too short), ConfigError (weights).
+    """
+    parts = parts_of(options)
+    places = {name: located(folder, part.tokens) for name, part in parts.items()}
+    tokenizer = Tokenizer.load(next(iter(places.values())))
+    shards = {name: Shard.open(place / "train", tokenizer.fingerprint) for name, place in places.items()}
+    sources = {
+        # a text alone keeps the seed of the run, one of several has its own, so that its order does not depend on the others
+        name: corpus(
+            shard.tokens,
+            shard.starts,
+            options.packing,
+            seq_len=options.seq_len,
+            rows_per_step=options.rows_per_step,
+            seed=key(seed, f"mix {name}") if name else seed,
+        )  # fmt: skip
+        for name, shard in shards.items()
+    }
+    if options.mix is None:
+        return Text(tokenizer, shards, sources[""])
+    weights = {name: part.weight for name, part in parts.items()}
+    return Text(tokenizer, shards, Mix(sources, weights, rows_per_step=options.rows_per_step))
+
+
+def epochs_of(text: Text, options: TextOptions) -> dict[str, float]:
+    """How often each text is read in all steps. Raises ConfigError where that is more than its max_epochs."""
+    num_rows = options.steps * options.rows_per_step
+    if not isinstance(text.source, Mix):
+        return {"": num_rows / text.source.num_rows}
+    epochs = {}
+    for (name, part), source, count in zip(parts_of(options).items(), text.source.sources, text.source.counts_at(num_rows), strict=True):
+        epochs[name] = float(count / source.num_rows)
+        if part.max_epochs and epochs[name] > part.max_epochs:
+            raise ConfigError(
+                f"'mix.{name}': {options.steps:,} steps read {epochs[name]:.2f} epochs of it ({count:,} rows, it has {source.num_rows:,}), "
+                f"max_epochs is {part.max_epochs:g}; lower its weight or steps, give it more text, or raise max_epochs"
+            )
+    return epochs
