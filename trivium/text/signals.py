@@ -92,7 +92,7 @@ class Signals:
         start, end = _edges(k.within(self._kinds_N, k.CLOSERS))
         after = mark + 1
         closed = np.flatnonzero(k.within(self._kinds_N[after], k.CLOSERS))
-        after[closed] = end[np.searchsorted(start, after[closed])]
+        after[closed] = end[np.searchsorted(start, after[closed])]  # their run begins there: what is before it is no closer
         return self._count_at(mark[self._kinds_N[after] <= k.LAST_WHITE])
 
     # --- words
