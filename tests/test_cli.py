@@ -80,6 +80,32 @@ def test_recipes_and_assets_are_listed(light, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_classifier_of_quality_is_trained_and_then_filters(light, heavy, tmp_path):
+    for name, word in (("good", "thus"), ("other", "click")):
+        rows = [{"text": f"the {word} of that land and {word} be {number}", "url": f"https://a.org/{number}"} for number in range(60)]
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    trained = light.run(["quality", "good.jsonl", "other.jsonl", "classifier"], tmp_path)
+    assert trained.code == 0, trained.err
+    assert "100.0% of 6 good and 100.0% of 6 other texts put right" in trained.out
+    filters = 'filters=[{kind = "quality", classifier = "classifier"}]'
+    ended = heavy.run(["prepare", 'sources=["good.jsonl", "other.jsonl"]', filters, "--out", "out"], tmp_path)
+    assert ended.code == 0, ended.err
+    funnel = json.loads((tmp_path / "out/prepare/funnel.json").read_text())
+    assert (funnel["kept"]["documents"], funnel["dropped"][0]["documents"]) == (60, 60)
+    assert "quality: not like the good texts" in (tmp_path / "out/report.html").read_text()
+
+
+def test_personal_data_is_replaced_where_it_is_asked_for_and_said_so(heavy, tmp_path):
+    (tmp_path / "a.jsonl").write_text(
+        "".join(json.dumps({"text": f"{number}: write to me{number}@example.com"}) + "\n" for number in range(9))
+    )
+    ended = heavy.run(["prepare", 'sources=["a.jsonl"]', 'scrub=["email"]', "--out", "out"], tmp_path)
+    assert ended.code == 0, ended.err
+    assert "replaced 9 of kind email by <EMAIL> in 9 documents" in ended.err
+    assert "write to xx0@xxxxxxx.xxx" in (tmp_path / "out/report.html").read_text()
+    assert "me3@example.com" not in (tmp_path / "out/report.html").read_text()
+
+
 def test_a_dry_run_prints_the_plan_and_writes_nothing(heavy, tiny):
     shutil.rmtree(tiny / "runs")
     before = sorted(tiny.rglob("*"))

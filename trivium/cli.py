@@ -134,6 +134,22 @@ def fetch(name: Annotated[str | None, typer.Argument(help="asset; without it the
     typer.echo(f"{path}  licence: {assets.find(name).licence}")
 
 
+@app.command()
+def quality(good: str, other: str, out: Path, seed: int = 1) -> None:
+    """Train a classifier for `prepare` from GOOD texts and OTHER ones, and say how well it tells them apart."""
+    from trivium.text.classifier import save_classifier, train
+    from trivium.text.read import check_head, read_documents
+
+    for source in (good, other):
+        check_head(source, "documents")
+    classifier, held_out = train(read_documents(good), read_documents(other), seed=seed)
+    save_classifier(out, classifier, held_out)
+    typer.echo(
+        f"held out: {held_out.good:.1%} of {held_out.num_good:,} good and {held_out.other:.1%} of {held_out.num_other:,} other texts "
+        f'put right, {held_out.accuracy:.1%} on average; use it with filters = [{{ kind = "quality", classifier = "{out}" }}]'
+    )
+
+
 @app.command("import")
 def import_(
     source: str,

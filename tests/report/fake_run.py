@@ -119,6 +119,7 @@ def _funnel() -> dict[str, Any]:
         "dropped": [{"reason": name, "documents": n, "bytes": size, "samples": ["| | 12", HOSTILE]} for name, (n, size) in dropped.items()],
         "duplicates": {"documents": 1120, "bytes": 1_900_000},
         "kept": {"documents": 13_600, "bytes": 27_120_000},
+        "replaced": {"email": {"count": 41, "documents": 30, "samples": ["write to xxx@xxxx.xxx", HOSTILE]}},
     }
 
 

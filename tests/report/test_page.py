@@ -82,7 +82,8 @@ def test_hostile_text_is_text_wherever_it_comes_from(tmp_path):
     results = [{"stage": stage, "measure": HOSTILE, "value": 1, "low": 0, "high": 2} for stage in (HOSTILE, "other")]
     write_json(tmp_path / "results.json", results)
     dropped = [{"reason": HOSTILE, "documents": 1, "samples": [HOSTILE]}]
-    write_json(tmp_path / "prepare/funnel.json", {"read": {"documents": 2}, "dropped": dropped})
+    replaced = {HOSTILE: {"count": 2, "documents": 1, "samples": [HOSTILE]}, "phone": {"count": "many"}, "ip": 3}
+    write_json(tmp_path / "prepare/funnel.json", {"read": {"documents": 2}, "dropped": dropped, "replaced": replaced})
     write_json(tmp_path / "evaluate/samples.json", [dict.fromkeys(("stage", "prompt", "response"), HOSTILE)])
     write_json(tmp_path / "evaluate/done.json", {"facts": {"seconds": 1, "tokens": "many"}})
     text = read(tmp_path)
@@ -91,6 +92,12 @@ def test_hostile_text_is_text_wherever_it_comes_from(tmp_path):
     assert not page.open
     assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]", text)
     assert "<script>alert(1)</script>" in "".join(page.text)
+
+
+def test_what_was_replaced_in_the_text_is_counted_and_shown(tmp_path):
+    shown = "".join(Elements(read(write_fake_run(tmp_path, num_steps=3))).text)
+    assert "replaced: email, 41 times in 30 documents" in shown
+    assert "write to xxx@xxxx.xxx" in shown
 
 
 def test_an_empty_run_folder_gives_a_page_that_says_what_is_missing(tmp_path):

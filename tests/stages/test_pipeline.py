@@ -24,6 +24,8 @@ def test_only_options_that_are_read_count_as_inputs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "prepare").mkdir()  # a folder with the name of a kind is not an input
     assert _sources({"kind": "prepare", "sources": ["a.jsonl"], "models": {"one": "m"}, "model": None}) == ["a.jsonl", "m"]
+    filters = [{"kind": "url", "blocklist": "b.txt"}, {"kind": "c4", "min_sentences": 1}, {"kind": "quality", "classifier": "c"}]
+    assert _sources({"kind": "prepare", "sources": ["a.jsonl"], "filters": filters}) == ["a.jsonl", "b.txt", "c"]
     mixed = {"kind": "pretrain", "tokens": "", "mix": {"web": {"tokens": "w", "weight": 1.0}, "books": {"tokens": "@b"}}}
     assert _sources(mixed) == ["w", "@b"]
 

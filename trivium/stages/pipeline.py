@@ -25,6 +25,7 @@ from trivium.text.read import files_of
 # options whose values are read: their content is part of what a stage's result depends on
 INPUTS = {"sources", "decontaminate", "corpus", "tokenizer", "tokens", "dictionary", "data", "heldout", "truth", "prompts"}
 INPUTS |= {"model", "models", "reward_model", "reference"}
+INPUTS |= {"blocklist", "words", "classifier"}  # of filters
 PACKAGES = ("trivium", "torch", "numpy", "tokenizers", "safetensors", "pyarrow")
 
 
@@ -110,8 +111,9 @@ def _content(source: str) -> Any:
 
 
 def _sources(options: Mapping[str, Any]) -> list[str]:
-    """The values of the options that name files, models or data; those of the texts of a mixture among them."""
-    below = [text for part in (options.get("mix") or {}).values() for text in _sources(part)]
+    """The values of the options that name files, models or data; those of filters and of the texts of a mixture among them."""
+    tables = [*(options.get("mix") or {}).values(), *(one for one in options.get("filters", []) if isinstance(one, Mapping))]
+    below = [text for table in tables for text in _sources(table)]
     named = [value for name, value in options.items() if name in INPUTS]
     texts = [
         text

@@ -3,7 +3,7 @@
 from trivium.text.chat import CHATML, PLAIN, ChatFormat, Rendered, jinja, render, stop_ids
 from trivium.text.decontaminate import Contamination, Evaluations, without_evaluations
 from trivium.text.dedup import ExactDedup, LineDedup, MinHash, NearDedup, SubstringDedup
-from trivium.text.filters import C4, Filter, FineWeb, GopherQuality, GopherRepetition, Length
+from trivium.text.filters import C4, Filter, FineWeb, GopherQuality, GopherRepetition, Language, Length, Quality, Toxicity, Url
 from trivium.text.near_duplicates import drop_near_duplicates
 from trivium.text.pipeline import Funnel, clean
 from trivium.text.read import check_head, read_conversations, read_definitions, read_documents, read_preferences, read_prompts, read_texts
@@ -25,15 +25,19 @@ __all__ = [
     "Funnel",
     "GopherQuality",
     "GopherRepetition",
+    "Language",
     "Length",
     "LineDedup",
     "MinHash",
     "NearDedup",
+    "Quality",
     "Rendered",
     "Shard",
     "ShardDocument",
     "SubstringDedup",
     "Tokenizer",
+    "Toxicity",
+    "Url",
     "check_head",
     "clean",
     "cut_copies",

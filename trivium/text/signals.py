@@ -14,7 +14,7 @@ from trivium.core.types import Document
 from trivium.text import kinds as k
 from trivium.text.repeats import Repeats, duplicates, total
 from trivium.text.stretches import Stretches
-from trivium.text.words import Text, Words, lay_out, runs
+from trivium.text.words import Text, Words, hash_words, lay_out, runs, split_at_punctuation
 
 Reasons = list[str | None]  # one a document: None keeps it
 SHORT_LINE_CHARS = 30
@@ -92,7 +92,7 @@ class Signals:
         start, end = _edges(k.within(self._kinds_N, k.CLOSERS))
         after = mark + 1
         closed = np.flatnonzero(k.within(self._kinds_N[after], k.CLOSERS))
-        after[closed] = end[np.searchsorted(start, after[closed])]
+        after[closed] = end[np.searchsorted(start, after[closed])]  # their run begins there: what is before it is no closer
         return self._count_at(mark[self._kinds_N[after] <= k.LAST_WHITE])
 
     # --- words
@@ -127,7 +127,7 @@ class Signals:
     @cached_property
     def num_stop_words(self) -> np.ndarray:
         """Different words of `STOP_WORDS`, in any case and with any of the usual marks around them: 0 to 8."""
-        start, end = self._bare_words
+        start, end = self._stripped_words
         size = end - start
         short = np.flatnonzero((size >= 2) & (size <= 4))
         codes = self.text.codes_N.take(start[short, None] + np.arange(4), mode="clip")
@@ -155,6 +155,12 @@ class Signals:
     def duplicate_ngram_chars(self, size: int) -> np.ndarray:
         """See `Repeats.duplicate_chars`."""
         return self._repeats.duplicate_chars(size)
+
+    @cached_property
+    def bare_words(self) -> tuple[Words, np.ndarray]:
+        """Runs of letters, digits and underscores, and a hash of each in small letters, (W,) uint64."""
+        words = split_at_punctuation(self.text)
+        return words, hash_words(self.text, words)
 
     # --- lines
 
@@ -247,7 +253,7 @@ class Signals:
         return _running_sum(self.words.end_W - self.words.start_W)
 
     @cached_property
-    def _bare_words(self) -> tuple[np.ndarray, np.ndarray]:
+    def _stripped_words(self) -> tuple[np.ndarray, np.ndarray]:
         """Words without the marks around them; one that is nothing else ends before it starts."""
         start, end = self.words.start_W.copy(), self.words.end_W.copy()
         mark_start, mark_end = _edges(k.within(self._kinds_N, k.AROUND_WORDS))
