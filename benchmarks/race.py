@@ -146,7 +146,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any] | None:
     prepare_environment()
     common, bytes_per_token = prepare(chosen.data, chosen.out, chosen.heldout_share)
     if chosen.sweep:
-        return sweep(peers(common, is_quick=chosen.quick), chosen.minutes[0], bytes_per_token)
+        return sweep(able(peers(common, is_quick=chosen.quick), hopeless(("bfloat16",))), chosen.minutes[0], bytes_per_token)
     slow, rounds = hopeless(("bfloat16", "int8")), 1 if chosen.quick else 3
     entered = entrants(common, chosen.contestants, is_quick=chosen.quick)
     found = {name: able(settings, slow)[: 1 if chosen.quick else None] for name, settings in entered.items()}

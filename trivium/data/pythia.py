@@ -50,6 +50,8 @@ class PythiaRows:
     Raises ArtefactError: files missing or damaged, or sequences that are no rows of one length.
     """
 
+    filled = 1.0
+
     def __init__(self, path: Path, *, rows_per_step: int = ROWS_PER_STEP) -> None:
         self.path, self.rows_per_step = path, rows_per_step
         lengths, dtype = read_index(path.with_name(f"{path.name}.idx"))

@@ -83,12 +83,12 @@ class Prepare:
         shown = _shown(run, islice(read, self.max_documents or None))
         cleaned = clean(shown, self.filters, dedup, funnel=funnel, scrub=self.scrub, num_workers=num_cores())
         documents = list(self._decontaminated(run, cleaned, funnel))
+        if self.near_dedup:  # before anything is cut: what is left of a near duplicate is no longer like its original
+            documents = self._without_near_duplicates(run, documents, funnel)
         if self.line_dedup:
             documents = cut_shared_lines(documents, LineDedup(min_documents=self.line_dedup), funnel=funnel)
         if self.substring_dedup:
             documents = cut_copies(documents, SubstringDedup(min_chars=self.substring_dedup), funnel=funnel)
-        if self.near_dedup:
-            documents = self._without_near_duplicates(run, documents, funnel)
         if len(documents) < 2:
             raise DataError(
                 f"only {len(documents)} of {funnel.read.documents:,} documents are left after cleaning; loosen the filters or add sources"

@@ -28,7 +28,7 @@ from trivium.text.tokenizer import Tokenizer
 
 @component
 class Pretrain:
-    """Next-token prediction on rows of one long stream; leaves `@pretrain/model`.
+    """Next-token prediction on rows of text; leaves `@pretrain/model`.
 
     tokens: a folder that `tokenize` made. Instead, mix: several by name, in exact proportions (mix.web.tokens=FOLDER mix.web.weight=3
     mix.books.tokens=FOLDER mix.books.weight=1 mix.books.max_epochs=4). One dial sets the size: depth, or params (all parameters,

@@ -39,10 +39,10 @@ static inline float quantise_row(const float* x, uint8_t* to, int n) {
 #if defined(__AVX512VNNI__)
 static inline vi dot4(vi sum, int32_t x, vi w) { return (vi)_mm512_dpbusd_epi32((__m512i)sum, _mm512_set1_epi32(x), (__m512i)w); }
 constexpr bool FAST_INT8 = true;
-#elif defined(__AVXVNNI__)
+#elif defined(__AVXVNNI__) && !defined(__AVX512F__)
 static inline vi dot4(vi sum, int32_t x, vi w) { return (vi)_mm256_dpbusd_avx_epi32((__m256i)sum, _mm256_set1_epi32(x), (__m256i)w); }
 constexpr bool FAST_INT8 = true;
-#elif defined(__AVX2__)
+#elif defined(__AVX2__) && !defined(__AVX512F__)
 // In 16 bits, bytes 0 and 2 and bytes 1 and 3: products of pairs of bytes alone would not fit.
 static inline vi dot4(vi sum, int32_t x, vi w) {
   const __m256i b = _mm256_set1_epi32(x), v = (__m256i)w;
