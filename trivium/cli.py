@@ -202,7 +202,7 @@ def grep(
 ) -> None:  # fmt: skip
     """The steps and rows whose text has a term."""
     opened = _trace(run_folder, stage)
-    _say(opened.grep(term, *opened.range_of(steps), is_exact=exact), as_json)
+    _say(opened.grep(term, *opened.range_of(steps), is_exact=exact), as_json, nothing=f"no row has {term!r}")
 
 
 @data.command()
@@ -217,7 +217,9 @@ def trace(
     stage: StageName = "", as_json: Json = False,
 ) -> None:  # fmt: skip
     """Which training documents contain what a model said: the longest phrases, how often, and at which steps they were seen."""
-    _say(_trace(run_folder, stage).trace(text, shortest=shortest), as_json)
+    _say(
+        _trace(run_folder, stage).trace(text, shortest=shortest), as_json, nothing=f"no phrase of {shortest} tokens is in the training text"
+    )
 
 
 @data.command("export")
@@ -248,12 +250,15 @@ def _trace(run_folder: Path, stage: str) -> Any:
     return Trace.open(run_folder, stage)
 
 
-def _say(found: Iterable[Any], as_json: bool) -> None:
-    """Print what was found as it is found."""
+def _say(found: Iterable[Any], as_json: bool, *, nothing: str = "") -> None:
+    """Print what was found as it is found; for people also that it was nothing."""
     from trivium.core.config import plain
 
-    for record in found:
+    count = 0
+    for count, record in enumerate(found, start=1):  # noqa: B007
         typer.echo(json.dumps(plain(record), ensure_ascii=False) if as_json else str(record))
+    if not count and not as_json:
+        typer.echo(nothing)
 
 
 def _start(recipe: Any, folder: Path, dry_run: bool, quiet: bool, chat_after: bool) -> None:

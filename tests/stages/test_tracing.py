@@ -192,6 +192,19 @@ def test_the_commands_print_lines_or_json_without_torch(words, light, runs):
 
 
 @pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["trace", "alone", "qqq xxx zzz"], "no phrase of 6 tokens is in the training text\n"),
+        (["grep", "alone", "zzz"], "no row has 'zzz'\n"),
+    ],
+)
+def test_that_nothing_was_found_is_said_to_people_only(words, said, light, runs):
+    ended = light.run(["data", *words], runs)
+    assert (ended.code, ended.out, ended.err) == (0, said, "")
+    assert light.run(["data", *words, "--json"], runs).out == ""
+
+
+@pytest.mark.parametrize(
     ("words", "code", "message"),
     [
         (["show", "nowhere", "--step", "1"], 4, "nowhere: is no run folder"),

@@ -107,8 +107,8 @@ class Trace:
             yield Origin(found.id, found.source, part, found.num_tokens, found.num_bytes, len(places))
             for place in places:
                 step, row = divmod(int(place), self.options.rows_per_step)
-                held = [part for part in self.order.source.spans(self._row_at(place)) if part.stream == span.stream]
-                for first, last in ((max(part.start, span.start), min(part.end, span.end)) for part in held):
+                held = [piece for piece in self.order.source.spans(self._row_at(place)) if piece.stream == span.stream]
+                for first, last in ((max(piece.start, span.start), min(piece.end, span.end)) for piece in held):
                     if first < last:
                         yield Seen(step + 1, row, found.id, first - span.start, last - 1 - span.start)
 
