@@ -9,6 +9,7 @@ import argparse
 import json
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
@@ -60,7 +61,10 @@ def agreement(name: str, found: dict[str, Any], mine: Sequence[str | None]) -> s
     rows.append(["unexplained", str(len(differing[-1])), ""])
     same = f"{1 - len(differing[0]) / total:.2%} of {total:,} verdicts are the same as datatrove's as shipped"
     dropped = (sum(reason is not None for reason in reasons) for reasons in (mine, found["reasons"]))
-    return f"{name}: {same}; ours drops {next(dropped):,}, datatrove {next(dropped):,}\n{aligned(rows)}"
+    says = Counter(found["reasons"][number] or f"keeps, ours: {mine[number]}" for number in differing[0])
+    most = ", ".join(f"{reason} ({count:,})" for reason, count in says.most_common(3))
+    said = f"\nwhere they differ, datatrove says most often: {most}" if most else ""
+    return f"{name}: {same}; ours drops {next(dropped):,}, datatrove {next(dropped):,}{said}\n{aligned(rows)}"
 
 
 def agreements(peer: Contestant, documents: list[Document]) -> tuple[list[str], dict[str, int]]:

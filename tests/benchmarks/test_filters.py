@@ -20,6 +20,7 @@ def test_a_difference_belongs_to_the_definition_with_which_it_goes():
     found = {"reasons": [None, "x", "x", None], "changes": ["one", "two"], "differing": [[1, 2], [2, 3], [3]]}
     assert filters.agreement("c4", found, [None, None, None, None]).splitlines() == [
         "c4: 50.00% of 4 verdicts are the same as datatrove's as shipped; ours drops 0, datatrove 2",
+        "where they differ, datatrove says most often: x (2)",
         "definition of ours  differences that go  that come",
         "one                                   1          1",
         "two                                   1          0",
