@@ -24,6 +24,7 @@ from benchmarks.contest import PEERS, Contestant, able, take_turns
 from benchmarks.curves import Curve, record, work
 from benchmarks.environment import TRANSFORMERS
 from benchmarks.table import aligned, report
+from trivium.core.errors import ResourceError
 from trivium.core.world import cache_folder, num_cores, prepare_environment
 from trivium.nn.scaling import SMALL_TOKENS
 
@@ -151,7 +152,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any] | None:
     entered = entrants(common, chosen.contestants, is_quick=chosen.quick)
     found = {name: able(settings, slow)[: 1 if chosen.quick else None] for name, settings in entered.items()}
     seconds = step_seconds([one for settings in found.values() for one in settings], rounds=rounds)
-    fastest = {name: min((one for one in settings if one in seconds), key=lambda one: seconds[one]) for name, settings in found.items()}
+    fastest = {name: fastest_of(name, settings, seconds) for name, settings in found.items()}
     curves = []
     for minutes in chosen.minutes:
         runs = lineup(fastest, seconds, minutes, chosen.contestants, rounds=rounds)
@@ -162,6 +163,14 @@ def main(arguments: list[str] | None = None) -> dict[str, Any] | None:
     peer = fastest["transformers"].name if "transformers" in fastest else None
     works = [work(curves, minutes, peer, common) for minutes in chosen.minutes]
     return report("race", works, versions, [f"data: {' '.join(chosen.data)}; curves: {chosen.out / 'race.csv'}"])
+
+
+def fastest_of(name: str, settings: Sequence[Contestant], seconds: Mapping[Contestant, float]) -> Contestant:
+    """The setting whose updates take the least time. Raises ResourceError if none could be timed."""
+    timed = [one for one in settings if one in seconds]
+    if not timed:
+        raise ResourceError(f"{name}: no setting of it could train here (the reasons are above); choose the others with --contestants")
+    return min(timed, key=lambda one: seconds[one])
 
 
 def race(
@@ -179,7 +188,7 @@ def race(
 def sweep(settings: Sequence[Contestant], minutes: float, bytes_per_token: float) -> None:
     """Print what the peer reaches with each learning rate and number of rows in the same time, in its fastest setting."""
     seconds = step_seconds(settings)
-    best = min(seconds, key=lambda one: seconds[one])
+    best = fastest_of("transformers", settings, seconds)
     table = [["rows", *(f"lr {lr:g}" for lr in SWEEP["lr"])]]
     for rows in SWEEP["rows"]:
         resized = Contestant(best.name, best.command, best.options | {"rows": rows})

@@ -33,7 +33,7 @@ def compete(want: dict[str, Any], rounds: Rounds) -> None:
     from trivium.nn.model import DTYPES, Model, initialise
     from trivium.nn.variants import with_traits
     from trivium.stages.machine import Machine
-    from trivium.stages.models import with_kernels
+    from trivium.stages.models import with_products
     from trivium.train.trainer import Trainer
 
     stage = want.get("pretrain", {})  # what the dial derived
@@ -45,7 +45,7 @@ def compete(want: dict[str, Any], rounds: Rounds) -> None:
     model = initialise(Model(config, compute_dtype=DTYPES[machine.precision]), want["seed"])
     if not recipe["has_zero_outputs"]:
         fill_outputs(model, want["seed"])
-    with_kernels(model, machine, "int8" if machine.products == "int8" else "float32")
+    with_products(model, machine, want["seq_len"])
     optimizer = build({"muon": MuonAdamW, "adamw": AdamW}[recipe["optimizer"]["kind"]], recipe["optimizer"])
     schedule = build(Schedule, recipe["schedule"])
     trainer = Trainer("policy", model, CrossEntropy(), optimizer(model), schedule=schedule, steps=want["steps"])

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from trivium.core.commit import MANIFEST, commit, commit_file, discard, disk_errors, hash_file, read_manifest, verify
+from trivium.core.commit import MANIFEST, commit, commit_file, discard, disk_errors, hash_file, locked, read_manifest, verify
 from trivium.core.errors import ArtefactError, ResourceError
 
 SIZE = 5000
@@ -276,3 +277,20 @@ def test_half_a_discarded_folder_does_not_come_back(made, monkeypatch):
     discard(made)
     with pytest.raises(ArtefactError, match="never completed"):
         verify(made)
+
+
+def test_whoever_waits_for_a_lock_says_so_and_then_goes_on(tmp_path, capsys):
+    entered = threading.Event()
+
+    def second():
+        with locked(tmp_path / "locks/model-1"):
+            entered.set()
+
+    with locked(tmp_path / "locks/model-1"):
+        assert capsys.readouterr().err == ""
+        waiting = threading.Thread(target=second)
+        waiting.start()
+        assert not entered.wait(0.2)
+    waiting.join(10)
+    assert entered.is_set()
+    assert capsys.readouterr().err == "waiting for another process that makes model-1\n"

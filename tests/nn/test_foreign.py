@@ -96,6 +96,7 @@ def test_a_guest_trains_is_written_and_comes_back(bloom, tmp_path):
         load_model(tmp_path / "trained")
     save_model(tmp_path / "half", model, dtype="bfloat16", **FILES)
     half = load_model(tmp_path / "half", is_guest=True)
+    assert json.loads((tmp_path / "half/config.json").read_text())["dtype"] == "bfloat16"
     assert all(torch.equal(a.bfloat16().float(), b) for a, b in zip(model.parameters(), half.parameters(), strict=True))
 
 

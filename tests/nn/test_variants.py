@@ -87,7 +87,7 @@ def test_what_is_off_leaves_no_trace():
 
 
 def test_the_default_variant_is_the_plain_shape_and_the_other_one_our_own():
-    assert with_traits(PLAIN, TRAITS["llama"]) == PLAIN
+    assert with_traits(PLAIN, TRAITS["standard"]) == PLAIN
     fast = with_traits(PLAIN, TRAITS["speedrun"])
     assert (fast.family, fast.intermediate_size) == ("trivium", 256)
     assert SPEEDRUN.items() <= vars(fast).items()

@@ -151,6 +151,14 @@ def test_nothing_is_left_of_what_goes_wrong(tmp_path):
     assert not [entry.name for entry in tmp_path.iterdir() if entry.name.startswith(".")]
 
 
+def test_a_control_token_that_there_is_not_is_named_with_its_file(tmp_path):
+    file = made(tmp_path / "foreign") / "tokenizer_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"eos_token": "<|ende|>"}))
+    with pytest.raises(ArtefactError, match=rf"{file}: eos_token is '<\|ende\|>', which is no control token"):
+        import_model(str(file.parent), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_without_the_package_gguf_one_line_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "gguf", None)
     with pytest.raises(ConfigError, match=r"pip install 'trivium\[gguf\]'"):

@@ -5,12 +5,12 @@ import json
 import pytest
 
 from trivium.core.config import plain
-from trivium.core.errors import DataError
+from trivium.core.errors import ConfigError, DataError
 from trivium.core.run import Run
 from trivium.report.funnel import funnel
 from trivium.report.reading import read_record
 from trivium.stages.pipeline import _sources
-from trivium.stages.prepare import Prepare
+from trivium.stages.prepare import Prepare, benchmark_names
 from trivium.text.decontaminate import FLAG
 from trivium.text.read import read_documents
 
@@ -58,7 +58,7 @@ def test_evaluation_texts_go_or_are_flagged_and_reported(sources, mode, kept):
     quiz = str(sources / "quiz.jsonl")
     documents, counts = prepared(sources, decontaminate=(quiz,), on_overlap=mode)
     assert len(documents) == kept
-    assert [document.meta.get(FLAG) for document in documents if FLAG in document.meta] == [[quiz]] * (mode == "flag")
+    assert [document.meta.get(FLAG) for document in documents if FLAG in document.meta] == [["quiz"]] * (mode == "flag")
     [found] = json.loads((sources / "run/prepare/decontamination.json").read_text()).values()
     assert {name: found[name] for name in ("items", "too_short", "hit_items", "documents")} == {
         "items": 1, "too_short": 0, "hit_items": 1, "documents": 1,
@@ -77,6 +77,27 @@ def test_a_cut_is_in_the_funnel_and_in_its_report(sources):
     page = str(funnel(read_record(sources / "run")))
     assert "lost a part: part of" in page
     assert "samples cut for: part of" in page
+
+
+def test_benchmarks_are_called_by_their_files_names_where_these_differ():
+    assert benchmark_names(("boolq", "a/quiz.jsonl.gz", "@make/quiz2")) == {"boolq": "boolq", "quiz": "a/quiz.jsonl.gz", "quiz2": "@make/quiz2"}
+    assert list(benchmark_names(("a/quiz.jsonl", "b/quiz.jsonl"))) == ["a/quiz.jsonl", "b/quiz.jsonl"]
+
+
+@pytest.mark.parametrize(("option", "value"), [("line_dedup", 1), ("substring_dedup", 31)])
+def test_sizes_that_ordinary_text_would_fall_under_are_refused_by_the_options_name(option, value):
+    with pytest.raises(ConfigError, match=f"Prepare: {option} is {value}; .* 0: off"):
+        Prepare(sources=("x.txt",), **{option: value})
+
+
+def test_scrubbing_keeps_the_funnel_exact_when_documents_go_later(sources):
+    texts = [f"{text} write to someone@example.org" for text in TEXTS]
+    (sources / "corpus.jsonl").write_text("\n".join(json.dumps({"text": text, "id": f"id{n}"}) for n, text in enumerate(texts)))
+    documents, counts = prepared(sources, near_dedup=0.8, scrub=("email",))
+    gone = sum(entry["bytes"] for entry in counts["dropped"]) + counts["scrubbed"]["bytes"]
+    assert counts["scrubbed"] == {"documents": 5, "bytes": 5 * (len("someone@example.org") - len("<EMAIL>"))}
+    assert counts["kept"]["bytes"] == sum(len(document.text.encode()) for document in documents)
+    assert counts["read"]["bytes"] == counts["kept"]["bytes"] + gone
 
 
 def test_evaluation_sources_are_checked_and_count_as_inputs(sources):

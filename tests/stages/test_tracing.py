@@ -213,6 +213,8 @@ def test_that_nothing_was_found_is_said_to_people_only(words, said, light, runs)
         (["where", "alone", "--doc", "web 400"], 3, "no training document has the id 'web 400'"),
         (["grep", "alone", "lamp", "--steps", "3"], 2, "'steps' is '3'; it is a range such as 100:200"),
         (["grep", "alone", "lamp", "--steps", "5:3"], 2, "the first may not be after the last"),
+        (["grep", "alone", "lamp", "--steps", "3:9"], 2, "'steps' is '3:9'; pretrain has taken steps 1 to 8"),
+        (["grep", "alone", "lamp", "--steps", "0:3"], 2, "pretrain has taken steps 1 to 8"),
         (["grep", "alone", "", "--steps", "1:2"], 2, "the term is empty"),
         (["verify", "alone", "--stage", "pretrian"], 2, "no pre-training stage is called 'pretrian'; did you mean 'pretrain'?"),
     ],

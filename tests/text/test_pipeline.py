@@ -32,6 +32,7 @@ def test_documents_are_counted_by_what_happened_to_them():
             "duplicate": [{"id": "3", "text": "one  two"}],
         },
         "replaced": {},
+        "scrubbed": {"documents": 0, "bytes": 0},
     }
     assert funnel.duplicates.documents == 1
 

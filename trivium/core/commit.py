@@ -16,6 +16,7 @@ import json
 import os
 import re
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -81,12 +82,19 @@ def commit_file(path: Path, content: bytes | str | Callable[[Path], object]) -> 
 
 @contextmanager
 def locked(file: Path) -> Iterator[None]:
-    """Wait until no other process is inside with this lock file, which stays; the system frees the lock of one that was killed."""
+    """Wait until no other process is inside with this lock file, which stays; the system frees the lock of one that was killed.
+
+    Whoever waits says so on stderr, with the name of the file, which is to be that of what is made.
+    """
     with disk_errors(file):
         make_folder(file.parent)
         lock = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"waiting for another process that makes {file.name}", file=sys.stderr, flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield
     finally:
         os.close(lock)

@@ -4,6 +4,7 @@ A guest gets every sequence in a row of its own, padded on the right, which any 
 not shown to it. When it generates, it reads everything again for each token. Its logits are made whole, not in chunks.
 """
 
+import json
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,7 +15,7 @@ from trivium.core.errors import ArtefactError, ConfigError, DivergedError
 from trivium.nn.batch import Batch
 from trivium.nn.config import ModelConfig
 from trivium.nn.heads import ScalarHead, logprobs_of_logits
-from trivium.nn.io.config_json import GUEST
+from trivium.nn.io.config_json import FILE as CONFIG_FILE, GUEST
 from trivium.nn.io.weights import find_weights
 from trivium.nn.model import Model
 from trivium.nn.transformer import AnyCache, Transformer, widened
@@ -122,6 +123,10 @@ def write_guest(folder: Path, model: GuestModel, dtype: torch.dtype) -> None:
         if not tensor.isfinite().all():
             raise DivergedError(f"{name} has values that are not finite in {dtype}, so the model is not written")
     body.save_pretrained(folder, state_dict=state)
+    file = folder / CONFIG_FILE  # transformers writes the precision of the model in memory there
+    fields = json.loads(file.read_text(encoding="utf-8"))
+    name = "dtype" if "dtype" in fields else "torch_dtype"
+    file.write_text(json.dumps(fields | {name: str(dtype).removeprefix("torch.")}, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _transformers() -> Any:

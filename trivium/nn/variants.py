@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from trivium.nn.config import ModelConfig
 
-Variant = Literal["llama", "speedrun"]
+Variant = Literal["standard", "speedrun"]
 
 # The pieces that modded-nanogpt and nanochat both kept; whether they pay at the sizes of a laptop has not been measured here. This is
 # the one place to change when `python -m benchmarks.ablate` says otherwise; saved models say themselves what they are.
@@ -17,7 +17,7 @@ SPEEDRUN: Mapping[str, Any] = {
     "has_residual_scalars": True,
     "logit_softcap": 15.0,
 }
-TRAITS: Mapping[Variant, Mapping[str, Any]] = {"llama": {}, "speedrun": SPEEDRUN}
+TRAITS: Mapping[Variant, Mapping[str, Any]] = {"standard": {}, "speedrun": SPEEDRUN}
 
 
 def with_traits(config: ModelConfig, traits: Mapping[str, Any]) -> ModelConfig:

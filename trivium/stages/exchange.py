@@ -15,6 +15,7 @@ from trivium.core.world import cache_folder
 from trivium.nn.io.adapter_config import base_of, is_adapter, read_adapter_config
 from trivium.nn.io.config_json import FILE as CONFIG_FILE, is_guest as is_guest_folder, read_config
 from trivium.nn.io.own import OWN
+from trivium.nn.io.tokenizer_files import CONFIG as TOKENIZER_CONFIG, special_ids
 from trivium.stages.chat_formats import CHAT_KEY, TEMPLATE_KEY, chat_format, read_tokenizer_config
 from trivium.text import assets
 from trivium.text.chat import stop_ids
@@ -103,7 +104,7 @@ def export_model(model: Path, out: Path, *, to: str = "gguf", dtype: str | None 
     if (base / CONFIG_FILE).is_file() and not is_guest_folder(base) and read_config(base).family == OWN.model_type:
         raise ConfigError(
             f"{model}: has an architecture that only trivium reads (pretrain variant=speedrun), so it cannot be exported;"
-            " pre-train with variant=llama for other tools"
+            " pre-train with variant=standard for other tools"
         )
     if to == "hf":
         return import_model(str(model), out, dtype=dtype)
@@ -132,7 +133,9 @@ def _read(path: Path, *, is_guest: bool = False) -> _Foreign:
 
         base, judges = base_of(path), is_adapter(path) and read_adapter_config(path).has_score
         model = load_model(path, is_guest=True) if is_guest else load_merged(path, has_scalar=judges)
-        return _Foreign(model, Tokenizer.load(base), read_tokenizer_config(base))
+        tokenizer, config = Tokenizer.load(base), read_tokenizer_config(base)
+        special_ids(tokenizer, config, str(base / TOKENIZER_CONFIG))
+        return _Foreign(model, tokenizer, config)
     if is_guest:
         raise ConfigError(f"{path}: is a file; a guest is a Hugging Face directory with config.json and model.safetensors")
     from trivium.nn.io.gguf_read import read_gguf

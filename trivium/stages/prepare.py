@@ -1,8 +1,9 @@
 """prepare: raw text to a clean corpus, with a held-out part and a funnel of what was dropped and why."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
@@ -17,7 +18,7 @@ from trivium.core.types import Document
 from trivium.core.world import num_cores
 from trivium.stages.base import Foresight, Work, resolve
 from trivium.text.decontaminate import Contamination, Evaluations, OnOverlap, without_evaluations
-from trivium.text.dedup import ExactDedup, LineDedup, NearDedup, SubstringDedup
+from trivium.text.dedup import SHORTEST_COPY, ExactDedup, LineDedup, NearDedup, SubstringDedup
 from trivium.text.filters import Filter
 from trivium.text.near_duplicates import cluster_rows, drop_near_duplicates
 from trivium.text.pii import Kind
@@ -61,11 +62,15 @@ class Prepare:
     on_overlap: OnOverlap = "drop"
     max_documents: int = Field(default=0, ge=0)  # read at most this many; 0: all
 
+    def __post_init__(self) -> None:
+        if self.line_dedup == 1:
+            raise ValueError("line_dedup is 1; a line is shared by at least 2 documents (5 is usual, 0: off)")
+        if 0 < self.substring_dedup < SHORTEST_COPY:
+            raise ValueError(
+                f"substring_dedup is {self.substring_dedup}; below {SHORTEST_COPY} characters ordinary phrases are copies (200 is usual, 0: off)"
+            )
+
     def check(self) -> None:
-        if self.line_dedup:
-            LineDedup(min_documents=self.line_dedup)
-        if self.substring_dedup:
-            SubstringDedup(min_chars=self.substring_dedup)
         for source in self.sources:
             if not source.startswith("@"):
                 check_head(source, "documents")
@@ -115,13 +120,15 @@ class Prepare:
         if not self.decontaminate:
             yield from documents
             return
-        contamination = Contamination(Evaluations({source: read_texts(str(resolve(run, source))) for source in self.decontaminate}))
+        contamination = Contamination(
+            Evaluations({name: read_texts(str(resolve(run, source))) for name, source in benchmark_names(self.decontaminate).items()})
+        )
         yield from without_evaluations(documents, contamination, self.on_overlap, funnel=funnel)
         report = contamination.to_dict()
         commit_file(run.folder / "decontamination.json", json.dumps(report, indent=1, ensure_ascii=False))
-        for source, found in report.items():
+        for name, found in report.items():
             run.log(
-                f"{source}: {found['hit_items']:,} of {found['items']:,} evaluation texts are in {found['documents']:,} documents "
+                f"{name}: {found['hit_items']:,} of {found['items']:,} evaluation texts are in {found['documents']:,} documents "
                 f"({self.on_overlap}); {found['too_short']:,} are too short to be recognised"
             )
 
@@ -133,6 +140,12 @@ class Prepare:
         skipped = f"; {clusters.num_skipped:,} texts of one template were not compared with all others" if clusters.num_skipped else ""
         run.log(f"dropped {len(documents) - len(kept):,} near duplicates (similarity {self.near_dedup:g}){skipped}")
         return kept
+
+
+def benchmark_names(sources: Sequence[str]) -> dict[str, str]:
+    """What evaluation sources are called in reasons and reports -> the source: the file's name alone, where that tells them apart."""
+    short = [Path(source).name.split(".")[0] for source in sources]
+    return {name if name and short.count(name) == 1 else source: source for name, source in zip(short, sources, strict=True)}
 
 
 def _shown(run: Run, documents: Iterable[Document]) -> Iterator[Document]:
@@ -164,4 +177,5 @@ def _report_form(funnel: Funnel) -> dict[str, Any]:
         for name, count in (("read", funnel.read), ("duplicates", funnel.duplicates), ("kept", funnel.kept))
     }
     gone = {"dropped": listed(funnel.dropped)} | ({"cut": listed(funnel.cut)} if funnel.cut else {})
-    return ends | gone | {"replaced": funnel.to_dict()["replaced"]}
+    counts = funnel.to_dict()
+    return ends | gone | {name: counts[name] for name in ("replaced", "scrubbed")}

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from trivium.core.config import component
 from trivium.core.run import Run
+from trivium.data.documents import Packing
 from trivium.data.mix import Mix, turns
 from trivium.data.sources import TextSource
 from trivium.learn.optim.recipes import AdamW, MuonAdamW
@@ -33,7 +34,7 @@ class Pretrain:
     tokens: a folder that `tokenize` made. Instead, mix: several by name, in exact proportions (mix.web.tokens=FOLDER mix.web.weight=3
     mix.books.tokens=FOLDER mix.books.weight=1 mix.books.max_epochs=4). One dial sets the size: depth, or params (all parameters,
     about), or time_budget (such as 10m). Width, head_dim, batch_tokens (tokens an update), steps and learning rates that are 0
-    follow from it, by rules that are printed (stages/dial.py). variant: llama is loaded by every tool; speedrun has what speedruns
+    follow from it, by rules that are printed (stages/dial.py). variant: standard (Llama with norms on queries and keys, as Qwen3) is loaded by every tool; speedrun has what speedruns
     kept to need fewer tokens, and only trivium reads it (nn/variants.py). packing: rows are cut from one stream of documents, or
     hold whole ones (data/best_fit.py). micro_batch_rows: rows at a time, a matter of memory, and of rounding with products in
     int8. evaluate_every: updates between measurements of bits per byte on the held-out shard; of a mixture, on that of each text,
@@ -49,9 +50,9 @@ class Pretrain:
     width: int = Field(default=0, ge=0)
     head_dim: int = Field(default=0, ge=0)
     seq_len: int = Field(default=256, ge=8)
-    variant: Variant = "llama"
+    variant: Variant = "standard"
     context: int = Field(default=0, ge=0)  # positions the model can be used at; 0: seq_len
-    packing: Literal["stream", "bestfit"] = "stream"
+    packing: Packing = "stream"
     steps: int = Field(default=0, ge=0)
     batch_tokens: int = Field(default=0, ge=0)
     micro_batch_rows: int = Field(default=16, gt=0)

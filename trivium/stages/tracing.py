@@ -80,6 +80,8 @@ class Trace:
         first, last = int(found[1] or 1), int(found[2] or self.steps_done)
         if first > last:
             raise ConfigError(f"'steps' is {steps!r}; the first may not be after the last")
+        if first < 1 or last > self.steps_done:
+            raise ConfigError(f"'steps' is {steps!r}; {self.stage} has taken steps 1 to {self.steps_done:,}")
         return first, last
 
     def show(self, step: int, row: int | None = None) -> Iterator[Step | Shown]:
@@ -136,9 +138,8 @@ class Trace:
         num_steps = self.steps_done
         silent = [step for step in range(1, num_steps + 1) if not self.digests.get(step)]
         if silent:
-            raise ArtefactError(
-                f"{self.folder}: metrics.jsonl has no digest of step {silent[0]} of {self.stage}, nor of {len(silent) - 1:,} other steps"
-            )
+            more = f", nor of {len(silent) - 1:,} other steps" if len(silent) > 1 else ""
+            raise ArtefactError(f"{self.folder}: metrics.jsonl has no digest of step {silent[0]} of {self.stage}{more}")
         differ = [step for step in range(1, num_steps + 1) if self.order.digest(step - 1) != self.digests[step]]
         if differ:
             raise ArtefactError(

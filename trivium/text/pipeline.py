@@ -38,11 +38,11 @@ class Replaced:
 
 @dataclass(slots=True)
 class Funnel:
-    """What came in, what was dropped and why, what is left; read = kept + all that was dropped + bytes that were cut.
+    """What came in, what was dropped and why, what is left; read = kept + all that was dropped + bytes that were cut or scrubbed.
 
     cut: reason -> documents that lost a part, and the bytes of it. samples: reason -> the first dropped documents or
-    cut parts, as {id, text}, the text cut to 300 characters. replaced: by kind, in what passed the filters; sizes of texts are
-    those before it.
+    cut parts, as {id, text}, the text cut to 300 characters. replaced: by kind, in what passed the filters; scrubbed: the documents
+    of it, and the bytes by which placeholders are shorter than what they stand for (below 0 if they are longer).
     """
 
     read: Count = field(default_factory=Count)
@@ -51,6 +51,7 @@ class Funnel:
     cut: dict[str, Count] = field(default_factory=dict)
     samples: dict[str, list[dict[str, str]]] = field(default_factory=dict)
     replaced: dict[str, Replaced] = field(default_factory=dict)
+    scrubbed: Count = field(default_factory=Count)
 
     @property
     def duplicates(self) -> Count:
@@ -120,10 +121,14 @@ def clean(
 
 def _settle(document: Document, verdict: Verdict, dedup: ExactDedup | None, funnel: Funnel, keep_samples: int) -> Document | None:
     """Count a document; return it, with what was replaced in it, if it stays."""
-    size_bytes, reason = len(document.text.encode()), verdict.reason
+    size_bytes, reason, changed = len(document.text.encode()), verdict.reason, document
     funnel.read.add(size_bytes)
     funnel.replace(verdict.replaced, keep_samples=keep_samples)
-    changed = document if verdict.text is None else replace(document, text=verdict.text)
+    if verdict.text is not None:
+        changed = replace(document, text=verdict.text)
+        before, size_bytes = size_bytes, len(changed.text.encode())
+        if verdict.replaced:
+            funnel.scrubbed.add(before - size_bytes)
     if reason is None and dedup is not None and not dedup(changed):
         reason = DUPLICATE
     if reason is None:

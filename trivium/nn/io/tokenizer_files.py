@@ -42,15 +42,15 @@ def check_vocabulary(tokenizer: Tokenizer, vocab_size: int, where: str) -> None:
         raise ArtefactError(f"{where}: has ids up to {tokenizer.vocab_size - 1:,}, but the model's vocab_size is {vocab_size:,}")
 
 
-def special_ids(tokenizer: Tokenizer, config: Mapping[str, Any]) -> dict[str, int | None]:
-    """bos_token_id, eos_token_id and pad_token_id; None where tokenizer_config names no token."""
+def special_ids(tokenizer: Tokenizer, config: Mapping[str, Any], where: str = CONFIG) -> dict[str, int | None]:
+    """bos_token_id, eos_token_id and pad_token_id; None where tokenizer_config names no token. Raises ArtefactError: a token there is not."""
     ids: dict[str, int | None] = {}
     for role in ROLES:
         token = config.get(role)
         name = token.get("content") if isinstance(token, Mapping) else token
         if name is not None and (not isinstance(name, str) or name not in tokenizer.special):
             near = did_you_mean(str(name), tokenizer.special)
-            raise ArtefactError(f"{CONFIG}: {role} is {name!r}, which is no control token of the tokenizer{near}")
+            raise ArtefactError(f"{where}: {role} is {name!r}, which is no control token of the tokenizer{near}")
         ids[f"{role}_id"] = None if name is None else tokenizer.special[name]
     return ids
 

@@ -34,7 +34,7 @@ class LineDedup:
         """One pass over all texts; holds 12 bytes a line."""
         hashes, documents = [np.zeros(0, np.uint64)], [np.zeros(0, np.int32)]
         for number, text in enumerate(texts):
-            own = np.fromiter({name for name, _ in self._lines(text)}, np.uint64)  # once a document
+            own = np.fromiter({name for name, _ in self.of(text)}, np.uint64)  # once a document
             hashes.append(own)
             documents.append(np.full(len(own), number, np.int32))
         hash_L = np.concatenate(hashes)
@@ -43,7 +43,7 @@ class LineDedup:
         many = count >= self.min_documents
         return SharedLines(self, dict(zip(unique[many].tolist(), np.concatenate(documents)[order][start[many]].tolist(), strict=True)))
 
-    def _lines(self, text: str) -> Iterator[tuple[int, Span]]:
+    def of(self, text: str) -> Iterator[tuple[int, Span]]:
         """Hash and place of every line that is long enough, its line feed included in the place."""
         start = 0
         for line in text.splitlines(keepends=True):
@@ -63,4 +63,4 @@ class SharedLines:
 
     def spans(self, number: int, text: str) -> list[Span]:
         """Places of shared lines in text `number` that other texts before it have; the rest of the text is its own."""
-        return [span for name, span in self.lines._lines(text) if self.first.get(name, number) != number]
+        return [span for name, span in self.lines.of(text) if self.first.get(name, number) != number]

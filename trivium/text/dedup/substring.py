@@ -14,6 +14,7 @@ from trivium.text.dedup.lines import Span
 from trivium.text.dedup.minhash import batches
 from trivium.text.words import lay_out
 
+SHORTEST_COPY = 32  # characters; shorter phrases are ordinary language
 _BYTES_PER_CHAR = 0.5  # of anchors, about
 _MAX_ROUNDS = 100  # in which copies of one anchor are compared with one of them
 _FACTOR = 0xD6E8FEB86659FD93
@@ -37,8 +38,8 @@ class SubstringDedup:
     memory_bytes: int = 1 << 32
 
     def __post_init__(self) -> None:
-        if self.min_chars < 32:
-            raise ConfigError(f"min_chars is {self.min_chars}; below 32 characters ordinary phrases are copies (200 is usual)")
+        if self.min_chars < SHORTEST_COPY:
+            raise ConfigError(f"min_chars is {self.min_chars}; below {SHORTEST_COPY} characters ordinary phrases are copies (200 is usual)")
 
     def __call__(self, texts: Sequence[str]) -> list[list[Span]]:
         """Spans of every text, in order and apart."""
