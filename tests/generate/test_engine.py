@@ -164,6 +164,12 @@ def test_each_request_may_have_its_own_length(engine):
     assert [len(item.response) for item in said] == lengths
 
 
+def test_the_longest_answers_are_begun_first_so_that_none_ends_alone(engine):
+    lengths, begun = [1, 7, 3, 12, 2, 5, 9], []
+    engine(rows=2, stop_ids=()).generate(PROMPTS, Sampling(), seed=1, lengths=lengths, on_token=lambda number, _: begun.append(number))
+    assert list(dict.fromkeys(begun)) == [3, 6, 1, 5, 2, 4, 0]
+
+
 def test_what_is_said_may_end_it(engine):
     said = engine(stop_ids=()).generate(PROMPTS, Sampling(max_new_tokens=20), seed=1, is_over=lambda tokens: sum(tokens) > 30)
     for item in said:

@@ -139,7 +139,8 @@ class _Job:
 
     def __init__(self, engine: Engine, reader: Reader, prompts: Sequence[np.ndarray], ends: Sequence[int]) -> None:
         self.engine, self.reader, self.prompts, self.ends = engine, reader, prompts, ends
-        self.waiting = deque(range(len(prompts)))
+        longest_first = sorted(range(len(prompts)), key=lambda number: len(prompts[number]) - ends[number])  # else one ends alone
+        self.waiting = deque(longest_first)
         self.free = deque(range(min(engine.rows, reader.rows)))
         self.rows: dict[int, _Row] = {}  # by number of the row; also of those that ended, until another takes their place
         self.going: dict[int, _Row] = {}
@@ -168,7 +169,7 @@ class _Job:
         return [answer for answer in self.answers if answer is not None]
 
     def _admit(self) -> None:
-        """Give free rows to waiting requests, in order; one whose prompt begins like one that is being read now waits for it."""
+        """Give free rows to waiting requests, the longest answers first; one whose prompt begins like one that is being read now waits for it."""
         postponed = []
         while self.free and self.waiting:
             request = self.waiting.popleft()
