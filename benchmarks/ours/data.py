@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks.peers.rounds import Rounds, options
 from trivium.text.dedup import MinHash
-from trivium.text.near_duplicates import signatures
+from trivium.text.whole import signatures
 
 
 def minhash(texts: list[str]) -> None:

@@ -16,10 +16,12 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 from trivium.core.commit import commit_file, fingerprint
 from trivium.core.errors import ArtefactError, ConfigError, DataError, did_you_mean
 from trivium.core.regular import regular
+from trivium.text.tokenizer.fast import Encode, fast_encoder
 
 SPECIALS = ("<|endoftext|>", "<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>", "<|tool|>")
 FILE = "tokenizer.json"
 _NUM_BYTES = 256
+_WORTH_CHARS, _COMPARED_TEXTS = 1 << 18, 1000
 
 
 class Tokenizer:
@@ -33,6 +35,7 @@ class Tokenizer:
         backend.no_truncation()  # a foreign file may carry both, and would then cut or pad in silence
         backend.no_padding()
         self._backend = backend
+        self._fast: Encode | str | None = None
         self.special: dict[str, int] = {
             token.content: index for index, token in sorted(backend.get_added_tokens_decoder().items()) if token.special
         }
@@ -73,15 +76,24 @@ class Tokenizer:
         return self.encode_batch([text])[0]
 
     def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """Ids of many texts, on all cores."""
+        """Ids of many texts, on all cores. From the first long batch on by a faster library if there is one that gives the same."""
+        if self._fast is None and sum(map(len, texts)) >= _WORTH_CHARS:
+            self._fast = fast_encoder(self.to_json(), self._encode, texts[:_COMPARED_TEXTS])
         try:
-            encodings = self._backend.encode_batch_fast(list(texts), add_special_tokens=False)
-        except TypeError:
+            ids = (self._fast if callable(self._fast) else self._encode)(texts)
+        except (TypeError, UnicodeEncodeError):
             raise DataError("a text is not valid Unicode (a lone surrogate), so it cannot be encoded") from None
-        ids = [np.array(encoding.ids, np.int32) for encoding in encodings]
         if any(self._is_control[each].any() for each in ids):
             raise ArtefactError("this tokenizer turns plain text into control ids, so text could forge a turn; train another")
         return ids
+
+    def _encode(self, texts: Sequence[str]) -> list[np.ndarray]:
+        return [np.array(encoding.ids, np.int32) for encoding in self._backend.encode_batch_fast(list(texts), add_special_tokens=False)]
+
+    @property
+    def why_slow(self) -> str | None:
+        """Why the faster library was not used for a long batch, in one line; None if it was, or there was no such batch."""
+        return self._fast if isinstance(self._fast, str) else None
 
     def decode(self, ids: Sequence[int] | np.ndarray, skip_special: bool = True) -> str:
         """Text of ids; control ids are left out or, with skip_special=False, written by their names."""
