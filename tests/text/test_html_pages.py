@@ -8,7 +8,10 @@ from trivium.text.html_pages import Extractor
 from trivium.text.read import read_documents
 
 PROSE = "The harbour was quiet that morning, and the captain counted his ships again while the wind turned slowly to the west. " * 6
-PAGE = f"<html><head><title>A day</title></head><body><nav><a href='/'>Home</a> <a href='/x'>News</a></nav><article><h1>A day</h1><p>{PROSE}</p></article><footer>imprint</footer></body></html>"
+PAGE = (
+    "<html><head><title>A day</title></head><body><nav><a href='/'>Home</a> <a href='/x'>News</a></nav>"
+    f"<article><h1>A day</h1><p>{PROSE}</p></article><footer>imprint</footer></body></html>"
+)
 
 
 @pytest.fixture
@@ -44,7 +47,12 @@ def test_a_page_that_takes_too_long_is_one_line_and_the_next_one_is_read(program
 
 
 def test_a_page_that_ends_the_process_is_one_line_and_the_next_one_is_read(program):
-    program("import os, sys\nfor line in sys.stdin:\n    'bad' in line and os._exit(9); print('{\"error\": \"odd\"}' if 'odd' in line else '{\"text\": \"\"}', flush=True)")
+    program(
+        "import os, sys\n"
+        "for line in sys.stdin:\n"
+        "    'bad' in line and os._exit(9)\n"
+        '    print(\'{"error": "odd"}\' if \'odd\' in line else \'{"text": ""}\', flush=True)'
+    )
     extract = Extractor()
     with pytest.raises(DataError, match=r"page 1: ended the process that reads it \(code 9\)"):
         extract("bad", "page 1")

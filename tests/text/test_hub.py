@@ -47,7 +47,9 @@ def test_what_is_no_reference_is_refused_before_the_network(source):
 
 
 def test_what_the_hub_does_not_have_is_one_line(datasets):
-    with pytest.raises(ResourceError, match=r"^hf:nobody/nothing: cannot be read from the hub \(Dataset 'nobody/nothing' doesn't exist on the Hub\)$"):
+    with pytest.raises(
+        ResourceError, match=r"^hf:nobody/nothing: cannot be read from the hub \(Dataset 'nobody/nothing' doesn't exist on the Hub\)$"
+    ):
         list(read_documents("hf:nobody/nothing"))
 
 

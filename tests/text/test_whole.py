@@ -8,7 +8,15 @@ from trivium.text.marks import Marks
 from trivium.text.pipeline import DUPLICATE, Funnel, clean
 from trivium.text.store import stored
 from trivium.text.whole import (
-    COPY, NEAR_DUPLICATE, SHARED_LINES, cluster_rows, cut_copies, cut_shared_lines, drop_duplicates, drop_near_duplicates, signatures,
+    COPY,
+    NEAR_DUPLICATE,
+    SHARED_LINES,
+    cluster_rows,
+    cut_copies,
+    cut_shared_lines,
+    drop_duplicates,
+    drop_near_duplicates,
+    signatures,
 )  # fmt: skip
 
 BASE = " ".join(f"word{number}" for number in range(200))

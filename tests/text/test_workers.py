@@ -22,6 +22,7 @@ DOCUMENTS = [
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch):
     monkeypatch.setattr("trivium.text.judge.BATCH_CHARS", 40)
+    monkeypatch.setattr("trivium.text.judge.LEAST_CHARS", 1)
     monkeypatch.setattr(workers, "_BATCHES_HERE", 2)
 
 

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -99,7 +100,9 @@ def plan(stage: Prepare, tokens: float, sample: Sample | None = None) -> str:
         "tokenizing": kept / found.encode,
     }
     whole = {"near duplicates": documents / found.near} if stage.near_dedup else {}
-    memory = _BYTES_A_DOCUMENT["digest"] + max(_BYTES_A_DOCUMENT["while they are sorted"], _BYTES_A_DOCUMENT["near duplicates"] * bool(whole))
+    memory = _BYTES_A_DOCUMENT["digest"] + max(
+        _BYTES_A_DOCUMENT["while they are sorted"], _BYTES_A_DOCUMENT["near duplicates"] * bool(whole)
+    )
     signatures = documents * found.marks.signature_DK.shape[1] * 4
     lines = [
         f"measured on {found.num_read:,} documents, {found.bytes_read / 1e6:.1f} MB: {found.bytes_kept / found.bytes_read:.1%} of it kept, "
@@ -108,8 +111,8 @@ def plan(stage: Prepare, tokens: float, sample: Sample | None = None) -> str:
         *(f"{name:<32} {seconds / 3600:>12,.1f} core-hours ({read / 1e6 / seconds:,.1f} MB/s a core)" for name, seconds in work.items()),
         *(f"{name:<32} {seconds / 3600:>12,.1f} hours on one core, after all the rest" for name, seconds in whole.items()),
         f"{'together':<32} {sum(work.values()) / 3600:>12,.1f} core-hours; on 100 cores {sum(work.values()) / 360000:,.1f} hours",
-        f"disk: {_size(kept * 1.02 + documents * 16 + signatures)} for pieces while it runs, {_size(kept * found.compressed)} for the corpus, "
-        f"{_size(2 * tokens)} for tokens (vocabulary up to 65,536)",
+        f"disk: {_size(kept * 1.02 + documents * 16 + signatures)} for pieces while it runs, "
+        f"{_size(kept * found.compressed)} for the corpus, {_size(2 * tokens)} for tokens (vocabulary up to 65,536)",
         f"memory: {_size(documents * memory)} where the whole corpus is looked at, about 1 GB for every process that cleans",
     ]
     return "\n".join(lines)
@@ -121,13 +124,13 @@ def _task(cleaning: Cleaning) -> Callable[[list[Document]], Judged]:
 
 def _head(stage: Prepare) -> Iterator[Document]:
     """The first documents of the sources, up to SAMPLE_CHARS; each source gives its share."""
-    units = [unit for source in stage.sources for unit in units_of([source])[:1]]
-    for unit in units:
+    on_skip = None if stage.unreadable == "stop" else lambda _: None
+    for source in stage.sources:
         size = 0
-        for document in unit.documents(None if stage.unreadable == "stop" else lambda _: None):
+        for document in chain.from_iterable(unit.documents(on_skip) for unit in units_of([source])):
             size += len(document.text)
             yield document
-            if size >= SAMPLE_CHARS // len(units):
+            if size >= SAMPLE_CHARS // len(stage.sources):
                 break
 
 

@@ -25,11 +25,12 @@ Data = TypeVar("Data")
 class CleanPart:
     """A step of datatrove's pipelines (`pipeline=[CleanPart({...})]`), so its executors for Slurm and Ray run it; used alone as well.
 
-    options: those of `prepare`. num_workers: processes of each part; 0: as many as cores, 1 if others share the machine.
+    options: those of `prepare`. num_workers: processes of each part; 0: as many as cores, 1 if others share the machine. unit_bytes: see `units_of`.
     """
 
     options: Mapping[str, Any]
     num_workers: int = 0
+    unit_bytes: int = 0
 
     def __call__(self, data: Data = None, rank: int = 0, world_size: int = 1) -> Data:  # type: ignore[assignment]
         """Clean every `world_size`-th unit, from number `rank` on; data is passed on as it is."""
@@ -58,9 +59,7 @@ class CleanPart:
             raise ConfigError("pieces is missing; give the folder that all parts share: pieces=FOLDER")
         if stage.max_documents:
             raise ConfigError("max_documents counts over all files, which parts do not know; leave it out")
-        if any(source.startswith("@") for source in (*stage.sources, *stage.decontaminate)):
-            raise ConfigError("sources of an earlier stage (@...) are known in a run only; name files")
         stage.check()
-        units = units_of(stage.sources)[rank::world_size]
+        units = units_of(stage.sources, unit_bytes=self.unit_bytes)[rank::world_size]
         pieces = clean_units(units, stage.cleaning(), Path(stage.pieces), num_workers=self.num_workers or num_cores())
         return len(pieces), len(units)

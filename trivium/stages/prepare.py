@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from trivium.core.commit import commit, commit_file
-from trivium.core.config import component
+from trivium.core.config import Texts, component
 from trivium.core.errors import DataError
 from trivium.core.progress import Progress
 from trivium.core.run import CHECKPOINTS, Run
@@ -54,7 +54,7 @@ class Prepare:
     """
 
     kind: Literal["prepare"] = "prepare"
-    sources: tuple[str, ...] = Field(min_length=1)
+    sources: Texts = Field(min_length=1)
     filters: tuple[Filter, ...] = ()
     scrub: tuple[Kind, ...] = ()
     has_dedup: bool = True
@@ -62,7 +62,7 @@ class Prepare:
     line_dedup: int = Field(default=0, ge=0)
     substring_dedup: int = Field(default=0, ge=0)
     near_dedup: float = Field(default=0.0, ge=0, le=1)
-    decontaminate: tuple[str, ...] = ()
+    decontaminate: Texts = ()
     on_overlap: OnOverlap = "drop"
     max_documents: int = Field(default=0, ge=0)  # read at most this many; 0: all
     unreadable: Literal["stop", "skip"] = "stop"
@@ -73,7 +73,8 @@ class Prepare:
             raise ValueError("line_dedup is 1; a line is shared by at least 2 documents (5 is usual, 0: off)")
         if 0 < self.substring_dedup < SHORTEST_COPY:
             raise ValueError(
-                f"substring_dedup is {self.substring_dedup}; below {SHORTEST_COPY} characters ordinary phrases are copies (200 is usual, 0: off)"
+                f"substring_dedup is {self.substring_dedup}; below {SHORTEST_COPY} characters ordinary phrases are copies"
+                " (200 is usual, 0: off)"
             )
 
     def check(self) -> None:
@@ -136,7 +137,9 @@ class Prepare:
         documents: Documents = selected
         if self.near_dedup:  # before anything is cut: what is left of a near duplicate is no longer like its original
             signature_DK = gathered(pieces, selected.index_K, work / "signatures.bin")
-            documents, clusters = drop_near_duplicates(selected, NearDedup(threshold=self.near_dedup), funnel=funnel, signature_DK=signature_DK)
+            documents, clusters = drop_near_duplicates(
+                selected, NearDedup(threshold=self.near_dedup), funnel=funnel, signature_DK=signature_DK
+            )
             commit_file(run.folder / CLUSTERS, lambda path: write_jsonl(path, cluster_rows(selected, clusters)))
             skipped = f"; {clusters.num_skipped:,} texts of one template were not compared with all others" if clusters.num_skipped else ""
             run.log(f"dropped {len(selected) - len(documents):,} near duplicates (similarity {self.near_dedup:g}){skipped}")

@@ -79,13 +79,17 @@ class Unit:
         return islice(stream, self.max_documents or None)
 
 
-def units_of(sources: Sequence[str], max_documents: int = 0) -> list[Unit]:
-    """The inputs of sources in order, small files together. With a limit there is one unit: where it ends is known by reading."""
+def units_of(sources: Sequence[str], max_documents: int = 0, unit_bytes: int = 0) -> list[Unit]:
+    """The inputs of sources in order, small files together. With a limit there is one unit: where it ends is known by reading.
+
+    unit_bytes: of a unit, where it is not that of everybody; 0: UNIT_BYTES.
+    """
+    most = unit_bytes or UNIT_BYTES
     units: list[list[str | Path]] = []
     size = 0
     for one in chain.from_iterable([source] if source in ASSETS or is_hub(source) else files_of(source) for source in sources):
-        own = one.stat().st_size if isinstance(one, Path) else UNIT_BYTES
-        if not units or (size + own > UNIT_BYTES and not max_documents):
+        own = one.stat().st_size if isinstance(one, Path) else most
+        if not units or (size + own > most and not max_documents):
             units.append([])
             size = 0
         units[-1].append(one)
@@ -113,7 +117,7 @@ def clean_units(
 
             place = unit.folder(folder, cleaning)
             work = _UnitWork(unit, cleaning, place, judges, evaluations, told, on_note)
-            with locked(folder / f".{place.name}"):  # another process may be at it
+            with locked(folder / "locks" / place.name):  # another process may be at it
                 pieces += work.run()
             documents, chars = documents + work.num_read, chars + work.num_chars
     return pieces
@@ -170,20 +174,19 @@ class _UnitWork:
 
     def _write(self, target: Path, stream: Iterator[Document]) -> dict[str, Any]:
         """Make the next piece; what its manifest is to say."""
-        funnel, writer = Funnel(), StoreWriter(target)
+        funnel = Funnel()
         contamination = Contamination(self.evaluations) if self.evaluations else None
         marks: list[Marks] = [Marks.of([], self.cleaning.minhash)]
-        for judged in self.judges(batches(self._piece_of(stream, funnel))):
-            kept = settle(judged, funnel)
-            assert judged.marks is not None
-            found = judged.marks
-            if contamination is not None:
-                kept, found = self._decontaminated(kept, found, contamination, funnel)
-            for document in kept:
-                writer.add(document)
-            marks.append(found)
-            self.on_progress(self.num_read, self.num_chars)
-        writer.close()
+        with StoreWriter(target) as writer:
+            for judged in self.judges(batches(self._piece_of(stream, funnel))):
+                kept, found = settle(judged, funnel), judged.marks
+                assert found is not None
+                if contamination is not None:
+                    kept, found = self._decontaminated(kept, found, contamination, funnel)
+                for document in kept:
+                    writer.add(document)
+                marks.append(found)
+                self.on_progress(self.num_read, self.num_chars)
         np.save(target / DIGESTS, np.concatenate([one.digest_D for one in marks]))
         np.save(target / SIGNATURES, np.concatenate([one.signature_DK for one in marks]))
         counts = {"funnel": funnel.to_dict(), "contamination": contamination.found() if contamination else {}}

@@ -26,7 +26,7 @@ class Extractor:
         self._process: subprocess.Popen[str] | None = None
 
     def __call__(self, page: str, where: str) -> str:
-        """The main text of a page, "" if it has none. Raises DataError that begins with `where`: too slow, too large, or it broke the parser."""
+        """The main text of a page, "" if it has none. Raises DataError that begins with `where`: too slow, or it broke the parser."""
         process = self._running()
         assert process.stdin is not None
         assert process.stdout is not None

@@ -10,7 +10,9 @@ from pathlib import Path
 from trivium.core.errors import ConfigError, ResourceError
 from trivium.text.rows import Row
 
-_REFERENCE = re.compile(r"hf:(?P<name>[\w.-]+(?:/[\w.-]+)?)(?:\[(?P<subset>[\w.-]+)\])?(?:@(?P<revision>[\w./-]+))?(?:#(?P<split>[\w.-]+))?")
+_REFERENCE = re.compile(
+    r"hf:(?P<name>[\w.-]+(?:/[\w.-]+)?)(?:\[(?P<subset>[\w.-]+)\])?(?:@(?P<revision>[\w./-]+))?(?:#(?P<split>[\w.-]+))?"
+)
 _NO_CODE_FROM = 4  # the first release of datasets that runs no code of a data set
 
 
@@ -23,7 +25,9 @@ def parse(source: str) -> Mapping[str, str | None]:
     """name, subset, revision and split of a reference. Raises ConfigError if it is none."""
     found = _REFERENCE.fullmatch(source)
     if not found:
-        raise ConfigError(f"'{source}' names no data set of the hub; the form is hf:owner/name[subset]@revision#split, all after name if wanted")
+        raise ConfigError(
+            f"'{source}' names no data set of the hub; the form is hf:owner/name[subset]@revision#split, all after name if wanted"
+        )
     return found.groupdict()
 
 

@@ -120,10 +120,10 @@ class Funnel:
     @staticmethod
     def of_dict(told: dict[str, Any]) -> "Funnel":
         """What `to_dict` gave."""
-        ends = {name: Count(**told[name]) for name in ("read", "kept", "scrubbed")}
-        parts = {name: {reason: Count(**count) for reason, count in told[name].items()} for name in ("dropped", "cut")}
+        read, kept, scrubbed = (Count(**told[name]) for name in ("read", "kept", "scrubbed"))
+        dropped, cut = ({reason: Count(**count) for reason, count in told[name].items()} for name in ("dropped", "cut"))
         replaced = {kind: Replaced(**entry) for kind, entry in told["replaced"].items()}
-        return Funnel(**ends, **parts, samples=told["samples"], replaced=replaced)
+        return Funnel(read, kept, dropped, cut, told["samples"], replaced, scrubbed)
 
 
 def clean(

@@ -1,6 +1,7 @@
 """Reading data: documents, conversations, preferences and prompts from wherever they are, strictly and in constant memory.
 
-A source is a file, a folder, a glob, the name of an asset (`wiki-leads`), `pypi:package==version/member` or `hf:owner/name#split`. To read a file
+A source is a file, a folder, a glob, the name of an asset (`wiki-leads`), `pypi:package==version/member` or
+`hf:owner/name#split`. To read a file
 that is named like an asset, write `./` before it. The first thing that is wrong is one DataError with file, line and field.
 """
 
@@ -77,7 +78,8 @@ def check_head(source: str | Path, kind: RecordKind, *, field: str = "", is_leni
     """Read the first records of a source, so that a mistake is reported within milliseconds, before anything heavy is imported.
 
     Looks at three records of each of the first 16 files. field: a text that they must have besides. An asset is not fetched;
-    only its name and kind are checked, of a data set of the hub how it is written. is_lenient: bad records will be left out, so only the names of files are checked.
+    only its name and kind are checked, of a data set of the hub how it is written. is_lenient: bad records will be left out, so only
+    the names of files are checked.
     """
     if _is_asset(source):
         if kind != "texts":

@@ -24,8 +24,8 @@ from trivium.core.commit import MANIFEST, commit, read_manifest
 from trivium.core.errors import ArtefactError, ConfigError, did_you_mean
 from trivium.core.types import Document
 from trivium.text.shards import Shard, ShardDocument
-from trivium.text.tokenizer import Tokenizer
 from trivium.text.store import document_row
+from trivium.text.tokenizer import Tokenizer
 from trivium.text.write import write_jsonl
 
 KIND = "exported tokens"

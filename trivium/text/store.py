@@ -6,6 +6,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Protocol
 
 import numpy as np
@@ -37,7 +38,7 @@ def row_bytes(document: Document) -> bytes:
 
 
 class StoreWriter:
-    """Appends documents to a folder, which is a `Store` when `close` has been called; the caller commits it."""
+    """Appends documents to a folder, which is a `Store` at the end; a context manager. The caller commits the folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self._ends, self._size = folder, array("q"), 0
@@ -48,10 +49,13 @@ class StoreWriter:
         self._size += self._rows.write(row_bytes(document))
         self._ends.append(self._size)
 
-    def close(self) -> None:
-        """Write what is still in memory, and where each document ends."""
+    def __enter__(self) -> "StoreWriter":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._rows.close()
-        np.save(self.folder / ENDS, np.frombuffer(self._ends, np.int64))
+        if error is None:
+            np.save(self.folder / ENDS, np.frombuffer(self._ends, np.int64))
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +139,9 @@ def stored(documents: Iterable[Document], folder: Path) -> Store:
     """Write documents into a new folder, and return them as it has them."""
 
     def write(target: Path) -> None:
-        writer = StoreWriter(target)
-        for document in documents:
-            writer.add(document)
-        writer.close()
+        with StoreWriter(target) as writer:
+            for document in documents:
+                writer.add(document)
 
     commit(folder, write, kind="documents")
     return Store.open(folder)

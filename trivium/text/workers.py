@@ -52,6 +52,7 @@ class Task:
     minhash: MinHash | None = None
 
     def __call__(self, documents: list[Document]) -> Judged:
+        """Do it for one batch."""
         verdicts = judge(documents, self.filters, self.kinds)
         if not self.has_marks:
             return Judged(documents, verdicts, None)
@@ -66,6 +67,7 @@ class Task:
 
     @staticmethod
     def of_json(text: str) -> "Task":
+        """What `to_json` gave."""
         told = json.loads(text)
         minhash = MinHash(**told["minhash"]) if told["minhash"] else None
         return Task(build(tuple[Filter, ...], told["filters"]), told["kinds"], told["marks"], minhash)

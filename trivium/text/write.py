@@ -8,7 +8,6 @@ from typing import Any
 import zstandard
 
 
-
 def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
     """Write rows to `path` (.jsonl or .jsonl.zst) and return how many; the caller commits the folder it is in."""
     count = 0

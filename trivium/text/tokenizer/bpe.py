@@ -109,8 +109,8 @@ class Tokenizer:
 def train_bpe(texts: Iterable[str], vocab_size: int, specials: Sequence[str] = SPECIALS) -> Tokenizer:
     """Learn byte-level BPE from texts; the same texts give the same tokenizer.
 
-    Sennrich et al. 2016, arXiv:1508.07909, on bytes with the splitting rule of GPT-2 (Radford et al. 2019, 2.2);
-    differs from it in that every digit stands alone. Ids: the specials in order, the 256 bytes, then the merges.
+    Sennrich et al. 2016, arXiv:1508.07909, on bytes, within words as Qwen2 splits them (Yang et al. 2024, arXiv:2407.10671): of the
+    rules that fast encoders know, the one in which every digit stands alone. Ids: the specials in order, the 256 bytes, then the merges.
     Fewer ids than asked for come out when the text has no more pairs to merge.
     Raises ConfigError if vocab_size leaves no room for the bytes, DataError if there is no text.
     """
@@ -137,14 +137,16 @@ def train_bpe(texts: Iterable[str], vocab_size: int, specials: Sequence[str] = S
     return Tokenizer(backend)
 
 
+def splitting_rule(digits: str) -> str:
+    """The words of cl100k (tiktoken) with runs of digits as long as `digits` says: endings such as 's; letters with the sign or
+    space before them; digits; other signs; line ends; white space."""
+    return r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|" + digits + r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+
+
 def _untrained(vocab_size: int, specials: Sequence[str]) -> tuple[tokenizers.Tokenizer, trainers.BpeTrainer]:
     backend = tokenizers.Tokenizer(models.BPE())
-    backend.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Digits(individual_digits=True),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
-        ]
-    )
+    words = pre_tokenizers.Split(tokenizers.Regex(splitting_rule(r"\p{N}")), behavior="isolated")
+    backend.pre_tokenizer = pre_tokenizers.Sequence([words, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
     backend.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(
