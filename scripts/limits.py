@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 
 LIMIT_BYTES = 2 << 30
-OPTIONS = ["near_dedup=0.8", "unreadable=skip", 'filters=[{kind = "gopher_repetition"}, {kind = "fineweb"}]']
+OPTIONS = ["near_dedup=0.8", "unreadable=skip"]
+FILTERS = 'filters=[{kind = "gopher_repetition"}, {kind = "fineweb"}]'  # they would leave nothing of the others
 
 
 def large(gigabytes: float) -> Iterator[str]:
@@ -75,7 +76,18 @@ def run(name: str, amount: float, folder: Path, more: list[str]) -> str:
     file = folder / f"{name}.jsonl"
     with file.open("w") as out:
         out.writelines(f"{row}\n" for row in CORPORA[name][0](amount))
-    command = [sys.executable, "-m", "trivium.cli", "prepare", f"sources={file}", *OPTIONS, *more, "--out", str(folder / f"run-{name}")]
+    command = [
+        sys.executable,
+        "-m",
+        "trivium.cli",
+        "prepare",
+        f"sources={file}",
+        *OPTIONS,
+        *([FILTERS] * (name == "large")),
+        *more,
+        "--out",
+        str(folder / f"run-{name}"),
+    ]
     began, peak = time.monotonic(), 0
     process = subprocess.Popen(command, preexec_fn=_limit, stdout=subprocess.DEVNULL)  # noqa: PLW1509 (one thread here)
     while process.poll() is None:

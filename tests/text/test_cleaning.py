@@ -33,6 +33,7 @@ CLEANING = Cleaning(filters=(Length(min_chars=8),), scrub=("email",), minhash=Mi
 def sources(tmp_path, monkeypatch) -> list[str]:
     """Three files with 70 documents, in pieces of about ten, and of two files a unit."""
     monkeypatch.setattr(module, "PIECE_CHARS", 1200)
+    monkeypatch.setattr(module, "_LEAST_CHARS", 64)
     monkeypatch.setattr(module, "UNIT_BYTES", 6000)
     draw = random.Random(3)
     for name, first, last in (("a", 0, 10), ("b", 10, 30), ("c", 30, 70)):
@@ -168,7 +169,7 @@ PROGRAM = """
 import sys
 from trivium.text import cleaning
 from tests.text.test_cleaning import CLEANING
-cleaning.PIECE_CHARS, cleaning.UNIT_BYTES = 1200, 6000
+cleaning.PIECE_CHARS, cleaning.UNIT_BYTES, cleaning._LEAST_CHARS = 1200, 6000, 64
 cleaning.clean_units(cleaning.units_of(sys.argv[2:]), CLEANING, cleaning.Path(sys.argv[1]), num_workers=1)
 """
 

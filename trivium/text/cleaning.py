@@ -23,7 +23,7 @@ from trivium.text.assets import ASSETS
 from trivium.text.decontaminate import Contamination, Evaluations, OnOverlap, settle_overlaps
 from trivium.text.dedup import MinHash
 from trivium.text.hub import is_hub
-from trivium.text.judge import LEAST_CHARS, Rule, batches
+from trivium.text.judge import Rule, batches
 from trivium.text.marks import Marks
 from trivium.text.pii import Kind
 from trivium.text.pipeline import UNREADABLE, Funnel, settle
@@ -34,6 +34,7 @@ from trivium.text.workers import Judges, Task
 KIND = "cleaned piece"
 DIGESTS, SIGNATURES, COUNTS = "digests.npy", "signatures.npy", "counts.json"
 UNIT_BYTES, PIECE_CHARS = 64 << 20, 64 << 20
+_LEAST_CHARS = 1 << 10  # that a document counts in a piece: its signature takes half of that
 
 OnProgress = Callable[[int, int], None]  # documents and characters read so far
 
@@ -195,8 +196,8 @@ class _UnitWork:
 
     def _piece_of(self, stream: Iterator[Document], funnel: Funnel) -> Iterator[Document]:
         """Documents until the piece is full or there are no more."""
-        end = self.num_chars + PIECE_CHARS
-        while self.num_chars < end:
+        room = PIECE_CHARS
+        while room > 0:
             document = next(stream, None)
             for error in self._unreadable:
                 funnel.read.add(0)
@@ -207,7 +208,8 @@ class _UnitWork:
                 self.is_last = True
                 return
             self.num_read += 1
-            self.num_chars += max(len(document.text), LEAST_CHARS)
+            self.num_chars += len(document.text)
+            room -= max(len(document.text), _LEAST_CHARS)
             yield document
 
     def _decontaminated(
