@@ -31,6 +31,21 @@ def planted(texts: Sequence[str], count: int, seed: int = 1) -> list[tuple[str, 
     return pairs
 
 
+def enlarged(texts: Sequence[str], megabytes: float, seed: int = 1) -> list[str]:
+    """The texts again and again until there are so many megabytes, each time with every third word from elsewhere: no copies."""
+    draw, found, size = np.random.default_rng(seed), list(texts), sum(len(text.encode()) for text in texts)
+    words = np.array(" ".join(texts).split(" "), dtype=object)
+    while size < megabytes * 1e6:
+        for text in texts:
+            parts = text.split(" ")
+            parts[::3] = words[draw.integers(0, len(words), len(parts[::3]))].tolist()
+            found.append(" ".join(parts))
+            size += len(found[-1].encode())
+            if size >= megabytes * 1e6:
+                break
+    return found
+
+
 def recall(pairs: Sequence[tuple[str, str]], dedup: NearDedup) -> dict[str, tuple[int, int]]:
     """Range of exact similarity -> (variants that were dropped, variants). Texts and variants are given at once, as a corpus."""
     originals = [original for original, _ in pairs]

@@ -90,7 +90,7 @@ COMMAND_LINE = [
     Case("unknown asset to fetch", ("fetch", "gcid"), DATA, ("'gcid' is not an asset", "did you mean 'gcide'")),
     Case("asset of the wrong kind", (*FINETUNE[:3], "data=gcide"), DATA, ("gcide", "no conversations", "documents"), {"model/config.json": "{}"}),
     Case("dictionary that is none", (*DEMONSTRATE[:2], "dictionary=boolq"), DATA, ("boolq", "no definitions")),
-    Case("data on a hub", ("prepare", 'sources=["hf:owner/name"]'), DATA, ("hf:owner/name", "hf download")),
+    Case("data on a hub", ("prepare", 'sources=["hf:owner/name/more"]'), USAGE, ("hf:owner/name/more", "the form is hf:owner/name")),
     Case("package that is not pinned", ("prepare", 'sources=["pypi:thing==1/file.txt"]'), DATA, ("pypi:thing==1", "pinned")),
     Case("no model to talk to", ("chat", "nowhere"), USAGE, ("nowhere", "neither a model directory nor a run folder")),
     Case("no model to generate with", ("generate", "nowhere", "Hello"), USAGE, ("nowhere", "neither")),

@@ -90,8 +90,25 @@ def _stage_command(kind: str) -> Callable[..., None]:
     return command
 
 
+def _with_plan(command: Callable[..., None]) -> Callable[..., None]:
+    def planned(
+        options: Options = None, out: Out = None, dry_run: DryRun = False, quiet: Quiet = False,
+        plan: Annotated[float | None, typer.Option("--plan", help="print what so many tokens take, such as 1e12; run nothing")] = None,
+        show_help: Annotated[bool, typer.Option("--help", help="show the options and stop")] = False,
+    ) -> None:  # fmt: skip
+        if plan is None or show_help:
+            command(options, out, dry_run, quiet, show_help)
+            return
+        from trivium.stages.capacity import plan_of
+
+        typer.echo(plan_of(options or [], plan))
+
+    return planned
+
+
 for _kind, _summary in STAGES.items():
-    app.command(_kind, help=_summary, context_settings={"help_option_names": []})(_stage_command(_kind))
+    _command = _stage_command(_kind) if _kind != "prepare" else _with_plan(_stage_command(_kind))
+    app.command(_kind, help=_summary, context_settings={"help_option_names": []})(_command)
 
 
 @app.command()
@@ -220,6 +237,18 @@ def trace(
     _say(
         _trace(run_folder, stage).trace(text, shortest=shortest), as_json, nothing=f"no phrase of {shortest} tokens is in the training text"
     )
+
+
+@data.command("clean")
+def clean_data(
+    options: Options = None,
+    part: Annotated[str, typer.Option(help="which of how many parts of the files: 0/100 to 99/100")] = "0/1",
+) -> None:
+    """Do a part of `prepare` with the same options, in the folder pieces=FOLDER; on any number of machines at once."""
+    from trivium.core.config import parse_overrides
+    from trivium.stages.parts import CleanPart
+
+    typer.echo(CleanPart(parse_overrides(options or [])).run_part(part))
 
 
 @data.command("export")

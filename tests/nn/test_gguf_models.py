@@ -106,7 +106,9 @@ def test_the_way_text_is_split_is_kept_by_name_or_refused(tmp_path):
     made, split = model(shape("llama")), json.loads(TOKENIZER.to_json())
     text = "it's  2026, déjà\n\n  x = [1,  22]"
     rule = {"type": "Split", "pattern": {"Regex": r"\w+|\W"}, "behavior": "Isolated", "invert": False}
-    for pre_tokenizer, name in ((split["pre_tokenizer"]["pretokenizers"][1], "gpt-2"), (rule, "")):
+    gpt2 = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+    smollm = {"type": "Sequence", "pretokenizers": [{"type": "Digits", "individual_digits": True}, gpt2]}
+    for pre_tokenizer, name in ((split["pre_tokenizer"], "stablelm2"), (smollm, "smollm"), (gpt2, "gpt-2"), (rule, "")):
         tokenizer = Tokenizer.load(saved(tmp_path, json.dumps({**split, "pre_tokenizer": pre_tokenizer})))
         file = tmp_path / "model.gguf"
         if not name:
@@ -141,7 +143,7 @@ CHANGES = {
     "general.architecture is bert": ("llama", "bert ", 1),
     "llama.block_count is missing": ("llama.block_count", "llama.block_COUNT", 1),
     "tensor blk.1.ffn_up.weight is missing": ("blk.1.ffn_up.weight", "blk.1.ffn_UP.weight", 1),
-    "tokenizer.ggml.pre is 'smollx'; did you mean 'smollm'": ("smollm", "smollx", 1),
+    "tokenizer.ggml.pre is 'stablelmx'; did you mean 'stablelm2'": ("stablelm2", "stablelmx", 1),
     "only gpt2, which is byte-level BPE": ("gpt2", "bert", 1),
     "names a token twice": ("<|user|>", "<|tool|>", 1),
     "not two tokens that make a third": ("t h", "t  ", 1),

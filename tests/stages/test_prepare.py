@@ -80,7 +80,11 @@ def test_a_cut_is_in_the_funnel_and_in_its_report(sources):
 
 
 def test_benchmarks_are_called_by_their_files_names_where_these_differ():
-    assert benchmark_names(("boolq", "a/quiz.jsonl.gz", "@make/quiz2")) == {"boolq": "boolq", "quiz": "a/quiz.jsonl.gz", "quiz2": "@make/quiz2"}
+    assert benchmark_names(("boolq", "a/quiz.jsonl.gz", "@make/quiz2")) == {
+        "boolq": "boolq",
+        "quiz": "a/quiz.jsonl.gz",
+        "quiz2": "@make/quiz2",
+    }
     assert list(benchmark_names(("a/quiz.jsonl", "b/quiz.jsonl"))) == ["a/quiz.jsonl", "b/quiz.jsonl"]
 
 

@@ -291,7 +291,6 @@ def test_a_line_above_the_limit_is_refused(tmp_path, monkeypatch, name, problem)
         ("missing.jsonl", "there is no such file, folder or asset"),
         ("wiki-lead", "did you mean 'wiki-leads'"),
         ("*.jsonl", "no file fits this pattern"),
-        ("hf:a/b", "download the data set first"),
     ],
 )
 def test_a_source_that_is_not_there_says_so(tmp_path, monkeypatch, source, problem):

@@ -93,7 +93,7 @@ def locked(file: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print(f"waiting for another process that makes {file.name}", file=sys.stderr, flush=True)
+            sys.stderr.write(f"waiting for another process that makes {file.name}\n")
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
     finally:

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast, dataclass_transform, get_args, get_origin, get_type_hints
 
 import tomli_w
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from trivium.core.errors import ConfigError, did_you_mean
 
 T = TypeVar("T")
 Options = dict[str, Any]
+Texts = Annotated[tuple[str, ...], BeforeValidator(lambda value: _texts(value))]  # `sources=x` is a list of one
 UNKNOWN = ("unexpected_keyword_argument", "extra_forbidden")  # what pydantic calls an option that does not exist
 
 
@@ -104,6 +105,10 @@ def merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> Options:
         same_kind = isinstance(value, Mapping) and isinstance(old, Mapping) and value.get("kind", old.get("kind")) == old.get("kind")
         merged[name] = merge(old, value) if same_kind else value
     return merged
+
+
+def _texts(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
 
 
 def _with_kinds(cls: Any, options: Any) -> Any:

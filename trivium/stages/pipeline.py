@@ -20,6 +20,7 @@ from trivium.stages.base import references
 from trivium.stages.machine import Machine
 from trivium.stages.recipe import Recipe, recipe_toml
 from trivium.stages.settle import settle
+from trivium.text.hub import is_hub
 from trivium.text.read import files_of
 
 # options whose values are read: their content is part of what a stage's result depends on
@@ -102,6 +103,8 @@ def _identity(run: Run, recipe: Recipe, options: Mapping[str, Any]) -> dict[str,
 def _content(source: str) -> Any:
     """Hashes of the files behind a path, a folder or a pattern; an asset is pinned by its name; an adapter is nothing without its base."""
     path = Path(source)
+    if is_hub(source):
+        return {}  # pinned by its revision, if the user gave one
     if path.is_file():
         return hash_file(path)[0]
     if is_adapter(path):

@@ -1,40 +1,44 @@
 """prepare: raw text to a clean corpus, with a held-out part and a funnel of what was dropped and why."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain, islice
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from pydantic import Field
 
 from trivium.core.commit import commit, commit_file
-from trivium.core.config import component
+from trivium.core.config import Texts, component
 from trivium.core.errors import DataError
 from trivium.core.progress import Progress
-from trivium.core.run import Run
+from trivium.core.run import CHECKPOINTS, Run
 from trivium.core.seeds import generator
-from trivium.core.types import Document
 from trivium.core.world import num_cores
-from trivium.stages.base import Foresight, Work, resolve
-from trivium.text.decontaminate import Contamination, Evaluations, OnOverlap, without_evaluations
-from trivium.text.dedup import SHORTEST_COPY, ExactDedup, LineDedup, NearDedup, SubstringDedup
+from trivium.stages.base import Foresight, Work
+from trivium.text.cleaning import DIGESTS, Cleaning, clean_units, counts_of, gathered, units_of
+from trivium.text.decontaminate import Contamination, Evaluations, OnOverlap
+from trivium.text.dedup import SHORTEST_COPY, LineDedup, MinHash, NearDedup, SubstringDedup
 from trivium.text.filters import Filter
-from trivium.text.near_duplicates import cluster_rows, drop_near_duplicates
 from trivium.text.pii import Kind
-from trivium.text.pipeline import DUPLICATE, Count, Funnel, clean
-from trivium.text.read import check_head, read_documents, read_texts
-from trivium.text.repeated import cut_copies, cut_shared_lines
-from trivium.text.write import document_row, write_jsonl
+from trivium.text.pipeline import DUPLICATE, UNREADABLE, Count, Funnel
+from trivium.text.read import check_head, read_texts
+from trivium.text.store import Documents, Joined, Selected, Store, document_row, in_order, stored
+from trivium.text.whole import cluster_rows, cut_copies, cut_shared_lines, drop_duplicates, drop_near_duplicates
+from trivium.text.write import write_jsonl
 
 CLUSTERS = "near_duplicates.jsonl"
+_BLOCK_BYTES = 64 << 20  # of text that is put in order at once
 
 
 @component
 class Prepare:
     """Read, filter, drop exact duplicates, shuffle, and split; leaves `@prepare/corpus` with train.jsonl.zst and heldout.jsonl.zst.
 
-    heldout_share is the share of documents kept for evaluation. The corpus is shuffled in memory.
+    heldout_share is the share of documents kept for evaluation. Text is read once, piece by piece; what is done is kept, so a run that
+    was stopped goes on where it was, and only some of the text is in memory at a time. pieces: a folder for them that other processes
+    fill too (`trivium data clean`); otherwise they are in the run folder until the stage ends. unreadable: whether a record that
+    cannot be read stops the run, or is left out and counted.
 
     line_dedup: a line of at least 20 characters that so many documents share stays in the first of them and is cut from the others
     (5 is usual, 0: off). substring_dedup: a passage of at least so many characters that stood before is cut (200 is usual, 0: off).
@@ -50,7 +54,7 @@ class Prepare:
     """
 
     kind: Literal["prepare"] = "prepare"
-    sources: tuple[str, ...] = Field(min_length=1)
+    sources: Texts = Field(min_length=1)
     filters: tuple[Filter, ...] = ()
     scrub: tuple[Kind, ...] = ()
     has_dedup: bool = True
@@ -58,22 +62,25 @@ class Prepare:
     line_dedup: int = Field(default=0, ge=0)
     substring_dedup: int = Field(default=0, ge=0)
     near_dedup: float = Field(default=0.0, ge=0, le=1)
-    decontaminate: tuple[str, ...] = ()
+    decontaminate: Texts = ()
     on_overlap: OnOverlap = "drop"
     max_documents: int = Field(default=0, ge=0)  # read at most this many; 0: all
+    unreadable: Literal["stop", "skip"] = "stop"
+    pieces: str = ""
 
     def __post_init__(self) -> None:
         if self.line_dedup == 1:
             raise ValueError("line_dedup is 1; a line is shared by at least 2 documents (5 is usual, 0: off)")
         if 0 < self.substring_dedup < SHORTEST_COPY:
             raise ValueError(
-                f"substring_dedup is {self.substring_dedup}; below {SHORTEST_COPY} characters ordinary phrases are copies (200 is usual, 0: off)"
+                f"substring_dedup is {self.substring_dedup}; below {SHORTEST_COPY} characters ordinary phrases are copies"
+                " (200 is usual, 0: off)"
             )
 
     def check(self) -> None:
         for source in self.sources:
             if not source.startswith("@"):
-                check_head(source, "documents")
+                check_head(source, "documents", is_lenient=self.unreadable == "skip")
         for source in self.decontaminate:
             if not source.startswith("@"):
                 check_head(source, "texts")
@@ -82,48 +89,79 @@ class Prepare:
         return Work(seconds=5.0)
 
     def run(self, run: Run) -> Mapping[str, Any]:
-        funnel = Funnel()
-        read = chain.from_iterable(read_documents(str(resolve(run, source))) for source in self.sources)
-        dedup = ExactDedup() if self.has_dedup else None
-        shown = _shown(run, islice(read, self.max_documents or None))
-        cleaned = clean(shown, self.filters, dedup, funnel=funnel, scrub=self.scrub, num_workers=num_cores())
-        documents = list(self._decontaminated(run, cleaned, funnel))
-        if self.near_dedup:  # before anything is cut: what is left of a near duplicate is no longer like its original
-            documents = self._without_near_duplicates(run, documents, funnel)
-        if self.line_dedup:
-            documents = cut_shared_lines(documents, LineDedup(min_documents=self.line_dedup), funnel=funnel)
-        if self.substring_dedup:
-            documents = cut_copies(documents, SubstringDedup(min_chars=self.substring_dedup), funnel=funnel)
+        work = run.folder / CHECKPOINTS
+        cleaning = self.cleaning(run.path)
+        pieces = self._cleaned(run, cleaning, Path(self.pieces) if self.pieces else work / "pieces")
+        contamination = Contamination(Evaluations(cleaning.evaluations)) if self.decontaminate else None
+        funnel = counts_of(pieces, contamination)
+        documents = self._deduplicated(run, pieces, work, funnel)
         if len(documents) < 2:
             raise DataError(
                 f"only {len(documents)} of {funnel.read.documents:,} documents are left after cleaning; loosen the filters or add sources"
             )
         order = generator(run.seed, "shuffle documents").permutation(len(documents))
         num_heldout = max(1, round(len(documents) * self.heldout_share))
+        block = max(1, _BLOCK_BYTES * len(documents) // max(1, funnel.kept.bytes))
 
-        def write(folder: Any) -> None:
-            write_jsonl(folder / "heldout.jsonl.zst", (document_row(documents[i]) for i in order[:num_heldout]))
-            write_jsonl(folder / "train.jsonl.zst", (document_row(documents[i]) for i in order[num_heldout:]))
+        def write(folder: Path) -> None:
+            for name, numbers in (("heldout", order[:num_heldout]), ("train", order[num_heldout:])):
+                write_jsonl(folder / f"{name}.jsonl.zst", map(document_row, in_order(documents, numbers, block=block)))
 
         commit(run.folder / "corpus", write, kind="corpus", meta={"documents": len(documents), "sources": list(self.sources)})
         commit_file(run.folder / "funnel.json", json.dumps(_report_form(funnel), indent=1, ensure_ascii=False))
+        self._say(run, funnel, contamination)
+        return {"documents": funnel.kept.documents, "bytes": funnel.kept.bytes}
+
+    def cleaning(self, folder: Path = Path()) -> Cleaning:
+        """What is done to every document by itself. folder: of the run, where `@` begins."""
+        names = benchmark_names(self.decontaminate)
+        evaluations = {name: list(read_texts(_located(folder, source))) for name, source in names.items()}
+        minhash = MinHash() if self.near_dedup else None
+        return Cleaning(self.filters, self.scrub, minhash, evaluations, self.on_overlap, is_lenient=self.unreadable == "skip")
+
+    def _cleaned(self, run: Run, cleaning: Cleaning, folder: Path) -> list[Path]:
+        units = units_of([_located(run.path, source) for source in self.sources], self.max_documents)
+        with Progress(run.stage, 0) as progress:
+            return clean_units(
+                units, cleaning, folder, num_workers=num_cores(), on_note=run.log,
+                on_progress=lambda documents, chars: progress.update(0, f"{documents:,} documents, {chars / 1e6:,.0f} MB read"),
+            )  # fmt: skip
+
+    def _deduplicated(self, run: Run, pieces: Sequence[Path], work: Path, funnel: Funnel) -> Documents:
+        """The documents that stay when the whole corpus is known, with what is left of them."""
+        joined = Joined([Store.open(piece) for piece in pieces])
+        selected = Selected(joined, np.arange(len(joined)))
+        if self.has_dedup:
+            digest_D = np.concatenate([np.load(piece / DIGESTS) for piece in pieces])
+            selected = drop_duplicates(joined, digest_D, funnel=funnel)
+        documents: Documents = selected
+        if self.near_dedup:  # before anything is cut: what is left of a near duplicate is no longer like its original
+            signature_DK = gathered(pieces, selected.index_K, work / "signatures.bin")
+            documents, clusters = drop_near_duplicates(
+                selected, NearDedup(threshold=self.near_dedup), funnel=funnel, signature_DK=signature_DK
+            )
+            commit_file(run.folder / CLUSTERS, lambda path: write_jsonl(path, cluster_rows(selected, clusters)))
+            skipped = f"; {clusters.num_skipped:,} texts of one template were not compared with all others" if clusters.num_skipped else ""
+            run.log(f"dropped {len(selected) - len(documents):,} near duplicates (similarity {self.near_dedup:g}){skipped}")
+        if self.line_dedup:
+            documents = stored(cut_shared_lines(documents, LineDedup(min_documents=self.line_dedup), funnel=funnel), work / "lines")
+        if self.substring_dedup:
+            documents = stored(cut_copies(documents, SubstringDedup(min_chars=self.substring_dedup), funnel=funnel), work / "copies")
+        return documents
+
+    def _say(self, run: Run, funnel: Funnel, contamination: Contamination | None) -> None:
+        """Tell what became of the text; writes decontamination.json."""
         run.log(
             f"kept {funnel.kept.documents:,} of {funnel.read.documents:,} documents ({funnel.kept.bytes / 1e6:.1f} MB), "
             f"dropped {funnel.duplicates.documents:,} exact duplicates"
         )
+        if UNREADABLE in funnel.dropped:
+            first = funnel.samples[UNREADABLE][0]["text"]
+            run.log(f"left out {funnel.dropped[UNREADABLE].documents:,} records that cannot be read; the first: {first}")
         for kind, replaced in funnel.replaced.items():
             run.log(f"replaced {replaced.count:,} of kind {kind} by <{kind.upper()}> in {replaced.documents:,} documents")
-        return {"documents": funnel.kept.documents, "bytes": funnel.kept.bytes}
-
-    def _decontaminated(self, run: Run, documents: Iterable[Document], funnel: Funnel) -> Iterator[Document]:
-        """The stream without what it shares with evaluation texts; writes what that was when it ends."""
-        if not self.decontaminate:
-            yield from documents
+        if contamination is None:
             return
-        contamination = Contamination(
-            Evaluations({name: read_texts(str(resolve(run, source))) for name, source in benchmark_names(self.decontaminate).items()})
-        )
-        yield from without_evaluations(documents, contamination, self.on_overlap, funnel=funnel)
         report = contamination.to_dict()
         commit_file(run.folder / "decontamination.json", json.dumps(report, indent=1, ensure_ascii=False))
         for name, found in report.items():
@@ -132,15 +170,6 @@ class Prepare:
                 f"({self.on_overlap}); {found['too_short']:,} are too short to be recognised"
             )
 
-    def _without_near_duplicates(self, run: Run, documents: list[Document], funnel: Funnel) -> list[Document]:
-        """The documents that are like none before; writes who went for whom."""
-        kept, clusters = drop_near_duplicates(documents, NearDedup(threshold=self.near_dedup), funnel=funnel)
-        rows = cluster_rows(documents, clusters)
-        commit_file(run.folder / CLUSTERS, lambda path: write_jsonl(path, rows))
-        skipped = f"; {clusters.num_skipped:,} texts of one template were not compared with all others" if clusters.num_skipped else ""
-        run.log(f"dropped {len(documents) - len(kept):,} near duplicates (similarity {self.near_dedup:g}){skipped}")
-        return kept
-
 
 def benchmark_names(sources: Sequence[str]) -> dict[str, str]:
     """What evaluation sources are called in reasons and reports -> the source: the file's name alone, where that tells them apart."""
@@ -148,13 +177,9 @@ def benchmark_names(sources: Sequence[str]) -> dict[str, str]:
     return {name if name and short.count(name) == 1 else source: source for name, source in zip(short, sources, strict=True)}
 
 
-def _shown(run: Run, documents: Iterable[Document]) -> Iterator[Document]:
-    """Pass documents on, with a line of progress now and then; their number is not known beforehand."""
-    with Progress(run.stage, 0) as progress:
-        for count, document in enumerate(documents):
-            if count % 1000 == 0:
-                progress.update(0, f"{count:,} documents read")
-            yield document
+def _located(folder: Path, source: str) -> str:
+    """A source as reading understands it: what an earlier stage left is a path."""
+    return str(folder / source[1:]) if source.startswith("@") else source
 
 
 def _report_form(funnel: Funnel) -> dict[str, Any]:

@@ -34,7 +34,8 @@ class Pretrain:
     tokens: a folder that `tokenize` made. Instead, mix: several by name, in exact proportions (mix.web.tokens=FOLDER mix.web.weight=3
     mix.books.tokens=FOLDER mix.books.weight=1 mix.books.max_epochs=4). One dial sets the size: depth, or params (all parameters,
     about), or time_budget (such as 10m). Width, head_dim, batch_tokens (tokens an update), steps and learning rates that are 0
-    follow from it, by rules that are printed (stages/dial.py). variant: standard (Llama with norms on queries and keys, as Qwen3) is loaded by every tool; speedrun has what speedruns
+    follow from it, by rules that are printed (stages/dial.py). variant: standard (Llama with norms on queries and keys, as Qwen3) is
+    loaded by every tool; speedrun has what speedruns
     kept to need fewer tokens, and only trivium reads it (nn/variants.py). packing: rows are cut from one stream of documents, or
     hold whole ones (data/best_fit.py). micro_batch_rows: rows at a time, a matter of memory, and of rounding with products in
     int8. evaluate_every: updates between measurements of bits per byte on the held-out shard; of a mixture, on that of each text,

@@ -55,6 +55,8 @@ class Tokenize:
                     on_progress=lambda documents, tokens, bar=progress: bar.update(0, f"{documents:,} documents, {tokens:,} tokens"),
                 )  # fmt: skip
             facts[f"{part}_tokens"], facts[f"{part}_bytes"] = manifest["meta"]["num_tokens"], manifest["meta"]["num_bytes"]
+        if tokenizer.why_slow:
+            run.log_once(f"encoding by tokenizers, which is slower: {tokenizer.why_slow}")
         run.log(
             f"vocabulary of {tokenizer.vocab_size:,}; {facts['train_tokens']:,} training tokens, "
             f"{facts['train_bytes'] / facts['train_tokens']:.2f} bytes a token"

@@ -4,12 +4,11 @@ from trivium.text.chat import CHATML, PLAIN, ChatFormat, Rendered, jinja, render
 from trivium.text.decontaminate import Contamination, Evaluations, without_evaluations
 from trivium.text.dedup import ExactDedup, LineDedup, MinHash, NearDedup, SubstringDedup
 from trivium.text.filters import C4, Filter, FineWeb, GopherQuality, GopherRepetition, Language, Length, Quality, Toxicity, Url
-from trivium.text.near_duplicates import drop_near_duplicates
 from trivium.text.pipeline import Funnel, clean
 from trivium.text.read import check_head, read_conversations, read_definitions, read_documents, read_preferences, read_prompts, read_texts
-from trivium.text.repeated import cut_copies, cut_shared_lines
 from trivium.text.shards import Shard, ShardDocument, write_shard
 from trivium.text.tokenizer import SPECIALS, Tokenizer, train_bpe
+from trivium.text.whole import cut_copies, cut_shared_lines, drop_duplicates, drop_near_duplicates
 
 __all__ = [
     "C4",
@@ -42,6 +41,7 @@ __all__ = [
     "clean",
     "cut_copies",
     "cut_shared_lines",
+    "drop_duplicates",
     "drop_near_duplicates",
     "jinja",
     "read_conversations",

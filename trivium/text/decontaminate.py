@@ -169,6 +169,21 @@ class Contamination:
             for name, count in self.evaluations.num_items.items()
         }
 
+    def found(self) -> dict[str, Any]:
+        """What `join` reads, as JSON."""
+        items = {name: sorted(numbers) for name, numbers in self.items.items()}
+        return {"items": items, "documents": self.documents, "samples": self.samples}
+
+    def join(self, found: Mapping[str, Any]) -> None:
+        """Count what another one has found in documents that come after these."""
+        for name, numbers in found["items"].items():
+            self.items.setdefault(name, set()).update(numbers)
+        for name, count in found["documents"].items():
+            self.documents[name] = self.documents.get(name, 0) + count
+        for name, theirs in found["samples"].items():
+            samples = self.samples.setdefault(name, [])
+            samples += theirs[: max(0, _MAX_SAMPLES - len(samples))]
+
 
 def without_evaluations(
     documents: Iterable[Document], contamination: Contamination, mode: OnOverlap, *, funnel: Funnel, keep_samples: int = 3
@@ -181,19 +196,33 @@ def without_evaluations(
     """
     stream = iter(documents)
     while batch := list(islice(stream, _BATCH_DOCUMENTS)):
-        for document, overlap in zip(batch, contamination.evaluations.find([document.text for document in batch]), strict=True):
-            if overlap is None:
-                yield document
-                continue
-            contamination.add(document.id, document.text, overlap)
-            benchmarks = ", ".join(overlap.benchmarks)
-            pieces, gone = without(document.text, overlap.spans) if mode == "cut" else ([], [])
-            if mode == "flag":
-                yield replace(document, meta={**document.meta, FLAG: overlap.benchmarks})
-            elif pieces:
-                yield funnel.cut_text(document, "\n\n".join(pieces), f"part of {benchmarks}", gone=gone, keep_samples=keep_samples)
-            else:
-                funnel.withdraw(document, f"evaluation text of {benchmarks}", keep_samples=keep_samples)
+        settled = settle_overlaps(batch, contamination, mode, funnel=funnel, keep_samples=keep_samples)
+        yield from (document for document in settled if document is not None)
+
+
+def settle_overlaps(
+    documents: Sequence[Document], contamination: Contamination, mode: OnOverlap, *, funnel: Funnel, keep_samples: int = 3
+) -> list[Document | None]:
+    """The same for a batch: each document, what is left of it, or None; one without an overlap is the very same object."""
+    overlaps = contamination.evaluations.find([document.text for document in documents])
+    return [
+        document if overlap is None else _settled(document, overlap, contamination, mode, funnel, keep_samples)
+        for document, overlap in zip(documents, overlaps, strict=True)
+    ]
+
+
+def _settled(
+    document: Document, overlap: Overlap, contamination: Contamination, mode: OnOverlap, funnel: Funnel, keep_samples: int
+) -> Document | None:  # fmt: skip
+    contamination.add(document.id, document.text, overlap)
+    benchmarks = ", ".join(overlap.benchmarks)
+    if mode == "flag":
+        return replace(document, meta={**document.meta, FLAG: overlap.benchmarks})
+    pieces, gone = without(document.text, overlap.spans) if mode == "cut" else ([], [])
+    if pieces:
+        return funnel.cut_text(document, "\n\n".join(pieces), f"part of {benchmarks}", gone=gone, keep_samples=keep_samples)
+    funnel.withdraw(document, f"evaluation text of {benchmarks}", keep_samples=keep_samples)
+    return None
 
 
 def without(text: str, spans: Sequence[tuple[int, int]]) -> tuple[list[str], list[str]]:

@@ -9,6 +9,7 @@ from trivium.text.pii import Kind, Replacement, scrub
 from trivium.text.signals import Reasons, Signals
 
 BATCH_CHARS = 1 << 18  # the arrays of a batch stay in the processor's caches; with fewer characters the calls themselves cost more
+LEAST_CHARS = 64  # that a document counts: it takes memory too
 
 
 class Rule(Protocol):
@@ -61,7 +62,7 @@ def batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
     size = 0
     for document in documents:
         batch.append(document)
-        size += len(document.text) + 1
+        size += max(len(document.text), LEAST_CHARS)
         if size >= BATCH_CHARS:
             yield batch
             batch, size = [], 0

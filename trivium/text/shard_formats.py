@@ -24,8 +24,9 @@ from trivium.core.commit import MANIFEST, commit, read_manifest
 from trivium.core.errors import ArtefactError, ConfigError, did_you_mean
 from trivium.core.types import Document
 from trivium.text.shards import Shard, ShardDocument
+from trivium.text.store import document_row
 from trivium.text.tokenizer import Tokenizer
-from trivium.text.write import document_row, write_jsonl
+from trivium.text.write import write_jsonl
 
 KIND = "exported tokens"
 LLM_C_MAGIC, LLM_C_VERSION, LLM_C_HEADER = 20240520, 1, 256

@@ -7,8 +7,6 @@ from typing import Any
 
 import zstandard
 
-from trivium.core.types import Document
-
 
 def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
     """Write rows to `path` (.jsonl or .jsonl.zst) and return how many; the caller commits the folder it is in."""
@@ -16,13 +14,8 @@ def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
     with path.open("wb") as file:
         out = zstandard.ZstdCompressor(level=3).stream_writer(file, closefd=False) if path.suffix == ".zst" else file
         for row in rows:
-            out.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+            out.write(json.dumps(row, ensure_ascii=False, default=str).encode() + b"\n")
             count += 1
         if out is not file:
             out.close()
     return count
-
-
-def document_row(document: Document) -> dict[str, Any]:
-    """A document as a record that `read_documents` gives back."""
-    return {**document.meta, "text": document.text, "id": document.id, "source": document.source}  # meta may not speak for the text

@@ -29,6 +29,14 @@ def test_short_lines_stay():
     assert spans_of([], min_documents=2) == []
 
 
+@pytest.mark.parametrize("memory_bytes", [1, 500, 5000])
+def test_less_memory_gives_the_same(memory_bytes):
+    texts = ["\n".join(f"this is line number {number * factor % 97}" for number in range(40)) for factor in (1, 3, 5, 7)]
+    found = spans_of(texts, min_documents=2, memory_bytes=memory_bytes)
+    assert found == spans_of(texts, min_documents=2)
+    assert any(found)
+
+
 def test_one_document_shares_with_nobody():
     with pytest.raises(ConfigError, match="at least 2"):
         LineDedup(min_documents=1)

@@ -13,7 +13,7 @@ import numpy as np
 
 from trivium.core.errors import ArtefactError, did_you_mean
 from trivium.nn.io.tokenizer_files import parse_tokenizer
-from trivium.text.tokenizer import Tokenizer
+from trivium.text.tokenizer import Tokenizer, splitting_rule
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED = 1, 2, 3, 4, 5
 ROLES = {"bos_token": "bos", "eos_token": "eos", "pad_token": "padding", "unk_token": "unknown"}  # tokenizer_config -> GGUF
@@ -25,16 +25,15 @@ _DIGITS = {"type": "Digits", "individual_digits": True}
 
 
 def _split(digits: str) -> dict[str, Any]:
-    """The rule of cl100k (tiktoken) with runs of digits as long as `digits` says."""
-    rule = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|" + digits + r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-    return {"type": "Split", "pattern": {"Regex": rule}, "behavior": "Isolated", "invert": False}
+    return {"type": "Split", "pattern": {"Regex": splitting_rule(digits)}, "behavior": "Isolated", "invert": False}
 
 
 PRE: dict[str, list[dict[str, Any]]] = {
-    "smollm": [_DIGITS, _GPT2],  # ours too
+    "smollm": [_DIGITS, _GPT2],
     "gpt-2": [_GPT2],
     "llama-bpe": [_split(r"\p{N}{1,3}"), _BYTES],
     "qwen2": [_split(r"\p{N}"), _BYTES],
+    "stablelm2": [_split(r"\p{N}"), _BYTES],  # ours: as qwen2 without composing
 }
 _AS_IT_IS = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}  # how an added token is looked for
 _PLAIN_BPE = {

@@ -43,7 +43,7 @@ def check_vocabulary(tokenizer: Tokenizer, vocab_size: int, where: str) -> None:
 
 
 def special_ids(tokenizer: Tokenizer, config: Mapping[str, Any], where: str = CONFIG) -> dict[str, int | None]:
-    """bos_token_id, eos_token_id and pad_token_id; None where tokenizer_config names no token. Raises ArtefactError: a token there is not."""
+    """bos_token_id, eos_token_id and pad_token_id; None where tokenizer_config names no token. Raises ArtefactError: an unknown token."""
     ids: dict[str, int | None] = {}
     for role in ROLES:
         token = config.get(role)

@@ -5,7 +5,7 @@ from hashlib import blake2b
 
 from trivium.core.types import Document
 
-_DIGEST_BYTES = 16  # 128 bits: among 10^9 documents a false match has probability 10^-21
+DIGEST_BYTES = 16  # 128 bits: among 10^9 documents a false match has probability 10^-21
 
 
 class ExactDedup:
@@ -32,4 +32,4 @@ class ExactDedup:
 
 def digest(text: str) -> bytes:
     """blake2b-128 of the text in NFC with runs of white space collapsed to one space."""
-    return blake2b(" ".join(unicodedata.normalize("NFC", text).split()).encode(), digest_size=_DIGEST_BYTES).digest()
+    return blake2b(" ".join(unicodedata.normalize("NFC", text).split()).encode(), digest_size=DIGEST_BYTES).digest()

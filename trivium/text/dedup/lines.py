@@ -3,6 +3,7 @@
 Left out: lines that differ a little, and shared passages within lines (see `substring`).
 """
 
+from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -11,6 +12,8 @@ from xxhash import xxh3_64_intdigest
 
 from trivium.core.errors import ConfigError
 
+_BYTES_PER_LINE = 40  # while they are sorted
+_MAX_PARTS = 1 << 10
 Span = tuple[int, int]  # of characters of a text: start, end
 
 
@@ -20,28 +23,43 @@ class LineDedup:
 
     Wenzek et al. 2020, arXiv:1911.00359, section 3.1 (CCNet) drops every paragraph seen before. Differences: a line has to be in several
     documents, since two may quote the same; digits and punctuation count; case and white space do not. Lines are equal up
-    to a 64-bit hash. min_chars: shorter lines (a bracket, "Contents") are shared by chance and stay.
+    to a 64-bit hash. min_chars: shorter lines (a bracket, "Contents") are shared by chance and stay. memory_bytes: for hashes, 40 bytes
+    a line; when there is less, the texts are read several times, and each time a part of the hashes is looked at.
     """
 
     min_documents: int = 5
     min_chars: int = 20
+    memory_bytes: int = 1 << 30
 
     def __post_init__(self) -> None:
         if self.min_documents < 2:
             raise ConfigError(f"min_documents is {self.min_documents}; a line is shared by at least 2 (5 is usual)")
 
     def shared(self, texts: Iterable[str]) -> "SharedLines":
-        """One pass over all texts; holds 12 bytes a line."""
-        hashes, documents = [np.zeros(0, np.uint64)], [np.zeros(0, np.int32)]
+        """What these texts share. They must be such that they can be read more than once."""
+        first: dict[int, int] = {}
+        todo = [(0, 1)]  # (which, of how many parts) of all hashes
+        while todo:
+            names, documents = self._collect(texts, *todo.pop(), todo)
+            order = np.argsort(names, kind="stable")  # of equal lines the first document's comes first
+            unique, start, count = np.unique(names[order], return_index=True, return_counts=True)
+            many = count >= self.min_documents
+            first.update(zip(unique[many].tolist(), documents[order][start[many]].tolist(), strict=True))
+        return SharedLines(self, first)
+
+    def _collect(self, texts: Iterable[str], part: int, parts: int, todo: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
+        """Hash and document of the lines in a part, once a document. Too many: half of them are left for later, which `todo` is told."""
+        names, documents = array("Q"), array("i")
         for number, text in enumerate(texts):
-            own = np.fromiter({name for name, _ in self.of(text)}, np.uint64)  # once a document
-            hashes.append(own)
-            documents.append(np.full(len(own), number, np.int32))
-        hash_L = np.concatenate(hashes)
-        order = np.argsort(hash_L, kind="stable")  # of equal lines the first document's comes first
-        unique, start, count = np.unique(hash_L[order], return_index=True, return_counts=True)
-        many = count >= self.min_documents
-        return SharedLines(self, dict(zip(unique[many].tolist(), np.concatenate(documents)[order][start[many]].tolist(), strict=True)))
+            own = {name for name, _ in self.of(text) if name % parts == part}
+            names.extend(own)
+            documents.extend([number] * len(own))
+            while _BYTES_PER_LINE * len(names) > self.memory_bytes and parts < _MAX_PARTS:
+                todo.append((part + parts, 2 * parts))
+                parts *= 2
+                mine = np.frombuffer(names, np.uint64) % np.uint64(parts) == part
+                names, documents = array("Q", np.frombuffer(names, np.uint64)[mine]), array("i", np.frombuffer(documents, np.int32)[mine])
+        return np.frombuffer(names, np.uint64), np.frombuffer(documents, np.int32)
 
     def of(self, text: str) -> Iterator[tuple[int, Span]]:
         """Hash and place of every line that is long enough, its line feed included in the place."""

@@ -80,6 +80,14 @@ class MinHash:
 
 def densify(signature_DK: np.ndarray) -> np.ndarray:
     """Fill empty bins from full ones, in place; rows without any stay as they are. O(K) steps over what is still empty."""
+    is_empty = signature_DK == EMPTY
+    wanting_D = np.flatnonzero(is_empty.any(axis=1) & ~is_empty.all(axis=1))
+    if len(wanting_D):
+        signature_DK[wanting_D] = _densified(signature_DK[wanting_D])
+    return signature_DK
+
+
+def _densified(signature_DK: np.ndarray) -> np.ndarray:
     sparse, sequences = signature_DK.copy(), _sequences(signature_DK.shape[1])  # sparse: copies are not copied again
     for probe in sequences[:_DENSE_STEPS]:
         np.copyto(signature_DK, sparse.take(probe, axis=1), where=signature_DK == EMPTY)

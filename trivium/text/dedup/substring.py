@@ -3,8 +3,9 @@
 Left out: a suffix array of the corpus, which finds the same and needs several times the text's memory.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -18,6 +19,13 @@ SHORTEST_COPY = 32  # characters; shorter phrases are ordinary language
 _BYTES_PER_CHAR = 0.5  # of anchors, about
 _MAX_ROUNDS = 100  # in which copies of one anchor are compared with one of them
 _FACTOR = 0xD6E8FEB86659FD93
+
+
+class Texts(Protocol):
+    """All texts in order, as often as needed, and each by its number; a list, or texts on disk."""
+
+    def __getitem__(self, index: int, /) -> str: ...
+    def __iter__(self) -> Iterator[str]: ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,20 +49,21 @@ class SubstringDedup:
         if self.min_chars < SHORTEST_COPY:
             raise ConfigError(f"min_chars is {self.min_chars}; below {SHORTEST_COPY} characters ordinary phrases are copies (200 is usual)")
 
-    def __call__(self, texts: Sequence[str]) -> list[list[Span]]:
-        """Spans of every text, in order and apart."""
-        found: list[list[Span]] = [[] for _ in texts]
-        parts = max(1, round(_BYTES_PER_CHAR * sum(map(len, texts)) / self.memory_bytes + 0.5))
+    def __call__(self, texts: Texts) -> dict[int, list[Span]]:
+        """Number of a text -> its spans, in order and apart; texts without any are left out."""
+        found: dict[int, list[Span]] = {}
+        parts = max(1, round(_BYTES_PER_CHAR * sum(len(text) for text in texts) / self.memory_bytes + 0.5))
         for part in range(parts):
             self._match(texts, *self._anchors(texts, part, parts), found)
-        return [list(_joined(text, spans, self.min_chars)) for text, spans in zip(texts, found, strict=True)]
+        joined = {number: list(_joined(texts[number], spans, self.min_chars)) for number, spans in sorted(found.items())}
+        return {number: spans for number, spans in joined.items() if spans}
 
     @property
     def window(self) -> int:
         """Characters of a window: the largest power of two that is at most half of a match."""
         return 1 << ((self.min_chars // 2).bit_length() - 1)
 
-    def _anchors(self, texts: Sequence[str], part: int, parts: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _anchors(self, texts: Texts, part: int, parts: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Hash, text and place of the windows that were chosen, sorted by hash, text and place."""
         found, done = [(np.zeros(0, np.uint64), np.zeros(0, np.int64), np.zeros(0, np.int64))], 0
         for batch in batches(texts):
@@ -71,7 +80,7 @@ class SubstringDedup:
         return hash_A[order], number_A[order], place_A[order]
 
     def _match(
-        self, texts: Sequence[str], hash_A: np.ndarray, number_A: np.ndarray, place_A: np.ndarray, found: list[list[Span]]
+        self, texts: Texts, hash_A: np.ndarray, number_A: np.ndarray, place_A: np.ndarray, found: dict[int, list[Span]]
     ) -> None:  # fmt: skip
         """Compare windows of equal hashes with the first of them, and note what they share in the later text."""
         edges = np.flatnonzero(hash_A[1:] != hash_A[:-1]) + 1
@@ -84,16 +93,16 @@ class SubstringDedup:
                     break
                 group = self._round(texts, group, found)
 
-    def _round(self, texts: Sequence[str], group: list[tuple[int, int]], found: list[list[Span]]) -> list[tuple[int, int]]:
+    def _round(self, texts: Texts, group: list[tuple[int, int]], found: dict[int, list[Span]]) -> list[tuple[int, int]]:
         """Those of the group that share too little with its first."""
         (first, origin), *others = group
         left = []
         for number, place in others:
-            if any(start <= place and place + self.window <= end for start, end in found[number]):
+            if any(start <= place and place + self.window <= end for start, end in found.get(number, ())):
                 continue
             before, after = _shared(texts[first], origin, texts[number], place)
             if before + after >= self.min_chars:
-                found[number].append((place - before, place + after))
+                found.setdefault(number, []).append((place - before, place + after))
             else:
                 left.append((number, place))
         return left

@@ -1,5 +1,5 @@
 """Byte-level BPE: train, encode, decode."""
 
-from trivium.text.tokenizer.bpe import SPECIALS, Tokenizer, train_bpe
+from trivium.text.tokenizer.bpe import SPECIALS, Tokenizer, splitting_rule, train_bpe
 
-__all__ = ["SPECIALS", "Tokenizer", "train_bpe"]
+__all__ = ["SPECIALS", "Tokenizer", "splitting_rule", "train_bpe"]
