@@ -24,9 +24,13 @@ def said(role, *parts):
 
 
 SHAPES = {
+    "wildchat": ({"language": "x", "conversation": [{"role": "user", "content": "q", "turn": 1}, {"role": "assistant", "content": "a"},
+                  {"role": "user", "content": "?"}]}, [QA], {"language": "x"}),
+    "roles in conversations": ({"conversations": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}, [QA], {}),
     "question": ({"question": "q", "answer": "a"}, [QA], {}),
     "rationale": ({"question": "q", "answer": "a", "rationale": "r", "task": "t"}, [(U("q"), A("r\nSo the answer is a."))], {"task": "t"}),
-    "no rationale": ({"question": "q", "answer": "a", "rationale": ""}, [QA], {}),
+    "no rationale": ({"question": "q", "answer": "a", "rationale": ""}, [QA], {"rationale": ""}),
+    "rationale of a response": ({"question": "q", "response": "a", "rationale": "r"}, [QA], {"rationale": "r"}),
     "instruction answer": ({"instruction": "q", "answer": "a"}, [QA], {}),
     "query": ({"query": "q", "response": "a"}, [QA], {}),
     "flan": ({"inputs": "q", "targets": "a", "task": "t"}, [QA], {"task": "t"}),
@@ -71,6 +75,7 @@ def test_a_published_shape_is_told_by_its_fields(tmp_path, shape):
     ("record", "prompts"),
     [
         (SHAPES["seed task"][0], [(U("i\n\nx"),), (U("i"),)]),
+        (SHAPES["few-shot"][0], [turns[:-1] for turns in SHAPES["few-shot"][1]]),
         ({"turns": ["q", "and?"], "category": "x"}, [(U("q"),)]),
         ({"conversations": [{"from": "human", "value": "q"}]}, [(U("q"),)]),
         (
@@ -80,7 +85,7 @@ def test_a_published_shape_is_told_by_its_fields(tmp_path, shape):
         ({"question": "q", "answer": ["a", "b"]}, [(U("q"),)]),
         ({"chosen": "\n\nHuman: q\n\nAssistant: a", "rejected": "\n\nHuman: q\n\nAssistant: b"}, [(U("q"),)]),
     ],
-    ids=["seed task", "mt-bench", "sharegpt question", "sharegpt chat", "open question", "hh"],
+    ids=["seed task", "few-shot", "mt-bench", "sharegpt question", "sharegpt chat", "open question", "hh"],
 )
 def test_prompts_are_the_turns_before_the_answer(tmp_path, record, prompts):
     path = write(tmp_path, record)
@@ -111,7 +116,7 @@ def test_an_answer_that_was_judged_bad_is_kept_with_weight_0(tmp_path, shape, fi
         ({"instruction": "i", "instances": ["x"]}, r"'instances\[0\]' is text without input or output"),
         ({"instruction": "i", "instances": [{"input": "x", "output": "y"}, {"input": "x"}]}, r"'instances\[1\]' is an object without"),
         ({"instruction": "i", "instances": [{"input": "x", "output": None}]}, r"'instances\[0\].output' is null"),
-        ({"instances": [{"input": "x", "output": "y"}]}, "'instruction' is missing"),
+        ({"instances": [{"input": "x", "output": "y"}]}, "'messages' is missing"),
         ({"instruction": "i", "pairs": {}}, "'pairs' is empty"),
         ({"messages": [said("user", ("text", 3))]}, r"'messages\[0\].content\[0\].value' is a number"),
         (
@@ -123,6 +128,9 @@ def test_an_answer_that_was_judged_bad_is_kept_with_weight_0(tmp_path, shape, fi
         ({"messages": [{"role": "assistant", "content": None, "tool_calls": [{}]}]}, r"tool_calls\[0\]' has no object `function`"),
         ({"messages": [{"role": "assistant", "content": None, "tool_calls": [{"function": {}}]}]}, "function.name' is null"),
         ({"conversations": [{"from": "human", "value": "q"}], "chosen": "a", "rejected": "b"}, "is a preference"),
+        ({"conversation": [{"role": "user", "content": "q"}]}, "'conversation' has no answer"),
+        ({"conversation": [{"role": "assistant", "content": "a"}]}, "'conversation' must begin with the user"),
+        ({"conversations": ["q"]}, r"'conversations\[0\]' is text; an object with from and value"),
         ({"turns": []}, "'turns' is empty; a list of texts is expected"),
     ],
 )

@@ -2,7 +2,7 @@
 
 from trivium.core.types import Message
 from trivium.text.records import trees
-from trivium.text.records.conversation import instances
+from trivium.text.records.conversation import demonstrations
 from trivium.text.records.preference import is_preference, preferences
 from trivium.text.records.questions import has_question, question
 from trivium.text.rows import Row
@@ -11,12 +11,12 @@ from trivium.text.rows import Row
 def prompts(row: Row) -> list[tuple[Message, ...]]:
     """The turns before the answer, of a question or a conversation (its last answers are left out) or a preference.
 
-    One for each instance of a Self-Instruct task; of a tree its root.
+    One for each part of a task (see `demonstrations`); of a tree its root.
     """
     if trees.is_tree(row):
         return trees.prompts(row)
-    if "instances" in row.values:
-        return [(Message("user", asked),) for asked, _ in instances(row)]
+    if several := demonstrations(row):
+        return [turns[:-1] for turns in several]
     if not has_question(row) and is_preference(row):
         return [preference.prompt for preference in preferences(row)]
     turns = list(question(row)[0])

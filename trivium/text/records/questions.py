@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from trivium.core.types import Message
-from trivium.text.records.turns import alternating, messages
+from trivium.text.records.turns import alternating, chat_field, messages
 from trivium.text.rows import Row, type_name
 
 _PLAIN = ("question", "query", "input", "inputs", "history")
@@ -14,8 +14,9 @@ Turns = tuple[Message, ...]
 def question(row: Row, *, wanted: str = "'prompt'") -> tuple[Turns, tuple[str, ...]]:
     """The turns before the answer, and the fields they came from.
 
-    prompt (text or messages) | instruction + input or context | messages | conversations | turns (MT-bench; the first, the others need
-    its answer) | question, query, input, inputs (FLAN), history (SHP). A text in `system` or `system_prompt` becomes the first turn.
+    prompt (text or messages) | instruction + input or context | messages | conversations, conversation | turns (MT-bench; the first,
+    as the others need its answer) | question, query, input, inputs (FLAN), history (SHP). A text in `system` or `system_prompt` becomes
+    the first turn.
     wanted: what the error calls the field when there is none.
     """
     values = row.values
@@ -27,8 +28,8 @@ def question(row: Row, *, wanted: str = "'prompt'") -> tuple[Turns, tuple[str, .
         return with_system(row, _user(text), used)
     if "messages" in values:
         return with_system(row, messages(row, values["messages"], "messages"), ("messages",))
-    if "conversations" in values:
-        return with_system(row, alternating(row, "conversations"), ("conversations",))
+    if chat := chat_field(row):
+        return with_system(row, alternating(row, chat), (chat,))
     if "turns" in values:
         return with_system(row, _user(_first_turn(row)), ("turns",))
     field = next((field for field in _PLAIN if field in values), None)
@@ -37,7 +38,7 @@ def question(row: Row, *, wanted: str = "'prompt'") -> tuple[Turns, tuple[str, .
 
 def has_question(row: Row) -> bool:
     """Whether `question` finds a field to read."""
-    return any(field in row.values for field in ("prompt", "instruction", "messages", "conversations", "turns", *_PLAIN))
+    return any(field in row.values for field in ("prompt", "instruction", "messages", "turns", *_PLAIN)) or chat_field(row) is not None
 
 
 def instruction(row: Row) -> tuple[str, tuple[str, ...]]:

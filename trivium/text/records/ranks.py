@@ -1,6 +1,6 @@
 """Places of answers: ranks from 0 without gaps, 0 is best, equal ranks are ties."""
 
-import math
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -36,5 +36,5 @@ def ranks_of_groups(row: Row, ranking: Any, count: int) -> tuple[int, ...]:
 
 
 def is_number(value: Any) -> bool:
-    """Whether it is a finite number, not true or false."""
-    return type(value) in (int, float) and math.isfinite(value)
+    """Whether it is a finite number, not true or false, nor an integer beyond all floats."""
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max

@@ -1,14 +1,14 @@
 """Trees of messages as OpenAssistant exports them (Köpf et al. 2023, arXiv:2304.07327): one row a tree, or one row a message.
 
 A message counts if it was not deleted and its review, if it has one, accepted it; where one does not count, neither does what follows it.
-Of siblings `rank` 0 is best; an answer without siblings is best too, and of several without ranks none is.
+Of siblings `rank` 0 is best; an answer without siblings is best too, and of several without ranks none is. In memory is one tree at a time.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from trivium.core.types import Message, Preference, Role
-from trivium.text.records.ranks import ranked
+from trivium.text.records.ranks import is_number, ranked
 from trivium.text.rows import Row, type_name
 
 _ROLES: dict[str, Role] = {"prompter": "user", "assistant": "assistant"}
@@ -146,7 +146,7 @@ def _node(row: Row, values: Mapping[str, Any], name: str, before: tuple[Message,
     expected = "assistant" if before and before[-1].role == "user" else "prompter"
     if role != expected:
         row.fail(f"'{name}.role' is {role!r}; '{expected}' is expected, because the two alternate from the root")
-    if rank is not None and (type(rank) not in (int, float) or rank != int(rank) or rank < 0):
+    if rank is not None and (not is_number(rank) or rank != int(rank) or rank < 0):
         row.fail(f"'{name}.rank' is {rank!r}; a whole number is expected, 0 is best")
     turns = (*before, Message(_ROLES[role], row.check_text(values["text"], f"{name}.text")))
     return _Node(turns, name, None if rank is None else int(rank), True, values, [])

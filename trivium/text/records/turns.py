@@ -69,12 +69,18 @@ def message(row: Row, item: Any, name: str, spelling: _Spelling | None = None) -
     return Message(roles[role], (_TAGS["tool_call"](content) if role == "function_call" else content) + calls)
 
 
+def chat_field(row: Row) -> str | None:
+    """The field of a logged chat: `conversations` (ShareGPT) or `conversation` (WildChat, LMSYS-Chat)."""
+    return next((field for field in ("conversations", "conversation") if field in row.values), None)
+
+
 def alternating(row: Row, field: str) -> tuple[Message, ...]:
-    """ShareGPT's turns: the user begins (after a system turn) and the two alternate; the last may be a question."""
+    """The turns of a logged chat: the user begins (after a system turn) and the two alternate; the last may be a question."""
     value = row.values[field]
     if not isinstance(value, list) or not value:
         row.fail(f"'{field}' is {type_name(value) if value else 'empty'}; a list of turns is expected")
-    turns = tuple(message(row, item, f"{field}[{index}]", _SHAREGPT) for index, item in enumerate(value))
+    spelling = _OPENAI if isinstance(value[0], Mapping) and "role" in value[0] else _SHAREGPT
+    turns = tuple(message(row, item, f"{field}[{index}]", spelling) for index, item in enumerate(value))
     spoken = [turn.role for turn in turns if turn.role in ("user", "assistant")]
     if spoken[:1] != ["user"]:
         row.fail(f"'{field}' must begin with the user")
