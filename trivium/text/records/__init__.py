@@ -13,8 +13,7 @@
     UltraFeedback, TL;DR, Magpie,      completions | summaries | responses            preference, prompt                   rankings
     GSM8K's model solutions            | {solution, is_correct} for each model
 
-What is left out, because it says no more than its fields do: choices of multiple-choice questions, and pairs of behaviours of which neither
-is better.
+What is left out: questions with choices, which evaluation tasks show in their own words, and pairs of which nobody said what is better.
 """
 
 from trivium.text.records.conversation import Replies, conversations

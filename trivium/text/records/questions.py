@@ -15,8 +15,8 @@ def question(row: Row, *, wanted: str = "'prompt'") -> tuple[Turns, tuple[str, .
     """The turns before the answer, and the fields they came from.
 
     prompt (text or messages) | instruction + input or context | messages | conversations, conversation | turns (MT-bench; the first,
-    as the others need its answer) | question, query, input, inputs (FLAN), history (SHP). A text in `system` or `system_prompt` becomes
-    the first turn.
+    as the others need its answer) | question (after its context, if it has one), query, input, inputs (FLAN), history (SHP). A text in
+    `system` or `system_prompt` becomes the first turn.
     wanted: what the error calls the field when there is none.
     """
     values = row.values
@@ -33,7 +33,7 @@ def question(row: Row, *, wanted: str = "'prompt'") -> tuple[Turns, tuple[str, .
     if "turns" in values:
         return with_system(row, _user(_first_turn(row)), ("turns",))
     field = next((field for field in _PLAIN if field in values), None)
-    return with_system(row, _user(row.text(field)), (field,)) if field else row.missing(wanted)
+    return with_system(row, *_plain(row, field)) if field else row.missing(wanted)
 
 
 def has_question(row: Row) -> bool:
@@ -58,6 +58,14 @@ def with_system(row: Row, turns: Turns, used: Sequence[str]) -> tuple[Turns, tup
     if field is None or turns[0].role == "system":
         return turns, tuple(used)
     return (Message("system", row.text(field)), *turns), (*used, field)
+
+
+def _plain(row: Row, field: str) -> tuple[Turns, tuple[str, ...]]:
+    if "choices" in row.values:
+        row.fail(f"'{field}' has 'choices', which the prompt would not show; write the prompt that shows them into a field 'prompt'")
+    if field == "question" and row.values.get("context"):
+        return _user(with_input(row.text("context"), row.text(field))), (field, "context")
+    return _user(row.text(field)), (field,)
 
 
 def _user(text: str) -> Turns:
