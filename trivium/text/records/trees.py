@@ -1,6 +1,6 @@
 """Trees of messages as OpenAssistant exports them (Köpf et al. 2023, arXiv:2304.07327): one row a tree, or one row a message.
 
-A message counts if it was not deleted and its review, if it has one, accepted it; where one does not count, neither does what follows it.
+A message counts if it was not deleted and `review_result`, if the field is there, is true; what follows one that does not goes with it.
 Of siblings `rank` 0 is best; an answer without siblings is best too, and of several without ranks none is. In memory is one tree at a time.
 """
 
@@ -63,8 +63,12 @@ def joined(run: Sequence[Row]) -> Row:
             row.fail(f"'parent_id' is {parent!r}, which is no message of the rows beside it; sort the file by tree")
         else:
             nodes[parent]["replies"].append(node)
-    if len(roots) != 1 or len(nodes) != len(run):
-        first.fail(f"the {len(run)} messages of its tree need different ids and one root (found: {len(nodes)} ids, {len(roots)} roots)")
+    reached = roots[:1]
+    for node in reached:
+        reached.extend(node["replies"])
+    if len(roots) != 1 or len(nodes) != len(run) or len(reached) != len(run):  # fewer are reached if some go round in a circle
+        found = f"{len(nodes)} ids, {len(roots)} roots, {len(reached)} below the first"
+        first.fail(f"the {len(run)} messages of its tree need different ids and one root above all (found: {found})")
     tree = {field: first.values[field] for field in ("message_tree_id", "tree_state") if field in first.values}
     return Row(first.path, first.number, first.unit, {**tree, "prompt": roots[0]})
 
