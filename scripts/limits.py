@@ -76,18 +76,8 @@ def run(name: str, amount: float, folder: Path, more: list[str]) -> str:
     file = folder / f"{name}.jsonl"
     with file.open("w") as out:
         out.writelines(f"{row}\n" for row in CORPORA[name][0](amount))
-    command = [
-        sys.executable,
-        "-m",
-        "trivium.cli",
-        "prepare",
-        f"sources={file}",
-        *OPTIONS,
-        *([FILTERS] * (name == "large")),
-        *more,
-        "--out",
-        str(folder / f"run-{name}"),
-    ]
+    options = [f"sources={file}", *OPTIONS, *([FILTERS] * (name == "large")), *more]
+    command = [sys.executable, "-m", "trivium.cli", "prepare", *options, "--out", str(folder / f"run-{name}")]
     began, peak = time.monotonic(), 0
     process = subprocess.Popen(command, preexec_fn=_limit, stdout=subprocess.DEVNULL)  # noqa: PLW1509 (one thread here)
     while process.poll() is None:

@@ -25,7 +25,8 @@ Data = TypeVar("Data")
 class CleanPart:
     """A step of datatrove's pipelines (`pipeline=[CleanPart({...})]`), so its executors for Slurm and Ray run it; used alone as well.
 
-    options: those of `prepare`. num_workers: processes of each part; 0: as many as cores, 1 if others share the machine. unit_bytes: see `units_of`.
+    options: those of `prepare`. num_workers: processes of each part; 0: as many as cores, 1 if others share the machine.
+    unit_bytes: see `units_of`.
     """
 
     options: Mapping[str, Any]

@@ -1,11 +1,10 @@
 """Reading data: documents, conversations, preferences and prompts from wherever they are, strictly and in constant memory.
 
-A source is a file, a folder, a glob, the name of an asset (`wiki-leads`), `pypi:package==version/member` or
-`hf:owner/name#split`. To read a file
-that is named like an asset, write `./` before it. The first thing that is wrong is one DataError with file, line and field.
+A source is a file, a folder, a glob, the name of an asset (`wiki-leads`), `pypi:package==version/member` or `hf:owner/name#split`. To read
+a file that is named like an asset, write `./` before it. The first thing that is wrong is one DataError with file, line and field.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -15,8 +14,11 @@ from trivium.core.types import Conversation, Document, Message, Preference
 from trivium.text import assets, records
 from trivium.text.hub import hub_rows, is_hub, parse as parse_hub
 from trivium.text.lines import OnSkip
+from trivium.text.prompt_log import LoggedPrompt
+from trivium.text.records import Replies
 from trivium.text.rows import Row, format_of, is_known, rows
 
+S = TypeVar("S")
 T = TypeVar("T")
 RecordKind = Literal["documents", "conversations", "preferences", "prompts", "definitions", "texts"]
 
@@ -33,18 +35,21 @@ def read_documents(source: str | Path, on_skip: OnSkip | None = None) -> Iterato
     return _records(source, records.document, on_skip)
 
 
-def read_conversations(source: str | Path, on_skip: OnSkip | None = None) -> Iterator[Conversation]:
-    """Conversations of a source, in any of the shapes of `records.conversation`."""
+def read_conversations(source: str | Path, on_skip: OnSkip | None = None, *, replies: Replies = "best") -> Iterator[Conversation]:
+    """Conversations of a source, in any of the shapes of `records.conversations`; a row may give several.
+
+    replies: of a tree with several answers to a message (OpenAssistant) take the paths of the best ones, or `all`.
+    """
     if _is_asset(source):
         return assets.conversations(str(source))
-    return _records(source, records.conversation, on_skip)
+    return _chats(source, lambda row: records.conversations(row, replies), on_skip)
 
 
 def read_preferences(source: str | Path, on_skip: OnSkip | None = None) -> Iterator[Preference]:
-    """Preferences of a source, in any of the shapes of `records.preference`."""
+    """Preferences of a source, in any of the shapes of `records.preferences`; a row may give several."""
     if _is_asset(source):
         raise DataError(f"{source}: this asset holds no preferences")
-    return _records(source, records.preference, on_skip)
+    return _chats(source, records.preferences, on_skip)
 
 
 def read_prompts(source: str | Path, on_skip: OnSkip | None = None) -> Iterator[tuple[Message, ...]]:
@@ -52,6 +57,11 @@ def read_prompts(source: str | Path, on_skip: OnSkip | None = None) -> Iterator[
     if _is_asset(source):
         return (_before_answer(conversation) for conversation in assets.conversations(str(source)))
     return _prompts(source, on_skip)
+
+
+def read_prompt_log(source: str | Path, user_field: str = "user_id", on_skip: OnSkip | None = None) -> Iterator[LoggedPrompt]:
+    """Prompts of a source with the user who sent each, whose id is text or a number in `user_field`; for `PromptHygiene`."""
+    return _chats(source, lambda row: [LoggedPrompt(turns, _user(row, user_field)) for turns in records.prompts(row)], on_skip)
 
 
 def read_definitions(source: str | Path) -> Iterator[Mapping[str, Any]]:
@@ -77,9 +87,9 @@ def read_field(source: str | Path, field: str) -> list[str]:
 def check_head(source: str | Path, kind: RecordKind, *, field: str = "", is_lenient: bool = False) -> None:
     """Read the first records of a source, so that a mistake is reported within milliseconds, before anything heavy is imported.
 
-    Looks at three records of each of the first 16 files. field: a text that they must have besides. An asset is not fetched;
-    only its name and kind are checked, of a data set of the hub how it is written. is_lenient: bad records will be left out, so only
-    the names of files are checked.
+    Looks at three records of each of the first 16 files. field: a text that they must have besides. An asset is not fetched; only its
+    name and kind are checked, of a data set of the hub how it is written. is_lenient: bad records will be left out, so only the names of
+    files are checked.
     """
     if _is_asset(source):
         if kind != "texts":
@@ -88,18 +98,16 @@ def check_head(source: str | Path, kind: RecordKind, *, field: str = "", is_leni
     if is_hub(source):
         parse_hub(str(source))
         return
-    readers: dict[str, Callable[[Row], Any]] = {
-        "documents": records.document,
-        "conversations": records.conversation,
-        "preferences": records.preference,
-        "definitions": records.definition,
-        "texts": lambda row: None,
-    }  # fmt: skip
+    readers: dict[str, Callable[[Row], Any]] = {"documents": records.document, "definitions": records.definition, "texts": lambda row: None}
+    chat_readers: dict[str, Callable[[Row], Any]] = {"conversations": records.conversations, "preferences": records.preferences}
     for path in files_of(source)[: 0 if is_lenient else _HEAD_FILES]:
         for row in islice(rows(path), _HEAD_ROWS if field else 0):
             row.text(field)
         if kind == "prompts":
             list(islice(_file_prompts(path, None), _HEAD_ROWS))
+        elif kind in chat_readers:
+            for run in islice(records.runs(rows(path)), _HEAD_ROWS):
+                chat_readers[kind](records.joined(run))
         else:
             for row in islice(rows(path), _HEAD_ROWS):
                 readers[kind](row)
@@ -130,15 +138,32 @@ def files_of(source: str | Path) -> list[Path]:
 
 
 def _records(source: str | Path, make: Callable[[Row], T], on_skip: OnSkip | None) -> Iterator[T]:
-    for row in _rows_of(source, on_skip):
+    return _made(_rows_of(source, on_skip), make, on_skip)
+
+
+def _chats(source: str | Path, make: Callable[[Row], Sequence[T]], on_skip: OnSkip | None) -> Iterator[T]:
+    """What is made of rows that may give several records or none. Raises DataError if good rows give none at all."""
+    num_rows = num_records = 0
+    for made in _made(records.runs(_rows_of(source, on_skip)), lambda run: make(records.joined(run)), on_skip):
+        num_rows += 1
+        num_records += len(made)
+        yield from made
+    if num_rows and not num_records and on_skip is None:
+        raise DataError(
+            f"{source}: its {num_rows:,} trees give nothing: no message in them was accepted, or no two replies to one are ranked"
+        )
+
+
+def _made(items: Iterable[S], make: Callable[[S], T], on_skip: OnSkip | None) -> Iterator[T]:
+    for item in items:
         try:
-            record = make(row)
+            made = make(item)
         except DataError as error:
             if on_skip is None:
                 raise
             on_skip(error)
             continue
-        yield record
+        yield made
 
 
 def _rows_of(source: str | Path, on_skip: OnSkip | None = None) -> Iterator[Row]:
@@ -150,7 +175,7 @@ def _rows_of(source: str | Path, on_skip: OnSkip | None = None) -> Iterator[Row]
 
 def _prompts(source: str | Path, on_skip: OnSkip | None) -> Iterator[tuple[Message, ...]]:
     if is_hub(source):
-        yield from _records(source, records.prompt, on_skip)
+        yield from _chats(source, records.prompts, on_skip)
         return
     for path in files_of(source):
         yield from _file_prompts(path, on_skip)
@@ -161,7 +186,12 @@ def _file_prompts(path: Path, on_skip: OnSkip | None) -> Iterator[tuple[Message,
         texts = [row.text("text") for row in rows(path)]
         yield from ((Message("user", line.strip()),) for text in texts for line in text.splitlines() if line.strip())
     else:
-        yield from _records(path, records.prompt, on_skip)
+        yield from _chats(path, records.prompts, on_skip)
+
+
+def _user(row: Row, field: str) -> str:
+    value = row.values.get(field)
+    return str(value) if type(value) is int else row.text(field)
 
 
 def _texts(value: Any) -> Iterator[str]:

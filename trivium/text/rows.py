@@ -1,4 +1,4 @@
-"""Rows: one shape for every file format. What a row means is decided in `text/records.py`."""
+"""Rows: one shape for every file format. What a row means is decided in `text/records`."""
 
 import csv
 from collections.abc import Callable, Iterator, Mapping
@@ -55,6 +55,14 @@ class Row:
         except UnicodeEncodeError:
             self.fail(f"'{name}' holds a lone surrogate, which is not valid Unicode")
         return value
+
+    def rest(self, *used: str) -> dict[str, Any]:
+        """Every field that was not used; an object named `meta` is merged in."""
+        rest = {name: value for name, value in self.values.items() if name not in used}
+        inner = rest.pop("meta", None)
+        if isinstance(inner, Mapping):
+            return {**inner, **rest}
+        return rest if inner is None else {**rest, "meta": inner}
 
 
 def type_name(value: Any) -> str:

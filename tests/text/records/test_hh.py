@@ -3,7 +3,7 @@
 from hypothesis import given, strategies as st
 
 from trivium.core.types import Message
-from trivium.text.hh import is_transcript, parse_transcript
+from trivium.text.records.hh import is_transcript, parse_transcript
 
 SAID = st.text(st.sampled_from("ab :\n"), max_size=8).filter(lambda text: text == text.strip("\n"))
 

@@ -1,0 +1,25 @@
+"""What a row means: the record shapes that data sets use, told apart by their fields. A field we do not know is kept in `meta`.
+
+    data set, or its kind              fields that tell it                            read as                              file
+    chats                              messages | conversation(s)                     conversation, prompt                 turns
+    Alpaca, Dolly, FLAN, GSM8K, P3     a question and an answer, under many names     conversation, prompt                 questions
+    Self-Instruct tasks                instruction, instances                         conversation and prompt of each      conversation
+    few-shot prompts (InstructGPT)     instruction, pairs                             conversation of each                 conversation
+    KTO                                messages or prompt + completion, label         conversation, weight 0 if bad        conversation
+    OpenAssistant                      prompt with replies, or rows with parent_id    conversations, preferences, prompt   trees
+    DPO pairs, hh-rlhf, RM-Bench       chosen, rejected (or ..._messages)             preference, prompt                   pairs, hh
+    AlpacaEval, Auto-J, JudgeBench,    two answers and a verdict                      preference, prompt                   verdicts
+    LLMBar, PandaLM, SHP
+    UltraFeedback, TL;DR, Magpie,      completions | summaries | responses            preference, prompt                   rankings
+    GSM8K's model solutions            | {solution, is_correct} for each model
+
+What is left out: questions with choices, which evaluation tasks show in their own words, and pairs of which nobody said what is better.
+"""
+
+from trivium.text.records.conversation import Replies, conversations
+from trivium.text.records.documents import definition, document
+from trivium.text.records.preference import preferences
+from trivium.text.records.prompt import prompts
+from trivium.text.records.trees import joined, runs
+
+__all__ = ["Replies", "conversations", "definition", "document", "joined", "preferences", "prompts", "runs"]

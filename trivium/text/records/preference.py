@@ -1,0 +1,33 @@
+"""Rows to preferences: which shape a row has is told by its fields, and read by the file of that subject."""
+
+from collections.abc import Callable
+
+from trivium.core.types import Preference
+from trivium.text.records import pairs, rankings, trees, verdicts
+from trivium.text.rows import Row
+
+# The first shape whose fields a row has.
+_SHAPES: tuple[tuple[Callable[[Row], bool], Callable[[Row], Preference]], ...] = (
+    (lambda row: "responses" in row.values, rankings.responses),
+    (lambda row: "completions" in row.values, rankings.completions),
+    (lambda row: "summaries" in row.values, rankings.summaries),
+    (verdicts.is_pair, verdicts.pair),
+    (rankings.is_judged, rankings.judged),
+)
+
+
+def preferences(row: Row) -> list[Preference]:
+    """The preferences of a row: one, or of a tree of OpenAssistant one for each message with two ranked replies or more.
+
+    pairs: chosen + rejected, as texts, messages or transcripts (hh-rlhf), or several each | chosen_messages + rejected_messages.
+    verdicts: two answers and what a judge says (AlpacaEval, Auto-J, JudgeBench, LLMBar, PandaLM, SHP).
+    rankings: responses + ranking or scores | completions (UltraFeedback) | summaries (TL;DR) | solutions, right or wrong (GSM8K).
+    """
+    if trees.is_tree(row):
+        return trees.preferences(row)
+    return [next((read for has, read in _SHAPES if has(row)), pairs.pair)(row)]
+
+
+def is_preference(row: Row) -> bool:
+    """Whether the row has the fields of a shape."""
+    return trees.is_tree(row) or pairs.is_pair(row) or any(has(row) for has, _ in _SHAPES)
