@@ -169,7 +169,10 @@ class _Job:
         return [answer for answer in self.answers if answer is not None]
 
     def _admit(self) -> None:
-        """Give free rows to waiting requests, the longest answers first; one whose prompt begins like one that is being read now waits for it."""
+        """Give free rows to waiting requests, the longest answers first.
+
+        One whose prompt begins like one that is being read now waits for it.
+        """
         postponed = []
         while self.free and self.waiting:
             request = self.waiting.popleft()

@@ -4,19 +4,23 @@ A stage file may import torch only inside `run`: configuration and data are chec
 A reference `@NAME/...` points to what the stage NAME of the same run left.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 from trivium.core.commit import read_manifest
-from trivium.core.errors import ArtefactError, ConfigError
+from trivium.core.errors import ArtefactError, ConfigError, DataError
 from trivium.core.run import Run
 from trivium.nn.config import ModelConfig
 from trivium.nn.io.adapter_config import base_of
 from trivium.nn.io.config_json import FILE as CONFIG_FILE, is_guest, read_config
 from trivium.stages.exchange import is_named, model_path
+from trivium.text.lines import OnSkip
+
+T = TypeVar("T")
+Unreadable = Literal["stop", "skip"]  # whether a record that cannot be read stops the run, or is left out and counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,17 @@ def located(folder: Path, reference: str | Path) -> Path:
     """The same for somebody who only looks at a run folder."""
     text = str(reference)
     return folder / text[1:] if text.startswith("@") else model_path(text)
+
+
+def gather(read: Callable[[OnSkip | None], Iterable[T]], run: Run, unreadable: Unreadable) -> list[T]:
+    """All records that `read` gives. skip: those that cannot be read are left out, counted, and the first of them is named."""
+    if unreadable == "stop":
+        return list(read(None))
+    errors: list[DataError] = []
+    found = list(read(errors.append))
+    if errors:
+        run.log(f"left out {len(errors):,} records that cannot be read; the first: {errors[0]}")
+    return found
 
 
 def references(options: Any) -> list[str]:

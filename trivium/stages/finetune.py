@@ -12,9 +12,9 @@ from trivium.learn.objectives import CrossEntropy
 from trivium.learn.optim.recipes import AdamW
 from trivium.learn.schedules import Schedule
 from trivium.nn.lora import LoRA
-from trivium.stages.base import Foresight, Work, check_model, known_model, resolve
+from trivium.stages.base import Foresight, Unreadable, Work, check_model, gather, known_model, resolve
 from trivium.stages.training import foresee_training, save, train
-from trivium.text.read import check_head, read_conversations
+from trivium.text.read import Replies, check_head, read_conversations
 
 
 @component
@@ -22,12 +22,16 @@ class Finetune:
     """Cross-entropy on what the assistant says in conversations; leaves `@finetune/model`.
 
     batch_size: conversations an update, packed into rows of seq_len. Conversations longer than seq_len are dropped and counted.
+    unreadable: whether a record that cannot be read stops the run, or is left out and counted. replies: of a tree with several answers to
+    a message (OpenAssistant), the best ones or all.
     lora: train an adapter on frozen weights; it is left as `@finetune/adapter`, in PEFT's format, and merged into the model.
     """
 
     kind: Literal["finetune"] = "finetune"
     model: str
     data: str
+    unreadable: Unreadable = "stop"
+    replies: Replies = "best"
     steps: int = Field(gt=0)
     batch_size: int = Field(default=32, gt=0)
     seq_len: int = Field(default=256, ge=8)
@@ -40,7 +44,7 @@ class Finetune:
     def check(self) -> None:
         check_model(self.model)
         if not self.data.startswith("@"):
-            check_head(self.data, "conversations")
+            check_head(self.data, "conversations", is_lenient=self.unreadable == "skip")
 
     def foresee(self, name: str, known: Foresight) -> Work:
         tokens = self.steps * self.batch_size * known.sequence_tokens
@@ -51,7 +55,8 @@ class Finetune:
         from trivium.stages.models import Speaker, machine_of
 
         speaker = Speaker.load(resolve(run, self.model), machine_of(run)).adapt(self.lora, run.seed)
-        conversations = list(read_conversations(resolve(run, self.data)))
+        data = resolve(run, self.data)
+        conversations = gather(lambda on_skip: read_conversations(data, on_skip, replies=self.replies), run, self.unreadable)
         answered = [each for each in conversations if any(message.role == "assistant" and message.content for message in each.messages)]
         longest = min(self.seq_len, speaker.model.config.max_seq_len)
         kept = [item for item in map(speaker.demonstration, answered) if len(item.tokens) <= longest and item.loss_mask.any()]

@@ -15,7 +15,7 @@ from trivium.learn.objectives import DPO, PreferenceObjective
 from trivium.learn.optim.recipes import AdamW
 from trivium.learn.schedules import Schedule
 from trivium.nn.lora import LoRA
-from trivium.stages.base import Foresight, Work, check_model, known_model, resolve
+from trivium.stages.base import Foresight, Unreadable, Work, check_model, gather, known_model, resolve
 from trivium.stages.training import foresee_training, save, train
 from trivium.text.read import check_head, read_preferences
 
@@ -25,12 +25,13 @@ class Prefer:
     """Offline preference optimisation against the starting model as reference; leaves `@prefer/model`.
 
     A ranking of K answers gives K(K-1)/2 pairs without ties; pairs_per_prompt of them are drawn (0: all). batch_size is in pairs.
-    Reference log-probs are computed once, as a column. lora: see finetune.
+    Reference log-probs are computed once, as a column. lora, unreadable: see finetune.
     """
 
     kind: Literal["prefer"] = "prefer"
     model: str
     data: str
+    unreadable: Unreadable = "stop"
     steps: int = Field(gt=0)
     batch_size: int = Field(default=32, gt=0)
     pairs_per_prompt: int = Field(default=4, ge=0)
@@ -45,7 +46,7 @@ class Prefer:
     def check(self) -> None:
         check_model(self.model)
         if not self.data.startswith("@"):
-            check_head(self.data, "preferences")
+            check_head(self.data, "preferences", is_lenient=self.unreadable == "skip")
 
     def foresee(self, name: str, known: Foresight) -> Work:
         tokens = self.steps * self.batch_size * 2 * known.sequence_tokens
@@ -58,7 +59,8 @@ class Prefer:
 
         speaker = Speaker.load(resolve(run, self.model), machine_of(run)).adapt(self.lora, run.seed)
         pairs: list[Group] = []
-        for number, item in enumerate(read_preferences(resolve(run, self.data))):
+        data = resolve(run, self.data)
+        for number, item in enumerate(gather(lambda on_skip: read_preferences(data, on_skip), run, self.unreadable)):
             pairs += self._pairs(ranked_group(speaker, item), run.seed, number)
         if not pairs:
             raise DataError(f"{self.data}: gives no pairs; all answers to a prompt are equal or tied")

@@ -15,7 +15,7 @@ from trivium.core.progress import Progress
 from trivium.core.run import CHECKPOINTS, Run
 from trivium.core.seeds import generator
 from trivium.core.world import num_cores
-from trivium.stages.base import Foresight, Work
+from trivium.stages.base import Foresight, Unreadable, Work
 from trivium.text.cleaning import DIGESTS, Cleaning, clean_units, counts_of, gathered, units_of
 from trivium.text.decontaminate import Contamination, Evaluations, OnOverlap
 from trivium.text.dedup import SHORTEST_COPY, LineDedup, MinHash, NearDedup, SubstringDedup
@@ -65,7 +65,7 @@ class Prepare:
     decontaminate: Texts = ()
     on_overlap: OnOverlap = "drop"
     max_documents: int = Field(default=0, ge=0)  # read at most this many; 0: all
-    unreadable: Literal["stop", "skip"] = "stop"
+    unreadable: Unreadable = "stop"
     pieces: str = ""
 
     def __post_init__(self) -> None:

@@ -18,7 +18,7 @@ from trivium.learn.schedules import Schedule
 from trivium.nn.lora import LoRA
 from trivium.report.intervals import share_interval
 from trivium.score.answers import agreement
-from trivium.stages.base import Foresight, Work, check_model, known_model, resolve
+from trivium.stages.base import Foresight, Unreadable, Work, check_model, gather, known_model, resolve
 from trivium.stages.training import foresee_training, save, train
 from trivium.text.read import check_head, read_preferences
 from trivium.text.rows import rows
@@ -30,12 +30,13 @@ class Reward:
 
     heldout: rankings to measure pair accuracy on. truth: their true scores, if a rule is known; gives the ceiling that the
     annotators' noise allows. After training scores are shifted and scaled to mean 0 and standard deviation 1 on the training answers.
-    lora: see finetune; the scalar head is trained in full, beside the adapter.
+    lora, unreadable: see finetune; the scalar head is trained in full, beside the adapter.
     """
 
     kind: Literal["reward"] = "reward"
     model: str
     data: str
+    unreadable: Unreadable = "stop"
     heldout: str
     truth: str | None = None
     steps: int = Field(gt=0)
@@ -52,7 +53,7 @@ class Reward:
         check_model(self.model)
         for source in (self.data, self.heldout):
             if not source.startswith("@"):
-                check_head(source, "preferences")
+                check_head(source, "preferences", is_lenient=self.unreadable == "skip" and source == self.data)
 
     def foresee(self, name: str, known: Foresight) -> Work:
         tokens = self.steps * self.batch_size * known.sequence_tokens * 13 // 2
@@ -65,7 +66,9 @@ class Reward:
         from trivium.train.annotate import final_scores
 
         speaker = Speaker.load(resolve(run, self.model), machine_of(run), has_scalar=True).adapt(self.lora, run.seed)
-        groups = [ranked_group(speaker, item) for item in read_preferences(resolve(run, self.data))]
+        data = resolve(run, self.data)
+        rankings = gather(lambda on_skip: read_preferences(data, on_skip), run, self.unreadable)
+        groups = [ranked_group(speaker, item) for item in rankings]
         for group in groups:
             pack([group], rows=self.micro_batch_rows, length=self.seq_len)  # one that does not fit is told now, not when its turn comes
         source = Groups(groups, groups_per_step=self.batch_size, seed=run.seed, purpose="rankings")

@@ -5,7 +5,9 @@ The name goes to the network because the user wrote it. No code of a data set is
 
 import re
 from collections.abc import Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from trivium.core.errors import ConfigError, ResourceError
 from trivium.text.rows import Row
@@ -35,7 +37,7 @@ def hub_rows(source: str) -> Iterator[Row]:
     """The rows of a split, `train` if none is named. Raises ConfigError, ResourceError (network, no such data set)."""
     asked = parse(source)
     try:
-        import datasets
+        datasets: Any = import_module("datasets")  # an extra of its own, not even for development
     except ImportError:
         raise ConfigError(f"{source}: data sets of the hub are read by the package datasets: pip install 'trivium[hub]'") from None
     if int(datasets.__version__.split(".")[0]) < _NO_CODE_FROM:
