@@ -33,7 +33,7 @@ def large(gigabytes: float) -> Iterator[str]:
     while size < gigabytes * 1e9:
         chance = draw.random()
         if chance < 0.2:
-            text = kept[draw.integers(len(kept))] + (" changed" if chance < 0.1 else "")
+            text = ("Changed. " if chance < 0.1 else "") + kept[draw.integers(len(kept))]
         else:
             drawn = words[(draw.random(min(int(draw.lognormal(5.5, 1.0)) + 5, 100_000)) ** 3 * 30_000).astype(int)]
             text = ". ".join(" ".join(drawn[start : start + 12]) for start in range(0, len(drawn), 12)) + "."
