@@ -59,6 +59,12 @@ def recall(pairs: Sequence[tuple[str, str]], dedup: NearDedup) -> dict[str, tupl
     return found
 
 
+def without_alike(texts: Sequence[str], similarity: float = 0.4) -> list[str]:
+    """The texts that no other text before them is like, by estimate."""
+    clusters = NearDedup(threshold=similarity)(MinHash()(texts), np.arange(len(texts)))
+    return [texts[index] for index in np.flatnonzero(clusters.is_kept_D).tolist()]
+
+
 def distinct(texts: Sequence[str], count: int, seed: int = 1) -> list[str]:
     """Texts of 100 words each, drawn one by one from all words of the corpus: they share words as texts do, and no runs of them."""
     draw, words = np.random.default_rng(seed), " ".join(texts).split()

@@ -27,6 +27,7 @@ from trivium.text.read import files_of
 INPUTS = {"sources", "decontaminate", "corpus", "tokenizer", "tokens", "dictionary", "data", "heldout", "truth", "prompts"}
 INPUTS |= {"model", "models", "reward_model", "reference"}
 INPUTS |= {"blocklist", "words", "classifier"}  # of filters
+TEXT_STAGES = {"prepare", "tokenize"}  # they do not depend on how the machine computes, so it is not measured for them
 PACKAGES = ("trivium", "torch", "numpy", "tokenizers", "safetensors", "pyarrow")
 
 
@@ -42,8 +43,11 @@ def execute(recipe: Recipe, out: Path, *, quiet: bool = False) -> Path:
     The same call after a kill goes on where it was, with the same bits.
     """
     check(recipe)
+    computes = any(stage.kind not in TEXT_STAGES for stage in recipe.stages.values())
     with Run(out, seed=recipe.seed, quiet=quiet, save_every_s=recipe.save_every_s) as run:
-        recipe, derived = settle(replace(recipe, machine=_machine(recipe, out, run)))
+        if computes:
+            recipe = replace(recipe, machine=_machine(recipe, out, run))
+        recipe, derived = settle(recipe)
         for line in derived:
             run.log(line)
         run.machine = plain(recipe.machine)
@@ -96,7 +100,8 @@ def _identity(run: Run, recipe: Recipe, options: Mapping[str, Any]) -> dict[str,
     for value in _sources(options):
         if not value.startswith("@"):
             inputs[value] = _content(value)
-    computing = {name: value for name, value in plain(recipe.machine).items() if name != "ceiling"}
+    how = {} if options["kind"] in TEXT_STAGES else plain(recipe.machine)
+    computing = {name: value for name, value in how.items() if name != "ceiling"}
     return {"options": dict(options), "seed": recipe.seed, "machine": computing, "inputs": inputs}
 
 

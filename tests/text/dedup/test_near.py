@@ -7,7 +7,7 @@ from hypothesis import given, settings, strategies as st
 from trivium.core.errors import ConfigError
 from trivium.text.dedup import MinHash, NearDedup, near
 
-ONE_BAND = NearDedup(threshold=0.75, bands=16, rows=1)
+ONE_BAND = NearDedup(threshold=0.75, margin=0, bands=16, rows=1)
 
 
 def pairs_by_hand(signature_DK: np.ndarray, dedup: NearDedup) -> np.ndarray:
@@ -35,7 +35,7 @@ def test_who_goes_is_like_one_that_stays_and_those_that_stay_are_not_alike(seed,
     base = draw.integers(0, 1000, (4, 16), np.uint32)
     signature = base[draw.integers(0, 4, count)]
     signature[draw.random(signature.shape) < 0.15] += 1000  # chains of small differences
-    dedup, rank = NearDedup(threshold=0.75, bands=shape[0], rows=shape[1], memory_bytes=memory_bytes), draw.permutation(count)
+    dedup, rank = NearDedup(threshold=0.75, margin=0, bands=shape[0], rows=shape[1], memory_bytes=memory_bytes), draw.permutation(count)
     clusters = dedup(signature, rank)
     pairs, leader, gone = pairs_by_hand(signature, dedup), clusters.leader_D, np.flatnonzero(~clusters.is_kept_D)
     kept = np.flatnonzero(clusters.is_kept_D)
@@ -102,7 +102,7 @@ def test_wrong_options_are_refused(options):
 
 
 def test_bands_must_fit_into_the_signature():
-    with pytest.raises(ConfigError, match="14 bands of 9 rows need more than the 64 bins"):
+    with pytest.raises(ConfigError, match="21 bands of 6 rows need more than the 64 bins"):
         NearDedup()(np.zeros((1, 64), np.uint32), np.arange(1))
 
 

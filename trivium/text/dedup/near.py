@@ -23,21 +23,24 @@ class NearDedup:
     """Signatures and ranks -> which document each one duplicates.
 
     Candidates are documents that agree in all `rows` entries of one of `bands` bands (Indyk, Motwani 1998; Broder 1997): at
-    similarity s a pair is one with probability 1 - (1 - s^rows)^bands, for 14 x 9 that is 0.44 at 0.7, 0.87 at 0.8 and 0.999 at 0.9.
-    A pair of candidates counts when its signatures agree in a share of at least `threshold`; banding alone is no threshold.
+    similarity s a pair is one with probability 1 - (1 - s^rows)^bands, for 21 x 6 that is 0.28 at 0.5, 0.93 at 0.7 and 0.998 at 0.8.
+    A pair of candidates counts when its signatures agree in a share of at least `threshold` less `margin`; banding alone is no threshold.
 
     Every document that is dropped makes a pair with one that stays and has a lower rank; two that stay make none, so a second pass
     drops nothing. text-dedup and datatrove keep one of each connected component instead, and a chain of small differences can drop
     a text that is unlike the one that is kept. The result depends on signatures and ranks alone: not on the order of the
     documents, nor on how they are cut into parts.
 
-    threshold: 0.8; Pythia's deduplicated Pile is said to have used 0.87. memory_bytes: for one band; when 16 bytes a document are
-    more, keys are looked at in as many parts, each of which reads the signatures again.
+    threshold: 0.8; Pythia's deduplicated Pile is said to have used 0.87. margin: the share is an estimate with a standard error of
+    0.035 (at 0.8, of 128 bins), so two of these are allowed: nearly all pairs at the threshold are found, and some just below it.
+    memory_bytes: for one band; when 16 bytes a document are more, keys are looked at in as many parts, each of which reads the
+    signatures again.
     """
 
     threshold: float = 0.8
-    bands: int = 14
-    rows: int = 9
+    margin: float = 0.07
+    bands: int = 21
+    rows: int = 6
     memory_bytes: int = 1 << 32
 
     def __post_init__(self) -> None:
@@ -79,7 +82,7 @@ class NearDedup:
                 order = np.argsort(key, kind="stable")  # so that a bucket stays sorted by rank
                 bucket = _number_runs(key[order])
                 shared = np.flatnonzero(np.bincount(bucket)[bucket] > 1) if len(bucket) else bucket
-                found_low, found_high, left = _compare(signature_DK, document[order[shared]], bucket[shared], self.threshold)
+                found_low, found_high, left = _compare(signature_DK, document[order[shared]], bucket[shared], self.threshold - self.margin)
                 low.append(found_low)
                 high.append(found_high)
                 skipped += left
