@@ -56,6 +56,7 @@ def test_the_large_anchor_is_twelve_tokens_for_each_parameter_of_depth_12():
         (LARGE_TOKENS * 2 ** (1 / 0.383), 2**20),
         (LARGE_TOKENS * 8 ** (1 / 0.383), 2**22),
         (5_000, 128),
+        (250_000, 2048),
     ],
 )
 def test_the_batch_is_that_of_both_anchors_and_grows_with_a_power_of_the_horizon(tokens, batch):

@@ -13,6 +13,7 @@ from trivium.nn.flops import flops_per_token, num_parameters, num_value_paramete
 ASPECT = 64  # width / depth: Kaplan et al. 2020, arXiv:2001.08361, figure 5: the loss hardly depends on it; nanochat measured 64
 WIDE = 1024  # from here on heads of 128, which the attention kernels of a GPU are fastest at
 TOKENS_PER_PARAMETER = 10  # of matrices and head; nanochat measured 8 to 12 (Hoffmann et al. 2022, arXiv:2203.15556: about 20 of all)
+FEWEST_UPDATES = 50
 SMALL_TOKENS, SMALL_BATCH = 1_126_400, 2**11  # the horizon and the batch that the quickstart was tuned at (LOG.md)
 LARGE_TOKENS, LARGE_BATCH = 1_321_205_760, 2**19  # nanochat's model of depth 12: 12 tokens for each of 110,100,480 parameters
 BATCH_POWER = 0.383  # Bergsma et al. 2025, arXiv:2505.13738: the best batch grows with this power of the tokens
@@ -72,11 +73,13 @@ def depth_for_flops(flops: float, shape: Shape, seq_len: int) -> int:
 def batch_for(tokens: float, seq_len: int) -> int:
     """Tokens an update, a power of two, for a horizon: D^0.383 from nanochat's 2^19 on.
 
-    Below it the straight line (in logarithms) to what the quickstart measured; the power alone would leave that run 32 updates.
+    Below it the straight line (in logarithms) to what the quickstart measured; the power alone would leave that run 32 updates. Not
+    less than there while 50 updates are left: with 512 tokens an update, Muon's own work is half of it (LOG.md).
     """
     power = BATCH_POWER if tokens > LARGE_TOKENS else math.log(LARGE_BATCH / SMALL_BATCH) / math.log(LARGE_TOKENS / SMALL_TOKENS)
     start, batch = (LARGE_TOKENS, LARGE_BATCH) if tokens > LARGE_TOKENS else (SMALL_TOKENS, SMALL_BATCH)
-    return max(2 ** round(math.log2(batch * (tokens / start) ** power)), seq_len)
+    enough = min(SMALL_BATCH, 2 ** int(math.log2(max(1.0, tokens / FEWEST_UPDATES))))
+    return max(2 ** round(math.log2(batch * (tokens / start) ** power)), enough, seq_len)
 
 
 def batch_factor(batch_tokens: int, tokens: float, seq_len: int) -> float:
