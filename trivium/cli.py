@@ -340,7 +340,7 @@ def main() -> None:
     except (MemoryError, RuntimeError) as error:
         if is_debug or not (isinstance(error, MemoryError) or "allocate memory" in str(error)):  # torch has no type of its own for it
             raise
-        _fail("memory ran out; lower micro_batch_rows or seq_len", 6)
+        _fail("memory ran out; in training lower micro_batch_rows or seq_len, in cleaning leave out the longest documents", 6)
     if code == 130:  # typer turns Ctrl-C into this code and says nothing
         _fail("stopped", 130)
     sys.exit(code or 0)

@@ -115,7 +115,7 @@ def test_our_own_says_what_it_is_and_comes_back(tmp_path):
 @pytest.mark.parametrize("to", ["gguf", "hf"])
 def test_our_own_is_not_exported(to, tmp_path):
     save_model(tmp_path / "model", ours("trivium"), **FILES)
-    with pytest.raises(ConfigError, match="only trivium reads .* pre-train with variant=llama for other tools"):
+    with pytest.raises(ConfigError, match="only trivium reads .* pre-train with variant=standard for other tools"):
         export_model(tmp_path / "model", tmp_path / "out", to=to)
     assert not (tmp_path / "out").exists()
 

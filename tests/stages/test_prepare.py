@@ -13,6 +13,7 @@ from trivium.stages.pipeline import _sources
 from trivium.stages.prepare import Prepare, benchmark_names
 from trivium.text.decontaminate import FLAG
 from trivium.text.read import read_documents
+from trivium.text.write import json_line
 
 BASE = " ".join(f"word{number}" for number in range(300))
 QUESTION = "which of the seven seas did the old captain cross alone in the winter"
@@ -109,3 +110,35 @@ def test_evaluation_sources_are_checked_and_count_as_inputs(sources):
     assert "nowhere.jsonl" in _sources(plain(stage))
     with pytest.raises(DataError, match="there is no such file"):
         stage.check()
+
+
+def test_what_it_writes_is_what_its_reader_takes(sources):
+    rows = ['{"text": "first of all", "note": "\\ud800", "score": 1e999}', '{"text": "second", "id": "b"}', '{"text": "third"}']
+    (sources / "corpus.jsonl").write_text("\n".join(rows).replace(', "score": 1e999', ""))
+    documents, _ = prepared(sources)
+    assert {document.meta.get("note") for document in documents} == {"\ud800", None}
+    assert json_line({"a": [float("nan"), {"b": float("inf")}], "c": 1.5}) == b'{"a": [null, {"b": null}], "c": 1.5}\n'
+    (sources / "corpus.jsonl").write_text('{"text": "a", "id": "\\ud800"}\n{"text": "b"}')
+    with pytest.raises(DataError, match="line 1: 'id' holds a lone surrogate"):
+        prepared(sources)
+
+
+@pytest.mark.parametrize(("options", "said"), [({"sources": ""}, "empty name"), ({"sources": ("raw", "")}, "empty name")])
+def test_an_empty_name_is_no_source(options, said):
+    with pytest.raises(ConfigError, match=said):
+        Prepare(**options)
+
+
+def test_pieces_may_not_lie_in_what_is_read(sources):
+    with pytest.raises(ConfigError, match="inside of the source"):
+        Prepare(sources=(str(sources),), pieces=str(sources / "pieces")).check()
+
+
+def test_a_changed_bit_of_a_corpus_is_found(sources):
+    prepared(sources)
+    file = sources / "run/prepare/corpus/train.jsonl.zst"
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 4
+    file.write_bytes(content)
+    with pytest.raises(DataError, match=r"train\.jsonl\.zst"):
+        list(read_documents(file))

@@ -7,6 +7,7 @@ What a part leaves depends on its input alone, so parts may be done in any order
 """
 
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,5 +63,8 @@ class CleanPart:
             raise ConfigError("max_documents counts over all files, which parts do not know; leave it out")
         stage.check()
         units = units_of(stage.sources, unit_bytes=self.unit_bytes)[rank::world_size]
-        pieces = clean_units(units, stage.cleaning(), Path(stage.pieces), num_workers=self.num_workers or num_cores())
+        pieces = clean_units(
+            units, stage.cleaning(), Path(stage.pieces), num_workers=self.num_workers or num_cores(),
+            on_note=lambda note: print(note, file=sys.stderr),  # noqa: T201 (there is no run to tell it to)
+        )  # fmt: skip
         return len(pieces), len(units)

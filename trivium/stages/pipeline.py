@@ -45,9 +45,8 @@ def execute(recipe: Recipe, out: Path, *, quiet: bool = False) -> Path:
     check(recipe)
     computes = any(stage.kind not in TEXT_STAGES for stage in recipe.stages.values())
     with Run(out, seed=recipe.seed, quiet=quiet, save_every_s=recipe.save_every_s) as run:
-        if computes:
-            recipe = replace(recipe, machine=_machine(recipe, out, run))
-        recipe, derived = settle(recipe)
+        machine = _machine(recipe, out, run) if computes else _kept_machine(recipe, out)
+        recipe, derived = settle(replace(recipe, machine=machine))
         for line in derived:
             run.log(line)
         run.machine = plain(recipe.machine)
@@ -76,6 +75,12 @@ def _machine(recipe: Recipe, out: Path, run: Run) -> Machine:
 
         run.log(f"no native kernels, which is slower: {why_not()}")
     return measured
+
+
+def _kept_machine(recipe: Recipe, out: Path) -> Machine:
+    """What the folder's earlier start chose, if it goes with the recipe; nothing is measured."""
+    kept = _stored_machine(out / "run.toml")
+    return kept if kept.answers(recipe.machine) else recipe.machine
 
 
 def _stored_machine(path: Path) -> Machine:

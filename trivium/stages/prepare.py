@@ -10,7 +10,7 @@ from pydantic import Field
 
 from trivium.core.commit import commit, commit_file
 from trivium.core.config import Texts, component
-from trivium.core.errors import DataError
+from trivium.core.errors import ConfigError, DataError
 from trivium.core.progress import Progress
 from trivium.core.run import CHECKPOINTS, Run
 from trivium.core.seeds import generator
@@ -43,8 +43,9 @@ class Prepare:
     line_dedup: a line of at least 20 characters that so many documents share stays in the first of them and is cut from the others
     (5 is usual, 0: off). substring_dedup: a passage of at least so many characters that stood before is cut (200 is usual, 0: off).
     Switch them on for pages with menus and boilerplate; what is cut is counted and sampled.
-    near_dedup: Jaccard similarity from which a document is dropped for an earlier one (0.8 is usual, Pythia's 0.87; 0: off). Switch it
-    on for text of the web and wherever copies differ a little; it takes 512 bytes of memory a document and leaves
+    near_dedup: Jaccard similarity from which a document is dropped for an earlier one (0.8 is usual, Pythia's 0.87; 0: off). It is
+    estimated, so that nearly all from it on go, and many of those up to 0.07 below it. Switch it on for text of the web and wherever
+    copies differ a little; it takes 512 bytes of disk a document and leaves
     near_duplicates.jsonl. decontaminate: sources of evaluation texts; switch it on when the model will be
     compared on them. on_overlap: whether a document that has 13 words of one in a row is dropped, loses them with what
     is around, or is only flagged; all is counted in decontamination.json.
@@ -69,6 +70,8 @@ class Prepare:
     pieces: str = ""
 
     def __post_init__(self) -> None:
+        if not all(self.sources):
+            raise ValueError("sources has an empty name; a name is a file, a folder, a pattern or an asset")
         if self.line_dedup == 1:
             raise ValueError("line_dedup is 1; a line is shared by at least 2 documents (5 is usual, 0: off)")
         if 0 < self.substring_dedup < SHORTEST_COPY:
@@ -79,6 +82,8 @@ class Prepare:
 
     def check(self) -> None:
         for source in self.sources:
+            if self.pieces and Path(source).is_dir() and Path(self.pieces).resolve().is_relative_to(Path(source).resolve()):
+                raise ConfigError(f"pieces is {self.pieces}, inside of the source {source}; they would be read as text: put them elsewhere")
             if not source.startswith("@"):
                 check_head(source, "documents", is_lenient=self.unreadable == "skip")
         for source in self.decontaminate:
@@ -101,7 +106,7 @@ class Prepare:
             )
         order = generator(run.seed, "shuffle documents").permutation(len(documents))
         num_heldout = max(1, round(len(documents) * self.heldout_share))
-        block = max(1, _BLOCK_BYTES * len(documents) // max(1, funnel.kept.bytes))
+        block = max(1, _BLOCK_BYTES * len(documents) // max(1024 * len(documents), funnel.kept.bytes))  # an empty one takes memory too
 
         def write(folder: Path) -> None:
             for name, numbers in (("heldout", order[:num_heldout]), ("train", order[num_heldout:])):

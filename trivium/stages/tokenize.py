@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from trivium.core.commit import MANIFEST, verify
 from trivium.core.config import component
 from trivium.core.progress import Progress
 from trivium.core.run import Run
@@ -45,6 +46,8 @@ class Tokenize:
 
     def run(self, run: Run) -> Mapping[str, Any]:
         corpus = resolve(run, self.corpus)
+        if (corpus / MANIFEST).is_file():
+            verify(corpus)
         tokenizer = self._tokenizer(run, corpus)
         tokenizer.save(run.folder / "tokenizer.json")
         facts: dict[str, Any] = {"vocab_size": tokenizer.vocab_size}

@@ -1,4 +1,4 @@
-"""A program that takes the main text out of pages: `python html_sandbox.py SECONDS`, a line of JSON in, a line of JSON out, for each page.
+"""A program that takes the main text out of pages: `python html_sandbox.py`, a line of JSON in, a line of JSON out, for each page.
 
 Pages come from anywhere, and parsers of HTML have hung, leaked and crashed on some of them. So this runs in a process of its own with a
 limit on memory; whoever asks ends it when a page takes too long. Nothing of trivium is imported here.

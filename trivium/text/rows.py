@@ -16,6 +16,7 @@ from trivium.text.html_pages import extractor
 from trivium.text.lines import MAX_LINE_BYTES, OnSkip, lines, whole_text
 
 _COMPRESSED = (".gz", ".zst")
+_BATCH_BYTES = 16 << 20  # of a parquet file, about
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +170,9 @@ def _parquet(path: Path, on_skip: OnSkip | None) -> Iterator[Row]:
     try:
         with pq.ParquetFile(regular(path)) as file:
             number = 0
-            for batch in file.iter_batches(batch_size=256):
+            meta = file.metadata
+            size = sum(meta.row_group(group).total_byte_size for group in range(meta.num_row_groups)) / max(1, meta.num_rows)
+            for batch in file.iter_batches(batch_size=max(1, min(256, int(_BATCH_BYTES / max(1.0, size))))):
                 for values in batch.to_pylist():
                     number += 1
                     yield Row(path, number, "row", values)

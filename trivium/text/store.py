@@ -14,6 +14,7 @@ import numpy as np
 from trivium.core.commit import commit
 from trivium.core.errors import ArtefactError
 from trivium.core.types import Document
+from trivium.text.write import json_line
 
 ROWS, ENDS = "rows.jsonl", "ends.npy"
 _OWN = ("text", "id", "source")
@@ -33,8 +34,8 @@ def document_row(document: Document) -> dict[str, Any]:
 
 
 def row_bytes(document: Document) -> bytes:
-    """A document as a line of JSON; what JSON has no form for, such as a date of a parquet file, becomes text."""
-    return json.dumps(document_row(document), ensure_ascii=False, default=str).encode() + b"\n"
+    """A document as a line of JSON."""
+    return json_line(document_row(document))
 
 
 class StoreWriter:

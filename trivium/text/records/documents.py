@@ -12,8 +12,8 @@ def document(row: Row) -> Document:
     source = row.values.get("source")
     return Document(
         row.text("text"),
-        row.where if name is None else str(name),
-        str(row.path) if source is None else str(source),
+        row.where if name is None else row.check_text(str(name), "id"),
+        str(row.path) if source is None else row.check_text(str(source), "source"),
         row.rest("text", "id", "source"),
     )
 
