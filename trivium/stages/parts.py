@@ -65,6 +65,11 @@ class CleanPart:
         units = units_of(stage.sources, unit_bytes=self.unit_bytes)[rank::world_size]
         pieces = clean_units(
             units, stage.cleaning(), Path(stage.pieces), num_workers=self.num_workers or num_cores(),
-            on_note=lambda note: print(note, file=sys.stderr),  # noqa: T201 (there is no run to tell it to)
+            on_note=_tell,
         )  # fmt: skip
         return len(pieces), len(units)
+
+
+def _tell(note: str) -> None:
+    """There is no run whose log it could be in."""
+    sys.stderr.write(f"{note}\n")
