@@ -63,10 +63,8 @@ class CleanPart:
             raise ConfigError("max_documents counts over all files, which parts do not know; leave it out")
         stage.check()
         units = units_of(stage.sources, unit_bytes=self.unit_bytes)[rank::world_size]
-        pieces = clean_units(
-            units, stage.cleaning(), Path(stage.pieces), num_workers=self.num_workers or num_cores(),
-            on_note=_tell,
-        )  # fmt: skip
+        workers = self.num_workers or num_cores()
+        pieces = clean_units(units, stage.cleaning(), Path(stage.pieces), num_workers=workers, on_note=_tell)
         return len(pieces), len(units)
 
 
