@@ -1,8 +1,9 @@
 """python -m scripts.limits: `trivium prepare` on corpora that break pipelines, under a limit of memory; time and memory of each.
 
-large: documents of all sizes, with duplicates, until there are so many gigabytes. line: one document of a gigabyte on one line, which is left
-out and counted. empty: ten million documents without text. word: a word of a million letters, ten times. Every process of the run may have 2 GiB of memory
-of its own (RLIMIT_DATA); what is mapped from files is the system's to take back, and is not counted.
+large: documents of all sizes, with duplicates, until there are so many gigabytes. line: one document of a gigabyte on one line,
+which is left out and counted. empty: ten million documents without text. word: a word of a million letters, ten times. Every
+process of the run may have 2 GiB of memory of its own (RLIMIT_DATA); what is mapped from files is the system's to take back, and
+is not counted.
 """
 
 import argparse
