@@ -10,7 +10,7 @@ import trivium
 from trivium import api
 from trivium.core.types import example
 from trivium.data.pack import pack
-from trivium.learn.objectives import ipo
+from trivium.learn.objectives.preference import ipo
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)

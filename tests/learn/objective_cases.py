@@ -2,14 +2,42 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
 
 from tests.nn.tiny import VOCAB, tiny_model
 from trivium.core.types import Example, Group, example
-from trivium.learn.objectives import DPO, IPO, CrossEntropy, Objective, PolicyGradient, Ranking, Value
+from trivium.learn.objectives import CrossEntropy, Objective, Ranking, Value
+from trivium.learn.objectives.policy import CISPO, REINFORCE, SAPO, PolicyGradient
+from trivium.learn.objectives.preference import (
+    AOT,
+    APO,
+    BCO,
+    CPL,
+    CPO,
+    DPO,
+    EXO,
+    FDPO,
+    GPO,
+    IPO,
+    KTO,
+    LDDPO,
+    NCA,
+    ODPO,
+    ORPO,
+    RDPO,
+    RRHF,
+    SPPO,
+    TDPO,
+    WPO,
+    DiscoPOP,
+    RobustDPO,
+    SimPO,
+    SLiC,
+)  # fmt: skip
 from trivium.learn.schedules import Schedule
 from trivium.nn.batch import Batch
 from trivium.nn.model import Model
@@ -31,6 +59,36 @@ def texts(rng: np.random.Generator) -> Group:
 
 def pairs(rng: np.random.Generator) -> Group:
     return _answer(rng, ref_logprobs=1.0), _answer(rng, ref_logprobs=1.0)
+
+
+def near_pairs(rng: np.random.Generator) -> Group:
+    """Pairs of which the reference says about what a random model says."""
+    return _near(rng), _near(rng)
+
+
+def _near(rng: np.random.Generator) -> Example:
+    item = _answer(rng, ref_logprobs=0.3)
+    return item.with_columns(ref_logprobs=item.columns["ref_logprobs"] - np.float32(math.log(VOCAB)))
+
+
+def scored_pairs(rng: np.random.Generator) -> Group:
+    """Pairs with what some losses read beside the reference: scores, and the margin that AOT compares with."""
+    columns = [{"score": float(score), "baseline": 0.1} for score in rng.uniform(1, 2, 2) - (0, 1)]
+    return tuple(_filled(item, **values) for item, values in zip(pairs(rng), columns, strict=True))
+
+
+def ranked(rng: np.random.Generator) -> Group:
+    """Three answers, of which the last two tie."""
+    return tuple(_filled(_answer(rng), rank=float(rank)) for rank in (0, 1, 1))
+
+
+def labelled(rng: np.random.Generator) -> Group:
+    """One answer, good or bad."""
+    return (_filled(_near(rng), label=1.0 - 2.0 * float(rng.integers(2)), baseline=0.0),)
+
+
+def _filled(item: Example, **values: float) -> Example:
+    return item.with_columns(**{name: np.full(len(item.tokens), value, np.float32) for name, value in values.items()})
 
 
 def samples(rng: np.random.Generator) -> Group:
@@ -70,6 +128,8 @@ class Case:
     start: Mapping[str, float] = field(default_factory=dict)
     goal: tuple[str, float, float]
     has_scalar: bool = False
+    has_reference: bool = False
+    has_constants: bool = False  # a part of the loss counts as a constant, so the loss is not what the slope is the slope of
 
     def groups(self, count: int, seed: int = 0) -> list[Group]:
         rng = np.random.default_rng(seed)
@@ -81,7 +141,9 @@ class Case:
     def trainer(self, model: Model | None = None, *, lr: float = 0.02) -> Trainer:
         model = model or self.model()
         adamw = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.0)
-        return Trainer("policy", model, self.objective, [adamw], schedule=Schedule(decay_share=0), steps=100, max_length=7)
+        reference = self.model(dtype=next(model.parameters()).dtype).requires_grad_(False) if self.has_reference else None
+        constant = Schedule(decay_share=0)
+        return Trainer("policy", model, self.objective, [adamw], schedule=constant, steps=100, max_length=7, reference=reference)
 
     def gradients(self, batches: Sequence[Batch]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Loss and gradients of the same model for these batches."""
@@ -92,11 +154,48 @@ LOG_2 = math.log(2)
 NO_MOVE = {"clip_fraction": 0.0, "approx_kl": 0.0}
 RIGHT = ("accuracy", 1.0, 1.0)
 
+
+def preference(objective: Objective, start: float | None, group: Callable[[np.random.Generator], Group] = pairs, **more: Any) -> Case:
+    """A preference loss; its loss where the policy is its own reference, if it has one. The label is the reference, or else the tokens."""
+    label = "ref_logprobs" if "ref_logprobs" in objective.needs else "tokens"
+    return Case(objective=objective, group=group, label=label, start={} if start is None else {"loss": start}, goal=RIGHT, **more)
+
+
 CASES = {
     "cross-entropy": Case(objective=CrossEntropy(), group=texts, label="tokens", goal=("loss", 0, 0.1)),
-    "dpo": Case(objective=DPO(beta=0.3), group=pairs, label="ref_logprobs", start={"loss": LOG_2, "margin": 0}, goal=RIGHT),
-    "ipo": Case(objective=IPO(beta=1.0), group=pairs, label="ref_logprobs", start={"loss": 0.25, "margin": 0}, goal=RIGHT),
-    "cdpo": Case(objective=DPO(label_noise=0.1), group=pairs, label="ref_logprobs", start={"loss": LOG_2}, goal=RIGHT),
+    "dpo": preference(DPO(beta=0.3), LOG_2),
+    "cdpo": preference(DPO(label_noise=0.1), LOG_2),
+    "dpo a token, anchored": preference(DPO(is_per_token=True, nll_coef=0.1), None),
+    "robust dpo": preference(RobustDPO(), LOG_2),
+    "ipo": preference(IPO(beta=1.0), 0.25),
+    "ipo a token": preference(IPO(beta=1.0, is_per_token=True), 0.25),
+    "gpo hinge": preference(GPO(), 1.0),
+    "gpo squared": preference(GPO(convex="squared"), 1.0),
+    "gpo savage": preference(GPO(convex="savage"), 0.25),
+    "slic": preference(SLiC(), None),
+    "kto": preference(KTO(), 0.5, labelled),
+    "bco": preference(BCO(), LOG_2, labelled),
+    "orpo": preference(ORPO(odds_coef=5.0), None),
+    "cpo": preference(CPO(), None),
+    "simpo": preference(SimPO(), None),
+    "r-dpo": preference(RDPO(length_coef=0.0), LOG_2),
+    "r-dpo with lengths": preference(RDPO(), None),
+    "odpo": preference(ODPO(), None, scored_pairs),
+    "sppo": preference(SPPO(beta=1.0), 0.5, near_pairs),
+    "nca": preference(NCA(), 2 * LOG_2),
+    "apo zero": preference(APO(), 1.0),
+    "apo down": preference(APO(anchor="down"), 1.0),
+    "exo": preference(EXO(label_noise=0.1), -LOG_2 - 0.5 * math.log(0.9 * 0.1)),
+    "discopop": replace(preference(DiscoPOP(), 0.5 + 0.5 * LOG_2, near_pairs), goal=("loss", 0, 0.8)),
+    "f-dpo": preference(FDPO(), LOG_2),
+    "f-dpo alpha": preference(FDPO(divergence="alpha", alpha=0.9), LOG_2),
+    "ld-dpo": preference(LDDPO(), LOG_2),
+    "wpo": preference(WPO(beta=3.0), None, has_constants=True),
+    "cpl": preference(CPL(), None),
+    "aot": Case(objective=AOT(), group=scored_pairs, label="tokens", goal=RIGHT),
+    "rrhf": preference(RRHF(nll_coef=0.1), None, ranked),
+    "tdpo": preference(TDPO(), LOG_2, has_reference=True, has_constants=True),
+    "tdpo 1": preference(TDPO(version=1), LOG_2, has_reference=True),
     "ppo": Case(objective=PolicyGradient(), group=samples, label="advantages", start=NO_MOVE, goal=("loss", -0.25, -0.15)),
     "grpo": Case(
         objective=PolicyGradient(kl_coef=0.01, kl="k3", reduction="sequence"),
@@ -119,6 +218,21 @@ CASES = {
         start=NO_MOVE,
         goal=("loss", -0.25, -0.1),
     ),
+    "gspo": Case(
+        objective=PolicyGradient(ratio="sequence", clip_low=0.05, clip_high=0.05, reduction="sequence"),
+        group=samples,
+        label="advantages",
+        start=NO_MOVE,
+        goal=("loss", -0.06, -0.04),
+    ),
+    "two-sided": Case(
+        objective=PolicyGradient(max_ratio=2.0), group=samples, label="old_logprobs", start=NO_MOVE, goal=("loss", -0.25, -0.15)
+    ),
+    "cispo": Case(
+        objective=CISPO(kl_coef=0.01), group=samples, label="advantages", start=NO_MOVE, goal=("approx_kl", 0.5, 100), has_constants=True
+    ),
+    "sapo": Case(objective=SAPO(), group=samples, label="advantages", start={"approx_kl": 0}, goal=("loss", -3, -1)),
+    "reinforce": Case(objective=REINFORCE(), group=samples, label="advantages", start={"approx_kl": 0}, goal=("approx_kl", 0.5, math.inf)),
     "ranking": Case(objective=Ranking(), group=rankings, label="rank", goal=RIGHT, has_scalar=True),
     "ranking-centred": Case(objective=Ranking(centre=0.1, margin=0.5), group=rankings, label="tokens", goal=RIGHT, has_scalar=True),
     "value": Case(

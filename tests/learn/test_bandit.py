@@ -14,9 +14,11 @@ import torch
 from tests.nn.tiny import tiny_model
 from trivium.core.types import Group, example
 from trivium.data.pack import pack
-from trivium.learn.credit import GAE, GroupMean
+from trivium.learn.credit import GAE, Answers, BatchMean, CreditRule, GreedyBaseline, GroupMean, LeaveOneOut
 from trivium.learn.kl import kl_estimate
-from trivium.learn.objectives import DPO, Objective, PolicyGradient, Value
+from trivium.learn.objectives import Objective, Value
+from trivium.learn.objectives.policy import CISPO, REINFORCE, SAPO, PolicyGradient
+from trivium.learn.objectives.preference import BCO, CPO, DPO, EXO, FDPO, GPO, IPO, RobustDPO, SimPO
 from trivium.learn.reduce import Counts, reduce
 from trivium.learn.schedules import Schedule
 from trivium.nn.model import Model
@@ -67,7 +69,7 @@ def ppo(policy: Trainer, critic: Trainer, step: int) -> None:
     choices = draw(old, step)
     value = column_of(critic.model, SAID[:1], lambda out, _: out.values_BL, rows=1, length=2)[0][1]
     kl = kl_estimate(torch.from_numpy(old - log_reference), "k1").numpy()
-    credit = [GAE()(np.array([reward]), np.array([value])) for reward in REWARD - BETA * kl]
+    credit = [GAE().of_rewards(np.array([reward]), np.array([value])) for reward in REWARD - BETA * kl]
     columns = {"old_logprobs": old, "advantages": np.array([a[0] for a, _ in credit]), "returns": np.array([r[0] for _, r in credit])}
     batches = pack(rows(choices, values=np.full(3, value), **columns), rows=3, length=2)
     for _ in range(2):
@@ -75,14 +77,16 @@ def ppo(policy: Trainer, critic: Trainer, step: int) -> None:
         critic.step(2 * step, batches)
 
 
-def grpo(policy: Trainer, step: int, *, kl_in_reward: bool) -> None:
-    """The samples of the prompt are one group; no critic, no standard deviation."""
+def grpo(policy: Trainer, step: int, *, kl_in_reward: bool, rule: CreditRule = GroupMean(), passes: int = 2) -> None:  # noqa: B008
+    """The samples of the prompt are one group; no critic. A rule gives every sample of a choice the same advantage."""
     old, log_reference = policy_logprobs(policy.model), np.log(REFERENCE)
     choices = draw(old, step)
-    penalty = BETA * (old - log_reference) if kl_in_reward else np.zeros(3)
-    advantages = by_choice(choices, GroupMean()((REWARD - penalty)[choices]))
+    penalties = [np.array([BETA * (old - log_reference)[choice] * kl_in_reward]) for choice in choices]
+    greedy = np.full(SAMPLES, REWARD[old.argmax()])
+    credit = rule(Answers(REWARD[choices], penalties, SAMPLES, None, greedy))
+    advantages = by_choice(choices, np.concatenate(credit.advantages))
     batches = pack(rows(choices, old_logprobs=old, ref_logprobs=log_reference, advantages=advantages), rows=3, length=2)
-    for _ in range(2):
+    for _ in range(passes):
         policy.step(2 * step, batches)
 
 
@@ -115,14 +119,111 @@ def test_grpo_without_the_standard_deviation_arrives(objective, optimum):
     assert_arrived(policy.model, optimum)
 
 
-def test_dpo_on_endless_bradley_terry_data_arrives():
-    """Of two answers whose rewards differ by 1 the worse one is preferred in a share sigmoid(-1): the label noise of cDPO, exactly."""
-    policy = trainer(tiny_model(vocab_size=3), DPO(beta=BETA, label_noise=1 / (1 + np.e)))
-    said = [item.with_columns(ref_logprobs=np.log([1, REFERENCE[choice]]).astype(np.float32)) for choice, item in enumerate(SAID)]
-    batches = pack([(said[1], said[0]), (said[2], said[1])], rows=4, length=2)
+@pytest.mark.parametrize(
+    ("rule", "objective", "passes"),
+    [
+        (LeaveOneOut(), REINFORCE(reduction="token"), 1),
+        (LeaveOneOut(), CISPO(), 2),
+        (GreedyBaseline(), REINFORCE(reduction="token"), 1),
+        (BatchMean(), PolicyGradient(), 2),
+        (GroupMean(), SAPO(reduction="token"), 2),
+        (GroupMean(), PolicyGradient(ratio="sequence"), 2),
+        (GroupMean(), PolicyGradient(max_ratio=3.0, clip_high=0.28), 2),
+    ],
+    ids=["RLOO", "RLOO with CISPO", "ReMax", "REINFORCE++", "SAPO", "GSPO", "DAPO, two-sided"],
+)
+def test_every_rule_and_loss_arrives_with_the_kl_in_the_reward(rule, objective, passes):
+    policy = trainer(tiny_model(vocab_size=3), objective)
+    for step in range(STEPS):
+        grpo(policy, step, kl_in_reward=True, rule=rule, passes=passes)
+    assert_arrived(policy.model, OPTIMUM)
+
+
+def test_the_standard_deviation_keeps_the_order_but_not_the_optimum():
+    policy = trainer(tiny_model(vocab_size=3), PolicyGradient(kl_coef=BETA, kl="k2"))
+    for step in range(STEPS):
+        grpo(policy, step, kl_in_reward=False, rule=GroupMean(scale="std"))
+    found = np.exp(policy_logprobs(policy.model))
+    assert found[0] < found[1] < found[2]
+    assert np.abs(found - OPTIMUM).max() > 0.02
+
+
+# --- preference losses: endless Bradley-Terry data, in which of two answers whose rewards differ by 1 the better one wins 73 % of the time
+
+WINS, PAIRS = 1 / (1 + np.exp(-1.0)), 200
+
+
+def said(choice: int, **columns: float):
+    item = SAID[choice].with_columns(ref_logprobs=np.log([1, REFERENCE[choice]]).astype(np.float32))
+    return item.with_columns(**{name: np.full(2, value, np.float32) for name, value in columns.items()})
+
+
+def compared(wins: float) -> list[Group]:
+    """1 against 0 and 2 against 1, in both orders, each as often as it happens."""
+    won = round(PAIRS * wins)
+    return [group for a, b in ((1, 0), (2, 1)) for group in [(said(a), said(b))] * won + [(said(b), said(a))] * (PAIRS - won)]
+
+
+def from_margins(one: float, two: float, reference: np.ndarray = REFERENCE) -> list[float]:
+    """The policy whose log-ratios differ by these, from 0 to 1 and from 1 to 2."""
+    weights = reference * np.exp([0, one, one + two])
+    return (weights / weights.sum()).tolist()
+
+
+def forward_kl_optimum() -> list[float]:
+    """beta (e^-r0 - e^-r1) = 1 for each step up; ratios e^r that sum, times the reference, to 1."""
+    low, high = 0.0, 50.0  # what is added to the inverse ratio of the best choice
+    for _ in range(100):
+        middle = (low + high) / 2
+        total = (REFERENCE / (middle + np.array([2, 1, 0]) / BETA)).sum()
+        low, high = (middle, high) if total > 1 else (low, middle)
+    return (REFERENCE / (low + np.array([2, 1, 0]) / BETA)).tolist()
+
+
+UNIFORM = np.ones(3) / 3
+PREFERENCES = {
+    "dpo": (DPO(beta=BETA), WINS, OPTIMUM),
+    "gpo logistic": (GPO(beta=BETA, convex="logistic"), WINS, OPTIMUM),
+    "robust dpo undoes the noise it is told of": (RobustDPO(beta=BETA, label_noise=0.1), WINS * 0.9 + (1 - WINS) * 0.1, OPTIMUM),
+    "ipo stops at a share of its target": (IPO(beta=BETA), WINS, from_margins(*[(2 * WINS - 1) / (2 * BETA)] * 2)),
+    "gpo squared stops there too": (GPO(beta=BETA, convex="squared"), WINS, from_margins(*[(2 * WINS - 1) / BETA] * 2)),
+    "exo meets the smoothed label": (EXO(beta=BETA, label_noise=0.1), 1.0, from_margins(*[np.log(9) / BETA] * 2)),
+    "cpo has a uniform reference": (CPO(beta=BETA, nll_coef=0), WINS, from_margins(2, 2, UNIFORM)),
+    "simpo too": (SimPO(beta=BETA, gamma=0), WINS, from_margins(2, 2, UNIFORM)),
+    "f-dpo with the forward kl": (FDPO(beta=BETA, divergence="forward_kl"), WINS, forward_kl_optimum()),
+}
+
+
+@pytest.mark.parametrize(("objective", "wins", "optimum"), PREFERENCES.values(), ids=PREFERENCES.keys())
+def test_preference_losses_arrive_where_their_formulas_say(objective, wins, optimum):
+    policy = trainer(tiny_model(vocab_size=3), objective)
+    batches = pack(compared(wins), rows=4 * PAIRS, length=2)
+    for step in range(2 * STEPS):
+        policy.step(step, batches)
+    assert_arrived(policy.model, optimum)
+
+
+def test_dpo_with_the_label_noise_of_the_data_needs_each_pair_once():
+    policy = trainer(tiny_model(vocab_size=3), DPO(beta=BETA, label_noise=1 - WINS))
+    batches = pack([(said(1), said(0)), (said(2), said(1))], rows=4, length=2)
     for step in range(2 * STEPS):
         policy.step(step, batches)
     assert_arrived(policy.model, OPTIMUM)
+
+
+def test_bcos_log_ratios_are_the_log_odds_of_being_good():
+    """Choice 0 is good in 20 %, 1 in 50 %, 2 in 80 % of its judgements; nothing else tells where the level lies."""
+    shares = (0.2, 0.5, 0.8)
+    judged = [
+        (said(choice, label=label, baseline=0.0),)
+        for choice, share in enumerate(shares) for label, times in ((1.0, share), (-1.0, 1 - share)) for _ in range(round(10 * times))
+    ]  # fmt: skip
+    policy, objective = trainer(tiny_model(vocab_size=3), BCO(beta=BETA)), BCO(beta=BETA)
+    for step in range(2 * STEPS):
+        read = lambda items: column_of(policy.model, items, logprobs, rows=30, length=2)  # noqa: E731
+        policy.step(step, pack(objective.of_step(judged, read), rows=30, length=2))
+    log_ratio = policy_logprobs(policy.model) - np.log(REFERENCE)
+    np.testing.assert_allclose(np.diff(log_ratio), [np.log(4) / BETA] * 2, rtol=0.05)
 
 
 # --- which estimator of the KL has which gradient where, by exact enumeration of six choices

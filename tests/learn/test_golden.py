@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from trivium.core.errors import ConfigError, DataError
+from trivium.core.errors import ConfigError
 from trivium.core.types import example
 from trivium.data.pack import pack
-from trivium.learn.credit import GAE, GroupMean, whiten
+from trivium.learn.credit import GAE, Answers, BatchMean, GreedyBaseline, GroupMean, LeaveOneOut, whiten
 from trivium.learn.kl import AdaptiveKL, kl_estimate
-from trivium.learn.objectives import DPO, IPO, PolicyGradient, Ranking, Value
+from trivium.learn.objectives import Ranking, Value
+from trivium.learn.objectives.policy import CISPO, REINFORCE, SAPO, PolicyGradient
 from trivium.learn.reduce import Counts, reduce
 from trivium.nn.batch import Batch
 
@@ -30,29 +31,6 @@ def one_token_answers(*, groups: list[int] | None = None, **columns: list[float]
 def at_the_answer(*values: float) -> torch.Tensor:
     """(B, 2): 0 on the prompt, the value on the answer."""
     return torch.tensor([[0.0, value] for value in values], dtype=DOUBLE)
-
-
-@pytest.mark.parametrize(("label_noise", "loss"), [(0.0, 0.6209570477895321), (0.1, 0.6359570477895321)])
-def test_dpo_and_cdpo(label_noise, loss):
-    batch = one_token_answers(groups=[2], ref_logprobs=[-11, -11.5])
-    loss_G, metrics = DPO(beta=0.1, label_noise=label_noise)(SimpleNamespace(logprobs_BL=at_the_answer(-10, -12)), batch)
-    assert float(loss_G) == pytest.approx(loss, abs=1e-12)
-    assert [float(metrics[name][0]) for name in ("accuracy", "margin", "chosen_log_ratio", "rejected_log_ratio")] == pytest.approx(
-        [1, 0.15, 1, -0.5]
-    )
-
-
-def test_ipo_on_sums():
-    batch = one_token_answers(groups=[2], ref_logprobs=[-11, -11.5])
-    loss_G, metrics = IPO(beta=0.1)(SimpleNamespace(logprobs_BL=at_the_answer(-10, -12)), batch)
-    assert float(loss_G) == pytest.approx(12.25, abs=1e-12)
-    assert float(metrics["margin"][0]) == pytest.approx(1.5)
-
-
-def test_dpo_refuses_what_is_not_a_pair():
-    batch = one_token_answers(groups=[3, 1], ref_logprobs=[0, 0, 0, 0])
-    with pytest.raises(DataError, match="two answers"):
-        DPO()(SimpleNamespace(logprobs_BL=at_the_answer(0, 0, 0, 0)), batch)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +73,7 @@ def test_the_kl_controller_moves_in_proportion_and_not_by_more_than_a_fifth(kl, 
 
 
 def test_gae():
-    advantages, returns = GAE(gamma=1, lam=0.95)(np.array([0.0, 0, 1]), np.array([0.2, 0.3, 0.4]))
+    advantages, returns = GAE(gamma=1, lam=0.95).of_rewards(np.array([0.0, 0, 1]), np.array([0.2, 0.3, 0.4]))
     np.testing.assert_allclose(advantages, [0.7365, 0.67, 0.6], atol=1e-15)
     np.testing.assert_allclose(returns, [0.9365, 0.97, 1.0], atol=1e-15)
 
@@ -103,7 +81,7 @@ def test_gae():
 def test_gae_without_discount_and_decay_is_the_reward_to_go_minus_the_value():
     rng = np.random.default_rng(0)
     rewards, values = rng.normal(size=7), rng.normal(size=7)
-    np.testing.assert_allclose(GAE(gamma=1, lam=1)(rewards, values)[0], rewards[::-1].cumsum()[::-1] - values, atol=1e-14)
+    np.testing.assert_allclose(GAE(gamma=1, lam=1).of_rewards(rewards, values)[0], rewards[::-1].cumsum()[::-1] - values, atol=1e-14)
 
 
 @pytest.mark.parametrize(
@@ -138,23 +116,73 @@ def test_the_value_loss_is_the_larger_of_plain_and_clipped(old, value, loss):
     assert float(loss_BL[0, 1]) == pytest.approx(loss, abs=1e-7)
 
 
+def one_prompt(scores: list[float], *, per_prompt: int | None = None, penalty: float = 0.0, greedy: list[float] | None = None) -> Answers:
+    """Answers of one, two, three ... tokens, each of which costs the penalty."""
+    penalties = [np.full(number + 1, penalty) for number in range(len(scores))]
+    return Answers(np.array(scores), penalties, per_prompt or len(scores), None, None if greedy is None else np.array(greedy))
+
+
 @pytest.mark.parametrize(
     ("rule", "good", "bad"),
     [
         (GroupMean(scale="std", std_ddof=1), 1.0952451515, -0.7301634343),
         (GroupMean(scale="std", std_ddof=0), 1.2244949224, -0.8163299483),
         (GroupMean(), 0.6, -0.4),
+        (LeaveOneOut(), 0.75, -0.5),
     ],
-    ids=["GRPO ddof 1", "GRPO ddof 0", "Dr. GRPO"],
+    ids=["GRPO ddof 1", "GRPO ddof 0", "Dr. GRPO", "RLOO"],
 )
 def test_group_advantages(rule, good, bad):
-    np.testing.assert_allclose(rule(np.array([1.0, 0, 0, 1, 0])), [good, bad, bad, good, bad], atol=1e-9)
+    advantages = rule(one_prompt([1.0, 0, 0, 1, 0])).advantages
+    assert [len(tokens) for tokens in advantages] == [1, 2, 3, 4, 5]
+    for tokens, expected in zip(advantages, [good, bad, bad, good, bad], strict=True):
+        np.testing.assert_allclose(tokens, expected, atol=1e-9)
 
 
-@pytest.mark.parametrize("rule", [GroupMean(), GroupMean(scale="std")])
+def test_the_penalty_of_a_whole_answer_is_part_of_its_reward():
+    first, second = GroupMean()(one_prompt([1.0, 1.0], penalty=0.5)).advantages
+    assert [first[0], second[0]] == pytest.approx([0.25, -0.25])
+
+
+def test_groups_do_not_see_each_other():
+    one, other = GroupMean()(one_prompt([1.0, 0.0])).advantages, GroupMean()(one_prompt([1.0, 0.0, 7.0, 5.0], per_prompt=2)).advantages
+    np.testing.assert_allclose(np.concatenate(other[:2]), np.concatenate(one))
+    assert other[2][0] == 1.0
+
+
+def test_the_scale_of_a_batch_is_that_of_all_its_rewards():
+    advantages = GroupMean(scale="batch", std_ddof=0)(one_prompt([1.0, 0.0, 7.0, 5.0], per_prompt=2)).advantages
+    assert advantages[0][0] == pytest.approx(0.5 / np.std([1, 0, 7, 5]), rel=1e-3)
+
+
+def test_batch_mean_whitens_rewards_to_go_over_all_tokens():
+    """Two answers, of one and two tokens, each token costing 0.5: rewards to go 1.5, then 1 and 1.5 of a score of 2."""
+    advantages = BatchMean()(one_prompt([2.0, 2.0], penalty=0.5)).advantages
+    np.testing.assert_allclose(np.concatenate(advantages), whiten(np.array([1.5, 1.0, 1.5])))
+    assert [len(tokens) for tokens in advantages] == [1, 2]
+
+
+def test_batch_mean_of_groups_takes_the_mean_of_the_prompt_off_first():
+    advantages = BatchMean(is_grouped=True)(one_prompt([3.0, 1.0, 10.0, 8.0], per_prompt=2)).advantages
+    np.testing.assert_allclose(np.concatenate(advantages), whiten(np.array([1.0, -1, -1, 1, 1, 1, -1, -1, -1, -1])))
+
+
+def test_the_greedy_answer_is_the_baseline_of_remax():
+    first, second = GreedyBaseline()(one_prompt([1.0, 0.25], greedy=[0.5, 0.5])).advantages
+    assert [first.tolist(), second.tolist()] == [[0.5], [-0.25, -0.25]]
+
+
+def test_gae_credits_each_token_and_whitens_over_the_phase():
+    answers = Answers(np.array([1.0, 2.0]), [np.zeros(2), np.full(1, 0.5)], 1, [np.array([0.2, 0.3]), np.array([0.4])])
+    credit = GAE(lam=1.0)(answers)
+    np.testing.assert_allclose(np.concatenate(credit.advantages), whiten(np.array([1 - 0.2, 1 - 0.3, 1.5 - 0.4])))
+    np.testing.assert_allclose(np.concatenate(credit.returns), [1, 1, 1.5])
+
+
+@pytest.mark.parametrize("rule", [GroupMean(), GroupMean(scale="std"), GroupMean(scale="batch", std_ddof=0)])
 @pytest.mark.parametrize("size", [1, 4])
 def test_equal_rewards_earn_nothing(rule, size):
-    assert not rule(np.full(size, 0.3)).any()
+    assert not np.concatenate(rule(one_prompt([0.3] * size)).advantages).any()
 
 
 def test_whiten():
@@ -167,7 +195,8 @@ def test_whiten():
 
 
 @pytest.mark.parametrize(
-    ("how", "number"), [("token", (1 + 2 + 3 + 10) / 4), ("sequence", (2 + 10) / 2), ("length", (1 + 2 + 3 + 10) / (2 * 5))]
+    ("how", "number"),
+    [("token", (1 + 2 + 3 + 10) / 4), ("sequence", (2 + 10) / 2), ("sequence_sum", 16 / 2), ("length", (1 + 2 + 3 + 10) / (2 * 5))],
 )
 def test_reductions(how, number):
     """Two answers, of three tokens and of one."""
@@ -179,3 +208,48 @@ def test_reductions(how, number):
 def test_a_weighted_token_counts_as_much_as_its_weight():
     batches = pack([(example([0, 1, 1], [0, 1, 3]),)], rows=1, length=4)
     assert float(reduce(torch.tensor([[0.0, 8, 4, 7]]), batches[0], Counts.of(batches), "token")) == (8 + 3 * 4) / 4
+
+
+@pytest.mark.parametrize(
+    ("objective", "ratio", "advantage", "loss"),
+    [
+        (PolicyGradient(max_ratio=4.0), 10.0, -1, 4.0),
+        (PolicyGradient(max_ratio=4.0), 10.0, 1, -1.2),
+        (SAPO(), 1.0, 1, -2.0),
+        (SAPO(), 1.5, 1, -2.4898373248),
+        (SAPO(), 1.5, -1, 2.3935854792),
+        (CISPO(max_ratio=5.0), 9.0, 1, -5 * np.log(9)),
+        (CISPO(max_ratio=5.0), 2.0, -1, 2 * np.log(2)),
+        (REINFORCE(), 2.0, 0.5, -0.5 * np.log(2)),
+    ],
+)
+def test_policy_losses(objective, ratio, advantage, loss):
+    batch = one_token_answers(old_logprobs=[0.0], advantages=[advantage])
+    out = SimpleNamespace(logprobs_BL=at_the_answer(np.log(ratio)), entropy_BL=at_the_answer(0))
+    assert float(objective(out, batch)[0][0, 1]) == pytest.approx(loss, abs=1e-6)
+
+
+def test_the_ratio_of_a_sequence_is_the_geometric_mean_of_its_tokens():
+    [batch] = pack(
+        [
+            (example([0, 1, 1, 1], old_logprobs=np.zeros(4), advantages=np.ones(4)),),
+            (example([0, 1], old_logprobs=[0, 0], advantages=[1, 1]),),
+        ],
+        rows=1,
+        length=6,
+    )
+    out = SimpleNamespace(logprobs_BL=torch.tensor([[0.0, 0.1, -0.2, 0.3, 0.0, 0.5]], dtype=DOUBLE), entropy_BL=torch.zeros(1, 6))
+    loss_BL, _ = PolicyGradient(ratio="sequence", clip_high=9.0)(out, batch)
+    assert loss_BL[0, [1, 2, 3, 5]].tolist() == pytest.approx([-1.0689391057472464] * 3 + [-np.exp(0.5)])
+
+
+def test_a_bound_that_the_clip_would_hide_is_refused():
+    with pytest.raises(ConfigError, match="max_ratio"):
+        PolicyGradient(max_ratio=1.1)
+
+
+def test_the_share_of_samples_that_carry_a_step():
+    batch = one_token_answers(old_logprobs=[0.0, 0.0], advantages=[1, 1])
+    out = SimpleNamespace(logprobs_BL=at_the_answer(0.0, -50.0), entropy_BL=at_the_answer(0, 0))
+    total, count = PolicyGradient()(out, batch)[1]["effective_share"]
+    assert float(total / count) == pytest.approx(0.5)

@@ -16,7 +16,7 @@ from trivium.core.errors import ArtefactError, ConfigError
 from trivium.core.interrupt import Interrupted
 from trivium.core.run import Run
 from trivium.data.pack import pack
-from trivium.learn.objectives import DPO
+from trivium.learn.objectives.preference import DPO
 from trivium.nn.adapter import adapt, frozen_reference
 from trivium.nn.config import ModelConfig
 from trivium.nn.io.directory import load_model, read_config, save_model

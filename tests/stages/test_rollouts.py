@@ -25,6 +25,7 @@ class Parrot:
 
 def rollouts(credit, **options):
     settings = {"prompts_per_phase": 2, "answers": 1, "passes": 2, "minibatches": 1, "kl_coef": 0.5, "missing_end_penalty": -7.0}
+    settings |= {"refill": False, "is_paired": False}
     settings |= {"sampling": Sampling(), "credit": credit, **options}
     return Rollouts(
         options=SimpleNamespace(**settings), engine=Parrot(), prompts=[PROMPT] * 5, seed=1,

@@ -9,7 +9,8 @@ from tests.nn.tiny import tiny_model
 from trivium.core.errors import ConfigError
 from trivium.core.types import example
 from trivium.data.pack import pack
-from trivium.learn.objectives import CrossEntropy, PolicyGradient
+from trivium.learn.objectives import CrossEntropy
+from trivium.learn.objectives.policy import PolicyGradient
 from trivium.learn.optim import AdamW
 from trivium.learn.schedules import Schedule
 from trivium.nn.model import Model

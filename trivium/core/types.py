@@ -5,11 +5,14 @@ A column is an array aligned with the tokens of its example: entry t speaks abou
     column         meaning at token t                              written by           read by
     loss_mask      how much token t counts (0: prompt, padding)    renderer, sources    reduce
     old_logprobs   log-prob under the policy that sampled it       engine               policy_gradient
-    ref_logprobs   log-prob under the reference                    annotate             dpo, kl
+    ref_logprobs   log-prob under the reference                    annotate             preference losses, kl
     values         critic's estimate before t is emitted           annotate             gae, value
     advantages     credit of token t                               credit rules         policy_gradient
     returns        the critic's target before t                    gae                  value
-    rank           place of the whole answer, 0 is best            rankings             ranking
+    rank           place of the whole answer, 0 is best            rankings             ranking, rrhf
+    score          how good the whole answer was found             rankings             odpo
+    label          1: the whole answer is good, -1: bad            rankings, labels     kto, bco
+    baseline       what the log-ratio is compared with             of_step              kto, bco, aot
 
 A batch that lacks a column an objective needs is refused by name, before the first forward pass.
 """
@@ -30,6 +33,9 @@ COLUMN_WRITERS = {
     "advantages": "a credit rule of `reinforce`",
     "returns": "the credit rule `gae`",
     "rank": "a file of rankings",
+    "score": "a file of answers with scores",
+    "label": "a file of answers that were found good or bad, or of rankings",
+    "baseline": "the objective's own `of_step`, before each step",
 }
 
 

@@ -14,7 +14,7 @@ import torch
 
 from trivium.nn.batch import Batch
 
-Reduction = Literal["token", "sequence", "length", "group"]
+Reduction = Literal["token", "sequence", "sequence_sum", "length", "group"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +41,14 @@ def reduce(loss: torch.Tensor, batch: Batch, counts: Counts, how: Reduction) -> 
     """Sum of the losses, each divided by what `how` says, as a scalar that adds up over micro-batches and ranks.
 
     token: by all tokens that count (pre-training, SFT, DAPO). sequence: by the tokens of its sequence, then by sequences
-    (GRPO as published). length: by sequences x a constant length (Dr. GRPO, Liu et al. 2025, arXiv:2503.20783). group: by groups
-    (pairs, rankings); loss is then (G,), else (B, L). A step without anything to count gives 0.
+    (GRPO as published). sequence_sum: by sequences alone (REINFORCE, RLOO). length: by sequences x a constant length (Dr. GRPO, Liu et al.
+    2025, arXiv:2503.20783). group: by groups (pairs, rankings); loss is then (G,), else (B, L). A step without anything to count gives 0.
     """
     if how == "group":
         return loss.sum() / max(counts.groups, 1.0)
     weighted_BL = (loss * batch.loss_mask_BL).masked_fill(batch.loss_mask_BL == 0, 0.0)  # 0 x infinity would be NaN
     if how == "token":
         return weighted_BL.sum() / (counts.tokens or 1.0)
-    if how == "length":
-        return weighted_BL.sum() / max(counts.sequences * counts.max_length, 1.0)
+    if how in ("length", "sequence_sum"):
+        return weighted_BL.sum() / max(counts.sequences * (counts.max_length if how == "length" else 1.0), 1.0)
     return (batch.sum(weighted_BL) / batch.sum(batch.loss_mask_BL).clamp(min=1e-9)).sum() / max(counts.sequences, 1.0)

@@ -78,9 +78,27 @@ class Batch:
             raise DataError("this loss compares two answers, the better one first, but a group of this batch has another number of answers")
         return x_N[0::2], x_N[1::2]
 
+    def better(self, rank_N: torch.Tensor) -> torch.Tensor:
+        """(N, N) bool: whether the first answer has a lower rank than the second one, in the same group."""
+        return (self.group_N[:, None] == self.group_N[None, :]) & (rank_N[:, None] < rank_N[None, :])
+
+    def by_group(self, x_N: torch.Tensor) -> torch.Tensor:
+        """Sum over the sequences of each group; (G,)."""
+        return x_N.new_zeros(self.num_groups).index_add(0, self.group_N, x_N)
+
+    def place_BL(self) -> torch.Tensor:
+        """How many tokens that count stand before each token in its sequence; (B, L) int64."""
+        before = (self.loss_mask_BL > 0).flatten().cumsum(0) - (self.loss_mask_BL > 0).flatten().long()
+        first_N = before.new_full((self.num_sequences + 1,), before.numel()).scatter_reduce(0, self.sequence_BL.flatten(), before, "amin")
+        return (before - first_N[self.sequence_BL.flatten()]).view_as(self.sequence_BL)
+
     def last(self, x_BL: torch.Tensor) -> torch.Tensor:
         """The value at the last token of each sequence; (N,)."""
         return x_BL.flatten()[self.last_N]
+
+    def mean(self, x_BL: torch.Tensor) -> torch.Tensor:
+        """Mean over the tokens of each sequence that count, 0 where none does; (N,)."""
+        return self.sum(x_BL) / self.lengths().clamp(min=1)
 
     def lengths(self) -> torch.Tensor:
         """Tokens of each sequence that count; (N,) float32."""

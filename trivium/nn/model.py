@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from trivium.core.seeds import key
 from trivium.nn.batch import Batch
 from trivium.nn.config import ModelConfig
+from trivium.nn.divergence import reference_kl
 from trivium.nn.graphs import why_not_graphs
 from trivium.nn.heads import Kernels, ScalarHead, token_logprobs, values_before
 from trivium.nn.kernels import Documents, why_masks
@@ -73,6 +74,15 @@ class Model(nn.Module):
             hidden_BLD, self.trunk.head.weight, batch.tokens_BL, batch.scored_P,
             temperature=temperature, with_entropy=with_entropy, softcap=self.config.logit_softcap,
             kernels=self._head_kernels(),
+        )  # fmt: skip
+
+    def kl_from(self, reference: "Model", hidden_BLD: Tensor, batch: Batch, temperature: float) -> Tensor:
+        """KL(reference || this model) in nats where the tokens that count were drawn, (B, L), 0 elsewhere; costs a forward pass of it."""
+        with torch.no_grad():
+            ref_hidden_BLD = reference.hidden(batch)
+        return reference_kl(
+            hidden_BLD, self.trunk.head.weight, ref_hidden_BLD, reference.trunk.head.weight, batch.scored_P,
+            temperature=temperature, softcap=self.config.logit_softcap,
         )  # fmt: skip
 
     def _head_kernels(self) -> Kernels:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 
@@ -21,6 +21,10 @@ class Network(Protocol):
         """Log-probs of the tokens that count and entropies of what they were drawn from, (B, L) each."""
         ...
 
+    def kl_from(self, reference: Any, hidden_BLD: torch.Tensor, batch: Batch, temperature: float) -> torch.Tensor:
+        """KL(reference || model) where the tokens that count were drawn, (B, L)."""
+        ...
+
     def scalar(self, hidden_BLD: torch.Tensor) -> torch.Tensor:
         """The scalar head at every position, (B, L)."""
         ...
@@ -34,10 +38,14 @@ class Outputs:
     """What `model` says about `batch`. Every property is computed at most once.
 
     with_entropy: compute the entropy in the same pass as the log-probs (an objective that reads `entropy_BL` declares it).
+    reference: the model that `reference_kl_BL` compares with.
     """
 
-    def __init__(self, model: Network, batch: Batch, *, temperature: float = 1.0, with_entropy: bool = False) -> None:
+    def __init__(
+        self, model: Network, batch: Batch, *, temperature: float = 1.0, with_entropy: bool = False, reference: Network | None = None
+    ) -> None:
         self._model, self._batch, self._temperature, self._with_entropy = model, batch, temperature, with_entropy
+        self._reference = reference
 
     @cached_property
     def hidden_BLD(self) -> torch.Tensor:
@@ -59,6 +67,13 @@ class Outputs:
         if not self._with_entropy:
             raise RuntimeError("this objective reads entropy_BL; it must declare `reads_entropy = True`")
         return self._scored[1]
+
+    @cached_property
+    def reference_kl_BL(self) -> torch.Tensor:
+        """KL(reference || model) in nats of the distribution that each counted token was drawn from; (B, L) float32."""
+        if self._reference is None:
+            raise RuntimeError("this objective reads reference_kl_BL; give the trainer a reference")
+        return self._model.kl_from(self._reference, self.hidden_BLD, self._batch, self._temperature)
 
     @cached_property
     def scores_BL(self) -> torch.Tensor:

@@ -1,31 +1,31 @@
 """prefer: the policy learns from preferences directly, without a reward model (DPO)."""
 
 from collections.abc import Mapping
-from itertools import combinations
 from typing import Any, Literal
 
 from pydantic import Field
 
 from trivium.core.config import component
-from trivium.core.errors import DataError
+from trivium.core.errors import ConfigError
 from trivium.core.run import Run
-from trivium.core.seeds import generator
-from trivium.core.types import Example, Group
-from trivium.learn.objectives import DPO, PreferenceObjective
+from trivium.data.sources import Source
+from trivium.learn.objectives.preference import DPO, KTO, TDPO, PreferenceObjective, StepWide
 from trivium.learn.optim.recipes import AdamW
+from trivium.learn.reference_update import ReferenceUpdate
 from trivium.learn.schedules import Schedule
 from trivium.nn.lora import LoRA
-from trivium.stages.base import Foresight, Unreadable, Work, check_model, gather, known_model, resolve
+from trivium.stages.base import Foresight, Unreadable, Work, check_model, known_model, resolve
 from trivium.stages.training import foresee_training, save, train
-from trivium.text.read import check_head, read_preferences
+from trivium.text.read import check_head, is_labelled
 
 
 @component
 class Prefer:
     """Offline preference optimisation against the starting model as reference; leaves `@prefer/model`.
 
-    A ranking of K answers gives K(K-1)/2 pairs without ties; pairs_per_prompt of them are drawn (0: all). batch_size is in pairs.
-    Reference log-probs are computed once, as a column. lora, unreadable: see finetune.
+    A ranking of K answers gives K(K-1)/2 pairs without ties; pairs_per_prompt of them are drawn (0: all). batch_size is in pairs, for kto
+    and bco in answers, which are those of pairs or rows with a `label`, for rrhf in rankings. Reference log-probs are computed once, as a
+    column; with reference_update the reference follows the policy (TR-DPO). lora, unreadable: see finetune.
     """
 
     kind: Literal["prefer"] = "prefer"
@@ -42,43 +42,57 @@ class Prefer:
     schedule: Schedule = Schedule(warmup_steps=10)
     max_grad_norm: float = Field(default=1.0, gt=0)
     lora: LoRA | None = None
+    reference_update: ReferenceUpdate | None = None
 
     def check(self) -> None:
         check_model(self.model)
-        if not self.data.startswith("@"):
-            check_head(self.data, "preferences", is_lenient=self.unreadable == "skip")
+        if isinstance(self.objective, KTO) and self.batch_size < 2:
+            raise ConfigError("batch_size is 1, but kto compares with the answers to other prompts of its step; set it to 2 or more")
+        if self.reference_update is not None and "ref_logprobs" not in self.objective.needs:
+            raise ConfigError(f"objective {self.objective.kind} has no reference, so reference_update has nothing to move; leave it out")
+        if self.reference_update is not None and isinstance(self.objective, StepWide | TDPO):
+            raise ConfigError(f"objective {self.objective.kind} reads its reference before training starts; leave reference_update out")
+        if self.reference_update is not None and self.lora is not None:
+            raise ConfigError("reference_update moves a reference's own weights, which an adapter does not have; leave lora out")
+        if self.data.startswith("@"):
+            return
+        is_lenient = self.unreadable == "skip"
+        kind = "conversations" if self.objective.takes.startswith("labels") and is_labelled(self.data) else "preferences"
+        check_head(self.data, kind, is_lenient=is_lenient)
 
     def foresee(self, name: str, known: Foresight) -> Work:
-        tokens = self.steps * self.batch_size * 2 * known.sequence_tokens
+        tokens = self.steps * self.batch_size * (1 if self.objective.takes.startswith("labels") else 2) * known.sequence_tokens
         return foresee_training(self, name, known_model(known, self.model), known, tokens=tokens, lora=self.lora)
 
     def run(self, run: Run) -> Mapping[str, Any]:
         from trivium.data.sources import Groups
-        from trivium.stages.models import Speaker, machine_of, ranked_group
-        from trivium.train.annotate import annotate, logprobs
+        from trivium.nn.adapter import frozen_reference
+        from trivium.stages.models import Speaker, machine_of
+        from trivium.stages.preference_groups import groups_for
+        from trivium.train.annotate import StepColumns, annotate, column_of, logprobs
+        from trivium.train.reference import MovingReference
 
         speaker = Speaker.load(resolve(run, self.model), machine_of(run)).adapt(self.lora, run.seed)
-        pairs: list[Group] = []
-        data = resolve(run, self.data)
-        for number, item in enumerate(gather(lambda on_skip: read_preferences(data, on_skip), run, self.unreadable)):
-            pairs += self._pairs(ranked_group(speaker, item), run.seed, number)
-        if not pairs:
-            raise DataError(f"{self.data}: gives no pairs; all answers to a prompt are equal or tied")
-        pairs = annotate(pairs, speaker.model, "ref_logprobs", logprobs, rows=self.micro_batch_rows, length=self.seq_len)
-        run.log(f"{len(pairs):,} pairs")
-        source = Groups(pairs, groups_per_step=self.batch_size, seed=run.seed, purpose="pairs")
-        tokens = sum(len(item.tokens) for pair in pairs for item in pair) * self.steps * self.batch_size // len(pairs)
-        facts = train(run, self, speaker, self.objective, source, tokens=tokens, lora=self.lora)
+        size = {"rows": self.micro_batch_rows, "length": self.seq_len}
+        groups = groups_for(
+            self.objective, speaker, resolve(run, self.data), run,
+            unreadable=self.unreadable, per_prompt=self.pairs_per_prompt, max_tokens=self.seq_len,
+        )  # fmt: skip
+        run.log(f"{len(groups):,} {self.objective.takes.split()[0]}")
+        reference = None
+        if self.reference_update is None and "ref_logprobs" in self.objective.needs:
+            groups = annotate(groups, speaker.model, "ref_logprobs", logprobs, **size)
+        source: Source = Groups(groups, groups_per_step=self.batch_size, seed=run.seed, purpose="pairs")
+        if self.reference_update is not None:
+            reference = MovingReference(self.reference_update, source, speaker.model, **size)
+            source = reference
+        if isinstance(self.objective, StepWide):
+            source = StepColumns(source, self.objective.of_step, lambda items: column_of(speaker.model, items, logprobs, **size))
+        tokens = sum(len(item.tokens) for group in groups for item in group) * self.steps * self.batch_size // len(groups)
+        facts = train(
+            run, self, speaker, self.objective, source, tokens=tokens, lora=self.lora,
+            reference=frozen_reference(speaker.model) if isinstance(self.objective, TDPO) else None,
+            companions=[reference] if reference else [],
+        )  # fmt: skip
         save(run, speaker, self.lora)
         return facts
-
-    def _pairs(self, group: tuple[Example, ...], seed: int, number: int) -> list[Group]:
-        """Pairs of one ranking, the better answer first; equal answers and ties make none."""
-        ordered: list[Group] = [
-            (better, worse) for better, worse in combinations(group, 2)
-            if better.columns["rank"][0] < worse.columns["rank"][0] and better.tokens.tolist() != worse.tokens.tolist()
-        ]  # fmt: skip
-        if not self.pairs_per_prompt or len(ordered) <= self.pairs_per_prompt:
-            return ordered
-        chosen = generator(seed, "pairs", number).choice(len(ordered), self.pairs_per_prompt, replace=False)
-        return [ordered[i] for i in sorted(chosen)]

@@ -1,7 +1,7 @@
-"""The on-policy source: the policy answers prompts, a reward model scores the answers, credit is assigned, and the trainers get it.
+"""The on-policy source: the policy answers prompts, rewards score the answers, credit is assigned, and the trainers get it.
 
-Per-token reward: -kl_coef (log policy - log reference), k1, plus the score at the last token. An answer that did not stop by
-itself gets the penalty instead of its score. What phase p samples is a function of (seed, p, weights).
+Per-token penalty: kl_coef (log policy - log reference), k1. An answer that did not stop by itself gets missing_end_penalty instead of
+its score. What phase p samples is a function of (seed, p, weights).
 """
 
 from collections.abc import Callable, Sequence
@@ -9,16 +9,21 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
+import torch
+from torch import Tensor
 
+from trivium.core.errors import DivergedError
 from trivium.core.seeds import generator
 from trivium.core.types import Example, Group
 from trivium.data.order import epoch_rows
 from trivium.generate.engine import Engine
 from trivium.generate.sampling import Sampling
-from trivium.learn.credit import GAE, GroupMean, whiten
+from trivium.learn.credit import Answers, CreditRule
 
 Score = Callable[[Sequence[Example], Sequence[int]], np.ndarray]  # (answers, index of their prompts) -> (N,)
 Column = Callable[[Sequence[Example]], list[np.ndarray]]  # answers -> one (L,) array each
+MAX_REFILLS = 10  # times that prompts whose answers all got the same reward are replaced by others
+MAX_BLIND_PHASES = 5  # phases in a row without any difference in reward, after which a run has nothing to learn from
 
 
 class RolloutOptions(Protocol):
@@ -27,7 +32,11 @@ class RolloutOptions(Protocol):
     @property
     def sampling(self) -> Sampling: ...
     @property
-    def credit(self) -> GAE | GroupMean: ...
+    def credit(self) -> CreditRule: ...
+    @property
+    def is_paired(self) -> bool: ...
+    @property
+    def refill(self) -> bool: ...
     @property
     def prompts_per_phase(self) -> int: ...
     @property
@@ -47,7 +56,8 @@ class Rollouts:
     """Groups of on-policy answers; a phase is sampled once and served in `passes` x `minibatches` steps.
 
     prompts: token ids. score: the reward of each answer. reference: its log-probs under the reference. values: the critic's
-    estimates, for GAE. truth: the true score where it is known; it is only reported.
+    estimates, for a rule with a critic. truth: the true score where it is known; watched: a held-out
+    reward. Both are only reported.
     """
 
     options: RolloutOptions
@@ -58,16 +68,27 @@ class Rollouts:
     reference: Column
     values: Column | None = None
     truth: Score | None = None
+    watched: Score | None = None
     measured: dict[str, float] = field(default_factory=dict)
     _phase: int = -1
     _groups: list[Group] = field(default_factory=list)
+    _blind: int = 0
+    name: str = "rollouts"
+
+    def state(self) -> dict[str, Tensor]:
+        """What a checkpoint holds of it."""
+        return {"blind": torch.tensor([self._blind])}
+
+    def load_state(self, tensors: dict[str, Tensor]) -> None:
+        """Take back what `state` gave; what was sampled is sampled again."""
+        self._blind, self._phase = int(tensors["blind"]), -1
 
     @property
     def steps_per_phase(self) -> int:
         return self.options.passes * self.options.minibatches
 
     def __call__(self, step: int) -> list[Group]:
-        """The groups of update number `step`."""
+        """The groups of update number `step`. Raises DivergedError if rewards have not differed for MAX_BLIND_PHASES phases."""
         phase, part = divmod(step, self.steps_per_phase)
         if phase != self._phase:
             self._groups, self._phase = self._sample(phase), phase
@@ -82,59 +103,127 @@ class Rollouts:
 
     def _sample(self, phase: int) -> list[Group]:
         rows = epoch_rows(phase * self.options.prompts_per_phase, self.options.prompts_per_phase, len(self.prompts), self.seed, "prompts")
-        owners = [int(row) for row in rows for _ in range(self.options.answers)]
-        answers = self.engine.generate(
-            [self.prompts[row] for row in owners], self.options.sampling, seed=self.seed, purpose="rollout", step=phase
-        )
-        stopped = np.array([bool(answer.meta["stopped"]) for answer in answers])
-        scores = np.where(stopped, self.score(answers, owners), self.options.missing_end_penalty)
+        owners, answers, scores = self._answered(rows.tolist(), phase, "rollout")
+        replaced = 0.0
+        if self.options.refill:
+            owners, answers, scores, replaced = self._refilled(owners, answers, scores, phase)
+        self._look_for_differences(scores)
         reference = self.reference(answers)
         kl = [(answer.columns["old_logprobs"] - column) * (answer.loss_mask > 0) for answer, column in zip(answers, reference, strict=True)]
         answers = [answer.with_columns(ref_logprobs=column) for answer, column in zip(answers, reference, strict=True)]
-        credited = (
-            self._token_credit(answers, scores, kl, self.options.credit)
-            if isinstance(self.options.credit, GAE)
-            else self._answer_credit(answers, scores, kl, self.options.credit)
+        self.measured = self._measure(owners, answers, scores, kl) | {"replaced_share": replaced}
+        return self._pairs(answers, scores, phase) if self.options.is_paired else self._credited(owners, answers, scores, kl, phase)
+
+    def _answered(self, rows: Sequence[int], phase: int, purpose: str) -> tuple[list[int], list[Example], np.ndarray]:
+        """(index of its prompt, answer, score) of every answer to these prompts, those to one prompt next to each other."""
+        owners = [row for row in rows for _ in range(self.options.answers)]
+        answers = self.engine.generate(
+            [self.prompts[row] for row in owners], self.options.sampling, seed=self.seed, purpose=purpose, step=phase
         )
-        lengths = [int((answer.loss_mask > 0).sum()) for answer in answers]
-        self.measured = {
+        return owners, answers, self._scores(answers, owners)
+
+    def _scores(self, answers: Sequence[Example], owners: Sequence[int]) -> np.ndarray:
+        stopped = np.array([bool(answer.meta["stopped"]) for answer in answers])
+        return np.where(stopped, self.score(answers, owners), self.options.missing_end_penalty)
+
+    def _refilled(
+        self, owners: list[int], answers: list[Example], scores: np.ndarray, phase: int
+    ) -> tuple[list[int], list[Example], np.ndarray, float]:
+        """The same with prompts whose answers differ in reward in the place of those whose do not, as far as they are found in time.
+
+        DAPO's dynamic sampling (Yu et al. 2025, arXiv:2503.14476, section 3.2). Also gives the share of prompts that were replaced.
+        """
+        size, asked, replaced = self.options.answers, self.options.prompts_per_phase, 0
+        for attempt in range(MAX_REFILLS):
+            groups = scores.reshape(-1, size)
+            flat = np.flatnonzero(groups.max(1) == groups.min(1))
+            if not len(flat):
+                break
+            first = (phase * MAX_REFILLS + attempt) * asked
+            rows = epoch_rows(first, len(flat), len(self.prompts), self.seed, "more prompts").tolist()
+            more_owners, more_answers, more_scores = self._answered(rows, phase, f"refill {attempt}")
+            for number, place in enumerate(flat.tolist()):
+                there, here = slice(number * size, (number + 1) * size), slice(place * size, (place + 1) * size)
+                owners[here], answers[here] = more_owners[there], more_answers[there]
+                scores[here] = more_scores[there]
+            replaced += len(flat)
+        return owners, answers, scores, replaced / asked
+
+    def _look_for_differences(self, scores: np.ndarray) -> None:
+        self._blind = self._blind + 1 if np.ptp(scores) == 0 else 0
+        if self._blind == MAX_BLIND_PHASES:
+            raise DivergedError(
+                f"every answer of the last {MAX_BLIND_PHASES} phases got the reward {scores[0]:g}, so there is nothing to learn from;"
+                " look at the reward, at the prompts, or begin with a model that is sometimes right"
+            )
+
+    def _measure(self, owners: Sequence[int], answers: Sequence[Example], scores: np.ndarray, kl: Sequence[np.ndarray]) -> dict[str, float]:
+        groups = scores.reshape(-1, self.options.answers)
+        lengths = np.array([int((answer.loss_mask > 0).sum()) for answer in answers])
+        found = {
             "reward": float(scores.mean()),
+            "reward_std": float(scores.std()),
             "kl": float(np.mean([column.sum() for column in kl])),
-            "length": float(np.mean(lengths)),
-            "stop_rate": float(stopped.mean()),
+            "length": float(lengths.mean()),
+            "stop_rate": float(np.mean([bool(answer.meta["stopped"]) for answer in answers])),
+            "unique_answers": len({answer.response.tobytes() for answer in answers}) / len(answers),
         }
+        if self.options.answers > 1:
+            found["equal_groups"] = float((groups.max(1) == groups.min(1)).mean())
+        if lengths.std() > 0 and scores.std() > 0:
+            found["reward_length_correlation"] = float(np.corrcoef(lengths, scores)[0, 1])
         if self.truth is not None:
-            self.measured["true_reward"] = float(self.truth(answers, owners).mean())
+            found["true_reward"] = float(self.truth(answers, owners).mean())
+        if self.watched is not None:
+            found["heldout_reward"] = float(self.watched(answers, owners).mean())
+        return found
+
+    def _credited(
+        self, owners: Sequence[int], answers: Sequence[Example], scores: np.ndarray, kl: Sequence[np.ndarray], phase: int
+    ) -> list[Group]:
+        """The answers with advantages, and with a critic with values and returns, at the tokens that count."""
+        rule, spans = self.options.credit, [np.flatnonzero(answer.loss_mask) for answer in answers]
+        values = self.values(answers) if self.values is not None else None
+        credit = rule(
+            Answers(
+                scores,
+                [self.options.kl_coef * column[span] for column, span in zip(kl, spans, strict=True)],
+                self.options.answers,
+                None if values is None else [column[span] for column, span in zip(values, spans, strict=True)],
+                self._greedy_scores(owners, phase) if rule.needs_greedy else None,
+            )
+        )
+        credited = [
+            answer.with_columns(advantages=_placed(answer, span, advantage))
+            for answer, span, advantage in zip(answers, spans, credit.advantages, strict=True)
+        ]
+        if values is not None and credit.returns is not None:
+            credited = [
+                answer.with_columns(values=value, returns=_placed(answer, span, target))
+                for answer, value, span, target in zip(credited, values, spans, credit.returns, strict=True)
+            ]
         return [tuple(credited[i : i + self.options.answers]) for i in range(0, len(credited), self.options.answers)]
 
-    def _token_credit(self, answers: Sequence[Example], scores: np.ndarray, kl: Sequence[np.ndarray], credit: GAE) -> list[Example]:
-        """Advantages and returns of every token from a critic; advantages are whitened over the phase."""
-        if self.values is None:
-            raise RuntimeError("GAE needs a critic")
-        values = self.values(answers)
-        spans, advantages, returns = [], [], []
-        for answer, score, divergence, value in zip(answers, scores, kl, values, strict=True):
-            span = np.flatnonzero(answer.loss_mask)
-            rewards = -self.options.kl_coef * divergence[span].astype(np.float64)
-            rewards[-1] += score
-            advantage, target = credit(rewards, value[span].astype(np.float64))
-            spans.append(span)
-            advantages.append(advantage)
-            returns.append(target)
-        white = np.split(whiten(np.concatenate(advantages)), np.cumsum([len(span) for span in spans])[:-1])
-        return [
-            answer.with_columns(values=value, advantages=_placed(answer, span, advantage), returns=_placed(answer, span, target))
-            for answer, value, span, advantage, target in zip(answers, values, spans, white, returns, strict=True)
-        ]
+    def _greedy_scores(self, owners: Sequence[int], phase: int) -> np.ndarray:
+        """The score of the policy's greedy answer to the prompt of each answer."""
+        rows = list(dict.fromkeys(owners))
+        greedy = Sampling(temperature=0, max_new_tokens=self.options.sampling.max_new_tokens)
+        answers = self.engine.generate([self.prompts[row] for row in rows], greedy, seed=self.seed, purpose="greedy", step=phase)
+        by_row = dict(zip(rows, self._scores(answers, rows), strict=True))
+        return np.array([by_row[owner] for owner in owners])
 
-    def _answer_credit(self, answers: Sequence[Example], scores: np.ndarray, kl: Sequence[np.ndarray], credit: GroupMean) -> list[Example]:
-        """One advantage for all tokens of an answer, from its group; the KL of the whole answer is part of its reward."""
-        rewards = scores - self.options.kl_coef * np.array([column.sum() for column in kl])
-        advantages = np.concatenate([credit(rewards[i : i + self.options.answers]) for i in range(0, len(answers), self.options.answers)])
-        return [
-            answer.with_columns(advantages=(answer.loss_mask > 0) * np.float32(advantage))
-            for answer, advantage in zip(answers, advantages, strict=True)
-        ]
+    def _pairs(self, answers: Sequence[Example], scores: np.ndarray, phase: int) -> list[Group]:
+        """Of the answers to each prompt the best before the worst, for a preference loss; equal ones in an order drawn by lot.
+
+        Guo et al. 2024, arXiv:2402.04792 (online DPO). A prompt whose answers are the same text has no pair to learn from: its pair gives
+        no slope.
+        """
+        lots, size = generator(self.seed, "ties", phase).random(len(answers)), self.options.answers
+        pairs: list[Group] = []
+        for start in range(0, len(answers), size):
+            order = sorted(range(start, start + size), key=lambda i: (-scores[i], lots[i]))
+            pairs.append((answers[order[0]], answers[order[-1]]))
+        return pairs
 
 
 def _placed(answer: Example, span: np.ndarray, values: np.ndarray) -> np.ndarray:

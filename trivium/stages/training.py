@@ -63,8 +63,13 @@ def train(
     tokens: int,
     hooks: Sequence[Any] = (),
     lora: LoRA | None = None,
+    reference: Any = None,
+    companions: Sequence[Any] = (),
 ) -> Mapping[str, Any]:
-    """Train the speaker's model on the groups of a source, from the newest checkpoint if there is one; returns facts for the report."""
+    """Train the speaker's model on the groups of a source, from the newest checkpoint if there is one; returns facts for the report.
+
+    reference, companions: see Trainer and Checkpoints.
+    """
     from trivium.stages.models import machine_of, say_what_is_slower
     from trivium.train.checkpoint import Checkpoints
     from trivium.train.fit import Layout, fit
@@ -82,6 +87,7 @@ def train(
         schedule=options.schedule,
         steps=options.steps,
         max_grad_norm=options.max_grad_norm,
+        reference=reference,
     )
     say_what_is_slower(run, model)
     layout = Layout(options.micro_batch_rows, options.seq_len)
@@ -91,7 +97,7 @@ def train(
         [trainer],
         steps=options.steps,
         layout=layout,
-        checkpoints=Checkpoints(run),
+        checkpoints=Checkpoints(run, companions=companions),
         hooks=hooks,
         yardstick=Yardstick(flops, machine.ceiling, machine.peak()),
     )

@@ -15,7 +15,7 @@ from trivium.text import assets, records
 from trivium.text.hub import hub_rows, is_hub, parse as parse_hub
 from trivium.text.lines import OnSkip
 from trivium.text.prompt_log import LoggedPrompt
-from trivium.text.records import Replies
+from trivium.text.records import Labelled, Replies
 from trivium.text.rows import Row, format_of, is_known, rows
 
 S = TypeVar("S")
@@ -52,11 +52,30 @@ def read_preferences(source: str | Path, on_skip: OnSkip | None = None) -> Itera
     return _chats(source, records.preferences, on_skip)
 
 
+def read_labels(source: str | Path, on_skip: OnSkip | None = None) -> Iterator[Labelled]:
+    """Single answers that were found good or bad: the turns before each, the answer, and the label."""
+    return _chats(source, records.labels, on_skip)
+
+
+def is_labelled(source: str | Path) -> bool:
+    """Whether the first row of a source judges a single answer, rather than comparing several."""
+    return not _is_asset(source) and any(records.is_labelled(row) for row in islice(_rows_of(source), 1))
+
+
 def read_prompts(source: str | Path, on_skip: OnSkip | None = None) -> Iterator[tuple[Message, ...]]:
     """Prompts of a source: turns that wait for an answer. In a text file every line that is not blank is a prompt."""
     if _is_asset(source):
         return (_before_answer(conversation) for conversation in assets.conversations(str(source)))
     return _prompts(source, on_skip)
+
+
+def read_prompt_records(source: str | Path) -> Iterator[tuple[tuple[Message, ...], Mapping[str, Any]]]:
+    """Each prompt of a source with all fields of the record it came from, in which a reward finds what it expects."""
+    if _is_asset(source):
+        return ((prompt, {}) for prompt in read_prompts(source))
+    if not is_hub(source) and all(format_of(path) in (".txt", ".md") for path in files_of(source)):
+        return ((prompt, {}) for prompt in read_prompts(source))
+    return _chats(source, lambda row: [(turns, row.values) for turns in records.prompts(row)], None)
 
 
 def read_prompt_log(source: str | Path, user_field: str = "user_id", on_skip: OnSkip | None = None) -> Iterator[LoggedPrompt]:

@@ -8,10 +8,12 @@ from torch import Tensor
 
 from trivium.core.types import Example, Group
 from trivium.data.pack import pack
+from trivium.data.sources import Source
 from trivium.nn.batch import Batch
 from trivium.nn.model import Model
 from trivium.nn.outputs import Outputs
 
+OfStep = Callable[[Sequence[Group], Callable[[Sequence[Example]], list[np.ndarray]]], list[Group]]
 Reading = Callable[[Outputs, Batch], Tensor]  # (B, L)
 
 
@@ -38,6 +40,17 @@ def column_of(
                 size = len(examples[len(columns)].tokens)
                 columns.append(flat[end + 1 - size : end + 1].copy())
     return columns
+
+
+class StepColumns:
+    """A source that hands the groups of a step to an objective which looks at all of them at once, before the step."""
+
+    def __init__(self, source: Source, of_step: OfStep, read: Callable[[Sequence[Example]], list[np.ndarray]]) -> None:
+        self.source, self.of_step, self.read = source, of_step, read
+
+    def __call__(self, step: int) -> list[Group]:
+        """The groups of step n with the columns that depend on the policy as it is now; costs a forward pass."""
+        return self.of_step(self.source(step), self.read)
 
 
 def annotate(

@@ -15,7 +15,7 @@ from trivium.train.checkpoint import Checkpoints
 from trivium.train.meter import Meter, Yardstick
 from trivium.train.trainer import Trainer
 
-Hook = Callable[[int, dict[str, float]], None]  # (steps done, metrics so far); may add metrics
+Hook = Callable[[int, dict[str, float]], str | None]  # (steps done, metrics so far); may add metrics, and say why to stop
 MAX_SKIPPED = 3  # non-finite updates in a row before going back to a checkpoint
 SHOWN = ("loss", "bits_per_byte", "accuracy", "reward", "kl", "entropy")
 
@@ -34,10 +34,13 @@ def fit(
 ) -> None:  # fmt: skip
     """Train until `steps` steps are done, from the newest good checkpoint if there is one.
 
-    save_multiple: saves before the end happen only after a multiple of this many steps (a phase of on-policy data). yardstick: what the
-    speed is compared with. Raises DivergedError, and Interrupted after saving.
+    A hook that gives a reason ends the training there. save_multiple: saves before the end happen only after a multiple of this many steps
+    (a phase of on-policy data). yardstick: what the speed is compared with. Raises DivergedError, and Interrupted after saving.
     """
     done = checkpoints.restore(trainers)
+    if checkpoints.why_stopped:
+        run.log(f"stopped after step {done} of {steps}: {checkpoints.why_stopped}")
+        return
     if done:
         run.log(f"going on after step {done} of {steps}")
     guard = _Guard(run, checkpoints)
@@ -56,16 +59,18 @@ def fit(
                 done = back
                 continue
             done += 1
-            for hook in hooks:
-                hook(done, metrics)
+            why_stop = next(filter(None, [hook(done, metrics) for hook in hooks]), None)
             run.record(done, {name: value for name, value in metrics.items() if math.isfinite(value)}, digest=digest_of(groups))
             progress.update(done, f"{describe({name: metrics[name] for name in SHOWN if name in metrics})}  {meter.update(done, batches)}")
             is_wanted = checkpoints.is_due() or interrupts.received is not None
             # not between skipped updates: the checkpoint to go back to is the one before the first of them
-            if done == steps or (is_wanted and done % save_multiple == 0 and guard.in_a_row == 0):
-                checkpoints.save(done, trainers)
+            if done == steps or why_stop or (is_wanted and done % save_multiple == 0 and guard.in_a_row == 0):
+                checkpoints.save(done, trainers, why_stopped=why_stop)
                 if interrupts.received is not None and done < steps:
                     raise Interrupted(interrupts.received, f"saved after step {done} of {steps}; the same command goes on from there")
+            if why_stop:
+                run.log(f"stopped after step {done} of {steps}: {why_stop}")
+                return
 
 
 class _Guard:

@@ -23,13 +23,13 @@ class Loss(nn.Module):
     Objective and reduction run inside its forward, so the hooks that gather sharded weights see all of the work.
     """
 
-    def __init__(self, model: Model, objective: Objective, temperature: float = 1.0) -> None:
+    def __init__(self, model: Model, objective: Objective, temperature: float = 1.0, reference: Model | None = None) -> None:
         super().__init__()
-        self.model, self.objective, self.temperature = model, objective, temperature
+        self.model, self.objective, self.temperature, self.reference = model, objective, temperature, reference
 
     def forward(self, batch: Batch, counts: Counts) -> tuple[Tensor, dict[str, tuple[Tensor, Tensor]]]:
         """Loss of this micro-batch, a part of the step's, and the (sum, count) of each metric."""
-        out = Outputs(self.model, batch, temperature=self.temperature, with_entropy=self.objective.reads_entropy)
+        out = Outputs(self.model, batch, temperature=self.temperature, with_entropy=self.objective.reads_entropy, reference=self.reference)
         loss, metrics = self.objective(out, batch)
         total = reduce(loss, batch, counts, self.objective.reduction)
         if not total.requires_grad:  # nothing counts: keep the graph, so that every rank runs the same collectives
@@ -41,18 +41,20 @@ class Trainer:
     """One update from micro-batches. Nothing in it depends on what is trained.
 
     name: prefix of its metrics and of its tensors in a checkpoint. steps: the length of the run, for the schedule.
-    max_length: the constant of the reduction `length`. With several ranks the weights are sharded here, each rank passes its own
-    micro-batches, and every rank gets the metrics of all.
+    max_length: the constant of the reduction `length`. reference: a frozen model, for objectives that compare whole
+    distributions. With several ranks the weights are sharded here, each rank passes its own micro-batches, and every rank gets the
+    metrics of all.
     """
 
     def __init__(
         self, name: str, model: Model, objective: Objective, optimizers: Sequence[torch.optim.Optimizer], *,
         schedule: Schedule, steps: int, max_grad_norm: float = 1.0, temperature: float = 1.0, max_length: int = 0,
+        reference: Model | None = None,
     ) -> None:  # fmt: skip
         self.name, self.model, self.optimizers = name, model, list(optimizers)
         if objective.reduction == "length" and max_length < 1:
             raise ConfigError("the reduction 'length' divides by a constant length; say which with max_length (max_new_tokens is usual)")
-        self.loss = shard(Loss(model, objective, temperature), self.optimizers)
+        self.loss = shard(Loss(model, objective, temperature, reference), self.optimizers)
         self.objective = objective
         self.schedule, self.steps, self.max_grad_norm, self.max_length = schedule, steps, max_grad_norm, max_length
         self._peaks = [[group["lr"] for group in optimizer.param_groups] for optimizer in self.optimizers]

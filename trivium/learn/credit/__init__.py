@@ -1,6 +1,16 @@
 """Credit rules: who deserves the reward. One rule a file; each is its own configuration."""
 
-from trivium.learn.credit.gae import GAE, whiten
-from trivium.learn.credit.group_mean import GroupMean
+from typing import Annotated
 
-__all__ = ["GAE", "GroupMean", "whiten"]
+from pydantic import Field
+
+from trivium.learn.credit.answers import Answers, Credit
+from trivium.learn.credit.batch_mean import BatchMean
+from trivium.learn.credit.gae import GAE, whiten
+from trivium.learn.credit.greedy_baseline import GreedyBaseline
+from trivium.learn.credit.group_mean import GroupMean
+from trivium.learn.credit.leave_one_out import LeaveOneOut
+
+CreditRule = Annotated[GAE | GroupMean | LeaveOneOut | BatchMean | GreedyBaseline, Field(discriminator="kind")]
+
+__all__ = ["GAE", "Answers", "BatchMean", "Credit", "CreditRule", "GreedyBaseline", "GroupMean", "LeaveOneOut", "whiten"]

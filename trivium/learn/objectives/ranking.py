@@ -33,17 +33,13 @@ class Ranking:
     def __call__(self, out: Outputs, batch: Batch) -> tuple[torch.Tensor, Metrics]:
         """Loss of every group, (G,); a group whose answers are all tied gives 0."""
         score_N, rank_N = batch.last(out.scores_BL), batch.last(batch["rank"])
-        together = batch.group_N[:, None] == batch.group_N[None, :]
-        better_NN = (together & (rank_N[:, None] < rank_N[None, :])).to(score_N.dtype)
+        better_NN = batch.better(rank_N).to(score_N.dtype)
         gap_NN = score_N[:, None] - score_N[None, :]
         pair_loss = -torch.nn.functional.logsigmoid(gap_NN - self.margin) * better_NN
-        loss_G, pairs_G = self._by_group(pair_loss.sum(1), batch), self._by_group(better_NN.sum(1), batch)
-        right_G = self._by_group((better_NN * ((gap_NN > 0).float() + 0.5 * (gap_NN == 0))).sum(1), batch)
+        loss_G, pairs_G = batch.by_group(pair_loss.sum(1)), batch.by_group(better_NN.sum(1))
+        right_G = batch.by_group((better_NN * ((gap_NN > 0).float() + 0.5 * (gap_NN == 0))).sum(1))
         loss_G = loss_G / pairs_G.clamp(min=1)
         if self.centre:
-            mean_G = self._by_group(score_N, batch) / self._by_group(torch.ones_like(score_N), batch)
+            mean_G = batch.by_group(score_N) / batch.by_group(torch.ones_like(score_N))
             loss_G = loss_G + self.centre * mean_G**2
         return loss_G, {"accuracy": (right_G.sum(), pairs_G.sum())}
-
-    def _by_group(self, x_N: torch.Tensor, batch: Batch) -> torch.Tensor:
-        return x_N.new_zeros(batch.num_groups).index_add(0, batch.group_N, x_N)

@@ -6,6 +6,7 @@
     Self-Instruct tasks                instruction, instances                         conversation and prompt of each      conversation
     few-shot prompts (InstructGPT)     instruction, pairs                             conversation of each                 conversation
     KTO                                messages or prompt + completion, label         conversation, weight 0 if bad        conversation
+                                                                                      labelled answer                      labels
     OpenAssistant                      prompt with replies, or rows with parent_id    conversations, preferences, prompt   trees
     DPO pairs, hh-rlhf, RM-Bench       chosen, rejected (or ..._messages)             preference, prompt                   pairs, hh
     AlpacaEval, Auto-J, JudgeBench,    two answers and a verdict                      preference, prompt                   verdicts
@@ -18,8 +19,21 @@ What is left out: questions with choices, which evaluation tasks show in their o
 
 from trivium.text.records.conversation import Replies, conversations
 from trivium.text.records.documents import definition, document
+from trivium.text.records.labels import Labelled, is_labelled, labels
 from trivium.text.records.preference import preferences
 from trivium.text.records.prompt import prompts
 from trivium.text.records.trees import joined, runs
 
-__all__ = ["Replies", "conversations", "definition", "document", "joined", "preferences", "prompts", "runs"]
+__all__ = [
+    "Labelled",
+    "Replies",
+    "conversations",
+    "definition",
+    "document",
+    "is_labelled",
+    "joined",
+    "labels",
+    "preferences",
+    "prompts",
+    "runs",
+]

@@ -1,0 +1,42 @@
+"""Batch mean: rewards to go, compared over all tokens of the phase instead of by a critic (REINFORCE++)."""
+
+from typing import ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from trivium.core.config import component
+from trivium.learn.credit.answers import Answers, Credit
+from trivium.learn.credit.gae import whiten
+
+
+@component
+class BatchMean:
+    """The reward to go of each token, with the KL penalty where it arises, whitened over all tokens of the phase.
+
+    Hu 2025, arXiv:2501.03262, eq. 6 to 8. is_grouped takes the mean of the answers to the same prompt off the score first
+    (REINFORCE++-baseline there, which puts the KL into the loss: objective.kl=k2).
+    """
+
+    kind: Literal["batch_mean"] = "batch_mean"
+    min_answers: ClassVar[int] = 1
+    needs_critic: ClassVar[bool] = False
+    needs_greedy: ClassVar[bool] = False
+    is_grouped: bool = False
+    gamma: float = Field(default=1.0, ge=0, le=1)
+
+    def __call__(self, answers: Answers) -> Credit:
+        """Advantages of the tokens of each answer."""
+        scores = answers.groups(answers.scores)
+        if self.is_grouped:
+            scores = scores - scores.mean(1, keepdims=True)
+        to_go = [self._to_go(score, penalty) for score, penalty in zip(scores.ravel(), answers.penalties, strict=True)]
+        white = whiten(np.concatenate(to_go))
+        return Credit(np.split(white, np.cumsum([len(part) for part in to_go])[:-1]))
+
+    def _to_go(self, score: float, penalty: np.ndarray) -> np.ndarray:
+        rewards, left = -penalty.astype(np.float64), 0.0
+        rewards[-1] += score
+        for t in range(len(rewards) - 1, -1, -1):
+            left = rewards[t] = rewards[t] + self.gamma * left
+        return rewards

@@ -1,0 +1,54 @@
+"""The ratio of the policy to the one that sampled, the KL penalty, and what every policy loss reports."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from trivium.core.types import Metrics
+from trivium.learn.kl import kl_estimate
+from trivium.nn.batch import Batch
+from trivium.nn.outputs import Outputs
+
+Penalty = Literal["k2", "k3", "ratio_k3"]  # k1 has no gradient in a loss, so it is none of them
+
+
+def log_ratio(out: Outputs, batch: Batch) -> Tensor:
+    """log policy - log of the policy that sampled, as the sampler stored it; (B, L)."""
+    return out.logprobs_BL - batch["old_logprobs"]
+
+
+def by_sequence(log_ratio_BL: Tensor, batch: Batch) -> Tensor:
+    """The mean log-ratio of its sequence at every token, (B, L); padding has 0."""
+    mean_N = batch.mean(log_ratio_BL)
+    return torch.cat([mean_N, mean_N.new_zeros(1)])[batch.sequence_BL]
+
+
+def kl_penalty(out: Outputs, batch: Batch, ratio_BL: Tensor, how: Penalty) -> Tensor:
+    """The estimate of KL(policy || reference) that is put into a loss, (B, L)."""
+    to_reference = out.logprobs_BL - batch["ref_logprobs"]
+    if how == "k2":
+        return kl_estimate(to_reference, "k2")
+    return kl_estimate(to_reference, "k3") * (ratio_BL if how == "ratio_k3" else 1)
+
+
+def report(out: Outputs, batch: Batch, log_ratio_BL: Tensor, *, low: float, high: float) -> Metrics:
+    """Shares of tokens whose ratio is below and above the clip, the KL from the sampler, the entropy, and how evenly samples count.
+
+    effective_share: (sum of ratios)^2 / (tokens x sum of squared ratios), 1 on-policy; low where few samples carry the step.
+    """
+    counted = (batch.loss_mask_BL > 0).float()
+    log_ratio_BL = log_ratio_BL.detach()
+    tokens, ratio = counted.sum(), log_ratio_BL.exp()
+    below, above = (ratio < low).float(), (ratio > high).float()
+    total, squares = (ratio * counted).sum(), (ratio**2 * counted).sum()
+    return {
+        "clip_fraction": (((below + above) * counted).sum(), tokens),
+        "clip_low": ((below * counted).sum(), tokens),
+        "clip_high": ((above * counted).sum(), tokens),
+        "approx_kl": ((kl_estimate(log_ratio_BL, "k3") * counted).sum(), tokens),
+        "entropy": ((out.entropy_BL.detach() * counted).sum(), tokens),
+        "effective_share": (total**2 / squares.clamp(min=1e-9), tokens),
+    }

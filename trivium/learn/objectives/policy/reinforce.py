@@ -1,0 +1,42 @@
+"""REINFORCE: the slope of the log-prob times the advantage, without a ratio; for one update a phase."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+from torch import Tensor
+
+from trivium.core.config import component
+from trivium.core.types import Metrics
+from trivium.learn.objectives.policy.anchor import Penalty, kl_penalty, log_ratio, report
+from trivium.learn.reduce import Reduction
+from trivium.nn.batch import Batch
+from trivium.nn.outputs import Outputs
+
+
+@component
+class REINFORCE:
+    """-A log policy per token, summed over an answer. Williams 1992, section 4.
+
+    The policy must be the one that sampled: more than one update a phase is off-policy, and not corrected. kl_coef, kl: see PolicyGradient.
+    """
+
+    kind: Literal["reinforce"] = "reinforce"
+    reads_entropy: ClassVar[bool] = True
+    kl_coef: float = Field(default=0.0, ge=0)
+    kl: Penalty = "k2"
+    reduction: Reduction = "sequence_sum"
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The columns it reads."""
+        return ("old_logprobs", "advantages", *(["ref_logprobs"] if self.kl_coef else []))
+
+    def __call__(self, out: Outputs, batch: Batch) -> tuple[Tensor, Metrics]:
+        """Loss of every token, (B, L)."""
+        moved = log_ratio(out, batch)
+        loss = -batch["advantages"] * out.logprobs_BL
+        if self.kl_coef:
+            loss = loss + self.kl_coef * kl_penalty(out, batch, moved.exp(), self.kl)
+        return loss, report(out, batch, moved, low=0.0, high=float("inf"))

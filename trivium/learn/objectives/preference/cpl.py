@@ -1,0 +1,39 @@
+"""CPL: preferences between behaviours, as a contrastive loss in which the worse one may weigh less."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from trivium.core.config import component
+from trivium.core.types import Metrics
+from trivium.learn.objectives.preference.pairs import Material, read_pairs
+from trivium.learn.reduce import Reduction
+from trivium.nn.batch import Batch
+from trivium.nn.outputs import Outputs
+
+
+@component
+class CPL:
+    """-log [e^(alpha p_better) / (e^(alpha p_better) + e^(bias alpha p_worse))], p the log-probs summed over tokens.
+
+    Hejna et al. 2023, arXiv:2310.13639, eq. 5, without discount; bias is its lambda, which keeps what the data does not show unlikely.
+    No reference is needed.
+    """
+
+    kind: Literal["cpl"] = "cpl"
+    needs: ClassVar[tuple[str, ...]] = ()
+    takes: ClassVar[Material] = "pairs"
+    reduction: ClassVar[Reduction] = "group"
+    reads_entropy: ClassVar[bool] = False
+    alpha: float = Field(default=0.1, gt=0)
+    bias: float = Field(default=0.5, gt=0, le=1)
+
+    def __call__(self, out: Outputs, batch: Batch) -> tuple[Tensor, Metrics]:
+        """Loss of every pair, (G,)."""
+        pairs = read_pairs(out, batch, has_reference=False)
+        logit = self.alpha * (pairs.chosen - self.bias * pairs.rejected)
+        return -logsigmoid(logit), pairs.metrics(logit)

@@ -1,0 +1,39 @@
+"""DiscoPOP: a blend of the logistic and the exponential loss that a search by a language model found."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from trivium.core.config import component
+from trivium.core.types import Metrics
+from trivium.learn.objectives.preference.pairs import Material, read_pairs
+from trivium.learn.reduce import Reduction
+from trivium.nn.batch import Batch
+from trivium.nn.outputs import Outputs
+
+
+@component
+class DiscoPOP:
+    """(1 - m) (-log sigmoid(x)) + m e^-x, x = beta margin, m = sigmoid(x / temperature).
+
+    Lu et al. 2024, arXiv:2406.08414, section 4 (log-ratio modulated loss). It is not convex, and its minimum is not at infinity.
+    """
+
+    kind: Literal["discopop"] = "discopop"
+    needs: ClassVar[tuple[str, ...]] = ("ref_logprobs",)
+    takes: ClassVar[Material] = "pairs"
+    reduction: ClassVar[Reduction] = "group"
+    reads_entropy: ClassVar[bool] = False
+    beta: float = Field(default=0.1, gt=0)  # see DPO
+    temperature: float = Field(default=0.05, gt=0)
+
+    def __call__(self, out: Outputs, batch: Batch) -> tuple[Tensor, Metrics]:
+        """Loss of every pair, (G,)."""
+        pairs = read_pairs(out, batch)
+        x = self.beta * pairs.margin
+        share = (x / self.temperature).sigmoid()
+        return share * (-x).exp() - (1 - share) * logsigmoid(x), pairs.metrics(x)

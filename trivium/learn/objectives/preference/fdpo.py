@@ -1,0 +1,52 @@
+"""f-DPO: DPO under another divergence from the reference than the reverse KL."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from trivium.core.config import component
+from trivium.core.types import Metrics
+from trivium.learn.objectives.preference.pairs import Material, read_pairs
+from trivium.learn.reduce import Reduction
+from trivium.nn.batch import Batch
+from trivium.nn.outputs import Outputs
+
+MAX_EXPONENT = 40.0  # e^40 is far beyond any margin that still has a slope, and its square fits in fp32
+
+
+@component
+class FDPO:
+    """-log sigmoid(beta (g(log-ratio of the better) - g(log-ratio of the worse))), g(r) = f'(e^r) up to a constant.
+
+    Wang et al. 2023, arXiv:2309.16240, eq. 10. forward_kl: g = -e^-r. js: g = log sigmoid(r). alpha: g = e^((alpha - 1) r) / (alpha - 1),
+    which is between the two KLs for alpha in (0, 1). (reverse KL: g = r is DPO itself.)
+    """
+
+    kind: Literal["fdpo"] = "fdpo"
+    needs: ClassVar[tuple[str, ...]] = ("ref_logprobs",)
+    takes: ClassVar[Material] = "pairs"
+    reduction: ClassVar[Reduction] = "group"
+    reads_entropy: ClassVar[bool] = False
+    beta: float = Field(default=0.1, gt=0)  # see DPO
+    divergence: Literal["forward_kl", "js", "alpha"] = "js"
+    alpha: float = Field(default=0.5, gt=0)
+
+    def __post_init__(self) -> None:
+        if self.divergence == "alpha" and self.alpha == 1:
+            raise ValueError("alpha is 1, where the divergence is the reverse KL: take objective=dpo")
+
+    def __call__(self, out: Outputs, batch: Batch) -> tuple[Tensor, Metrics]:
+        """Loss of every pair, (G,)."""
+        pairs = read_pairs(out, batch)
+        logit = self.beta * (self._slope(pairs.chosen_log_ratio) - self._slope(pairs.rejected_log_ratio))
+        return -logsigmoid(logit), pairs.metrics(logit)
+
+    def _slope(self, log_ratio: Tensor) -> Tensor:
+        if self.divergence == "js":
+            return logsigmoid(log_ratio)
+        power = -1.0 if self.divergence == "forward_kl" else self.alpha - 1
+        return (power * log_ratio).clamp(max=MAX_EXPONENT).exp() / power

@@ -1,0 +1,85 @@
+"""Pairs: what the losses over two answers to a prompt read, and what all of them report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from trivium.core.types import Metrics
+from trivium.nn.batch import Batch
+from trivium.nn.outputs import Outputs
+
+# what the groups of a preference loss are; a mismatch is the answer to another prompt
+Material = Literal["pairs", "labels", "labels with mismatches", "rankings"]
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """G pairs, the better answer of each beside the worse one; everything is (G,) and summed over the tokens that count.
+
+    chosen, rejected: log-probs under the policy. The log-ratios are those minus the reference's, or the same where a loss has none.
+    """
+
+    chosen: Tensor
+    rejected: Tensor
+    chosen_log_ratio: Tensor
+    rejected_log_ratio: Tensor
+    chosen_length: Tensor
+    rejected_length: Tensor
+
+    @property
+    def margin(self) -> Tensor:
+        """How much more the policy has moved towards the better answer than towards the worse one."""
+        return self.chosen_log_ratio - self.rejected_log_ratio
+
+    @property
+    def chosen_mean(self) -> Tensor:
+        """Log-prob of the better answer a token."""
+        return self.chosen / self.chosen_length
+
+    @property
+    def rejected_mean(self) -> Tensor:
+        """Log-prob of the worse answer a token."""
+        return self.rejected / self.rejected_length
+
+    def metrics(self, score_G: Tensor) -> Metrics:
+        """What every preference loss reports; a pair is right where `score_G`, by which the loss compares its answers, is above 0."""
+        right = (score_G > 0).float() + 0.5 * (score_G == 0)
+        reported = {
+            "accuracy": right,
+            "margin": score_G,
+            "chosen_log_ratio": self.chosen_log_ratio,
+            "rejected_log_ratio": self.rejected_log_ratio,
+            "chosen_logprob": self.chosen_mean,
+            "rejected_logprob": self.rejected_mean,
+        }
+        pairs = score_G.new_tensor(len(score_G))
+        return {name: (value_G.detach().sum(), pairs) for name, value_G in reported.items()}
+
+
+def read_pairs(out: Outputs, batch: Batch, *, has_reference: bool = True) -> Pairs:
+    """The pairs of a batch. Raises DataError if a group is not a pair."""
+    log_ratio_BL = out.logprobs_BL - batch["ref_logprobs"] if has_reference else out.logprobs_BL
+    return pairs_of(batch, out.logprobs_BL, log_ratio_BL)
+
+
+def pairs_of(batch: Batch, logprobs_BL: Tensor, log_ratio_BL: Tensor) -> Pairs:
+    """The same of log-probs and log-ratios that a loss has changed before it sums them."""
+    lengths_N = batch.lengths().clamp(min=1)
+    return Pairs(*batch.pairs(batch.sum(logprobs_BL)), *batch.pairs(batch.sum(log_ratio_BL)), *batch.pairs(lengths_N))
+
+
+def mixed(logit_G: Tensor, label_noise: float) -> Tensor:
+    """-log sigmoid of a logit, where a share of the labels is believed to be the wrong way round: the mixture of both directions."""
+    loss_G = -logsigmoid(logit_G)
+    return (1 - label_noise) * loss_G - label_noise * logsigmoid(-logit_G) if label_noise else loss_G
+
+
+def log1mexp(x: Tensor) -> Tensor:
+    """log(1 - e^x) for x < 0, exact near 0 and far from it. Maechler 2012, "Accurately computing log(1 - exp(-|a|))"."""
+    x = x.clamp(max=-1e-6)
+    return torch.where(x > -0.6931471805599453, torch.log(-torch.expm1(x)), torch.log1p(-torch.exp(x)))

@@ -1,0 +1,44 @@
+"""TDPO: DPO that weighs, token by token, how far the policy has drifted from the reference on each answer."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from trivium.core.config import component
+from trivium.core.types import Metrics
+from trivium.learn.objectives.preference.pairs import Material, read_pairs
+from trivium.learn.reduce import Reduction
+from trivium.nn.batch import Batch
+from trivium.nn.outputs import Outputs
+
+
+@component
+class TDPO:
+    """-log sigmoid(beta (margin - weight (D(worse) - D(better)))), D the KL(reference || policy) summed over the places of an answer.
+
+    Zeng et al. 2024, arXiv:2404.11999, eq. 16 (version 1, weight 1) and eq. 17 (version 2: D(better) is a constant). The divergence is
+    exact, over the whole vocabulary: the reference is read beside the policy in every step.
+    """
+
+    kind: Literal["tdpo"] = "tdpo"
+    needs: ClassVar[tuple[str, ...]] = ("ref_logprobs",)
+    takes: ClassVar[Material] = "pairs"
+    reduction: ClassVar[Reduction] = "group"
+    reads_entropy: ClassVar[bool] = False
+    beta: float = Field(default=0.1, gt=0)  # see DPO
+    version: Literal[1, 2] = 2
+    weight: float = Field(default=0.5, ge=0)  # version 2's alpha
+
+    def __call__(self, out: Outputs, batch: Batch) -> tuple[Tensor, Metrics]:
+        """Loss of every pair, (G,)."""
+        pairs = read_pairs(out, batch)
+        better, worse = batch.pairs(batch.sum(out.reference_kl_BL))
+        drift = worse - better if self.version == 1 else self.weight * (worse - better.detach())
+        logit = self.beta * (pairs.margin - drift)
+        count = logit.new_tensor(len(logit))
+        drifts = {"chosen_kl": (better.detach().sum(), count), "rejected_kl": (worse.detach().sum(), count)}
+        return -logsigmoid(logit), pairs.metrics(logit) | drifts

@@ -1,0 +1,18 @@
+"""Reward rules: what an answer is worth, by a rule that can be read. One rule a file; each is its own configuration."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from trivium.score.rewards.exact import Exact
+from trivium.score.rewards.format import Format
+from trivium.score.rewards.language import Language
+from trivium.score.rewards.length import Length
+from trivium.score.rewards.math_answer import MathAnswer
+from trivium.score.rewards.numeric import Numeric
+from trivium.score.rewards.repetition import Repetition
+from trivium.score.rewards.reward import RewardRule, Said, checked
+
+AnyReward = Annotated[Exact | Format | Language | Length | MathAnswer | Numeric | Repetition, Field(discriminator="kind")]
+
+__all__ = ["AnyReward", "Exact", "Format", "Language", "Length", "MathAnswer", "Numeric", "Repetition", "RewardRule", "Said", "checked"]

@@ -1,0 +1,26 @@
+"""Exact: the answer is the expected text."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import Field
+
+from trivium.core.config import component
+from trivium.score.rewards.reward import Said
+
+
+@component
+class Exact:
+    """1 if the answer, without outer white space and capitals, is the text in `field` of the prompt's record, else 0."""
+
+    kind: Literal["exact"] = "exact"
+    field: str = "answer"
+    weight: float = Field(default=1.0)
+
+    def __call__(self, answers: Sequence[Said]) -> list[float]:
+        """1 or 0 for each answer."""
+        return [float(_plain(said.response) == _plain(said.field(self.field))) for said in answers]
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.casefold().split())

@@ -1,0 +1,38 @@
+"""Math: the answer is the same mathematics as the expected one (`pip install 'trivium[math]'`)."""
+
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Literal
+
+from pydantic import Field
+
+from trivium.core.config import component
+from trivium.core.errors import ConfigError
+from trivium.score.rewards.reward import Said
+
+
+@component
+class MathAnswer:
+    """1 if math-verify finds the last expression of the answer equal to the text in `field`, else 0; what it cannot read is 0.
+
+    1/2, 0.5 and \\frac{1}{2} are the same. seconds bounds the comparison of one answer.
+    """
+
+    kind: Literal["math"] = "math"
+    field: str = "answer"
+    seconds: int = Field(default=5, gt=0)
+    weight: float = Field(default=1.0)
+
+    def __post_init__(self) -> None:
+        if find_spec("math_verify") is None:
+            raise ConfigError("the reward 'math' needs the package math-verify; install it with: pip install 'trivium[math]'")
+
+    def __call__(self, answers: Sequence[Said]) -> list[float]:
+        """1 or 0 for each answer."""
+        package = import_module("math_verify")
+        found = []
+        for said in answers:
+            gold, mine = (package.parse(text, parsing_timeout=self.seconds) for text in (said.field(self.field), said.response))
+            found.append(float(bool(gold) and bool(mine) and package.verify(gold, mine, timeout_seconds=self.seconds)))
+        return found

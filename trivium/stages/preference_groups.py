@@ -1,0 +1,102 @@
+"""What preference losses train on, made of the records of a file: pairs, rankings, or single answers with a label."""
+
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from trivium.core.errors import DataError
+from trivium.core.run import Run
+from trivium.core.seeds import generator
+from trivium.core.types import Example, Group, Preference
+from trivium.learn.objectives.preference import PreferenceObjective
+from trivium.stages.base import Unreadable, gather
+from trivium.stages.models import Speaker, ranked_group
+from trivium.text.read import is_labelled, read_labels, read_preferences
+
+
+def groups_for(
+    objective: PreferenceObjective, speaker: Speaker, data: Any, run: Run, *, unreadable: Unreadable, per_prompt: int, max_tokens: int
+) -> list[Group]:
+    """The groups that an objective takes, in the order of the file.
+
+    per_prompt: pairs drawn of a ranking (0: all of them); max_tokens: what a row holds. Raises DataError if there are none, or if the
+    objective needs scores or labels that the file lacks.
+    """
+    if objective.takes.startswith("labels") and is_labelled(data):
+        groups = [_labelled(speaker, *each) for each in gather(lambda on_skip: read_labels(data, on_skip), run, unreadable)]
+    else:
+        found = gather(lambda on_skip: read_preferences(data, on_skip), run, unreadable)
+        needs_scores = "score" in objective.needs
+        ranked = [_scored(ranked_group(speaker, item), item, needs_scores, data) for item in found]
+        if objective.takes == "rankings":
+            groups = [group for group in ranked if len({item.columns["rank"][0] for item in group}) > 1]
+        else:
+            groups = [pair for number, group in enumerate(ranked) for pair in pairs_of(group, per_prompt, run.seed, number)]
+    if not groups:
+        raise DataError(f"{data}: gives no {objective.takes.split()[0]}; all answers to a prompt are equal or tied")
+    if objective.takes.startswith("labels"):
+        groups = [(item,) for group in groups for item in (group if len(group) == 1 else _both_labelled(group))]
+    return mismatched(groups, max_tokens, str(data)) if objective.takes == "labels with mismatches" else groups
+
+
+def pairs_of(group: Sequence[Example], per_prompt: int, seed: int, number: int) -> list[Group]:
+    """Pairs of one ranking, the better answer first; equal answers and ties make none."""
+    ordered: list[Group] = [
+        (better, worse) for better, worse in combinations(group, 2)
+        if better.columns["rank"][0] < worse.columns["rank"][0] and better.tokens.tolist() != worse.tokens.tolist()
+    ]  # fmt: skip
+    if not per_prompt or len(ordered) <= per_prompt:
+        return ordered
+    chosen = generator(seed, "pairs", number).choice(len(ordered), per_prompt, replace=False)
+    return [ordered[i] for i in sorted(chosen)]
+
+
+def mismatched(answers: Sequence[Group], max_tokens: int, data: str) -> list[Group]:
+    """Each answer with one that belongs to another prompt: the next in the file whose prompt differs, cut to max_tokens."""
+    prompts = [item.tokens[: _begin(item)].tobytes() for [item] in answers]
+    groups: list[Group] = []
+    for number, [item] in enumerate(answers):
+        others = (place % len(answers) for place in range(number + 1, number + len(answers)))
+        other = next((place for place in others if prompts[place] != prompts[number]), None)
+        if other is None:
+            raise DataError(f"{data}: all its answers are to one prompt; kto compares with answers to other prompts")
+        groups.append((item, _exchanged(item, answers[other][0], max_tokens)))
+    return groups
+
+
+def _exchanged(item: Example, other: Example, max_tokens: int) -> Example:
+    begin, start = _begin(item), _begin(other)
+    tokens = np.concatenate([item.tokens[:begin], other.tokens[start:]])[:max_tokens]
+    return Example(tokens, np.concatenate([item.loss_mask[:begin], other.loss_mask[start:]])[:max_tokens])
+
+
+def _begin(item: Example) -> int:
+    return int(np.flatnonzero(item.loss_mask)[0])
+
+
+def _labelled(speaker: Speaker, prompt: Any, response: str, is_good: bool) -> Group:
+    return (_with(speaker.answer(prompt, response), label=1.0 if is_good else -1.0),)
+
+
+def _both_labelled(pair: Group) -> Group:
+    return _with(pair[0], label=1.0), _with(pair[1], label=-1.0)
+
+
+def _scored(group: Group, item: Preference, is_needed: bool, data: Any) -> Group:
+    """The ranked answers with the column `score`, where the record states scores."""
+    scores = item.meta.get("scores")
+    if not isinstance(scores, list):
+        if is_needed:
+            raise DataError(
+                f"{data}: a record has no 'scores', which odpo needs to know how much better an answer is"
+                f" (the prompt begins: {item.prompt[0].content[:60]!r}); take objective=dpo"
+            )
+        return group
+    order = np.argsort(item.ranks, kind="stable").tolist()
+    return tuple(_with(answer, score=float(scores[i])) for answer, i in zip(group, order, strict=True))
+
+
+def _with(item: Example, **values: float) -> Example:
+    return item.with_columns(**{name: np.full(len(item.tokens), value, np.float32) for name, value in values.items()})
