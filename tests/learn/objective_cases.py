@@ -138,10 +138,14 @@ class Case:
     def model(self, *, seed: int = 0, dtype: torch.dtype = torch.float32) -> Model:
         return tiny_model(seed=seed, dtype=dtype, has_scalar=self.has_scalar)
 
+    def reference(self, *, dtype: torch.dtype = torch.float32) -> Model | None:
+        """The frozen model that some objectives read in every step: what the policy is at first."""
+        return self.model(dtype=dtype).requires_grad_(False) if self.has_reference else None
+
     def trainer(self, model: Model | None = None, *, lr: float = 0.02) -> Trainer:
         model = model or self.model()
         adamw = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.0)
-        reference = self.model(dtype=next(model.parameters()).dtype).requires_grad_(False) if self.has_reference else None
+        reference = self.reference(dtype=next(model.parameters()).dtype)
         constant = Schedule(decay_share=0)
         return Trainer("policy", model, self.objective, [adamw], schedule=constant, steps=100, max_length=7, reference=reference)
 

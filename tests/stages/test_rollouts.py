@@ -3,10 +3,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from trivium.core.errors import DivergedError
 from trivium.core.types import Example
 from trivium.generate.sampling import Sampling
-from trivium.learn.credit import GAE, GroupMean
-from trivium.stages.rollouts import Rollouts
+from trivium.learn.credit import GAE, GreedyBaseline, GroupMean
+from trivium.stages.rollouts import MAX_BLIND_PHASES, MAX_REFILLS, Rollouts
 
 PROMPT = np.array([1, 2], np.int32)
 
@@ -80,3 +81,73 @@ def test_the_report_is_given_once_a_phase():
     assert not metrics
     source.report(2, metrics)
     assert "kl" in metrics
+
+
+class Dice:
+    """An engine whose answers are one token, drawn from the seeds it is given: the score of an answer is that token."""
+
+    def __init__(self):
+        self.asked = []
+
+    def generate(self, prompts, sampling, *, seed, purpose, step):
+        self.asked.append((purpose, len(prompts)))
+        rng = np.random.default_rng([seed, step, *map(ord, purpose)])
+        tokens = rng.integers(0, 2, len(prompts)) if sampling.temperature else np.full(len(prompts), 1)
+        return [
+            Example(
+                np.r_[prompt, token].astype(np.int32), np.float32([0, 0, 1]), {"old_logprobs": np.float32([0, 0, -1])}, {"stopped": True}
+            )
+            for prompt, token in zip(prompts, tokens, strict=True)
+        ]
+
+
+def diced(credit, *, constant=False, **options):
+    source = rollouts(credit, **options)
+    source.engine = Dice()
+    source.score = lambda answers, _: np.array([0.5 if constant else float(item.tokens[-1]) for item in answers])
+    return source
+
+
+def test_prompts_whose_answers_are_equally_good_are_replaced_until_all_teach_something():
+    source = diced(GroupMean(), prompts_per_phase=8, answers=2, kl_coef=0.0, refill=True)
+    groups = source(0)
+    assert all({item.tokens[-1] for item in group} == {0, 1} for group in groups)
+    assert source.measured["replaced_share"] > 0
+    assert source.measured["equal_groups"] == 0
+    assert [purpose for purpose, _ in source.engine.asked][:2] == ["rollout", "refill 0"]
+    again = diced(GroupMean(), prompts_per_phase=8, answers=2, kl_coef=0.0, refill=True)(0)
+    assert [[item.tokens.tolist() for item in group] for group in again] == [[item.tokens.tolist() for item in group] for group in groups]
+
+
+def test_refilling_ends_where_no_prompt_teaches_anything():
+    source = diced(GroupMean(), constant=True, prompts_per_phase=2, answers=2, refill=True)
+    source(0)
+    assert len(source.engine.asked) == 1 + MAX_REFILLS
+
+
+def test_a_run_whose_rewards_never_differ_is_ended_with_the_reason():
+    source = diced(GroupMean(), constant=True, answers=2, passes=1)
+    for step in range(MAX_BLIND_PHASES - 1):
+        source(step)
+    kept = source.state()
+    with pytest.raises(DivergedError, match=r"got the reward 0\.5, so there is nothing to learn"):
+        source(MAX_BLIND_PHASES - 1)
+    resumed = diced(GroupMean(), constant=True, answers=2, passes=1)
+    resumed.load_state(kept)
+    with pytest.raises(DivergedError, match="nothing to learn"):
+        resumed(MAX_BLIND_PHASES - 1)
+
+
+def test_a_preference_loss_gets_the_best_before_the_worst_with_the_references_log_probs():
+    source = diced(GAE(), is_paired=True, prompts_per_phase=8, answers=4)
+    groups = source(0)
+    assert [len(group) for group in groups] == [2] * 8
+    assert all(group[0].tokens[-1] >= group[1].tokens[-1] for group in groups)
+    assert all("ref_logprobs" in item.columns for group in groups for item in group)
+
+
+def test_the_greedy_answer_is_scored_once_for_each_prompt():
+    source = diced(GreedyBaseline(), prompts_per_phase=4, answers=2, kl_coef=0.0)
+    groups = source(0)
+    assert source.engine.asked[-1] == ("greedy", 4)
+    assert {(int(item.tokens[-1]), float(item.columns["advantages"][-1])) for group in groups for item in group} <= {(1, 0.0), (0, -1.0)}

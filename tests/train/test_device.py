@@ -28,7 +28,9 @@ def test_an_update_elsewhere_leaves_no_tensor_on_the_cpu(name, monkeypatch):
     case = CASES[name]
     monkeypatch.setattr(Batch, "pairs", lambda _, x_N: (x_N[0::2], x_N[1::2]))  # it asks for values, to see that groups are pairs
     batches = pack(case.groups(4), rows=4, length=2 * LONGEST)
-    loss, metrics = Loss(case.model().to(META), case.objective)(batches[0].to(META), Counts.of(batches, max_length=5))
+    reference = case.reference()
+    module = Loss(case.model().to(META), case.objective, reference=reference and reference.to(META))
+    loss, metrics = module(batches[0].to(META), Counts.of(batches, max_length=5))
     loss.backward()
     assert {x.device for pair in metrics.values() for x in pair} | {loss.device} == {META}
 

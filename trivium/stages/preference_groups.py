@@ -69,7 +69,8 @@ def mismatched(answers: Sequence[Group], max_tokens: int, data: str) -> list[Gro
 def _exchanged(item: Example, other: Example, max_tokens: int) -> Example:
     begin, start = _begin(item), _begin(other)
     tokens = np.concatenate([item.tokens[:begin], other.tokens[start:]])[:max_tokens]
-    return Example(tokens, np.concatenate([item.loss_mask[:begin], other.loss_mask[start:]])[:max_tokens])
+    mask = np.concatenate([item.loss_mask[:begin], other.loss_mask[start:]])[:max_tokens]
+    return Example(tokens, mask, {name: np.zeros(len(tokens), np.float32) for name in item.columns})
 
 
 def _begin(item: Example) -> int:

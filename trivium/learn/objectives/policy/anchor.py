@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from torch import Tensor
 
 from trivium.core.types import Metrics
 from trivium.learn.kl import kl_estimate
@@ -15,18 +14,18 @@ from trivium.nn.outputs import Outputs
 Penalty = Literal["k2", "k3", "ratio_k3"]  # k1 has no gradient in a loss, so it is none of them
 
 
-def log_ratio(out: Outputs, batch: Batch) -> Tensor:
+def log_ratio(out: Outputs, batch: Batch) -> torch.Tensor:
     """log policy - log of the policy that sampled, as the sampler stored it; (B, L)."""
     return out.logprobs_BL - batch["old_logprobs"]
 
 
-def by_sequence(log_ratio_BL: Tensor, batch: Batch) -> Tensor:
+def by_sequence(log_ratio_BL: torch.Tensor, batch: Batch) -> torch.Tensor:
     """The mean log-ratio of its sequence at every token, (B, L); padding has 0."""
     mean_N = batch.mean(log_ratio_BL)
     return torch.cat([mean_N, mean_N.new_zeros(1)])[batch.sequence_BL]
 
 
-def kl_penalty(out: Outputs, batch: Batch, ratio_BL: Tensor, how: Penalty) -> Tensor:
+def kl_penalty(out: Outputs, batch: Batch, ratio_BL: torch.Tensor, how: Penalty) -> torch.Tensor:
     """The estimate of KL(policy || reference) that is put into a loss, (B, L)."""
     to_reference = out.logprobs_BL - batch["ref_logprobs"]
     if how == "k2":
@@ -34,7 +33,7 @@ def kl_penalty(out: Outputs, batch: Batch, ratio_BL: Tensor, how: Penalty) -> Te
     return kl_estimate(to_reference, "k3") * (ratio_BL if how == "ratio_k3" else 1)
 
 
-def report(out: Outputs, batch: Batch, log_ratio_BL: Tensor, *, low: float, high: float) -> Metrics:
+def report(out: Outputs, batch: Batch, log_ratio_BL: torch.Tensor, *, low: float, high: float) -> Metrics:
     """Shares of tokens whose ratio is below and above the clip, the KL from the sampler, the entropy, and how evenly samples count.
 
     effective_share: (sum of ratios)^2 / (tokens x sum of squared ratios), 1 on-policy; low where few samples carry the step.

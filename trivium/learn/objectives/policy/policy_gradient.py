@@ -6,7 +6,6 @@ from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor
 
 from trivium.core.config import component
 from trivium.core.types import Metrics
@@ -48,7 +47,7 @@ class PolicyGradient:
         """The columns it reads."""
         return ("old_logprobs", "advantages", *(["ref_logprobs"] if self.kl_coef else []))
 
-    def __call__(self, out: Outputs, batch: Batch) -> tuple[Tensor, Metrics]:
+    def __call__(self, out: Outputs, batch: Batch) -> tuple[torch.Tensor, Metrics]:
         """Loss of every token, (B, L)."""
         moved, advantage = log_ratio(out, batch), batch["advantages"]
         if self.ratio == "sequence":

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+import torch
 from pydantic import Field
-from torch import Tensor
 
 from trivium.core.config import component
 from trivium.core.types import Metrics
@@ -33,7 +33,7 @@ class REINFORCE:
         """The columns it reads."""
         return ("old_logprobs", "advantages", *(["ref_logprobs"] if self.kl_coef else []))
 
-    def __call__(self, out: Outputs, batch: Batch) -> tuple[Tensor, Metrics]:
+    def __call__(self, out: Outputs, batch: Batch) -> tuple[torch.Tensor, Metrics]:
         """Loss of every token, (B, L)."""
         moved = log_ratio(out, batch)
         loss = -batch["advantages"] * out.logprobs_BL

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import numpy as np
+import torch
 from pydantic import Field
-from torch import Tensor
-from torch.nn.functional import logsigmoid
 
 from trivium.core.config import component
 from trivium.core.types import Example, Group, Metrics
 from trivium.learn.objectives.preference.labelled import Logprobs, log_ratios
-from trivium.learn.objectives.preference.pairs import Material, read_pairs
+from trivium.learn.objectives.preference.pairs import Material, logsigmoid, read_pairs
 from trivium.learn.reduce import Reduction
 from trivium.nn.batch import Batch
 from trivium.nn.outputs import Outputs
@@ -35,7 +34,7 @@ class AOT:
     beta: float = Field(default=0.1, gt=0)  # see DPO
     is_paired: bool = True
 
-    def __call__(self, out: Outputs, batch: Batch) -> tuple[Tensor, Metrics]:
+    def __call__(self, out: Outputs, batch: Batch) -> tuple[torch.Tensor, Metrics]:
         """Loss of every pair, (G,)."""
         pairs = read_pairs(out, batch)
         baseline, _ = batch.pairs(batch.mean(batch["baseline"]))

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import numpy as np
+import torch
 from pydantic import Field
-from torch import Tensor
-from torch.nn.functional import logsigmoid
 
 from trivium.core.config import component
 from trivium.core.types import Group, Metrics
 from trivium.learn.objectives.preference.labelled import Logprobs, labels_of, log_ratios, read_labels
-from trivium.learn.objectives.preference.pairs import Material
+from trivium.learn.objectives.preference.pairs import Material, logsigmoid
 from trivium.learn.reduce import Reduction
 from trivium.nn.batch import Batch
 from trivium.nn.outputs import Outputs
@@ -35,7 +34,7 @@ class BCO:
     reads_entropy: ClassVar[bool] = False
     beta: float = Field(default=0.1, gt=0)  # see DPO
 
-    def __call__(self, out: Outputs, batch: Batch) -> tuple[Tensor, Metrics]:
+    def __call__(self, out: Outputs, batch: Batch) -> tuple[torch.Tensor, Metrics]:
         """Loss of every answer, (G,)."""
         log_ratio, label, shift, metrics = read_labels(out, batch)
         return -logsigmoid(self.beta * label * (log_ratio - shift)), metrics

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+import torch
 from pydantic import Field
-from torch import Tensor
-from torch.nn.functional import logsigmoid
 
 from trivium.core.config import component
 from trivium.core.types import Metrics
-from trivium.learn.objectives.preference.pairs import Material, read_pairs
+from trivium.learn.objectives.preference.pairs import Material, logsigmoid, read_pairs
 from trivium.learn.reduce import Reduction
 from trivium.nn.batch import Batch
 from trivium.nn.outputs import Outputs
@@ -32,7 +31,7 @@ class CPL:
     alpha: float = Field(default=0.1, gt=0)
     bias: float = Field(default=0.5, gt=0, le=1)
 
-    def __call__(self, out: Outputs, batch: Batch) -> tuple[Tensor, Metrics]:
+    def __call__(self, out: Outputs, batch: Batch) -> tuple[torch.Tensor, Metrics]:
         """Loss of every pair, (G,)."""
         pairs = read_pairs(out, batch, has_reference=False)
         logit = self.alpha * (pairs.chosen - self.bias * pairs.rejected)

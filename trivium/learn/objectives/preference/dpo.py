@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+import torch
 from pydantic import Field
-from torch import Tensor
 
 from trivium.core.config import component
 from trivium.core.types import Metrics
@@ -35,7 +35,7 @@ class DPO:
     is_per_token: bool = False
     nll_coef: float = Field(default=0.0, ge=0)
 
-    def __call__(self, out: Outputs, batch: Batch) -> tuple[Tensor, Metrics]:
+    def __call__(self, out: Outputs, batch: Batch) -> tuple[torch.Tensor, Metrics]:
         """Loss of every pair, (G,). Raises DataError if a group is not a pair."""
         pairs = read_pairs(out, batch)
         margin = pairs.margin

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+import torch
 from pydantic import Field
-from torch import Tensor
-from torch.nn.functional import logsigmoid
 
 from trivium.core.config import component
 from trivium.core.types import Metrics
-from trivium.learn.objectives.preference.pairs import Material, read_pairs
+from trivium.learn.objectives.preference.pairs import Material, logsigmoid, read_pairs
 from trivium.learn.reduce import Reduction
 from trivium.nn.batch import Batch
 from trivium.nn.outputs import Outputs
@@ -39,13 +38,13 @@ class FDPO:
         if self.divergence == "alpha" and self.alpha == 1:
             raise ValueError("alpha is 1, where the divergence is the reverse KL: take objective=dpo")
 
-    def __call__(self, out: Outputs, batch: Batch) -> tuple[Tensor, Metrics]:
+    def __call__(self, out: Outputs, batch: Batch) -> tuple[torch.Tensor, Metrics]:
         """Loss of every pair, (G,)."""
         pairs = read_pairs(out, batch)
         logit = self.beta * (self._slope(pairs.chosen_log_ratio) - self._slope(pairs.rejected_log_ratio))
         return -logsigmoid(logit), pairs.metrics(logit)
 
-    def _slope(self, log_ratio: Tensor) -> Tensor:
+    def _slope(self, log_ratio: torch.Tensor) -> torch.Tensor:
         if self.divergence == "js":
             return logsigmoid(log_ratio)
         power = -1.0 if self.divergence == "forward_kl" else self.alpha - 1

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import ClassVar, Literal
 
+import torch
 from pydantic import Field
-from torch import Tensor
-from torch.nn.functional import logsigmoid
 
 from trivium.core.config import component
 from trivium.core.types import Metrics
-from trivium.learn.objectives.preference.pairs import Material, read_pairs
+from trivium.learn.objectives.preference.pairs import Material, logsigmoid, read_pairs
 from trivium.learn.reduce import Reduction
 from trivium.nn.batch import Batch
 from trivium.nn.outputs import Outputs
@@ -34,14 +33,14 @@ class GPO:
     beta: float = Field(default=0.1, gt=0)  # see DPO
     convex: Literal["logistic", "squared", "hinge", "exponential", "truncated_squared", "savage"] = "hinge"
 
-    def __call__(self, out: Outputs, batch: Batch) -> tuple[Tensor, Metrics]:
+    def __call__(self, out: Outputs, batch: Batch) -> tuple[torch.Tensor, Metrics]:
         """Loss of every pair, (G,)."""
         pairs = read_pairs(out, batch)
         x = self.beta * pairs.margin
         return _CONVEX[self.convex](x), pairs.metrics(x)
 
 
-_CONVEX: dict[str, Callable[[Tensor], Tensor]] = {
+_CONVEX: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "logistic": lambda x: -logsigmoid(x),
     "squared": lambda x: (x - 1) ** 2,
     "hinge": lambda x: (1 - x).relu(),

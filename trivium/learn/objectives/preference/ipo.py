@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+import torch
 from pydantic import Field
-from torch import Tensor
 
 from trivium.core.config import component
 from trivium.core.types import Metrics
@@ -31,7 +31,7 @@ class IPO:
     beta: float = Field(default=0.1, gt=0)  # small: a large target margin
     is_per_token: bool = False
 
-    def __call__(self, out: Outputs, batch: Batch) -> tuple[Tensor, Metrics]:
+    def __call__(self, out: Outputs, batch: Batch) -> tuple[torch.Tensor, Metrics]:
         """Loss of every pair, (G,)."""
         pairs = read_pairs(out, batch)
         margin = pairs.margin

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import numpy as np
+import torch
 from pydantic import Field
-from torch import Tensor
 
 from trivium.core.config import component
 from trivium.core.types import Group, Metrics
@@ -37,7 +37,7 @@ class KTO:
     good_weight: float = Field(default=1.0, ge=0)
     bad_weight: float = Field(default=1.0, ge=0)
 
-    def __call__(self, out: Outputs, batch: Batch) -> tuple[Tensor, Metrics]:
+    def __call__(self, out: Outputs, batch: Batch) -> tuple[torch.Tensor, Metrics]:
         """Loss of every answer, (G,)."""
         log_ratio, label, z, metrics = read_labels(out, batch)
         lost = (-self.beta * label * (log_ratio - z)).sigmoid()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from torch import Tensor
+import torch
 
 from trivium.core.types import Example, Metrics
 from trivium.nn.batch import Batch
@@ -14,7 +14,7 @@ from trivium.nn.outputs import Outputs
 Logprobs = Callable[[Sequence[Example]], list[np.ndarray]]  # what the policy says now: answers -> one (L,) array each
 
 
-def read_labels(out: Outputs, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Metrics]:
+def read_labels(out: Outputs, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, Metrics]:
     """(log-ratio, label 1 or -1, the column `baseline`), each (G,), and what such a loss reports. Groups are single answers."""
     log_ratio = batch.sum(out.logprobs_BL - batch["ref_logprobs"])
     label, baseline = batch.mean(batch["label"]), batch.mean(batch["baseline"])

@@ -6,12 +6,10 @@ from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor
-from torch.nn.functional import logsigmoid
 
 from trivium.core.config import component
 from trivium.core.types import Metrics
-from trivium.learn.objectives.preference.pairs import Material, pairs_of
+from trivium.learn.objectives.preference.pairs import Material, logsigmoid, pairs_of
 from trivium.learn.reduce import Reduction
 from trivium.nn.batch import Batch
 from trivium.nn.outputs import Outputs
@@ -32,7 +30,7 @@ class LDDPO:
     beta: float = Field(default=0.1, gt=0)  # see DPO
     tail_weight: float = Field(default=0.5, ge=0, le=1)
 
-    def __call__(self, out: Outputs, batch: Batch) -> tuple[Tensor, Metrics]:
+    def __call__(self, out: Outputs, batch: Batch) -> tuple[torch.Tensor, Metrics]:
         """Loss of every pair, (G,)."""
         weight_BL = self._weights(batch)
         log_ratio_BL = out.logprobs_BL - batch["ref_logprobs"]
@@ -40,7 +38,7 @@ class LDDPO:
         logit = self.beta * pairs.margin
         return -logsigmoid(logit), pairs.metrics(logit)
 
-    def _weights(self, batch: Batch) -> Tensor:
+    def _weights(self, batch: Batch) -> torch.Tensor:
         better, worse = batch.pairs(batch.lengths())
         shorter_N = torch.minimum(better, worse).repeat_interleave(2)
         limit_BL = torch.cat([shorter_N, shorter_N.new_zeros(1)])[batch.sequence_BL]  # padding has the last index

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+import torch
 from pydantic import Field
-from torch import Tensor
-from torch.nn.functional import logsigmoid
 
 from trivium.core.config import component
 from trivium.core.types import Metrics
-from trivium.learn.objectives.preference.pairs import Material, log1mexp, read_pairs
+from trivium.learn.objectives.preference.pairs import Material, log1mexp, logsigmoid, read_pairs
 from trivium.learn.reduce import Reduction
 from trivium.nn.batch import Batch
 from trivium.nn.outputs import Outputs
@@ -31,7 +30,7 @@ class ORPO:
     reads_entropy: ClassVar[bool] = False
     odds_coef: float = Field(default=0.1, gt=0)
 
-    def __call__(self, out: Outputs, batch: Batch) -> tuple[Tensor, Metrics]:
+    def __call__(self, out: Outputs, batch: Batch) -> tuple[torch.Tensor, Metrics]:
         """Loss of every pair, (G,)."""
         pairs = read_pairs(out, batch, has_reference=False)
         log_odds = pairs.chosen_mean - pairs.rejected_mean - log1mexp(pairs.chosen_mean) + log1mexp(pairs.rejected_mean)

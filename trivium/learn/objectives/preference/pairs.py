@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor
-from torch.nn.functional import logsigmoid
 
 from trivium.core.types import Metrics
 from trivium.nn.batch import Batch
@@ -24,29 +22,29 @@ class Pairs:
     chosen, rejected: log-probs under the policy. The log-ratios are those minus the reference's, or the same where a loss has none.
     """
 
-    chosen: Tensor
-    rejected: Tensor
-    chosen_log_ratio: Tensor
-    rejected_log_ratio: Tensor
-    chosen_length: Tensor
-    rejected_length: Tensor
+    chosen: torch.Tensor
+    rejected: torch.Tensor
+    chosen_log_ratio: torch.Tensor
+    rejected_log_ratio: torch.Tensor
+    chosen_length: torch.Tensor
+    rejected_length: torch.Tensor
 
     @property
-    def margin(self) -> Tensor:
+    def margin(self) -> torch.Tensor:
         """How much more the policy has moved towards the better answer than towards the worse one."""
         return self.chosen_log_ratio - self.rejected_log_ratio
 
     @property
-    def chosen_mean(self) -> Tensor:
+    def chosen_mean(self) -> torch.Tensor:
         """Log-prob of the better answer a token."""
         return self.chosen / self.chosen_length
 
     @property
-    def rejected_mean(self) -> Tensor:
+    def rejected_mean(self) -> torch.Tensor:
         """Log-prob of the worse answer a token."""
         return self.rejected / self.rejected_length
 
-    def metrics(self, score_G: Tensor) -> Metrics:
+    def metrics(self, score_G: torch.Tensor) -> Metrics:
         """What every preference loss reports; a pair is right where `score_G`, by which the loss compares its answers, is above 0."""
         right = (score_G > 0).float() + 0.5 * (score_G == 0)
         reported = {
@@ -67,19 +65,24 @@ def read_pairs(out: Outputs, batch: Batch, *, has_reference: bool = True) -> Pai
     return pairs_of(batch, out.logprobs_BL, log_ratio_BL)
 
 
-def pairs_of(batch: Batch, logprobs_BL: Tensor, log_ratio_BL: Tensor) -> Pairs:
+def pairs_of(batch: Batch, logprobs_BL: torch.Tensor, log_ratio_BL: torch.Tensor) -> Pairs:
     """The same of log-probs and log-ratios that a loss has changed before it sums them."""
     lengths_N = batch.lengths().clamp(min=1)
     return Pairs(*batch.pairs(batch.sum(logprobs_BL)), *batch.pairs(batch.sum(log_ratio_BL)), *batch.pairs(lengths_N))
 
 
-def mixed(logit_G: Tensor, label_noise: float) -> Tensor:
+def logsigmoid(x: torch.Tensor) -> torch.Tensor:
+    """log sigmoid(x), exact where x is far below 0."""
+    return torch.nn.functional.logsigmoid(x)
+
+
+def mixed(logit_G: torch.Tensor, label_noise: float) -> torch.Tensor:
     """-log sigmoid of a logit, where a share of the labels is believed to be the wrong way round: the mixture of both directions."""
     loss_G = -logsigmoid(logit_G)
     return (1 - label_noise) * loss_G - label_noise * logsigmoid(-logit_G) if label_noise else loss_G
 
 
-def log1mexp(x: Tensor) -> Tensor:
+def log1mexp(x: torch.Tensor) -> torch.Tensor:
     """log(1 - e^x) for x < 0, exact near 0 and far from it. Maechler 2012, "Accurately computing log(1 - exp(-|a|))"."""
     x = x.clamp(max=-1e-6)
     return torch.where(x > -0.6931471805599453, torch.log(-torch.expm1(x)), torch.log1p(-torch.exp(x)))

@@ -6,7 +6,6 @@ from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor
 
 from trivium.core.config import component
 from trivium.core.types import Metrics
@@ -31,7 +30,7 @@ class RRHF:
     reads_entropy: ClassVar[bool] = False
     nll_coef: float = Field(default=1.0, ge=0)
 
-    def __call__(self, out: Outputs, batch: Batch) -> tuple[Tensor, Metrics]:
+    def __call__(self, out: Outputs, batch: Batch) -> tuple[torch.Tensor, Metrics]:
         """Loss of every ranking, (G,)."""
         sum_N, mean_N, rank_N = batch.sum(out.logprobs_BL), batch.mean(out.logprobs_BL), batch.mean(batch["rank"])
         better_NN = batch.better(rank_N).to(mean_N.dtype)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+import torch
 from pydantic import Field
-from torch import Tensor
 
 from trivium.core.config import component
 from trivium.core.types import Metrics
@@ -31,7 +31,7 @@ class SLiC:
     margin: float = Field(default=1.0, gt=0)  # nats
     nll_coef: float = Field(default=0.1, ge=0)
 
-    def __call__(self, out: Outputs, batch: Batch) -> tuple[Tensor, Metrics]:
+    def __call__(self, out: Outputs, batch: Batch) -> tuple[torch.Tensor, Metrics]:
         """Loss of every pair, (G,)."""
         pairs = read_pairs(out, batch, has_reference=False)
         return (self.margin - pairs.margin).relu() - self.nll_coef * pairs.chosen_mean, pairs.metrics(pairs.margin)

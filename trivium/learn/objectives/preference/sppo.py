@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+import torch
 from pydantic import Field
-from torch import Tensor
 
 from trivium.core.config import component
 from trivium.core.types import Metrics
@@ -29,7 +29,7 @@ class SPPO:
     reads_entropy: ClassVar[bool] = False
     beta: float = Field(default=1e-3, gt=0)  # small: far targets
 
-    def __call__(self, out: Outputs, batch: Batch) -> tuple[Tensor, Metrics]:
+    def __call__(self, out: Outputs, batch: Batch) -> tuple[torch.Tensor, Metrics]:
         """Loss of every pair, (G,)."""
         pairs = read_pairs(out, batch)
         target = 1 / (2 * self.beta)

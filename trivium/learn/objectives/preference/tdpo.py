@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+import torch
 from pydantic import Field
-from torch import Tensor
-from torch.nn.functional import logsigmoid
 
 from trivium.core.config import component
 from trivium.core.types import Metrics
-from trivium.learn.objectives.preference.pairs import Material, read_pairs
+from trivium.learn.objectives.preference.pairs import Material, logsigmoid, read_pairs
 from trivium.learn.reduce import Reduction
 from trivium.nn.batch import Batch
 from trivium.nn.outputs import Outputs
@@ -33,7 +32,7 @@ class TDPO:
     version: Literal[1, 2] = 2
     weight: float = Field(default=0.5, ge=0)  # version 2's alpha
 
-    def __call__(self, out: Outputs, batch: Batch) -> tuple[Tensor, Metrics]:
+    def __call__(self, out: Outputs, batch: Batch) -> tuple[torch.Tensor, Metrics]:
         """Loss of every pair, (G,)."""
         pairs = read_pairs(out, batch)
         better, worse = batch.pairs(batch.sum(out.reference_kl_BL))

@@ -1,0 +1,83 @@
+"""Reward rules on answers that can be judged by eye."""
+
+from decimal import Decimal
+
+import pytest
+
+from trivium.core.config import build
+from trivium.core.errors import ConfigError, DataError
+from trivium.core.types import Message
+from trivium.score.rewards import Exact, Format, Length, Numeric, Repetition, Said, checked
+from trivium.score.rewards.numeric import last_number
+
+
+def said(response: str, **fields) -> Said:
+    return Said((Message("user", "?"),), response, True, fields)
+
+
+@pytest.mark.parametrize(
+    ("rule", "response", "answer", "score"),
+    [
+        (Exact(), " Paris\n", "paris", 1),
+        (Exact(), "It is Paris", "paris", 0),
+        (Numeric(), "3 and 4 make 7.", "#### 7", 1),
+        (Numeric(), "It is 7, or 8, or 9.", "7", 0),
+        (Numeric(), "$1,234.50", "1234.5", 1),
+        (Numeric(), "nothing", "7", 0),
+        (Numeric(), "-3", "3", 0),
+        (Numeric(after="####"), "7 #### 7", "7", 1),
+        (Numeric(after="####"), "7", "7", 0),
+        (Numeric(after="####"), "#### 7\n#### 8", "7", 0),
+        (Numeric(tolerance=0.01), "3.1416", "3.14", 1),
+        (Numeric(tolerance=0.01), "3.2", "3.14", 0),
+        (Format(pattern="<think>.*</think>.+"), "<think>a\nb</think> 7", "", 1),
+        (Format(pattern="<think>.*</think>.+"), "x <think></think> 7", "", 0),
+        (Length(min_words=2, max_words=4), "a b c", "", 0),
+        (Length(min_words=2, max_words=4), "a", "", -0.5),
+        (Length(min_words=2, max_words=4), "a b c d e f", "", -0.5),
+        (Length(max_words=1), "a " * 50, "", -1),
+        (Repetition(n=1), "a b c", "", 0),
+        (Repetition(n=1), "a a a a", "", -0.75),
+        (Repetition(n=3), "a b", "", 0),
+    ],
+)
+def test_rules(rule, response, answer, score):
+    assert checked(rule, [said(response, answer=answer)]) == [score]
+
+
+@pytest.mark.parametrize(("text", "number"), [("1,234,567", 1234567), ("1,23", 23), (".5", "0.5"), ("x-2", -2), ("1e5", 5), ("", None)])
+def test_the_last_number_of_a_text(text, number):
+    assert last_number(text) == (None if number is None else Decimal(str(number)))
+
+
+def test_a_list_of_answers_stands_for_its_first():
+    assert checked(Exact(), [said("b", answer=["b", "c"])]) == [1]
+
+
+@pytest.mark.parametrize("value", [None, True, [], {"a": 1}])
+def test_a_field_that_is_no_text_is_named(value):
+    with pytest.raises(DataError, match="'answer'"):
+        checked(Exact(), [said("b", answer=value)])
+
+
+class Odd:
+    kind, weight = "odd", 1.0
+
+    def __init__(self, scores):
+        self.scores = scores
+
+    def __call__(self, answers):
+        return self.scores
+
+
+@pytest.mark.parametrize(
+    ("scores", "message"), [([1.0], "gave 1 numbers for 2 answers"), ([0.0, float("nan")], "gave nan for the answer 'b'")]
+)
+def test_what_is_not_one_finite_number_for_each_answer_is_refused(scores, message):
+    with pytest.raises(DataError, match=message):
+        checked(Odd(scores), [said("a"), said("b")])
+
+
+def test_options_are_checked():
+    with pytest.raises(ConfigError, match="max_words"):
+        build(Length, {"kind": "length"})

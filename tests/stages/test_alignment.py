@@ -1,0 +1,220 @@
+"""`prefer` and `reinforce` with every kind of objective, credit and reward, on a model of a few thousand weights."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.nn.io_models import FILES, ours
+from trivium.core.errors import ConfigError, DataError, DivergedError
+from trivium.core.interrupt import Interrupted
+from trivium.core.run import Run
+from trivium.nn.io.directory import save_model
+from trivium.stages.recipe import single
+from trivium.train.trainer import Trainer
+
+MACHINE = {"threads": 1, "precision": "float32", "compile": "off", "ceiling": 5e10, "kernels": "torch"}
+WORDS = ("king", "land", "sea", "night", "bread", "stone")
+PREFER = {"data": "pairs.jsonl", "steps": 2, "batch_size": 4, "seq_len": 64}
+SAMPLED = {"prompts": "prompts.jsonl", "phases": 2, "prompts_per_phase": 4, "seq_len": 64, "sampling": {"max_new_tokens": 6}}
+LENGTH = {"kind": "length", "max_words": 1}
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    save_model(tmp_path / "base", ours("llama"), **FILES)
+    save_model(tmp_path / "judge", ours("llama", has_scalar=True), **FILES)
+    pairs = [{"prompt": word, "responses": [word, "no", "a"], "scores": [3, 2, 1.5]} for word in WORDS]
+    labels = [{"prompt": word, "completion": word if good else "no", "label": good} for word in WORDS for good in (True, False)]
+    prompts = [{"prompt": word, "answer": f"{number}", "asked": word} for number, word in enumerate(WORDS)]
+    for name, rows in {"pairs": pairs, "labels": labels, "prompts": prompts}.items():
+        write(tmp_path / f"{name}.jsonl", rows)
+    return tmp_path
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> None:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def run(kind: str, out: str = "out", *, save_every_s: float = 1e9, **options: Any) -> list[dict[str, Any]]:
+    """Run one stage from its last checkpoint, if there is one; its metrics."""
+    stage = single(kind, {"model": "base", **(PREFER if kind == "prefer" else SAMPLED), **options}).stages[kind]
+    stage.check()
+    with Run(Path(out), quiet=True, machine=MACHINE, save_every_s=save_every_s) as running:
+        assert running.begin(kind, {})
+        stage.run(running)
+    return [json.loads(line) for line in (Path(out) / "metrics.jsonl").read_text().splitlines()]
+
+
+def log(out: str = "out") -> str:
+    return (Path(out) / "log.txt").read_text()
+
+
+def weights(out: str, kind: str) -> bytes:
+    return (Path(out) / kind / "model/model.safetensors").read_bytes()
+
+
+def killed_once(kind: str, at: int, monkeypatch: pytest.MonkeyPatch, **options: Any) -> None:
+    """Run it once straight, and once with a kill before update `at` and again: the same bits."""
+    run(kind, "straight", save_every_s=0.0, **options)
+    step = Trainer.step
+
+    def stopped(self: Trainer, n: int, batches: Any) -> dict[str, float]:
+        if n == at:
+            raise Interrupted(15, "power loss")
+        return step(self, n, batches)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Trainer, "step", stopped)
+        with pytest.raises(Interrupted):
+            run(kind, "killed", save_every_s=0.0, **options)
+    run(kind, "killed", save_every_s=0.0, **options)
+    assert weights("killed", kind) == weights("straight", kind)
+    kept = [(Path(out) / "metrics.jsonl").read_bytes() for out in ("killed", "straight")]
+    assert kept[0] == kept[1]
+
+
+@pytest.mark.parametrize(
+    ("objective", "said"),
+    [
+        ("simpo", "18 pairs"),
+        ("odpo", "18 pairs"),
+        ("rrhf", "6 rankings"),
+        ("kto", "36 labels"),
+        ("bco", "36 labels"),
+        ("aot", "18 pairs"),
+        ("tdpo", "18 pairs"),
+    ],
+)
+def test_each_kind_of_objective_gets_what_it_takes_from_rankings(objective, said):
+    rows = run("prefer", objective=objective)
+    assert len(rows) == 2
+    assert np.isfinite(rows[-1]["loss"])
+    assert said in log()
+
+
+@pytest.mark.parametrize("objective", ["kto", "bco"])
+def test_labelled_answers_are_read_as_they_are(objective):
+    rows = run("prefer", objective=objective, data="labels.jsonl")
+    assert "12 labels" in log()
+    assert rows[0]["accuracy"] == pytest.approx(0.5, abs=0.3)
+
+
+def test_one_answer_of_kto_is_compared_with_answers_to_other_prompts(place):
+    write(
+        place / "one.jsonl", [{"prompt": "king", "completion": "a", "label": True}, {"prompt": "king", "completion": "b", "label": False}]
+    )
+    with pytest.raises(DataError, match="all its answers are to one prompt"):
+        run("prefer", objective="kto", data="one.jsonl")
+    with pytest.raises(ConfigError, match="batch_size is 1"):
+        run("prefer", objective="kto", batch_size=1)
+
+
+def test_odpo_without_scores_names_the_prompt(place):
+    write(place / "bare.jsonl", [{"prompt": "king", "chosen": "a", "rejected": "b"}])
+    with pytest.raises(DataError, match="has no 'scores', which odpo needs.*king.*take objective=dpo"):
+        run("prefer", objective="odpo", data="bare.jsonl")
+
+
+@pytest.mark.parametrize("objective", ["dpo", "kto", "tdpo"])
+def test_prefer_goes_on_with_the_same_bits(objective, monkeypatch):
+    killed_once("prefer", 2, monkeypatch, objective=objective, steps=4)
+
+
+def test_a_reference_that_follows_the_policy_is_part_of_the_checkpoint(monkeypatch):
+    killed_once("prefer", 3, monkeypatch, steps=5, reference_update={"every": 2, "share": 0.6})
+    run("prefer", "fixed", steps=5, save_every_s=0.0)
+    assert weights("fixed", "prefer") != weights("straight", "prefer")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"objective": "simpo", "reference_update": {}}, "simpo has no reference"),
+        ({"objective": "kto", "reference_update": {}}, "reads its reference before training starts"),
+        ({"reference_update": {}, "lora": {}}, "leave lora out"),
+    ],
+)
+def test_a_reference_that_cannot_move_is_refused(options, message):
+    with pytest.raises(ConfigError, match=message):
+        run("prefer", **options)
+
+
+ONLINE = {
+    "ppo": {"reward_model": "judge"},
+    "ppo with rules only": {"rewards": [LENGTH]},
+    "grpo": {"credit": "group_mean", "answers": 4, "rewards": [LENGTH], "passes": 1},
+    "rloo": {"credit": "leave_one_out", "objective": "reinforce", "answers": 2, "passes": 1, "minibatches": 1, "reward_model": "judge"},
+    "reinforce++": {"credit": "batch_mean", "reward_model": "judge"},
+    "remax": {"credit": "greedy_baseline", "objective": "reinforce", "passes": 1, "minibatches": 1, "rewards": [{"kind": "repetition"}]},
+    "cispo": {"credit": "group_mean", "objective": "cispo", "answers": 2, "reward_model": "judge"},
+    "online dpo": {"objective": "dpo", "answers": 2, "reward_model": "judge"},
+    "an ensemble that agrees with itself": {"reward_model": ["judge", "judge"], "disagreement_coef": 1.0},
+}
+
+
+@pytest.mark.parametrize("options", ONLINE.values(), ids=ONLINE.keys())
+def test_every_online_method_runs_and_reports(options):
+    rows = run("reinforce", **options)
+    last = rows[-1]
+    assert np.isfinite(last["loss"])
+    assert {"reward", "kl", "length", "stop_rate", "unique_answers"} <= set(last)
+    assert ("critic_loss" in last) == (options.get("credit", "gae") == "gae" and options.get("objective") != "dpo")
+
+
+def test_an_ensemble_is_its_mean_less_what_its_members_differ_by():
+    one = run("reinforce", "one", reward_model="judge", missing_end_penalty=0.0)
+    two = run("reinforce", "two", reward_model=["judge", "judge"], disagreement_coef=3.0, missing_end_penalty=0.0)
+    assert [row["loss"] for row in one] == [row["loss"] for row in two]
+
+
+@pytest.mark.parametrize("method", ["grpo", "online dpo", "reinforce++", "ppo"])
+def test_reinforce_goes_on_with_the_same_bits(method, monkeypatch):
+    updates = ONLINE[method].get("passes", 2) * 2
+    killed_once("reinforce", updates, monkeypatch, **ONLINE[method], phases=3)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "there is no reward"),
+        ({"rewards": [LENGTH], "credit": "leave_one_out"}, "'answers' is 1, but credit leave_one_out"),
+        ({"rewards": [LENGTH], "refill": True}, "refill looks for prompts"),
+        ({"rewards": [LENGTH], "objective": "kto", "answers": 2}, "kto does not learn from answers as they come"),
+        ({"rewards": [LENGTH], "objective": "dpo"}, "dpo compares answers to one prompt"),
+        ({"rewards": [LENGTH], "objective": {"kind": "policy_gradient", "kl_coef": 0.1}}, "the KL is priced twice"),
+        ({"rewards": [LENGTH], "objective": "reinforce"}, "right for one update a phase only"),
+        ({"rewards": [{"kind": "nummeric"}]}, "numeric"),
+        ({"rewards": [{"kind": "format", "pattern": "("}]}, "no regular expression"),
+    ],
+)
+def test_combinations_that_mean_something_else_are_refused(options, message):
+    with pytest.raises(ConfigError, match=message):
+        run("reinforce", **options)
+
+
+def test_a_reward_that_lacks_its_field_is_named():
+    with pytest.raises(DataError, match="the field 'solution' of the prompts, which is missing.*answer, asked, prompt"):
+        run("reinforce", rewards=[{"kind": "numeric", "field": "solution"}])
+
+
+def test_rewards_that_never_differ_end_the_run():
+    with pytest.raises(DivergedError, match="nothing to learn from"):
+        run("reinforce", rewards=[{"kind": "exact"}], missing_end_penalty=0.0, phases=9)
+
+
+def test_the_guard_ends_a_run_saves_its_model_and_stays_ended(monkeypatch):
+    options = {"reward_model": "judge", "phases": 6, "guard": {"max_kl": 1e-9}, "optimizer": {"lr": 0.01}}
+    rows = run("reinforce", **options, save_every_s=0.0)
+    assert "above guard.max_kl" in log()
+    assert len(rows) < 6 * 4
+    assert weights("out", "reinforce")
+    assert len(run("reinforce", **options, save_every_s=0.0)) == len(rows)
+
+
+def test_a_held_out_judge_is_reported_beside_the_reward():
+    rows = run("reinforce", rewards=[LENGTH], guard={"models": "judge"}, phases=1)
+    assert np.isfinite(rows[-1]["heldout_reward"])

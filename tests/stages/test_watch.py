@@ -1,0 +1,54 @@
+import math
+
+import pytest
+
+from trivium.stages.guard import Guard
+from trivium.stages.watch import Watch
+
+PHASE = {"kl": 1.0, "stop_rate": 1.0, "entropy": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("guard", "phase", "reason"),
+    [
+        (Guard(max_kl=2.0), {"kl": 2.5}, "2.50 nats"),
+        (Guard(max_kl=2.0), {"kl": 2.0}, None),
+        (Guard(min_stop_rate=0.5), {"stop_rate": 0.4}, "only 40%"),
+        (Guard(), {"kl": 1e6, "stop_rate": 0.0}, None),
+    ],
+)
+def test_limits(guard, phase, reason):
+    found = Watch(guard)(1, PHASE | phase)
+    assert (found is None) == (reason is None)
+    assert reason is None or reason in found
+
+
+def test_it_looks_at_the_end_of_a_phase_only():
+    assert Watch(Guard(min_stop_rate=1.0))(1, {"loss": 1.0}) is None
+
+
+def test_an_entropy_that_fell_to_a_share_of_the_first_one_is_a_collapse():
+    watch = Watch(Guard(min_entropy_share=0.2))
+    assert [watch(step, PHASE | {"entropy": value}) is None for step, value in enumerate((2.0, 0.5, 0.39))] == [True, True, False]
+
+
+def test_a_held_out_reward_may_fall_but_not_stay_below_its_best():
+    watch = Watch(Guard(patience=2))
+    found = [watch(step, PHASE | {"heldout_reward": score}) for step, score in enumerate((0.1, 0.5, 0.4, 0.6, 0.5, 0.4))]
+    assert [reason is None for reason in found] == [True] * 5 + [False]
+    assert "below its best, 0.600, for 2 phases" in found[-1]
+
+
+def test_what_is_within_the_slack_is_no_fall():
+    watch = Watch(Guard(patience=1, slack=0.2))
+    assert [watch(step, PHASE | {"heldout_reward": score}) is None for step, score in enumerate((0.5, 0.35, 0.29))] == [True, True, False]
+
+
+def test_a_run_that_goes_on_remembers_what_it_saw():
+    first, second = Watch(Guard(patience=2)), Watch(Guard(patience=2))
+    for score in (0.5, 0.4):
+        first(1, PHASE | {"heldout_reward": score})
+    second.load_state(first.state())
+    assert (second.best, second.falls, second.first_entropy) == (0.5, 1.0, 2.0)
+    assert second(2, PHASE | {"heldout_reward": 0.3}) is not None
+    assert Watch(Guard()).best == -math.inf

@@ -1,0 +1,36 @@
+import json
+
+import pytest
+
+from trivium.core.errors import DataError
+from trivium.core.types import Message
+from trivium.text.read import is_labelled, read_labels
+
+
+def write(path, *rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_an_answer_with_a_label_is_judged_alone(tmp_path):
+    messages = [{"role": role, "content": text} for role, text in (("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", "d"))]
+    path = write(tmp_path / "x.jsonl", {"prompt": "q", "completion": "r", "label": True}, {"messages": messages, "label": False})
+    assert is_labelled(path)
+    assert list(read_labels(path)) == [
+        ((Message("user", "q"),), "r", True),
+        ((Message("user", "a"), Message("assistant", "b"), Message("user", "c")), "d", False),
+    ]
+
+
+@pytest.mark.parametrize("row", [{"prompt": "q", "completion": "r"}, {"prompt": "q", "chosen": "a", "rejected": "b", "label": True}])
+def test_other_rows_are_not(tmp_path, row):
+    assert not is_labelled(write(tmp_path / "x.jsonl", row))
+
+
+@pytest.mark.parametrize("label", [1, "true", None])
+def test_a_label_is_true_or_false(tmp_path, label):
+    path = write(
+        tmp_path / "x.jsonl", {"prompt": "q", "completion": "r", "label": True}, {"prompt": "q", "completion": "r", "label": label}
+    )
+    with pytest.raises(DataError, match="line 2: 'label' is missing or not true or false"):
+        list(read_labels(path))
