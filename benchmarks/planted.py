@@ -14,7 +14,7 @@ _SHINGLE, _MIN_WORDS = 5, 60
 
 
 def jaccard(one: str, other: str) -> float:
-    """Exact similarity of the sets of 5-word shingles."""
+    """Exact similarity of the sets of runs of 5 words, of texts with fewer words of 5 characters."""
     first, second = _shingles(one), _shingles(other)
     return len(first & second) / max(1, len(first | second))
 
@@ -80,4 +80,5 @@ def least_alike(texts: Sequence[str], dedup: NearDedup) -> tuple[int, float]:
 
 def _shingles(text: str) -> set[tuple[str, ...]]:
     words = _WORD.findall(text.lower())
-    return set(zip(*(words[start:] for start in range(_SHINGLE)), strict=False))
+    parts = words if len(words) >= _SHINGLE else list(" ".join(words))  # as MinHash takes a text of fewer words
+    return set(zip(*(parts[start:] for start in range(_SHINGLE)), strict=False))

@@ -37,7 +37,8 @@ def groups_for(
     if not groups:
         raise DataError(f"{data}: gives no {objective.takes.split()[0]}; all answers to a prompt are equal or tied")
     if objective.takes.startswith("labels"):
-        groups = [(item,) for group in groups for item in (group if len(group) == 1 else _both_labelled(group))]
+        singles: list[Group] = [(item,) for group in groups for item in (group if len(group) == 1 else _both_labelled(group))]
+        groups = singles
     return mismatched(groups, max_tokens, str(data)) if objective.takes == "labels with mismatches" else groups
 
 
