@@ -35,8 +35,8 @@ STAGES = {
     "finetune": "supervised fine-tuning on conversations",
     "annotate": "sample answers and let simulated annotators rank them",
     "reward": "a reward model from rankings",
-    "reinforce": "PPO or GRPO against a reward model",
-    "prefer": "DPO on preferences",
+    "reinforce": "PPO, GRPO and others, against reward models and rules",
+    "prefer": "DPO, KTO, SimPO and others, on preferences",
     "evaluate": "models on held-out prompts and text",
 }
 

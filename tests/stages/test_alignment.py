@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from tests.nn.io_models import FILES, ours
+from trivium.core.config import plain
 from trivium.core.errors import ConfigError, DataError, DivergedError
 from trivium.core.interrupt import Interrupted
 from trivium.core.run import Run
 from trivium.nn.io.directory import save_model
+from trivium.stages.methods import methods
 from trivium.stages.recipe import single
 from trivium.train.trainer import Trainer
 
@@ -218,3 +220,28 @@ def test_the_guard_ends_a_run_saves_its_model_and_stays_ended(monkeypatch):
 def test_a_held_out_judge_is_reported_beside_the_reward():
     rows = run("reinforce", rewards=[LENGTH], guard={"models": "judge"}, phases=1)
     assert np.isfinite(rows[-1]["heldout_reward"])
+
+
+@pytest.mark.parametrize("method", methods())
+def test_every_named_method_is_a_combination_that_is_allowed(method):
+    stage = single("reinforce", {"model": "base", **SAMPLED, "method": method, "rewards": [LENGTH]}).stages["reinforce"]
+    stage.check()
+    again = single("reinforce", plain(stage)).stages["reinforce"]
+    assert again == stage
+
+
+def test_options_go_over_those_of_a_method():
+    options = {"method": "dapo", "answers": 3, "objective": {"clip_high": 0.3}, "rewards": [LENGTH]}
+    stage = single("reinforce", {"model": "base", **SAMPLED, **options}).stages["reinforce"]
+    assert (stage.answers, stage.objective.clip_high, stage.objective.reduction, stage.refill) == (3, 0.3, "token", True)
+
+
+def test_a_method_that_is_none_gets_a_suggestion():
+    with pytest.raises(ConfigError, match="'method' is 'grop'; did you mean 'grpo'"):
+        run("reinforce", method="grop")
+
+
+@pytest.mark.parametrize("method", ["dapo", "gspo", "grpo"])
+def test_named_methods_run(method):
+    rows = run("reinforce", method=method, rewards=[LENGTH], answers=2, missing_end_penalty=-0.5)
+    assert np.isfinite(rows[-1]["loss"])

@@ -13,6 +13,7 @@ from trivium.core.errors import ConfigError, did_you_mean
 from trivium.stages.base import references
 from trivium.stages.catalogue import STAGES, AnyStage
 from trivium.stages.machine import Machine
+from trivium.stages.methods import with_method
 
 
 @component
@@ -65,7 +66,7 @@ def recipe_of(options: Mapping[str, Any]) -> Recipe:
         kind = values.get("kind", name)
         if kind not in STAGES:
             raise ConfigError(f"stage '{name}': its kind is '{kind}'{did_you_mean(str(kind), STAGES)}")
-        stages[name] = build(STAGES[kind], {"kind": kind, **values}, where="" if len(options["stages"]) == 1 else name)
+        stages[name] = build(STAGES[kind], with_method(kind, {"kind": kind, **values}), where="" if len(options["stages"]) == 1 else name)
         _check_references(name, stages)
     plain_stages = {name: plain(stage) for name, stage in stages.items()}
     return build(Recipe, {**options, "stages": plain_stages})
