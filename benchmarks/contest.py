@@ -3,12 +3,14 @@
 import json
 import subprocess
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from threading import Timer
 from typing import Any, TextIO
+
+from benchmarks.table import Line
 
 ROOT = Path(__file__).parents[1]
 PEERS = Path(__file__).parent / "peers"
@@ -111,6 +113,14 @@ class Score:
     def rates(self, work: str, amount: float) -> list[float]:
         """The same of every round alone, for the spread."""
         return [amount / median(answer["seconds"]) for answer in self.answers[work]]
+
+    def line(self, work: str, amount: float, notes: Callable[["Score", float], Mapping[str, str]] = lambda *_: {}) -> Line:
+        """Its line in the table of a work: the rate and the spread of its rounds, or why there is none. notes: its further columns."""
+        name, is_ours = self.contestant.name, self.contestant.is_ours
+        if self.failed or work not in self.answers:
+            return Line(name, is_ours, failed=self.failed or "not asked")
+        rate, rates = self.rate(work, amount), self.rates(work, amount)
+        return Line(name, is_ours, rate, min(rates), max(rates), notes=notes(self, rate))
 
     def peak_bytes(self, work: str) -> int:
         """The most memory that it held, 0 if it does not say."""

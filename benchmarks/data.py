@@ -71,15 +71,7 @@ def contestants(work: str, texts: Path, tokenizer: Path, peers: Sequence[str]) -
 
 def contest(scores: Sequence[Score], work: str, megabytes: float) -> Work:
     """The table of one work: MB/s of CPU time on one core."""
-    lines = []
-    for score in scores:
-        name, is_ours = score.contestant.name, score.contestant.is_ours
-        if score.failed:
-            lines.append(Line(name, is_ours, failed=score.failed))
-            continue
-        rates = score.rates(work, megabytes)
-        lines.append(Line(name, is_ours, score.rate(work, megabytes), min(rates), max(rates)))
-    return Work(f"{work}, {megabytes:.1f} MB of text", "MB/s a core", lines)
+    return Work(f"{work}, {megabytes:.1f} MB of text", "MB/s a core", [score.line(work, megabytes) for score in scores])
 
 
 def index_pass(num_documents: int, rounds: int) -> Work:

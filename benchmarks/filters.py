@@ -18,7 +18,7 @@ from typing import Any
 from benchmarks.contest import PEERS, Contestant, Failed, Score, Talk, take_turns
 from benchmarks.environment import DATATROVE
 from benchmarks.ours import filters as ours
-from benchmarks.table import Line, Work, aligned, report
+from benchmarks.table import Work, aligned, report
 from trivium.core.types import Document
 from trivium.text.read import read_documents
 
@@ -42,14 +42,7 @@ def documents_of(sources: Sequence[str], size_bytes: int) -> list[Document]:
 
 def work(scores: Sequence[Score], name: str, megabytes: float) -> Work:
     """One table."""
-    lines = []
-    for score in scores:
-        if score.failed:
-            lines.append(Line(score.contestant.name, score.contestant.is_ours, failed=score.failed))
-            continue
-        rates = score.rates(name, megabytes)
-        lines.append(Line(score.contestant.name, score.contestant.is_ours, score.rate(name, megabytes), min(rates), max(rates)))
-    return Work(f"{name}, {megabytes:.1f} MB of text", "MB/s of one core", lines)
+    return Work(f"{name}, {megabytes:.1f} MB of text", "MB/s of one core", [score.line(name, megabytes) for score in scores])
 
 
 def agreement(name: str, found: dict[str, Any], mine: Sequence[str | None]) -> str:

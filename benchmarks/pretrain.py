@@ -13,7 +13,7 @@ from benchmarks.ceiling import hopeless, matmul_flops, training_shapes
 from benchmarks.contest import PEERS, Contestant, Score, able, one_by_one, take_turns
 from benchmarks.environment import LITGPT, TRANSFORMERS, Environment
 from benchmarks.shapes import SHAPES, Shape, palm_flops_per_token
-from benchmarks.table import Line, Work, report
+from benchmarks.table import Work, report
 from trivium.core.errors import ConfigError
 from trivium.core.world import num_cores, prepare_environment
 from trivium.nn.flops import flops_per_token
@@ -71,18 +71,14 @@ def work(scores: list[Score], shape: Shape, ceilings: dict[str, float], peak: fl
     """
     config, rows = shape.config(), scores[0].contestant.options["rows"]
     counted, palm = flops_per_token(config, shape.seq_len), palm_flops_per_token(config, shape.seq_len)
-    lines = []
-    for score in scores:
-        name, is_ours = score.contestant.name, score.contestant.is_ours
-        if score.failed:
-            lines.append(Line(name, is_ours, failed=score.failed))
-            continue
-        value, rates = score.rate("steps", rows * shape.seq_len), score.rates("steps", rows * shape.seq_len)
+
+    def notes(score: Score, value: float) -> dict[str, str]:
         own = ceilings[score.contestant.options["precision"]]
-        notes = {"GFLOP/s": f"{value * counted / 1e9:,.0f}", "of its own ceiling": f"{value * counted / own:.0%}"}
-        notes |= {"MFU (PaLM's count)": f"{value * palm / peak:.1%}"} if peak else {}
-        notes |= {"peak GiB": f"{score.peak_bytes('steps') / 2**30:.1f}"}
-        lines.append(Line(name, is_ours, value, min(rates), max(rates), notes=notes))
+        found = {"GFLOP/s": f"{value * counted / 1e9:,.0f}", "of its own ceiling": f"{value * counted / own:.0%}"}
+        found |= {"MFU (PaLM's count)": f"{value * palm / peak:.1%}"} if peak else {}
+        return found | {"peak GiB": f"{score.peak_bytes('steps') / 2**30:.1f}"}
+
+    lines = [score.line("steps", rows * shape.seq_len, notes) for score in scores]
     fastest = max(flops for name, flops in ceilings.items() if name != "int8")
     return Work(f"train {shape}, {rows} rows of {shape.seq_len}", "tokens/s", lines, ceiling=fastest / counted)
 

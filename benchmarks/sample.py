@@ -17,7 +17,7 @@ import numpy as np
 from benchmarks.ceiling import hopeless, read_bandwidth
 from benchmarks.contest import PEERS, Contestant, Failed, Score, Talk, able, take_turns
 from benchmarks.environment import LLAMA_CPP, TRANSFORMERS
-from benchmarks.table import Line, Work, report
+from benchmarks.table import Work, report
 from trivium.core.errors import ResourceError
 from trivium.core.world import cache_folder, num_cores, prepare_environment
 
@@ -67,13 +67,8 @@ def llama_cpp(common: dict[str, Any]) -> list[Contestant]:
 
 def work(scores: Sequence[Score], name: str, request: dict[str, Any], bandwidth: float | None) -> Work:
     """One table. bandwidth: bytes a second, for the limit of reading our weights once a step; None where rows come and go."""
-    tokens, rows, lines = sum(request["lengths"]), len(request["lengths"]), []
-    for score in scores:
-        if score.failed or name not in score.answers:
-            lines.append(Line(score.contestant.name, score.contestant.is_ours, failed=score.failed or "not asked"))
-            continue
-        rates = score.rates(name, tokens)
-        lines.append(Line(score.contestant.name, score.contestant.is_ours, score.rate(name, tokens), min(rates), max(rates)))
+    tokens, rows = sum(request["lengths"]), len(request["lengths"])
+    lines = [score.line(name, tokens) for score in scores]
     found = Work(f"SmolLM2-135M, {name}", "new tokens/s", lines)
     best = found.best(is_ours=True)
     if best is None or bandwidth is None:

@@ -5,6 +5,7 @@ import re
 import numpy as np
 from hypothesis import given, settings, strategies as st
 
+from trivium.text import words as words_file
 from trivium.text.words import Text, Words, hash_words, lay_out, ngrams, split_at_punctuation, split_at_white_space
 
 TEXTS = st.lists(
@@ -49,3 +50,14 @@ def test_ngrams_stay_within_their_document():
     grams, first = ngrams(hash_words(text, words), words, 3)
     assert words.document_W[first].tolist() == [0, 2, 2]
     assert grams[0] == grams[2] != grams[1]
+
+
+def test_a_hash_does_not_depend_on_its_place_in_a_long_text(monkeypatch):
+    texts = ["the whale " * 40 + "spouts", "the whale spouts"]
+    whole = [hash_words(text, split_at_punctuation(text)) for text in (lay_out(texts), lay_out(texts[1:]))]
+    monkeypatch.setattr(words_file, "_POWER_BITS", 4)
+    words_file._powers.cache_clear()
+    parts = [hash_words(text, split_at_punctuation(text)) for text in (lay_out(texts), lay_out(texts[1:]))]
+    words_file._powers.cache_clear()
+    assert all(np.array_equal(one, other) for one, other in zip(whole, parts, strict=True))
+    assert len(set(whole[0].tolist())) == 3

@@ -33,7 +33,9 @@ def groups_for(
         if objective.takes == "rankings":
             groups = [group for group in ranked if len({item.columns["rank"][0] for item in group}) > 1]
         else:
-            groups = [pair for number, group in enumerate(ranked) for pair in pairs_of(group, per_prompt, run.seed, number)]
+            pairs = [pairs_of(group, per_prompt, run.seed, number) for number, group in enumerate(ranked)]
+            run.log(f"{pairs.count([]):,} of {len(found):,} preferences give no pair: all their answers are equal or tied")
+            groups = [pair for each in pairs for pair in each]
     if not groups:
         raise DataError(f"{data}: gives no {objective.takes.split()[0]}; all answers to a prompt are equal or tied")
     if objective.takes.startswith("labels"):

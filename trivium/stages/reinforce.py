@@ -30,13 +30,13 @@ from trivium.text.read import check_head
 class Reinforce:
     """PPO, RLOO, REINFORCE++, ReMax, GRPO and its variants, online DPO: credit x objective x reduction; leaves `@reinforce/model`.
 
-    Ouyang et al. 2022, section 3.5, without the pre-training term. In a recipe and on the command line method=NAME stands for the
-    options of a known combination (`trivium/stages/methods.toml`), over which one's own go. reward_model: one or several, whose scores are
-    averaged less disagreement_coef standard deviations; rewards: rules, which are added. kl_coef: price of one nat from the starting model, taken off
-    the reward. An update is one minibatch; a phase samples prompts_per_phase prompts and makes passes x minibatches updates. refill: prompts
-    whose answers all got the same reward are replaced. A preference loss as objective learns from the best and worst answer to a prompt.
-    truth: the rule behind the preferences where it is known; its score is reported, never trained on. lora: see finetune; policy and
-    reference share their frozen weights then, and so do critic and judge.
+    Ouyang et al. 2022, section 3.5, without the pre-training term. In a recipe and on the command line method=NAME stands for the options
+    of a known combination (`trivium/stages/methods.toml`), over which one's own go. reward_model: one or several, whose scores are
+    averaged less disagreement_coef standard deviations; rewards: rules, which are added. kl_coef: price of one nat from the starting
+    model, taken off the reward. An update is one minibatch; a phase samples prompts_per_phase prompts and makes passes x minibatches
+    updates. refill: prompts whose answers all got the same reward are replaced. A preference loss as objective learns from the best and
+    worst answer to a prompt. truth: the rule behind the preferences where it is known; its score is reported, never trained on. lora: see
+    finetune; policy and reference share their frozen weights then, and so do critic and judge.
     """
 
     kind: Literal["reinforce"] = "reinforce"

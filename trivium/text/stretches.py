@@ -6,24 +6,18 @@ Its bits are not alike: mix it with what it is compared under before some of the
 
 import numpy as np
 
-from trivium.text.words import Text, powers
+from trivium.text.words import Text, inverse_powers, prefix_sums
 
 
 class Stretches:
     """Prefix sums of a batch. Two different stretches have the same hash with probability about 2^-64."""
 
     def __init__(self, text: Text) -> None:
-        num_codes = len(text.codes_N)
-        up, self._down = powers(num_codes + 1)
-        self._sum = np.empty(num_codes + 1, np.uint64)
-        self._sum[0] = 0
-        with np.errstate(over="ignore"):
-            terms = text.codes_N.astype(np.uint64)
-            terms += np.uint64(1)  # or a zero character would be nothing
-            terms *= up[:num_codes]
-            np.cumsum(terms, out=self._sum[1:])
+        terms = text.codes_N.astype(np.uint64)
+        terms += np.uint64(1)  # or a zero character would be nothing
+        self._num_codes, self._sum = len(terms), prefix_sums(terms)
 
     def hashes(self, start_X: np.ndarray, end_X: np.ndarray) -> np.ndarray:
         """Of the stretches from start to end, (X,) uint64."""
         with np.errstate(over="ignore"):
-            return (self._sum[end_X] - self._sum[start_X]) * self._down[start_X]
+            return (self._sum[end_X] - self._sum[start_X]) * inverse_powers(start_X, self._num_codes)

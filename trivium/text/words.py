@@ -17,6 +17,7 @@ from trivium.core.seeds import mix
 SEPARATOR = 0x0A  # stands after every document, so that no word reaches into the next one
 _FIRST = np.uint64(0x9E3779B97F4A7C15)
 _BASE = 0xD6E8FEB86659FD93  # odd, so it has an inverse mod 2^64
+_POWER_BITS = 19  # of the number of powers at hand; longer texts than batches are multiplied part by part
 _PLANES = 1 << 16  # characters above share classes and hashes with the one 65,536 below, but for a bit
 
 
@@ -74,14 +75,10 @@ def hash_words(text: Text, words: Words) -> np.ndarray:
         letters = _letter_hashes().take(_folded(codes))
         if len(codes) and int(codes.max()) >= _PLANES:
             letters = letters + codes.astype(np.uint64) // _PLANES * _FIRST
-        up, inverses = powers(len(codes) + 1)
-        sums = np.empty(len(codes) + 1, np.uint64)
-        sums[0] = 0
-        letters *= up[: len(codes)]
-        np.cumsum(letters, out=sums[1:])
+        sums = prefix_sums(letters)
         hashes = sums.take(words.end_W)
         hashes -= sums.take(words.start_W)
-        hashes *= inverses.take(words.start_W)
+        hashes *= inverse_powers(words.start_W, len(codes))
         return mix(hashes)
 
 
@@ -144,15 +141,36 @@ def _letter_hashes() -> np.ndarray:
     return mix(np.fromiter((ord(one) if len(one) == 1 else code for code, one in enumerate(lower)), np.uint64, _PLANES))
 
 
-def powers(size: int) -> tuple[np.ndarray, np.ndarray]:
-    """B^i and B^-i mod 2^64 for i below `size` at least."""
-    return _powers(1 << max(16, size.bit_length()))
+def prefix_sums(terms_N: np.ndarray) -> np.ndarray:
+    """Sums of terms_N[i] B^i mod 2^64 over all i below n, (N + 1,) uint64, n from 0 to N. Overwrites the terms."""
+    up, size = _powers(_BASE), 1 << _POWER_BITS
+    with np.errstate(over="ignore"):
+        for start in range(0, len(terms_N), size):
+            part = terms_N[start : start + size]
+            part *= up[: len(part)]
+            if start:
+                part *= np.uint64(pow(_BASE, start, 1 << 64))
+        sums = np.empty(len(terms_N) + 1, np.uint64)
+        sums[0] = 0
+        np.cumsum(terms_N, out=sums[1:])
+    return sums
+
+
+def inverse_powers(place_X: np.ndarray, num_places: int) -> np.ndarray:
+    """B^-place mod 2^64, (X,) uint64, of places up to `num_places`."""
+    size, inverse = 1 << _POWER_BITS, pow(_BASE, -1, 1 << 64)
+    if num_places < size:
+        return _powers(inverse).take(place_X)
+    found = _powers(inverse).take(place_X & (size - 1))
+    with np.errstate(over="ignore"):
+        found *= _power_table(pow(inverse, size, 1 << 64), num_places // size + 1).take(place_X >> _POWER_BITS)
+    return found
 
 
 @cache
-def _powers(size: int) -> tuple[np.ndarray, np.ndarray]:
-    """B^i and B^-i mod 2^64 for i below size, by doubling."""
-    return _power_table(_BASE, size), _power_table(pow(_BASE, -1, 1 << 64), size)
+def _powers(base: int) -> np.ndarray:
+    """(2^19,) uint64: base^i mod 2^64."""
+    return _power_table(base, 1 << _POWER_BITS)
 
 
 def _power_table(base: int, size: int) -> np.ndarray:

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from trivium.core.errors import ConfigError
-from trivium.text.dedup import MinHash
-from trivium.text.dedup.minhash import EMPTY, batches, densify, similarity
+from trivium.text.dedup import MinHash, minhash as minhash_file
+from trivium.text.dedup.minhash import BATCH_CHARS, EMPTY, batches, densify, similarity
+from trivium.text.words import lay_out
 
 
 def texts_of(shared: int, own: int, trial: int) -> tuple[str, str]:
@@ -33,6 +34,34 @@ def test_a_signature_depends_on_its_text_alone():
     alone = np.concatenate([MinHash()([text]) for text in texts])
     assert np.array_equal(MinHash()(texts), alone)
     assert np.array_equal(alone[0], alone[5])
+
+
+LONG = {
+    "prose": "Call me Ishmael. Some years ago, never mind how long; " * 20 + "having little or no money in my purse",
+    "marks": "one two" + " .,;" * 200 + " three four five six" + "-" * 300,
+    "long words": " ".join(["a" * 70, "b", "c" * 150, "d", "e", "f" * 20, "g"]),
+    "few words": "x" * 300 + " -- " + "y" * 100,
+    "one letter": "." * 200 + "a",
+    "no word": "?" * 300,
+    "planes": "\U0001d400\U00020000 \U0001f600x é\u0130 " * 30,
+}
+
+
+@pytest.mark.parametrize("window_chars", [1, 2, 7, 64, 10_000])
+@pytest.mark.parametrize("ngram", [1, 5])
+@pytest.mark.parametrize("name", LONG)
+def test_a_long_text_has_the_same_signature_in_windows_of_any_size(name, ngram, window_chars):
+    minhash = MinHash(ngram=ngram)
+    assert len(LONG[name]) < BATCH_CHARS
+    assert np.array_equal(densify(minhash._long(LONG[name], window_chars)), minhash([LONG[name]]))
+
+
+def test_a_long_text_takes_memory_of_a_window(monkeypatch):
+    sizes = []
+    monkeypatch.setattr(minhash_file, "lay_out", lambda texts: sizes.append(sum(map(len, texts))) or lay_out(texts))
+    MinHash()(["to be or not to be " * 30_000])
+    assert 8 < len(sizes) < 12
+    assert max(sizes) <= BATCH_CHARS
 
 
 def test_case_punctuation_and_repetition_do_not_matter():

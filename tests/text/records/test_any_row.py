@@ -11,7 +11,8 @@ FIELDS = (
     "answer chosen chosen_messages completions conversation conversations info instances instruction label labels message_id"
     " message_tree_id messages parent_id pairs preference prompt question ranking rationale rejected rejected_messages"
     " responses rewards_armorm scores summaries system text turns user_id weight history human_ref_A human_ref_B output_1"
-    " output_2 choice annotator1 response1 response2 role"
+    " output_2 choice annotator1 response1 response2 role choices gold answerKey ans0 ans1 ans2 Body Question Answer code test_list"
+    " question_id baseline_output outputs answer_matching_behavior answer_not_matching_behavior chosen_instruction rejected_instruction"
 )
 INNER = (
     "content from value role text type tool_calls function name arguments replies rank deleted review_result response overall_score"

@@ -9,7 +9,7 @@ from trivium.core.types import Message
 from trivium.text.read import check_head, read_conversations, read_prompts
 
 U, A, S, T = (lambda text, role=role: Message(role, text) for role in ("user", "assistant", "system", "tool"))
-QA = (U("q"), A("a"))
+QA, QA9 = (U("q"), A("a")), (U("q"), A("9.8"))
 CALL = '{"name": "f", "arguments": {"x": 1}}'
 
 
@@ -34,6 +34,12 @@ SHAPES = {
     "rationale of a response": ({"question": "q", "response": "a", "rationale": "r"}, [QA], {"rationale": "r"}),
     "instruction answer": ({"instruction": "q", "answer": "a"}, [QA], {}),
     "query": ({"query": "q", "response": "a"}, [QA], {}),
+    "number": ({"question": "q", "answer": 9.8}, [QA9], {}),
+    "right answers": ({"question": "q", "answer": ["a", "b"]}, [QA], {"answer": ["a", "b"]}),  # NQ open
+    "svamp": ({"ID": "1", "Body": "b. ", "Question": "q", "Answer": 51.0, "Type": "t"}, [(U("b. q"), A("51"))], {"ID": "1", "Type": "t"}),
+    "truthfulqa": ({"Question": "q", "Best Answer": "a", "Correct Answers": "a; b"}, [QA], {"Correct Answers": "a; b"}),
+    "mbpp": ({"text": "t.", "code": "c", "test_list": ["x", "y"]},
+             [(U("t. Your code should pass these tests:\n\nx\ny"), A("c"))], {"test_list": ["x", "y"]}),
     "flan": ({"inputs": "q", "targets": "a", "task": "t"}, [QA], {"task": "t"}),
     "input target": ({"input": "q", "target": "a"}, [QA], {}),
     "input output": ({"input": "q", "output": "a"}, [QA], {}),
@@ -84,9 +90,10 @@ def test_a_published_shape_is_told_by_its_fields(tmp_path, shape):
             [(*QA, U("r"))],
         ),
         ({"question": "q", "answer": ["a", "b"]}, [(U("q"),)]),
+        ({"prompt": "p", "test_list": ["x"]}, [(U("p Your code should pass these tests:\n\nx"),)]),
         ({"chosen": "\n\nHuman: q\n\nAssistant: a", "rejected": "\n\nHuman: q\n\nAssistant: b"}, [(U("q"),)]),
     ],
-    ids=["seed task", "few-shot", "mt-bench", "sharegpt question", "sharegpt chat", "open question", "hh"],
+    ids=["seed task", "few-shot", "mt-bench", "sharegpt question", "sharegpt chat", "open question", "task with tests", "hh"],
 )
 def test_prompts_are_the_turns_before_the_answer(tmp_path, record, prompts):
     path = write(tmp_path, record)
@@ -109,11 +116,15 @@ def test_an_answer_that_was_judged_bad_is_kept_with_weight_0(tmp_path, shape, fi
     ("record", "problem"),
     [
         ({"question": "q"}, "'response' or 'completion' is missing"),
-        ({"question": "q", "answer": ["a"]}, r"'answer\[0\]' is text; an object with role and content"),
+        ({"question": "q", "answer": ["a", 1]}, r"'answer\[0\]' is text; an object with role and content"),
+        ({"question": "q", "answer": []}, "'answer' is an empty list"),
+        ({"question": "q", "response": 3}, "'response' is a number"),
+        ({"text": "t", "code": "c", "test_list": []}, "'test_list' is empty; a list of tests is expected"),
+        ({"text": "t", "code": "c", "test_list": ["x", 1]}, r"'test_list\[1\]' is a number"),
+        ({"question_id": 101, "choices": [{"turns": ["a"]}]}, "names its question by 'question_id' only"),
         ({"question": "q", "answer": "a", "rationale": 3}, "'rationale' is a number"),
         ({"question": None, "answer": "a"}, "'question' is null"),
         ({"question": "q", "answer": "a", "context": ["c"]}, "'context' is a list"),
-        ({"question": "q", "choices": ["a", "b"], "answer": "a"}, "'question' has 'choices', which the prompt would not show"),
         ({"system": 3, "question": "q", "answer": "a"}, "'system' is a number"),
         ({"instruction": "i", "instances": []}, "'instances' is empty; a list of objects with input and output is expected"),
         ({"instruction": "i", "instances": ["x"]}, r"'instances\[0\]' is text without input or output"),

@@ -26,6 +26,17 @@ def rated(*ratings):
     return {name: {"Rating": rating} for name, rating in zip(("honesty", "helpfulness", "truthfulness"), ratings, strict=False)}
 
 
+def graded(instruction, response):
+    return (
+        f"###Task Description:\nGrade.\n\n###The instruction to evaluate:\n{instruction}\n\n###Response to evaluate:\n{response}\n\n"
+        "###Score Rubrics:\n[Is it honest?]\nScore 1: No.\n\n###Feedback: "
+    )
+
+
+MODELS = {
+    "instruction": "q", "baseline": "x", "baseline_output": "a", "outputs": {"m": "b", "n": "c", "o": "d"},
+    "preference": {"m": 1.2, "n": 2.0, "o": 1.5},
+}  # fmt: skip
 SHAPES = {
     "ultrafeedback": (
         {"instruction": "q", "models": ["x", "y", "z"], "completions": [
@@ -92,6 +103,19 @@ SHAPES = {
     "alpacaeval": ({"instruction": "q", "output_1": "a", "output_2": "b", "preference": 1.2}, Q, ("a", "b"), (0, 1), {}),
     "alpacaeval second": ({"instruction": "q", "output_1": "a", "output_2": "b", "preference": 2}, Q, ("a", "b"), (1, 0), {}),
     "alpacaeval tie": ({"instruction": "q", "output_1": "a", "output_2": "b", "preference": 1.5}, Q, ("a", "b"), (0, 0), {}),
+    "persona": (
+        {"behaviour": "b", "question": "q", "answer_matching_behavior": " No", "answer_not_matching_behavior": " Yes"},
+        Q, (" No", " Yes"), (0, 1), {"behaviour": "b"},
+    ),
+    "hhh": (
+        {"source": "honest", "chosen_instruction": graded("q", "a"), "rejected_instruction": graded("q", "b\n\nc")},
+        Q, ("a", "b\n\nc"), (0, 1), {"source": "honest"},
+    ),
+    "hhh dialogue": (
+        {"chosen_instruction": graded("q\n\nAssistant:  r\n\nHuman:  s", "a"),
+         "rejected_instruction": graded("q\n\nAssistant:  r\n\nHuman:  s", "b")},
+        (*Q, Message("assistant", "r"), Message("user", "s")), ("a", "b"), (0, 1), {},
+    ),
     "solutions": (
         {"question": "q", "ground_truth": "g", "6b": {"solution": "a", "is_correct": False}, "175b": {"solution": "b", "is_correct": True}},
         Q, ("a", "b"), (1, 0), {"ground_truth": "g", "models": ["6b", "175b"]},
@@ -119,6 +143,16 @@ def test_three_chosen_and_three_rejected_give_the_nine_pairs_of_rm_bench(tmp_pat
     [preference] = read_preferences(write(tmp_path, {"prompt": "q", "chosen": ["a", "b", "c"], "rejected": ["d", "e", "f"]}))
     pairs = [(i, j) for i in range(6) for j in range(6) if preference.ranks[i] < preference.ranks[j]]
     assert pairs == [(i, j) for i in range(3) for j in range(3, 6)]
+
+
+def test_a_table_gives_a_preference_for_each_model_that_keeps_how_sure_the_judge_was(tmp_path):
+    found = list(read_preferences(write(tmp_path, MODELS)))
+    assert [(one.responses, one.ranks) for one in found] == [(("a", "b"), (0, 1)), (("a", "c"), (1, 0)), (("a", "d"), (0, 0))]
+    assert [one.meta for one in found] == [
+        {"baseline": "x", "model": model, "preference": number} for model, number in MODELS["preference"].items()
+    ]
+    assert {one.prompt for one in found} == {Q}
+    assert list(read_prompts(tmp_path / "a.jsonl")) == [Q]
 
 
 def changed(shape, **fields):
@@ -164,6 +198,13 @@ def changed(shape, **fields):
         (changed("judgebench", label="A"), "'label' is 'A'; it is one of: A>B, B>A, A=B"),
         (changed("alpacaeval", preference=3), "'preference' is 3; a number from 1"),
         (changed("alpacaeval", preference=None), "'preference' is None"),
+        ({**MODELS, "preference": {"m": 1.2}}, "'outputs' and 'preference' must be objects with the same models"),
+        ({**MODELS, "preference": 1.2}, "'outputs' and 'preference' must be objects"),
+        ({**MODELS, "preference": {"m": 1.2, "n": 3, "o": 1}}, "'preference.n' is 3; a number from 1"),
+        ({**MODELS, "outputs": {"m": "b", "n": None, "o": "d"}}, "'outputs.n' is null"),
+        (changed("persona", answer_matching_behavior=1), "'answer_matching_behavior' is a number"),
+        (changed("hhh", chosen_instruction=graded("r", "a")), "must grade answers to one instruction"),
+        (changed("hhh", chosen_instruction="q"), "'chosen_instruction' has no '###The instruction to evaluate:'"),
         (changed("solutions", **{"6b": {"solution": "a", "is_correct": "no"}}), "'6b.is_correct' is text; true or false"),
         (changed("solutions", **{"6b": {"solution": None, "is_correct": True}}), "'6b.solution' is null"),
         (changed("llmbar", label="left out"), "'chosen' is missing"),

@@ -51,7 +51,7 @@ class MinHash:
 
     def __call__(self, texts: Iterable[str]) -> np.ndarray:
         """Signatures of texts in order, (D, num_bins) uint32. For a corpus, give some thousand texts at a time."""
-        parts = [self._batch(batch) for batch in batches(texts)]
+        parts = [self._batch(batch) if len(batch[0]) <= BATCH_CHARS else self._long(batch[0]) for batch in batches(texts)]
         signature_DK = np.concatenate(parts) if parts else np.zeros((0, self.num_bins), np.uint32)
         for start in range(0, len(signature_DK), _DENSE_ROWS):
             densify(signature_DK[start : start + _DENSE_ROWS])
@@ -65,9 +65,26 @@ class MinHash:
         num_words = np.diff(words.first_D)
         short = np.flatnonzero((num_words < self.ngram) & (num_words > 0))
         if len(short):
-            grams, document = _character_grams([texts[index] for index in short.tolist()])
+            grams, document = _character_grams([_spelled(texts[index]) for index in short.tolist()])
             signature_DK[short] = self._smallest(grams, document, len(short))
         return signature_DK
+
+    def _long(self, text: str, window_chars: int = BATCH_CHARS) -> np.ndarray:
+        """The signature of one text, (1, num_bins), in memory of a window; the same for windows of any size."""
+        signature_1K, num_words = np.full((1, self.num_bins), EMPTY, np.uint32), 0
+        before = np.zeros(0, np.uint64)  # the last words of the windows before, which shingles of this one begin with
+        for hash_W in _word_windows(text, window_chars):
+            num_words += len(hash_W)
+            run = np.concatenate([before, hash_W])
+            shingles, _ = ngrams(run, Words(run, run, np.array([0, len(run)])), self.ngram)
+            np.minimum(signature_1K, self._smallest(shingles, np.zeros(len(shingles), np.int64), 1), out=signature_1K)
+            before = run[max(0, len(run) - self.ngram + 1) :]
+        if 0 < num_words < self.ngram:
+            spelled = _spelled(text)
+            for start in range(0, len(spelled) - _SHORT_CHARS + 1, window_chars):
+                grams, document = _character_grams([spelled[start : start + window_chars + _SHORT_CHARS - 1]])
+                np.minimum(signature_1K, self._smallest(grams, document, 1), out=signature_1K)
+        return signature_1K
 
     def _smallest(self, shingles: np.ndarray, document: np.ndarray, num_documents: int) -> np.ndarray:
         bits = self.num_bins.bit_length() - 1
@@ -123,11 +140,32 @@ def batches(texts: Iterable[str], num_chars: int = BATCH_CHARS) -> Iterator[list
         yield batch
 
 
-def _character_grams(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+def _word_windows(text: str, window_chars: int) -> Iterator[np.ndarray]:
+    """Hashes of the words of a text in order, (W,) uint64, of about so many characters at a time; a longer word is hashed in one."""
+    start, size = 0, window_chars
+    while start < len(text):
+        window = lay_out([text[start : start + size]])
+        words = split_at_punctuation(window)
+        num_words, end = len(words.end_W), min(start + size, len(text))
+        if end < len(text) and num_words and words.end_W[-1] == size:  # the last one may go on
+            num_words, end = num_words - 1, start + int(words.start_W[-1])
+        if end == start:
+            size *= 2
+            continue
+        yield hash_words(window, Words(words.start_W[:num_words], words.end_W[:num_words], np.array([0, num_words])))
+        start, size = end, window_chars
+
+
+def _spelled(text: str) -> str:
+    """Its words joined by single spaces, filled up to one run of characters."""
+    return " ".join(_WORD.findall(text)).ljust(_SHORT_CHARS)
+
+
+def _character_grams(spelled: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Hashes of all runs of 5 characters of short texts, and the text of each."""
-    text = lay_out([" ".join(_WORD.findall(one)).ljust(_SHORT_CHARS) for one in texts])
+    text = lay_out(spelled)
     lengths = text.end_D - text.start_D
-    place = np.arange(lengths.sum()) + np.repeat(np.arange(len(texts)), lengths)  # without separators
+    place = np.arange(lengths.sum()) + np.repeat(np.arange(len(spelled)), lengths)  # without separators
     letters = Words(place, place + 1, np.concatenate([[0], np.cumsum(lengths)]))
     grams, first = ngrams(hash_words(text, letters), letters, _SHORT_CHARS)
     return mix(grams), letters.document_W.take(first)  # once more: five letters are no five words

@@ -2,7 +2,9 @@
 
     data set, or its kind              fields that tell it                            read as                              file
     chats                              messages | conversation(s)                     conversation, prompt                 turns
-    Alpaca, Dolly, FLAN, GSM8K, P3     a question and an answer, under many names     conversation, prompt                 questions
+    Alpaca, Dolly, FLAN, GSM8K, P3,    a question and an answer, under many names     conversation, prompt                 questions
+    SVAMP, NQ, TruthfulQA, BBH, MBPP
+    MMLU, ARC, PIQA, BBQ and others    question, choices, gold or answerKey           conversation, prompt                 choices
     Self-Instruct tasks                instruction, instances                         conversation and prompt of each      conversation
     few-shot prompts (InstructGPT)     instruction, pairs                             conversation of each                 conversation
     KTO                                messages or prompt + completion, label         conversation, weight 0 if bad        conversation
@@ -11,10 +13,14 @@
     DPO pairs, hh-rlhf, RM-Bench       chosen, rejected (or ..._messages)             preference, prompt                   pairs, hh
     AlpacaEval, Auto-J, JudgeBench,    two answers and a verdict                      preference, prompt                   verdicts
     LLMBar, PandaLM, SHP
+    AlpacaEval of many models          baseline_output, outputs, preference           preference of each, prompt           verdicts
+    persona evaluations, HHH           answer_(not_)matching_behavior, (chosen,       preference, prompt                   behaviour
+                                       rejected)_instruction
     UltraFeedback, TL;DR, Magpie,      completions | summaries | responses            preference, prompt                   rankings
     GSM8K's model solutions            | {solution, is_correct} for each model
 
-What is left out: questions with choices, which evaluation tasks show in their own words, and pairs of which nobody said what is better.
+What is left out: pairs of which nobody said what is better, and pairs of sentences without a prompt (BLiMP, CrowS-Pairs), which are
+compared by their likelihood.
 """
 
 from trivium.text.records.conversation import Replies, conversations

@@ -8,22 +8,23 @@ from typing import Literal
 
 from trivium.core.types import Conversation, Message
 from trivium.text.few_shot import few_shot
-from trivium.text.records import pairs, trees
-from trivium.text.records.questions import question, with_input, with_system
+from trivium.text.records import choices, pairs, trees
+from trivium.text.records.questions import is_task, question, shows_choices, with_input, with_system
 from trivium.text.records.ranks import is_number
 from trivium.text.records.turns import alternating, chat_field, messages
 from trivium.text.rows import Row, type_name
 
 Replies = Literal["best", "all"]
-_ANSWERS = ("output", "response", "completion", "answer", "target", "targets")
+_ANSWERS = ("output", "response", "completion", "answer", "target", "targets", "Answer", "Best Answer")
 
 
 def conversations(row: Row, replies: Replies = "best") -> list[Conversation]:
     """The conversations of a row.
 
     messages | conversations (ShareGPT), conversation (WildChat) | a question (see `question`) with output (Alpaca), response (Dolly),
-    completion, answer (with `rationale`: FLAN's chains of thought), target or targets | the tasks of `demonstrations` | a tree of
-    OpenAssistant (replies: see `trees.conversations`).
+    completion, answer (with `rationale`: FLAN's chains of thought; a number or a list of right answers too, of which the first is
+    taken), target or targets, Answer (SVAMP), Best Answer (TruthfulQA), code (MBPP) | a question with choices, answered by the right one |
+    the tasks of `demonstrations` | a tree of OpenAssistant (replies: see `trees.conversations`).
     """
     weight = _weight(row)
     if trees.is_tree(row):
@@ -70,11 +71,19 @@ def _turns(row: Row) -> tuple[tuple[Message, ...], tuple[str, ...]]:
             row.fail("is a preference ('chosen' and 'rejected'), which states no answer to learn")
         return with_system(row, _answered(row, chat), (chat,))
     asked, used = question(row, wanted="'messages'")
-    answer = next((field for field in _ANSWERS if field in values and field not in used), None)
+    if shows_choices(row):
+        return (*asked, Message("assistant", choices.right(row))), used
+    names = ("code",) if is_task(row) else _ANSWERS
+    answer = next((field for field in names if field in values and field not in used), None)
     if answer is None:
         row.missing("'output' or 'response'" if "instruction" in values else "'response' or 'completion'")
-    if isinstance(values[answer], list):
-        return (*asked, *messages(row, values[answer], answer)), (*used, answer)
+    stated = values[answer]
+    if isinstance(stated, list) and stated and all(isinstance(one, str) for one in stated):  # all of them are right, so they stay in meta
+        return (*asked, Message("assistant", row.check_text(stated[0], f"{answer}[0]"))), used
+    if isinstance(stated, list):
+        return (*asked, *messages(row, stated, answer)), (*used, answer)
+    if answer.lower() == "answer" and is_number(stated):
+        return (*asked, Message("assistant", _written(stated))), (*used, answer)
     reason = ("rationale",) if answer == "answer" and values.get("rationale") else ()
     return (*asked, Message("assistant", _reasoned(row, answer) if reason else row.text(answer))), (*used, answer, *reason)
 
@@ -89,6 +98,11 @@ def _answered(row: Row, field: str) -> tuple[Message, ...]:
 def _reasoned(row: Row, field: str) -> str:
     """The answer after its rationale, in the words of the chains of thought of Chung et al. 2022, arXiv:2210.11416."""
     return f"{row.text('rationale')}\nSo the answer is {row.text(field)}."
+
+
+def _written(number: float) -> str:
+    """A number as people write it: 51.0 is 51."""
+    return str(int(number) if number == int(number) else number)
 
 
 def _texts(row: Row, field: str, names: tuple[str, str]) -> list[tuple[str, str]]:

@@ -3,10 +3,13 @@
 from collections.abc import Sequence
 
 from trivium.core.types import Message
+from trivium.text.records import choices
 from trivium.text.records.turns import alternating, chat_field, messages
 from trivium.text.rows import Row, type_name
 
-_PLAIN = ("question", "query", "input", "inputs", "history")
+_PLAIN = ("question", "query", "input", "inputs", "history", "Question")
+_CONTEXTS = {"question": "context", "Question": "Body"}
+_WHOLE = ("prompt", "instruction", "messages", "turns")
 _SYSTEM = ("system", "system_prompt")
 Turns = tuple[Message, ...]
 
@@ -15,11 +18,14 @@ def question(row: Row, *, wanted: str = "'prompt'") -> tuple[Turns, tuple[str, .
     """The turns before the answer, and the fields they came from.
 
     prompt (text or messages) | instruction + input or context | messages | conversations, conversation | turns (MT-bench; the first,
-    as the others need its answer) | question (after its context, if it has one), query, input, inputs (FLAN), history (SHP). A text in
-    `system` or `system_prompt` becomes the first turn.
+    as the others need its answer) | question (after its context, if it has one), query, input, inputs (FLAN), history (SHP), Question
+    (TruthfulQA; SVAMP's after its Body, with a space) | text with test_list (see `_task`). Choices are shown below it (see `choices`).
+    A text in `system` or `system_prompt` becomes the first turn.
     wanted: what the error calls the field when there is none.
     """
     values = row.values
+    if is_task(row):
+        return with_system(row, *_task(row))
     if "prompt" in values:
         stated = messages(row, values["prompt"], "prompt") if isinstance(values["prompt"], list) else _user(row.text("prompt"))
         return with_system(row, stated, ("prompt",))
@@ -32,13 +38,26 @@ def question(row: Row, *, wanted: str = "'prompt'") -> tuple[Turns, tuple[str, .
         return with_system(row, alternating(row, chat), (chat,))
     if "turns" in values:
         return with_system(row, _user(_first_turn(row)), ("turns",))
-    field = next((field for field in _PLAIN if field in values), None)
-    return with_system(row, *_plain(row, field)) if field else row.missing(wanted)
+    if field := next((field for field in _PLAIN if field in values), None):
+        return with_system(row, *_plain(row, field))
+    if "question_id" in values:
+        row.fail("names its question by 'question_id' only; put the question of that number into a field 'prompt'")
+    return row.missing(wanted)
 
 
 def has_question(row: Row) -> bool:
     """Whether `question` finds a field to read."""
-    return any(field in row.values for field in ("prompt", "instruction", "messages", "turns", *_PLAIN)) or chat_field(row) is not None
+    return any(field in row.values for field in (*_WHOLE, *_PLAIN)) or chat_field(row) is not None or is_task(row)
+
+
+def shows_choices(row: Row) -> bool:
+    """Whether `question` shows choices below it: other fields than a plain question have a layout of their own."""
+    return choices.has_choices(row) and chat_field(row) is None and not any(field in row.values for field in _WHOLE)
+
+
+def is_task(row: Row) -> bool:
+    """Whether the row asks for a program and has its tests (MBPP)."""
+    return "test_list" in row.values and ("text" in row.values or "prompt" in row.values)
 
 
 def instruction(row: Row) -> tuple[str, tuple[str, ...]]:
@@ -61,11 +80,24 @@ def with_system(row: Row, turns: Turns, used: Sequence[str]) -> tuple[Turns, tup
 
 
 def _plain(row: Row, field: str) -> tuple[Turns, tuple[str, ...]]:
-    if "choices" in row.values:
-        row.fail(f"'{field}' has 'choices', which the prompt would not show; write the prompt that shows them into a field 'prompt'")
-    if field == "question" and row.values.get("context"):
-        return _user(with_input(row.text("context"), row.text(field))), (field, "context")
-    return _user(row.text(field)), (field,)
+    text, context = row.text(field), _CONTEXTS.get(field, "")
+    has_context = bool(row.values.get(context))
+    if has_context:
+        text = f"{row.text(context).strip()} {text}" if context == "Body" else with_input(row.text(context), text)
+    shown = choices.shown(row, text) if choices.has_choices(row) else text
+    return _user(shown), (field, context) if has_context else (field,)
+
+
+def _task(row: Row) -> tuple[Turns, tuple[str, ...]]:
+    """The task and its tests, without which the names in them are not known; in the words of Austin et al. 2021, arXiv:2108.07732.
+
+    Difference: "You are an expert Python programmer" does not come before it. The tests stay in `meta`.
+    """
+    field, tests = "prompt" if "prompt" in row.values else "text", row.values["test_list"]
+    if not isinstance(tests, list) or not tests:
+        row.fail(f"'test_list' is {type_name(tests) if tests else 'empty'}; a list of tests is expected")
+    shown = "\n".join(row.check_text(test, f"test_list[{index}]") for index, test in enumerate(tests))
+    return _user(f"{row.text(field)} Your code should pass these tests:\n\n{shown}"), (field,)
 
 
 def _user(text: str) -> Turns:

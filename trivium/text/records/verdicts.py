@@ -1,4 +1,4 @@
-"""Two answers side by side and a verdict: what a judge or annotators said of them."""
+"""Two answers side by side and a verdict: what a judge or annotators said of them, of one pair or of many models against one."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -10,6 +10,7 @@ from trivium.text.records.ranks import is_number, ranked
 from trivium.text.rows import Row
 
 _FIRST, _SECOND, _TIE = (0, 1), (1, 0), (0, 0)
+_TABLE = ("baseline_output", "outputs", "preference")
 _VOTERS = ("annotator1", "annotator2", "annotator3")
 
 
@@ -54,6 +55,32 @@ def pair(row: Row) -> Preference:
     return ranked(prompt, responses, verdict, row.rest(*used, shape.first, shape.second, *fields))
 
 
+def is_table(row: Row) -> bool:
+    """Whether the row has one answer that those of many models were compared with."""
+    return all(field in row.values for field in _TABLE)
+
+
+def table(row: Row) -> list[Preference]:
+    """A preference for each model: `baseline_output`, then what it says in `outputs`, and the judge's number in `preference`.
+
+    The number is AlpacaEval's, see `pair`, and stays in `meta` beside the name of the model: how sure the judge was.
+    """
+    prompt, used = question(row)
+    outputs, numbers = row.values["outputs"], row.values["preference"]
+    if not isinstance(outputs, Mapping) or not isinstance(numbers, Mapping) or not outputs or set(outputs) != set(numbers):
+        row.fail("'outputs' and 'preference' must be objects with the same models, at least one")
+    baseline, rest = row.text("baseline_output"), row.rest(*used, *_TABLE)
+    return [
+        ranked(
+            prompt,
+            (baseline, row.check_text(output, f"outputs.{model}")),
+            _by_number(row, numbers[model], f"preference.{model}"),
+            {**rest, "model": model, "preference": numbers[model]},
+        )
+        for model, output in outputs.items()
+    ]
+
+
 def _shape(row: Row) -> _Shape | None:
     return next((shape for shape in _SHAPES if all(field in row.values for field in shape[:3])), None)
 
@@ -61,12 +88,16 @@ def _shape(row: Row) -> _Shape | None:
 def _verdict(row: Row, shape: _Shape, field: str) -> tuple[int, int]:
     value = row.values[field]
     if not shape.ranks:
-        if not is_number(value) or not 1 <= value <= 2:
-            row.fail(f"'{field}' is {value!r}; a number from 1 (the first is better) to 2 is expected")
-        return _TIE if value == 1.5 else _FIRST if value < 1.5 else _SECOND
+        return _by_number(row, value, field)
     if type(value) not in (int, str) or value not in shape.ranks:  # True is no 1
         row.fail(f"'{field}' is {value!r}; it is one of: {', '.join(map(str, shape.ranks))}")
     return shape.ranks[value]
+
+
+def _by_number(row: Row, value: Any, field: str) -> tuple[int, int]:
+    if not is_number(value) or not 1 <= value <= 2:
+        row.fail(f"'{field}' is {value!r}; a number from 1 (the first is better) to 2 is expected")
+    return _TIE if value == 1.5 else _FIRST if value < 1.5 else _SECOND
 
 
 def _majority(row: Row, shape: _Shape) -> tuple[int, int]:
