@@ -106,7 +106,9 @@ def rankings(rng: np.random.Generator) -> Group:
     answers = []
     for rank in range(int(rng.integers(2, 5))):
         length = int(rng.integers(SHORTEST, LONGEST + 1))
-        answers.append(example(rng.integers(0, VOCAB, length), [*[0] * (length - 1), 1], rank=np.full(length, rank)))
+        columns = {"rank": rank, "margin": 0.3, "prob": 0.8}
+        mask = [*[0] * (length - 1), 1]
+        answers.append(example(rng.integers(0, VOCAB, length), mask, **{name: np.full(length, value) for name, value in columns.items()}))
     return tuple(answers)
 
 
@@ -239,6 +241,9 @@ CASES = {
     "reinforce": Case(objective=REINFORCE(), group=samples, label="advantages", start={"approx_kl": 0}, goal=("approx_kl", 0.5, math.inf)),
     "ranking": Case(objective=Ranking(), group=rankings, label="rank", goal=RIGHT, has_scalar=True),
     "ranking-centred": Case(objective=Ranking(centre=0.1, margin=0.5), group=rankings, label="tokens", goal=RIGHT, has_scalar=True),
+    "ranking, surer": Case(
+        objective=Ranking(has_margins=True, has_probs=True, ties="half"), group=rankings, label="rank", goal=RIGHT, has_scalar=True
+    ),
     "value": Case(
         objective=Value(),
         group=critiques,

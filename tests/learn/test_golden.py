@@ -52,6 +52,28 @@ def test_ranking(scores, rank, margin, loss):
     assert float(loss_G) == pytest.approx(loss, abs=1e-8)
 
 
+def ranking_loss(rule: Ranking, scores: list[float], **columns: list[float]) -> float:
+    batch = one_token_answers(groups=[len(scores)], **columns)
+    return float(rule(SimpleNamespace(scores_BL=at_the_answer(*scores)), batch)[0])
+
+
+def test_margins_of_the_data_push_further_where_people_were_surer():
+    assert ranking_loss(Ranking(has_margins=True), [1.2, 0.5], rank=[0, 1], margin=[1.0, 1.0]) == pytest.approx(0.8543552444685272)
+    assert ranking_loss(Ranking(has_margins=True), [1.2, 0.5], rank=[0, 1], margin=[0.0, 0.0]) == pytest.approx(0.4031860488854579)
+
+
+def test_a_probability_mixes_both_directions():
+    right, wrong = np.log1p(np.exp(-0.7)), np.log1p(np.exp(0.7))
+    assert ranking_loss(Ranking(has_probs=True), [1.2, 0.5], rank=[0, 1], prob=[0.75, 0.75]) == pytest.approx(0.75 * right + 0.25 * wrong)
+
+
+def test_a_tie_may_count_half_in_either_direction():
+    even = 0.5 * (np.log1p(np.exp(-1)) + np.log1p(np.exp(1)))
+    assert ranking_loss(Ranking(ties="half"), [3, 2], rank=[0, 0]) == pytest.approx(even)
+    three = (even + np.log1p(np.exp(-3)) + np.log1p(np.exp(-2))) / 3
+    assert ranking_loss(Ranking(ties="half"), [3, 2, 0], rank=[0, 0, 1]) == pytest.approx(three)
+
+
 def test_centring_pulls_the_mean_score_of_a_group_to_zero():
     batch = one_token_answers(groups=[2, 2], rank=[0, 1, 0, 1])
     out = SimpleNamespace(scores_BL=at_the_answer(3, 1, -2, -6))

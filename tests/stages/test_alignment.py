@@ -12,8 +12,11 @@ from trivium.core.config import plain
 from trivium.core.errors import ConfigError, DataError, DivergedError
 from trivium.core.interrupt import Interrupted
 from trivium.core.run import Run
+from trivium.core.types import Message, Preference
 from trivium.nn.io.directory import save_model
+from trivium.stages.machine import Machine
 from trivium.stages.methods import methods
+from trivium.stages.models import Speaker, ranked_group
 from trivium.stages.recipe import single
 from trivium.train.trainer import Trainer
 
@@ -245,3 +248,12 @@ def test_a_method_that_is_none_gets_a_suggestion():
 def test_named_methods_run(method):
     rows = run("reinforce", method=method, rewards=[LENGTH], answers=2, missing_end_penalty=-0.5)
     assert np.isfinite(rows[-1]["loss"])
+
+
+def test_how_sure_people_were_reaches_the_answers_in_their_order(place):
+    speaker = Speaker.load(place / "base", Machine(**MACHINE))
+    asked = (Message("user", "king"),)
+    group = ranked_group(speaker, Preference(asked, ("a", "b"), (1, 0), {"prob": 0.2, "margin": 2}))
+    assert [[item.columns[name][-1] for item in group] for name in ("prob", "margin", "rank")] == [[np.float32(0.8)] * 2, [2, 2], [0, 1]]
+    with pytest.raises(DataError, match="'prob' is 1.5; a number from 0 to 1"):
+        ranked_group(speaker, Preference(asked, ("a", "b"), (0, 1), {"prob": 1.5}))

@@ -10,6 +10,8 @@ A column is an array aligned with the tokens of its example: entry t speaks abou
     advantages     credit of token t                               credit rules         policy_gradient
     returns        the critic's target before t                    gae                  value
     rank           place of the whole answer, 0 is best            rankings             ranking, rrhf
+    prob           that the first answer of a pair is better       rankings             ranking
+    margin         how much better the better answers are          rankings             ranking
     score          how good the whole answer was found             rankings             odpo
     label          1: the whole answer is good, -1: bad            rankings, labels     kto, bco
     baseline       what the log-ratio is compared with             of_step              kto, bco, aot
@@ -33,6 +35,8 @@ COLUMN_WRITERS = {
     "advantages": "a credit rule of `reinforce`",
     "returns": "the credit rule `gae`",
     "rank": "a file of rankings",
+    "prob": "a file of pairs with 'prob'",
+    "margin": "a file of rankings with 'margin'",
     "score": "a file of answers with scores",
     "label": "a file of answers that were found good or bad, or of rankings",
     "baseline": "the objective's own `of_step`, before each step",

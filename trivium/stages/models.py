@@ -130,7 +130,7 @@ def slower_sampling(engine: Engine) -> str | None:
 
 
 def ranked_group(speaker: Speaker, preference: Preference) -> tuple[Example, ...]:
-    """The answers of a preference as one group with the column `rank`, best first."""
+    """The answers of a preference as one group with the column `rank`, best first; with `margin` and `prob`, where the record has them."""
     stopped = preference.meta.get("stopped", [True] * len(preference.responses))
     if not isinstance(stopped, list) or len(stopped) != len(preference.responses):
         raise DataError(
@@ -146,8 +146,25 @@ def ranked_group(speaker: Speaker, preference: Preference) -> tuple[Example, ...
                 f"a prompt with its answer has {len(item.tokens):,} tokens, the model reads {speaker.model.config.max_seq_len:,}; drop it"
                 f" (it begins: {preference.prompt[0].content[:60]!r})"
             )
-        group.append(item.with_columns(rank=np.full(len(item.tokens), preference.ranks[i], np.float32)))
+        values = {"rank": preference.ranks[i], **_judgement(preference, is_swapped=order[0] != 0)}
+        group.append(item.with_columns(**{name: np.full(len(item.tokens), value, np.float32) for name, value in values.items()}))
     return tuple(group)
+
+
+def _judgement(preference: Preference, *, is_swapped: bool) -> dict[str, float]:
+    """How sure people were: `margin` of the record, at least 0, and `prob`, that the first answer as it is listed is the better one."""
+    found = {}
+    for name, high in (("margin", np.inf), ("prob", 1.0)):
+        value = preference.meta.get(name)
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= high:
+            raise DataError(
+                f"'{name}' is {str(value)[:40]}; a number from 0{' to 1' if high == 1 else ''} is expected"
+                f" (the prompt begins: {preference.prompt[0].content[:60]!r})"
+            )
+        found[name] = 1.0 - value if name == "prob" and is_swapped else float(value)
+    return found
 
 
 def same_tokenizer(speaker: Speaker, *others: Speaker) -> None:

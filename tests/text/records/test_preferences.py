@@ -214,3 +214,11 @@ def test_a_wrong_preference_is_one_line_with_file_line_and_field(tmp_path, recor
     with pytest.raises(DataError, match=problem) as caught:
         list(read_preferences(write(tmp_path, record)))
     assert str(caught.value).startswith(f"{tmp_path}/a.jsonl line 1: ")
+
+
+def test_two_responses_with_a_probability_are_ranked_by_it(tmp_path):
+    rows = [{"prompt": "q", "responses": ["a", "b"], "prob": prob} for prob in (0.9, 0.2, 0.5)]
+    (tmp_path / "x.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = list(read_preferences(tmp_path / "x.jsonl"))
+    assert [item.ranks for item in found] == [(0, 1), (1, 0), (0, 0)]
+    assert [item.meta["prob"] for item in found] == [0.9, 0.2, 0.5]

@@ -12,7 +12,9 @@ _SCORES = ("scores", "rewards", "rewards_armorm")
 
 
 def responses(row: Row) -> Preference:
-    """`responses` with a ranking (groups of indices, best first; a group is a tie) or with scores (higher is better).
+    """`responses` with a ranking (groups of indices, best first; a group is a tie), with scores (higher is better), or two with `prob`.
+
+    prob: how probable it is that the first one is better, which stays in `meta`.
 
     Scores are numbers or, as Magpie lists those of its reward model (Xu et al. 2024, arXiv:2406.08464), objects with a `score`.
     """
@@ -21,6 +23,9 @@ def responses(row: Row) -> Preference:
         row.fail("'responses' must be a list of at least two texts")
     texts = [row.check_text(item, f"responses[{index}]") for index, item in enumerate(values["responses"])]
     scored = next((field for field in _SCORES if field in values), None)
+    if len(texts) == 2 and "ranking" not in values and scored is None and is_number(prob := values.get("prob")):
+        prompt, used = question(row)
+        return ranked(prompt, texts, ranks_of_scores(row, [prob, 1 - prob], 2, "prob"), row.rest(*used, "responses"))
     if ("ranking" in values) == (scored is not None):
         row.fail(f"'responses' needs either 'ranking' or 'scores' (found: {', '.join(values)})")
     prompt, used = question(row)
