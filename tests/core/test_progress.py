@@ -5,7 +5,7 @@ import io
 import pytest
 
 from trivium.core import progress
-from trivium.core.progress import Progress, describe
+from trivium.core.progress import Progress, counted, describe
 
 
 @pytest.fixture
@@ -43,6 +43,19 @@ def test_the_time_left_is_unknown_before_the_first_unit(clock):
         clock[0] += 11
         bar.update(0)
     assert "eta    ?" in out.getvalue()
+
+
+def test_work_of_unknown_size_shows_its_text_alone(clock):
+    out = io.StringIO()
+    with Progress("prepare", 0, out) as bar:
+        clock[0] += 11
+        bar.update(0, "3 documents")
+        assert bar.seconds == 11
+    assert out.getvalue() == "prepare    3 documents\n"
+
+
+def test_one_is_singular():
+    assert [counted(number, "unit") for number in (0, 1, 2000)] == ["0 units", "1 unit", "2,000 units"]
 
 
 def test_work_of_nothing_ends(clock):

@@ -1,5 +1,6 @@
 """Records that cannot be read stop a stage, or are left out and counted, as its option says."""
 
+import gzip
 import json
 
 import pytest
@@ -27,6 +28,26 @@ def test_they_are_left_out_counted_and_the_first_is_named(chats, tmp_path):
     assert (
         f"left out 3 records that cannot be read; the first: {chats} line 1: 'output' is a number" in (tmp_path / "run/log.txt").read_text()
     )
+
+
+def test_a_file_that_ends_too_early_is_named_and_read_up_to_there(chats, tmp_path):
+    cut = tmp_path / "cut.jsonl.gz"
+    cut.write_bytes(gzip.compress(chats.read_bytes())[:-4])
+    with Run(tmp_path / "run", quiet=True) as run:
+        found = gather(lambda on_skip: read_conversations(cut, on_skip), run, "skip")
+    assert [item.messages[-1].content for item in found] == ["hello", "b"]
+    said = (tmp_path / "run/log.txt").read_text()
+    assert f"{cut}: is truncated; copy or download it again; the file is read up to there" in said
+    assert f"left out 2 records that cannot be read; the first: {cut} line 1" in said
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"), [("[1]\n{}\n", "first of 2 errors: .*bad.jsonl line 1: is a list"), ("", "there is no record")]
+)
+def test_none_that_can_be_read_stops_it_in_any_case(tmp_path, content, problem):
+    (tmp_path / "bad.jsonl").write_text(content)
+    with Run(tmp_path / "run", quiet=True) as run, pytest.raises(DataError, match=problem):
+        gather(lambda on_skip: read_conversations(tmp_path / "bad.jsonl", on_skip), run, "skip")
 
 
 def test_the_first_one_stops_it_otherwise(chats, tmp_path):

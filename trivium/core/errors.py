@@ -39,6 +39,10 @@ class DataError(TriviumError):
     exit_code = 3
 
 
+class DamagedError(DataError):
+    """A file cannot be read to its end; the records before that place may be used."""
+
+
 class ArtefactError(TriviumError):
     """Something on disk is damaged, missing or belongs to another tokenizer or model."""
 

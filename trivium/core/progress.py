@@ -13,13 +13,14 @@ PLAIN_EVERY_S = 10.0
 
 
 class Progress:
-    """Counts `total` units of work called `label`; use as a context manager.
+    """Counts `total` units of work called `label`, 0 if it is not known how many; use as a context manager.
 
-    `update(done, text)` shows how far it is, with the remaining time and `text` beside it. Costs a few microseconds a call.
+    `update(done, text)` shows how far it is, with the remaining time and `text` beside it; without a total it shows `text`. Costs a few
+    microseconds a call.
     """
 
     def __init__(self, label: str, total: int, stream: TextIO | None = None) -> None:
-        self.label, self.total = label, max(total, 1)
+        self.label, self.total = label, total
         self.stream = stream or sys.stderr
         self.started = self.last_line = time.monotonic()
         self.first = 0
@@ -37,12 +38,17 @@ class Progress:
     def __enter__(self) -> "Progress":
         if self._bar:
             self._bar.start()
-            self._task = self._bar.add_task(f"{self.label:<10}", total=self.total, text="")
+            self._task = self._bar.add_task(f"{self.label:<10}", total=self.total or None, text="")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._bar:
             self._bar.stop()
+
+    @property
+    def seconds(self) -> float:
+        """Since it began; above 0."""
+        return max(time.monotonic() - self.started, 1e-3)
 
     def start_at(self, done: int) -> None:
         """Say that `done` units were there before, so that they do not count in the speed."""
@@ -54,9 +60,10 @@ class Progress:
             self._bar.update(self._task, completed=done, text=text)
             return
         now = time.monotonic()
-        if now - self.last_line >= PLAIN_EVERY_S or done >= self.total:
+        if now - self.last_line >= PLAIN_EVERY_S or 0 < self.total <= done:
             self.last_line = now
-            self.stream.write(f"{self.label:<10} {done:>7,}/{self.total:,}  {self._eta(done, now)}  {text}\n")
+            place = f"{done:>7,}/{self.total:,}  {self._eta(done, now)}  " if self.total else ""
+            self.stream.write(f"{self.label:<10} {place}{text}\n")
             self.stream.flush()
 
     def _eta(self, done: int, now: float) -> str:
@@ -64,6 +71,11 @@ class Progress:
             return "eta    ?"
         left = (now - self.started) / (done - self.first) * (self.total - done)
         return f"eta {int(left) // 60:>2}:{int(left) % 60:02d}"
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 unit`, `2,000 units`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def describe(metrics: Mapping[str, float]) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
 from trivium.core.commit import read_manifest
-from trivium.core.errors import ArtefactError, ConfigError, DataError
+from trivium.core.errors import ArtefactError, ConfigError, DamagedError, DataError
 from trivium.core.run import Run
 from trivium.nn.config import ModelConfig
 from trivium.nn.io.adapter_config import base_of
@@ -84,13 +84,21 @@ def located(folder: Path, reference: str | Path) -> Path:
 
 
 def gather(read: Callable[[OnSkip | None], Iterable[T]], run: Run, unreadable: Unreadable) -> list[T]:
-    """All records that `read` gives. skip: those that cannot be read are left out, counted, and the first of them is named."""
+    """All records that `read` gives. skip: those that cannot be read are left out, counted, and the first of them is named.
+
+    Raises DataError if none is left.
+    """
     if unreadable == "stop":
         return list(read(None))
     errors: list[DataError] = []
     found = list(read(errors.append))
-    if errors:
-        run.log(f"left out {len(errors):,} records that cannot be read; the first: {errors[0]}")
+    for error in errors:
+        if isinstance(error, DamagedError):
+            run.log(str(error))
+    if not found:
+        raise DataError(f"no record can be read; the first of {len(errors):,} errors: {errors[0]}" if errors else "there is no record")
+    if records := [error for error in errors if not isinstance(error, DamagedError)]:
+        run.log(f"left out {len(records):,} records that cannot be read; the first: {records[0]}")
     return found
 
 

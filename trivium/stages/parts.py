@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from trivium.core.errors import ConfigError
+from trivium.core.progress import counted
 from trivium.core.world import num_cores
 from trivium.stages.prepare import Prepare
 from trivium.stages.recipe import single
@@ -45,7 +46,7 @@ class CleanPart:
         if not found or int(found[1]) >= int(found[2]):
             raise ConfigError(f"'part' is {part!r}; it is 0/N for the first of N parts, N-1/N for the last, for example 3/100")
         pieces, units = self.clean(int(found[1]), int(found[2]))
-        return f"part {part}: {units:,} units, {pieces:,} pieces in {self.stage.pieces}"
+        return f"part {part}: {counted(units, 'unit')}, {counted(pieces, 'piece')} in {self.stage.pieces}"
 
     @property
     def stage(self) -> Prepare:

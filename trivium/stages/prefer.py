@@ -58,14 +58,16 @@ class Prefer:
         from trivium.train.annotate import annotate, logprobs
 
         speaker = Speaker.load(resolve(run, self.model), machine_of(run)).adapt(self.lora, run.seed)
-        pairs: list[Group] = []
         data = resolve(run, self.data)
-        for number, item in enumerate(gather(lambda on_skip: read_preferences(data, on_skip), run, self.unreadable)):
-            pairs += self._pairs(ranked_group(speaker, item), run.seed, number)
+        items = gather(lambda on_skip: read_preferences(data, on_skip), run, self.unreadable)
+        pairs_of = [self._pairs(ranked_group(speaker, item), run.seed, number) for number, item in enumerate(items)]
+        pairs = [pair for found in pairs_of for pair in found]
         if not pairs:
             raise DataError(f"{self.data}: gives no pairs; all answers to a prompt are equal or tied")
         pairs = annotate(pairs, speaker.model, "ref_logprobs", logprobs, rows=self.micro_batch_rows, length=self.seq_len)
-        run.log(f"{len(pairs):,} pairs")
+        run.log(
+            f"{len(pairs):,} pairs; {pairs_of.count([]):,} of {len(items):,} preferences give none, all their answers are equal or tied"
+        )
         source = Groups(pairs, groups_per_step=self.batch_size, seed=run.seed, purpose="pairs")
         tokens = sum(len(item.tokens) for pair in pairs for item in pair) * self.steps * self.batch_size // len(pairs)
         facts = train(run, self, speaker, self.objective, source, tokens=tokens, lora=self.lora)

@@ -11,7 +11,7 @@ from pydantic import Field
 from trivium.core.commit import commit, commit_file
 from trivium.core.config import Texts, component
 from trivium.core.errors import ConfigError, DataError
-from trivium.core.progress import Progress
+from trivium.core.progress import Progress, counted
 from trivium.core.run import CHECKPOINTS, Run
 from trivium.core.seeds import generator
 from trivium.core.world import num_cores
@@ -21,7 +21,7 @@ from trivium.text.decontaminate import Contamination, Evaluations, OnOverlap
 from trivium.text.dedup import SHORTEST_COPY, LineDedup, MinHash, NearDedup, SubstringDedup
 from trivium.text.filters import Filter
 from trivium.text.pii import Kind
-from trivium.text.pipeline import DUPLICATE, UNREADABLE, Count, Funnel
+from trivium.text.pipeline import DAMAGED, DUPLICATE, UNREADABLE, Count, Funnel
 from trivium.text.read import check_head, read_texts
 from trivium.text.store import Documents, Joined, Selected, Store, document_row, in_order, stored
 from trivium.text.whole import cluster_rows, cut_copies, cut_shared_lines, drop_duplicates, drop_near_duplicates
@@ -38,7 +38,7 @@ class Prepare:
     heldout_share is the share of documents kept for evaluation. Text is read once, piece by piece; what is done is kept, so a run that
     was stopped goes on where it was, and only some of the text is in memory at a time. pieces: a folder for them that other processes
     fill too (`trivium data clean`); otherwise they are in the run folder until the stage ends. unreadable: whether a record that
-    cannot be read stops the run, or is left out and counted.
+    cannot be read stops the run, or is left out and counted, and a damaged file read up to the damage.
 
     line_dedup: a line of at least 20 characters that so many documents share stays in the first of them and is cut from the others
     (5 is usual, 0: off). substring_dedup: a passage of at least so many characters that stood before is cut (200 is usual, 0: off).
@@ -126,10 +126,12 @@ class Prepare:
 
     def _cleaned(self, run: Run, cleaning: Cleaning, folder: Path) -> list[Path]:
         units = units_of([_located(run.path, source) for source in self.sources], self.max_documents)
-        with Progress(run.stage, 0) as progress:
+        with Progress(run.stage, len(units) if len(units) > 1 else 0) as progress:
             return clean_units(
                 units, cleaning, folder, num_workers=num_cores(), on_note=run.log,
-                on_progress=lambda documents, chars: progress.update(0, f"{documents:,} documents, {chars / 1e6:,.0f} MB read"),
+                on_progress=lambda done, documents, chars: progress.update(
+                    done, f"{counted(documents, 'document')}, {chars / 1e6:,.0f} MB read, {chars / 1e6 / progress.seconds:,.1f} MB/s"
+                ),
             )  # fmt: skip
 
     def _deduplicated(self, run: Run, pieces: Sequence[Path], work: Path, funnel: Funnel) -> Documents:
@@ -160,9 +162,9 @@ class Prepare:
             f"kept {funnel.kept.documents:,} of {funnel.read.documents:,} documents ({funnel.kept.bytes / 1e6:.1f} MB), "
             f"dropped {funnel.duplicates.documents:,} exact duplicates"
         )
-        if UNREADABLE in funnel.dropped:
-            first = funnel.samples[UNREADABLE][0]["text"]
-            run.log(f"left out {funnel.dropped[UNREADABLE].documents:,} records that cannot be read; the first: {first}")
+        for reason, what in ((UNREADABLE, "records that cannot be read"), (DAMAGED, "ends of files that are damaged")):
+            if reason in funnel.dropped:
+                run.log(f"left out {funnel.dropped[reason].documents:,} {what}; the first: {funnel.samples[reason][0]['text']}")
         for kind, replaced in funnel.replaced.items():
             run.log(f"replaced {replaced.count:,} of kind {kind} by <{kind.upper()}> in {replaced.documents:,} documents")
         if contamination is None:

@@ -17,7 +17,8 @@ import numpy as np
 
 from trivium.core.commit import commit, commit_file, fingerprint, hash_file, locked, verify
 from trivium.core.config import plain
-from trivium.core.errors import ArtefactError, DataError
+from trivium.core.errors import ArtefactError, DamagedError, DataError
+from trivium.core.progress import counted
 from trivium.core.types import Document
 from trivium.text.assets import ASSETS
 from trivium.text.decontaminate import Contamination, Evaluations, OnOverlap, settle_overlaps
@@ -26,7 +27,7 @@ from trivium.text.hub import is_hub
 from trivium.text.judge import Rule, batches
 from trivium.text.marks import Marks
 from trivium.text.pii import Kind
-from trivium.text.pipeline import UNREADABLE, Funnel, settle
+from trivium.text.pipeline import DAMAGED, UNREADABLE, Funnel, settle
 from trivium.text.read import files_of, read_documents
 from trivium.text.store import StoreWriter
 from trivium.text.workers import Judges, Task
@@ -36,7 +37,7 @@ DIGESTS, SIGNATURES, COUNTS = "digests.npy", "signatures.npy", "counts.json"
 UNIT_BYTES, PIECE_CHARS = 64 << 20, 64 << 20
 _LEAST_CHARS = 1 << 10  # that a document counts in a piece: its signature takes half of that
 
-OnProgress = Callable[[int, int], None]  # documents and characters read so far
+OnProgress = Callable[[int, int, int], None]  # units that are done, documents and characters read so far
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,40 +105,45 @@ def clean_units(
 ) -> list[Path]:  # fmt: skip
     """Do what is not yet done of the units, in `folder`; return all their pieces in order.
 
-    on_note: is told of pieces that were damaged on disk and are made again.
+    on_note: is told how many units had been cleaned before, of files that cannot be read to their end, and of pieces that were damaged on
+    disk and are made again.
     Raises DataError where reading does, if the cleaning is not lenient.
     """
     evaluations = Evaluations(cleaning.evaluations) if cleaning.evaluations else None
     pieces: list[Path] = []
-    documents = chars = 0
+    documents = chars = num_found = 0
     with Judges(Task(cleaning.filters, cleaning.scrub, has_marks=True, minhash=cleaning.minhash), num_workers) as judges:
-        for unit in units:
+        for number, unit in enumerate(units):
 
-            def told(more_documents: int, more_chars: int, before: tuple[int, int] = (documents, chars)) -> None:
-                on_progress(before[0] + more_documents, before[1] + more_chars)
+            def told(more_documents: int, more_chars: int, before: tuple[int, int, int] = (number, documents, chars)) -> None:
+                on_progress(before[0], before[1] + more_documents, before[2] + more_chars)
 
             place = unit.folder(folder, cleaning)
             work = _UnitWork(unit, cleaning, place, judges, evaluations, told, on_note)
             with locked(folder / "locks" / place.name):  # another process may be at it
                 pieces += work.run()
-            documents, chars = documents + work.num_read, chars + work.num_chars
+            documents, chars, num_found = documents + work.num_read, chars + work.num_chars, num_found + work.was_there
+            on_progress(number + 1, documents, chars)
+    if num_found:
+        on_note(f"{num_found:,} of {counted(len(units), 'unit')} had been cleaned before")
     return pieces
 
 
 @dataclass(slots=True)
 class _UnitWork:
-    """A unit while its pieces are made. num_read: records so far, those that could not be read among them."""
+    """A unit while its pieces are made. num_read: records so far, those that could not be read among them. was_there: all its pieces."""
 
     unit: Unit
     cleaning: Cleaning
     folder: Path
     judges: Judges
     evaluations: Evaluations | None
-    on_progress: OnProgress
+    on_progress: Callable[[int, int], None]
     on_note: Callable[[str], None]
     num_read: int = 0
     num_chars: int = 0
     is_last: bool = False
+    was_there: bool = False
     _unreadable: list[DataError] = field(default_factory=list)
 
     def run(self) -> list[Path]:
@@ -146,6 +152,7 @@ class _UnitWork:
         while not self.is_last and (meta := self._finished(self.folder / f"{len(pieces):05d}")):
             pieces.append(self.folder / f"{len(pieces):05d}")
             self.num_read, self.num_chars, self.is_last = meta["num_read"], meta["num_chars"], meta["is_last"]
+        self.was_there = self.is_last
         stream = iter(()) if self.is_last else self._after(self.num_read)
         while not self.is_last:
             pieces.append(self.folder / f"{len(pieces):05d}")
@@ -201,7 +208,9 @@ class _UnitWork:
             document = next(stream, None)
             for error in self._unreadable:
                 funnel.read.add(0)
-                funnel.drop(Document(str(error)), UNREADABLE, size_bytes=0)
+                funnel.drop(Document(str(error)), DAMAGED if isinstance(error, DamagedError) else UNREADABLE, size_bytes=0)
+                if isinstance(error, DamagedError):
+                    self.on_note(str(error))
             self.num_read += len(self._unreadable)
             self._unreadable.clear()
             if document is None:

@@ -1,13 +1,12 @@
 """Files as lines and chunks of text: decompressed as they are read, decoded strictly, never more than a bounded part in memory."""
 
 import codecs
-import gzip
 import io
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 import zstandard
 
@@ -60,7 +59,7 @@ def chunks(path: Path) -> Iterator[str]:
     number = 1
     with _reading(path), open_binary(path) as file:
         while True:
-            block = file.read(_CHUNK)
+            block = file.read1(_CHUNK)  # no more than there is: what stands before damage is given
             try:
                 text = decoder.decode(block, final=not block)
             except UnicodeDecodeError as error:
@@ -76,25 +75,40 @@ def chunks(path: Path) -> Iterator[str]:
 def open_binary(path: Path) -> Iterator[BinaryIO]:
     """The bytes of a file, decompressed if its name ends in .gz or .zst."""
     with regular(path).open("rb") as file:
-        if path.suffix == ".gz":
-            with gzip.GzipFile(fileobj=file) as unzipped:
-                yield io.BufferedReader(unzipped)  # type: ignore[type-var]
-        elif path.suffix == ".zst":
-            yield io.BufferedReader(_ZstdStream(file))
-        else:
-            yield file
+        start = _FRAMES.get(path.suffix)
+        yield io.BufferedReader(_Unpacked(file, start)) if start else file
 
 
-class _ZstdStream(io.RawIOBase):
-    """Decompresses frame after frame and says when the last one is cut off, which zstandard's own stream_reader does not."""
+class _Frame(Protocol):
+    """A decompressor of one frame, or member as gzip has it. unused_data: what follows its end."""
+
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, /) -> bytes: ...
+
+
+_MAX_WINDOW_BYTES = 128 << 20  # of zstd
+_FRAMES: dict[str, Callable[[], _Frame]] = {
+    ".gz": lambda: zlib.decompressobj(wbits=16 + zlib.MAX_WBITS),
+    ".zst": lambda: zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW_BYTES).decompressobj(),
+}
+
+
+class _Unpacked(io.RawIOBase):
+    """Decompresses frame after frame, gives what there is before it complains, and says when the last frame is cut off.
+
+    zstandard's own stream_reader does not say it, and GzipFile keeps back some kilobytes before the damage.
+    """
 
     _INPUT_BYTES = 2048  # a block of 4 bytes may become 128 KiB, so a hostile file gets 64 MiB of memory at most
-    _MAX_WINDOW_BYTES = 128 << 20
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, start: Callable[[], _Frame]) -> None:
         super().__init__()
-        self._file, self._ready, self._unread = file, memoryview(b""), b""
-        self._frame: zstandard.ZstdDecompressionObj | None = None
+        self._file, self._start, self._ready, self._unread = file, start, memoryview(b""), b""
+        self._frame: _Frame | None = None
+        self._num_frames = 0
 
     def readable(self) -> bool:
         return True
@@ -105,10 +119,14 @@ class _ZstdStream(io.RawIOBase):
             self._unread = b""
             if not block:
                 if self._frame is not None:
-                    raise EOFError("the last zstd frame is cut off")
+                    raise EOFError("the last frame is cut off")
                 return 0
             if self._frame is None:
-                self._frame = zstandard.ZstdDecompressor(max_window_size=self._MAX_WINDOW_BYTES).decompressobj()
+                block = block.lstrip(b"\0") if self._num_frames else block  # tapes fill the end of a gzip file with zeros
+                if not block:
+                    continue
+                self._frame = self._start()
+                self._num_frames += 1
             self._ready = memoryview(self._frame.decompress(block))
             if self._frame.eof:
                 self._unread, self._frame = self._frame.unused_data, None
@@ -127,7 +145,7 @@ def _reading(path: Path) -> Iterator[None]:
         raise DataError(f"{path}: there is no such file") from None
     except EOFError:
         raise DataError(f"{path}: is truncated; copy or download it again") from None
-    except (gzip.BadGzipFile, zlib.error, zstandard.ZstdError) as error:
+    except (zlib.error, zstandard.ZstdError) as error:
         raise DataError(f"{path}: its compression is damaged ({error})") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None

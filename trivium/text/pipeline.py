@@ -10,7 +10,7 @@ from trivium.text.judge import Rule, Verdict, batches
 from trivium.text.pii import Kind, Replacement
 from trivium.text.workers import Judged, Judges, Task
 
-DUPLICATE, UNREADABLE = "duplicate", "unreadable"
+DUPLICATE, UNREADABLE, DAMAGED = "duplicate", "unreadable", "damaged file"
 KEEP_SAMPLES = 3  # of each reason
 _SAMPLE_CHARS = 300
 

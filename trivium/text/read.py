@@ -183,7 +183,7 @@ def _prompts(source: str | Path, on_skip: OnSkip | None) -> Iterator[tuple[Messa
 
 def _file_prompts(path: Path, on_skip: OnSkip | None) -> Iterator[tuple[Message, ...]]:
     if format_of(path) in (".txt", ".md"):
-        texts = [row.text("text") for row in rows(path)]
+        texts = [row.text("text") for row in rows(path, on_skip)]
         yield from ((Message("user", line.strip()),) for text in texts for line in text.splitlines() if line.strip())
     else:
         yield from _chats(path, records.prompts, on_skip)

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from trivium.core.errors import DataError
+from trivium.core.errors import DamagedError, DataError
 from trivium.core.regular import regular
 from trivium.text import strict_json
 from trivium.text.html_pages import extractor
@@ -77,15 +77,21 @@ def type_name(value: Any) -> str:
 def rows(path: Path, on_skip: OnSkip | None = None) -> Iterator[Row]:
     """The rows of one file, streamed; its format is told by its name. Raises DataError, also when there is no row.
 
-    on_skip: called with the error of a line of .jsonl that is no row, and reading goes on. Other formats have no place to go on from.
+    on_skip: called with the error of a line of .jsonl that is no row, and reading goes on. What is no line of .jsonl has no place to go on
+    from: it is called with a DamagedError, and the rows end there.
     """
     reader = _READERS.get(format_of(path))
     if reader is None:
         raise DataError(f"{path}: its format is not known by its name; it is one of: {', '.join(_READERS)}, also with .gz or .zst")
     empty = True
-    for row in reader(path, on_skip):
-        empty = False
-        yield row
+    try:
+        for row in reader(path, on_skip):
+            empty = False
+            yield row
+    except DataError as error:
+        if on_skip is None:
+            raise
+        on_skip(DamagedError(f"{error}; the file is read up to there"))
     if empty and on_skip is None:
         raise DataError(f"{path}: is empty")
 
@@ -129,25 +135,12 @@ def _object(path: Path, number: int, value: Any) -> Row:
 
 
 def _text(path: Path, on_skip: OnSkip | None) -> Iterator[Row]:
-    try:
-        text = whole_text(path)
-    except DataError as error:
-        if on_skip is None:
-            raise
-        on_skip(error)
-        return
-    if text:
+    if text := whole_text(path):
         yield Row(path, 1, "", {"text": text})
 
 
 def _html(path: Path, on_skip: OnSkip | None) -> Iterator[Row]:
-    try:
-        text = extractor()(whole_text(path), str(path))
-    except DataError as error:
-        if on_skip is None:
-            raise
-        on_skip(error)
-        return
+    text = extractor()(whole_text(path), str(path))
     yield Row(path, 1, "", {"text": text})  # a page without main text is an empty document, which filters count
 
 
