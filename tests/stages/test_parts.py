@@ -1,6 +1,7 @@
 """Parts of `prepare` on many machines, and what a corpus would take."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -82,7 +83,22 @@ def test_a_plan_is_arithmetic_on_what_was_measured(corpus):
     assert "4.0 TB of text" in lines[1]
     assert "8.0 TB to be read" in lines[1]
     assert f"{8e12 / 1e6 / 3600:,.1f} core-hours" in lines[2]
-    assert "1.0 TB for the corpus, 2.0 TB for tokens" in lines[-2]
+    assert "1.0 TB for the corpus, 2.0 TB for tokens" in lines[-3]
+    assert lines[-1].startswith("caution: only 0.01 MB measured; below 1 MB rates are a guess")
+
+
+def test_a_plan_has_every_pass_that_is_asked_for_and_says_what_it_leaves_out(corpus):
+    (corpus / "raw/a.html").write_text("<p>a page</p>")
+    (corpus / "quiz.jsonl").write_text('{"question": "document 3 word1 word1 word1"}')
+    asked = {"line_dedup": 2, "substring_dedup": 200, "decontaminate": (str(corpus / "quiz.jsonl"),)}
+    stage = Prepare(sources=(str(corpus / "raw/0.jsonl"), str(corpus / "raw/a.html")), **asked)
+    found = replace(measure(replace(stage, sources=stage.sources[:1])), decontaminate=1e6, lines=2e6, copies=4e6, bytes_a_token=4.0)
+    told = plan(stage, 1e12, found)
+    hours = 4e12 / 1e6 / 3600
+    for name, number in (("evaluation texts", hours), ("lines of many documents", hours / 2), ("passages that came before", hours / 4)):
+        assert f"{name:<32} {number:>12,.1f}" in told
+    assert told.endswith("left out: taking the text out of web pages, which a process of its own does")
+    assert "lines of many documents" not in plan(Prepare(sources=stage.sources[:1]), 1e12, found)
 
 
 @pytest.mark.parametrize("tokens", [0, -1, float("nan"), float("inf")])

@@ -227,6 +227,42 @@ def test_a_kill_at_any_instant_changes_no_byte(sources, tmp_path, seed):
     assert files_below(tmp_path / "killed") == files_below(tmp_path / "whole")
 
 
+SLOW_PROGRAM = """
+import sys, time
+from trivium.text import cleaning, judge, workers
+from tests.text.test_cleaning import CLEANING
+cleaning.PIECE_CHARS, cleaning.UNIT_BYTES, cleaning._LEAST_CHARS = 1200, 6000, 64
+workers._BATCHES_HERE, judge.BATCH_CHARS = 0, 300
+add = cleaning.StoreWriter.add
+cleaning.StoreWriter.add = lambda *given: (time.sleep(0.02), add(*given))
+cleaning.clean_units(cleaning.units_of(sys.argv[2:]), CLEANING, cleaning.Path(sys.argv[1]), num_workers=2)
+"""
+
+
+def is_being_written(folder: Path) -> bool:
+    """Whether there is a piece that has documents and no manifest yet."""
+    return any("rows.jsonl" in files and "manifest.json" not in files for _, _, files in os.walk(folder))
+
+
+def test_a_kill_in_the_middle_of_a_piece_with_two_workers_changes_no_byte(sources, tmp_path):
+    clean_units(units_of(sources), CLEANING, tmp_path / "whole")
+    draw, num_inside = random.Random(5), 0
+    command = [sys.executable, "-c", SLOW_PROGRAM, str(tmp_path / "killed"), *sources]
+    for _ in range(2):
+        process = subprocess.Popen(command)
+        before, deadline = num_manifests(tmp_path / "killed"), time.monotonic() + 30
+        while process.poll() is None and time.monotonic() < deadline and num_manifests(tmp_path / "killed") == before:
+            time.sleep(0.001)
+        time.sleep(draw.uniform(0, 0.3))
+        assert process.poll() is None
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        num_inside += is_being_written(tmp_path / "killed")
+    assert num_inside > 0
+    subprocess.run(command, check=True)
+    assert files_below(tmp_path / "killed") == files_below(tmp_path / "whole")
+
+
 def test_exact_duplicates_by_marks_are_those_of_a_stream():
     texts = ["a", "b", " a", "c", "b", "b  "]
     dedup = ExactDedup()

@@ -1,4 +1,7 @@
-"""`prepare --plan 1e12`: what a corpus of so many tokens takes, from rates measured on a sample of the sources on this machine."""
+"""`prepare --plan 1e12`: what a corpus of so many tokens takes, from rates measured on a sample of the sources on this machine.
+
+Left out, and said so: taking the text out of web pages, which a process of its own does.
+"""
 
 import math
 import time
@@ -15,16 +18,23 @@ from trivium.core.errors import ConfigError, DataError
 from trivium.core.types import Document
 from trivium.stages.prepare import Prepare
 from trivium.stages.recipe import single
+from trivium.text.assets import ASSETS
 from trivium.text.cleaning import Cleaning, units_of
-from trivium.text.dedup import NearDedup
+from trivium.text.decontaminate import Contamination, Evaluations, settle_overlaps
+from trivium.text.dedup import LineDedup, NearDedup, SubstringDedup
+from trivium.text.hub import is_hub
 from trivium.text.judge import batches
 from trivium.text.marks import Marks, first_of_each
 from trivium.text.pipeline import Funnel, settle
+from trivium.text.read import files_of
+from trivium.text.rows import HTML, format_of
 from trivium.text.store import row_bytes
 from trivium.text.tokenizer import Tokenizer, train_bpe
+from trivium.text.whole import cut_copies, cut_shared_lines
 from trivium.text.workers import Judged, Task
 
 SAMPLE_CHARS = 16 << 20
+_LEAST_BYTES = 1_000_000  # read; rates of less are those of starting
 _VOCAB_SIZE = 8192
 _TRAINING_CHARS = 2 << 20
 _BYTES_A_DOCUMENT = {"digest": 16, "while they are sorted": 32, "near duplicates": 56}  # of memory, marks/NearDedup
@@ -46,6 +56,9 @@ class Sample:
     bytes_a_token: float
     compressed: float
     near: float  # documents a second
+    decontaminate: float = math.inf
+    lines: float = math.inf
+    copies: float = math.inf
 
     @property
     def bytes_kept(self) -> int:
@@ -80,10 +93,10 @@ def measure(stage: Prepare) -> Sample:
     tokenizer = train_bpe(_first_chars(kept), _VOCAB_SIZE)
     num_tokens, encoding = _timed(lambda: _count_tokens(tokenizer, kept))
     marks = Marks(*(np.concatenate([getattr(one.marks, name) for one in judged]) for name in ("digest_D", "signature_DK")))
-    near = _near_rate(stage, marks)
+    near, others = _near_rate(stage, marks), [size / seconds for seconds in _other_passes(stage, cleaning, kept)]
     return Sample(
         len(documents), bytes_read, kept, marks, bytes_read / reading, bytes_read / judging, size / writing,
-        size / packing, size / encoding, size / num_tokens, len(packed) / size, near,
+        size / packing, size / encoding, size / num_tokens, len(packed) / size, near, *others,
     )  # fmt: skip
 
 
@@ -100,8 +113,11 @@ def plan(stage: Prepare, tokens: float, sample: Sample | None = None) -> str:
         "tokenizing": kept / found.encode,
     }
     whole = {"near duplicates": documents / found.near} if stage.near_dedup else {}
+    work |= {"evaluation texts": kept / found.decontaminate} if stage.decontaminate else {}
+    whole |= {"lines of many documents": kept / found.lines} if stage.line_dedup else {}
+    whole |= {"passages that came before": kept / found.copies} if stage.substring_dedup else {}
     memory = _BYTES_A_DOCUMENT["digest"] + max(
-        _BYTES_A_DOCUMENT["while they are sorted"], _BYTES_A_DOCUMENT["near duplicates"] * bool(whole)
+        _BYTES_A_DOCUMENT["while they are sorted"], _BYTES_A_DOCUMENT["near duplicates"] * bool(stage.near_dedup)
     )
     signatures = documents * found.marks.signature_DK.shape[1] * 4
     lines = [
@@ -115,7 +131,32 @@ def plan(stage: Prepare, tokens: float, sample: Sample | None = None) -> str:
         f"{_size(kept * found.compressed)} for the corpus, {_size(2 * tokens)} for tokens (vocabulary up to 65,536)",
         f"memory: {_size(documents * memory)} where the whole corpus is looked at, about 1 GB for every process that cleans",
     ]
-    return "\n".join(lines)
+    return "\n".join(lines + _cautions(stage, found))
+
+
+def _cautions(stage: Prepare, found: Sample) -> list[str]:
+    """What the plan does not know."""
+    cautions = []
+    if found.bytes_read < _LEAST_BYTES:
+        cautions.append(f"caution: only {found.bytes_read / 1e6:.2f} MB measured; below 1 MB rates are a guess; give more text")
+    if stage.line_dedup or stage.substring_dedup:
+        cautions.append("left out: memory for lines and passages, 1 to 4 GB and more passes over the text when that is not enough")
+    sources = [source for source in stage.sources if source not in ASSETS and not is_hub(source)]
+    if any(format_of(file) in HTML for source in sources for file in files_of(source)):
+        cautions.append("left out: taking the text out of web pages, which a process of its own does")
+    return cautions
+
+
+def _other_passes(stage: Prepare, cleaning: Cleaning, documents: list[Document]) -> tuple[float, float, float]:
+    """Seconds that decontamination, line and substring deduplication take; about none for what the options do not ask for."""
+    contamination = Contamination(Evaluations(cleaning.evaluations))
+    passes: list[tuple[Any, Callable[[], Any]]] = [
+        (stage.decontaminate, lambda: settle_overlaps(documents, contamination, cleaning.on_overlap, funnel=Funnel())),
+        (stage.line_dedup, lambda: list(cut_shared_lines(documents, LineDedup(min_documents=stage.line_dedup), funnel=Funnel()))),
+        (stage.substring_dedup, lambda: list(cut_copies(documents, SubstringDedup(min_chars=stage.substring_dedup), funnel=Funnel()))),
+    ]
+    first, second, third = (_timed(call)[1] if is_asked else 1e-6 for is_asked, call in passes)
+    return first, second, third
 
 
 def _task(cleaning: Cleaning) -> Callable[[list[Document]], Judged]:

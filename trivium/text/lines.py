@@ -72,7 +72,7 @@ def chunks(path: Path) -> Iterator[str]:
 
 
 @contextmanager
-def open_binary(path: Path) -> Iterator[BinaryIO]:
+def open_binary(path: Path) -> Iterator[io.BufferedReader]:
     """The bytes of a file, decompressed if its name ends in .gz or .zst."""
     with regular(path).open("rb") as file:
         start = _FRAMES.get(path.suffix)

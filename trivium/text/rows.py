@@ -15,6 +15,7 @@ from trivium.text import strict_json
 from trivium.text.html_pages import extractor
 from trivium.text.lines import MAX_LINE_BYTES, OnSkip, lines, whole_text
 
+HTML = (".html", ".htm", ".xhtml")
 _COMPRESSED = (".gz", ".zst")
 _BATCH_BYTES = 16 << 20  # of a parquet file, about
 
@@ -183,7 +184,5 @@ _READERS: dict[str, Callable[[Path, OnSkip | None], Iterator[Row]]] = {
     ".parquet": _parquet,
     ".txt": _text,
     ".md": _text,
-    ".html": _html,
-    ".htm": _html,
-    ".xhtml": _html,
+    **dict.fromkeys(HTML, _html),
 }
