@@ -23,8 +23,9 @@ def responses(row: Row) -> Preference:
         row.fail("'responses' must be a list of at least two texts")
     texts = [row.check_text(item, f"responses[{index}]") for index, item in enumerate(values["responses"])]
     scored = next((field for field in _SCORES if field in values), None)
-    if len(texts) == 2 and "ranking" not in values and scored is None and is_number(prob := values.get("prob")):
+    if len(texts) == 2 and "ranking" not in values and scored is None and is_number(values.get("prob")):
         prompt, used = question(row)
+        prob = float(values["prob"])
         return ranked(prompt, texts, ranks_of_scores(row, [prob, 1 - prob], 2, "prob"), row.rest(*used, "responses"))
     if ("ranking" in values) == (scored is not None):
         row.fail(f"'responses' needs either 'ranking' or 'scores' (found: {', '.join(values)})")
