@@ -120,7 +120,7 @@ DATA_FILES = [
     data("empty file", FINETUNE, "", "is empty"),
     data("only blank lines", FINETUNE, "\n\n", "is empty"),
     data("unknown format", PREPARE, "x", "format is not known", ".jsonl", file="data.xyz"),
-    data("truncated gzip", PREPARE, gzip.compress(f"{DOCUMENT}\n".encode() * 99)[:-20], "truncated", file="data.jsonl.gz"),
+    data("truncated gzip", PREPARE, gzip.compress(f"{DOCUMENT}\n".encode() * 2)[:-8], "truncated", file="data.jsonl.gz"),
     data("no gzip at all", PREPARE, b"plain text", "compression is damaged", file="data.jsonl.gz"),
     data("truncated zstd", PREPARE, zstandard.compress(f"{DOCUMENT}\n".encode() * 99)[:-9], "truncated", file="data.jsonl.zst"),
     data("bad UTF-8", PREPARE, f"{DOCUMENT}\n".encode() + b'{"text": "caf\xe9"}', "line 2", "not UTF-8", "0xe9"),

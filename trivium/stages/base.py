@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol, TypeVar
 
 from trivium.core.commit import read_manifest
 from trivium.core.errors import ArtefactError, ConfigError, DamagedError, DataError
+from trivium.core.progress import counted
 from trivium.core.run import Run
 from trivium.nn.config import ModelConfig
 from trivium.nn.io.adapter_config import base_of
@@ -98,7 +99,7 @@ def gather(read: Callable[[OnSkip | None], Iterable[T]], run: Run, unreadable: U
     if not found:
         raise DataError(f"no record can be read; the first of {len(errors):,} errors: {errors[0]}" if errors else "there is no record")
     if records := [error for error in errors if not isinstance(error, DamagedError)]:
-        run.log(f"left out {len(records):,} records that cannot be read; the first: {records[0]}")
+        run.log(f"left out {counted(len(records), 'record')} that cannot be read; the first: {records[0]}")
     return found
 
 

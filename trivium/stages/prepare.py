@@ -162,9 +162,10 @@ class Prepare:
             f"kept {funnel.kept.documents:,} of {funnel.read.documents:,} documents ({funnel.kept.bytes / 1e6:.1f} MB), "
             f"dropped {funnel.duplicates.documents:,} exact duplicates"
         )
-        for reason, what in ((UNREADABLE, "records that cannot be read"), (DAMAGED, "ends of files that are damaged")):
+        for reason, what, fate in ((UNREADABLE, "record", "that cannot be read"), (DAMAGED, "end", "of a damaged file")):
             if reason in funnel.dropped:
-                run.log(f"left out {funnel.dropped[reason].documents:,} {what}; the first: {funnel.samples[reason][0]['text']}")
+                number, first = funnel.dropped[reason].documents, funnel.samples[reason][0]["text"]
+                run.log(f"left out {counted(number, what)} {fate}; the first: {first}")
         for kind, replaced in funnel.replaced.items():
             run.log(f"replaced {replaced.count:,} of kind {kind} by <{kind.upper()}> in {replaced.documents:,} documents")
         if contamination is None:
