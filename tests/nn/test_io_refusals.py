@@ -92,6 +92,13 @@ def refused(folder: Path, *, match: str) -> None:
         ({"rope_parameters": {"full_attention": {"rope_theta": 1e6}}}, "rope_parameters is .* one object of numbers"),
         ({"rope_parameters": {"rope_theta": 1e4, "partial_rotary_factor": 0.5}}, "partial_rotary_factor must be 1 for qwen3"),
         ({"rope_parameters": "yes"}, "rope_parameters is yes"),
+        ({"rope_parameters": {"rope_type": "default", "rope_theta": 1e-300}}, "rope_theta"),
+        (
+            {"rope_parameters": {"rope_type": "yarn", "rope_theta": 1.0, "factor": 4.0, "original_max_position_embeddings": 64}},
+            "yarn divides by the logarithm of rope_theta",
+        ),
+        ({"rms_norm_eps": 1e-300}, "norm_eps"),
+        ({"head_dim": 1 << 18, "max_position_embeddings": 1 << 20}, "rotated dimensions of a head is above"),
         ({"tie_word_embeddings": True}, "has a head that differs from the embedding"),
     ],
 )

@@ -95,3 +95,18 @@ def test_a_dry_run_prints_the_derivation():
 def test_a_width_that_cannot_be_is_refused():
     with pytest.raises(ConfigError, match="width is 16; it is 32 or more, or 0 to derive it"):
         single("pretrain", {"tokens": "t", "width": 16})
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"params": float("inf")}, "'params'"),
+        ({"params": 1e13}, "'params' is"),
+        ({"params": 9e11}, "the dial goes up to .* parameters, at depth"),
+        ({"time_budget": "9" * 400 + "d"}, "it is at most 366 days"),
+        ({"time_budget": "0s"}, "a number above 0"),
+    ],
+)
+def test_what_no_machine_trains_is_refused(options, problem):
+    with pytest.raises(ConfigError, match=problem):
+        settled(**options)

@@ -56,6 +56,9 @@ class YarnScaling:
 RopeScaling = LinearScaling | Llama3Scaling | YarnScaling
 
 
+LARGEST_ROTATION = 1 << 28  # positions x dimensions whose angles are kept: 1,048,576 positions of 256
+
+
 @dataclass(frozen=True, slots=True)
 class Layer:
     """What tells one layer from the next. window: how many positions a query sees, itself included (None: all before it).
@@ -99,14 +102,14 @@ class ModelConfig:
     intermediate_size: int = Field(gt=0)
     max_seq_len: int = Field(default=2048, gt=0)
     positions: Literal["rotary", "learned"] = "rotary"
-    rope_theta: float = Field(default=10_000.0, gt=0)
-    rope_local_theta: float | None = Field(default=None, gt=0)
+    rope_theta: float = Field(default=10_000.0, ge=1)
+    rope_local_theta: float | None = Field(default=None, ge=1)
     rope_scaling: Annotated[RopeScaling, Field(discriminator="kind")] | None = None
     rotary_share: float = Field(default=1.0, gt=0, le=1)
     sliding_window: int | None = Field(default=None, gt=0)
     layer_kinds: tuple[LayerKind, ...] = ()
     norm: Literal["rms", "rms_plus_one", "layer"] = "rms"
-    norm_eps: float = Field(default=1e-5, gt=0)
+    norm_eps: float = Field(default=1e-5, ge=1e-30)  # fp32 has nothing smaller
     norm_place: Literal["before", "after", "both"] = "before"
     activation: Literal["silu", "gelu", "gelu_tanh", "relu2"] = "silu"
     is_gated: bool = True
@@ -129,6 +132,12 @@ class ModelConfig:
             raise ValueError(f"num_heads ({self.num_heads}) must be a multiple of num_kv_heads ({self.num_kv_heads})")
         if self.rotary_dim % 2:
             raise ValueError(f"the rotated part of a head has {self.rotary_dim} dimensions; it must be even")
+        if self.positions == "rotary" and self.max_seq_len * self.rotary_dim > LARGEST_ROTATION:
+            raise ValueError(
+                f"max_seq_len ({self.max_seq_len:,}) x the {self.rotary_dim:,} rotated dimensions of a head is above {LARGEST_ROTATION:,}"
+            )
+        if isinstance(self.rope_scaling, YarnScaling) and self.rope_theta == 1:
+            raise ValueError("yarn divides by the logarithm of rope_theta, so it must be above 1")
         if self.layer_kinds and len(self.layer_kinds) != self.num_layers:
             raise ValueError(f"layer_kinds has {len(self.layer_kinds)} words for num_layers = {self.num_layers}")
         if "sliding" in self.layer_kinds and self.sliding_window is None:

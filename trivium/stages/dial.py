@@ -15,6 +15,7 @@ from trivium.report.units import count, flops
 
 DEFAULT_DEPTH = 4  # what two cores train in minutes
 UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+LONGEST_S = 366 * 86400
 
 WorkWithin = Callable[[float], float]  # seconds of training -> the FLOPs that the machine does in them
 
@@ -62,8 +63,11 @@ def seconds_of(text: str) -> float:
     """`90s`, `10m`, `1.5h` or `2d` in seconds. Raises ConfigError."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text)
     if not found or not float(found[1]):
-        raise ConfigError(f"'time_budget' is {text!r}; it is a number above 0 with s, m, h or d, for example 10m")
-    return float(found[1]) * UNITS_S[found[2]]
+        raise ConfigError(f"'time_budget' is {text[:80]!r}; it is a number above 0 with s, m, h or d, for example 10m")
+    seconds = float(found[1]) * UNITS_S[found[2]]
+    if seconds > LONGEST_S:
+        raise ConfigError(f"'time_budget' is {text[:80]!r}; it is at most {LONGEST_S // UNITS_S['d']} days")
+    return seconds
 
 
 def derive(options: DialOptions, vocab_size: int, work_within: WorkWithin) -> tuple[dict[str, Any], list[Derived]]:
@@ -105,6 +109,11 @@ def _depth(options: DialOptions, vocab_size: int, work: float | None) -> Derived
         return Derived("depth", options.depth, "given")
     if options.params:
         depth = scaling.depth_for_parameters(options.params, shape)
+        largest = num_parameters(shape(scaling.MAX_DEPTH))
+        if options.params > 2 * largest:
+            raise ConfigError(
+                f"'params' is {options.params:g}; the dial goes up to {count(largest)} parameters, at depth {scaling.MAX_DEPTH}"
+            )
         return Derived("depth", depth, f"{count(num_parameters(shape(depth)))} parameters, nearest to {count(options.params)}")
     if work is None:
         return Derived("depth", DEFAULT_DEPTH, "default: what two cores train in minutes")

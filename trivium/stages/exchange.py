@@ -74,7 +74,14 @@ def import_model(
         raise ConfigError(f"dtype is {dtype!r}{did_you_mean(dtype, PRECISIONS)}")
     _refuse_other_content(out)
     found = _read(_local(source), is_guest=is_guest)
+    from trivium.nn.io.config_json import to_json
     from trivium.nn.io.directory import save_model
+
+    if not is_guest:
+        try:
+            to_json(found.model.config, has_scalar=found.model.scalar_head is not None)
+        except ConfigError as error:  # a GGUF file may hold shapes that its architecture has no config.json for
+            raise ArtefactError(f"{source}: {error}") from None
 
     if is_guest:
         on_note("a guest is slower than a model of ours: no kernels, no packed rows, and all is read again for every new token")

@@ -46,7 +46,7 @@ class Pretrain:
     tokens: str = ""
     mix: dict[str, Part] | None = None
     depth: int = Field(default=0, ge=0)
-    params: float = Field(default=0.0, ge=0)
+    params: float = Field(default=0.0, ge=0, le=1e12)
     time_budget: str = ""
     width: int = Field(default=0, ge=0)
     head_dim: int = Field(default=0, ge=0)

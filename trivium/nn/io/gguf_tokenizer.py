@@ -157,7 +157,8 @@ class _Reader:
         }  # fmt: skip
 
     def merges(self, vocab: Mapping[str, int]) -> list[list[str]]:
-        pairs = [merge.split(" ") for merge in self.texts("tokenizer.ggml.merges")]
+        written = self.metadata.get("tokenizer.ggml.merges")  # of a vocabulary of bytes there are none
+        pairs = [merge.split(" ") for merge in self.texts("tokenizer.ggml.merges")] if written else []
         for pair in pairs:
             if len(pair) != 2 or not all(part in vocab for part in (*pair, "".join(pair))):
                 self.fail("tokenizer.ggml.merges", f"has {' '.join(pair)[:80]!r}, which is not two tokens that make a third")
