@@ -9,7 +9,7 @@ import torch
 from trivium.core.errors import ConfigError
 from trivium.core.types import example
 from trivium.data.pack import pack
-from trivium.learn.credit import GAE, Answers, BatchMean, GreedyBaseline, GroupMean, LeaveOneOut, whiten
+from trivium.learn.credit import GAE, Answers, BatchMean, GreedyBaseline, GroupMean, LeaveOneOut, overlong, whiten
 from trivium.learn.kl import AdaptiveKL, kl_estimate
 from trivium.learn.objectives import Ranking, Value
 from trivium.learn.objectives.policy import CISPO, REINFORCE, SAPO, PolicyGradient
@@ -205,6 +205,12 @@ def test_gae_credits_each_token_and_whitens_over_the_phase():
 @pytest.mark.parametrize("size", [1, 4])
 def test_equal_rewards_earn_nothing(rule, size):
     assert not np.concatenate(rule(one_prompt([0.3] * size)).advantages).any()
+
+
+def test_soft_overlong_punishment():
+    lengths = np.array([16_384, 18_432, 20_480, 20_481])
+    assert overlong(lengths, 20_480, 4_096).tolist() == [0, -0.5, -1, -1]
+    assert not overlong(lengths, 20_480, 0).any()
 
 
 def test_whiten():

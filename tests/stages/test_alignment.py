@@ -156,6 +156,7 @@ ONLINE = {
     "reinforce++": {"credit": "batch_mean", "reward_model": "judge"},
     "remax": {"credit": "greedy_baseline", "objective": "reinforce", "passes": 1, "minibatches": 1, "rewards": [{"kind": "repetition"}]},
     "cispo": {"credit": "group_mean", "objective": "cispo", "answers": 2, "reward_model": "judge"},
+    "ppo that holds its kl": {"reward_model": "judge", "adaptive_kl": {"target": 0.5}, "missing_end": "mask", "overlong_margin": 2},
     "online dpo": {"objective": "dpo", "answers": 2, "reward_model": "judge"},
     "an ensemble that agrees with itself": {"reward_model": ["judge", "judge"], "disagreement_coef": 1.0},
 }
@@ -176,7 +177,7 @@ def test_an_ensemble_is_its_mean_less_what_its_members_differ_by():
     assert [row["loss"] for row in one] == [row["loss"] for row in two]
 
 
-@pytest.mark.parametrize("method", ["grpo", "online dpo", "reinforce++", "ppo"])
+@pytest.mark.parametrize("method", ["grpo", "online dpo", "reinforce++", "ppo", "ppo that holds its kl"])
 def test_reinforce_goes_on_with_the_same_bits(method, monkeypatch):
     updates = ONLINE[method].get("passes", 2) * 2
     killed_once("reinforce", updates, monkeypatch, **ONLINE[method], phases=3)

@@ -7,6 +7,7 @@ from trivium.core.errors import DivergedError
 from trivium.core.types import Example
 from trivium.generate.sampling import Sampling
 from trivium.learn.credit import GAE, GreedyBaseline, GroupMean
+from trivium.learn.kl import AdaptiveKL
 from trivium.stages.rollouts import MAX_BLIND_PHASES, MAX_REFILLS, Rollouts
 
 PROMPT = np.array([1, 2], np.int32)
@@ -26,7 +27,7 @@ class Parrot:
 
 def rollouts(credit, **options):
     settings = {"prompts_per_phase": 2, "answers": 1, "passes": 2, "minibatches": 1, "kl_coef": 0.5, "missing_end_penalty": -7.0}
-    settings |= {"refill": False, "is_paired": False}
+    settings |= {"refill": False, "is_paired": False, "adaptive_kl": None, "missing_end": "penalty", "overlong_margin": 0}
     settings |= {"sampling": Sampling(), "credit": credit, **options}
     return Rollouts(
         options=SimpleNamespace(**settings), engine=Parrot(), prompts=[PROMPT] * 5, seed=1,
@@ -151,3 +152,29 @@ def test_the_greedy_answer_is_scored_once_for_each_prompt():
     groups = source(0)
     assert source.engine.asked[-1] == ("greedy", 4)
     assert {(int(item.tokens[-1]), float(item.columns["advantages"][-1])) for group in groups for item in group} <= {(1, 0.0), (0, -1.0)}
+
+
+def test_answers_that_are_cut_off_may_be_left_out_of_the_loss_but_not_of_their_group():
+    source = rollouts(GroupMean(), prompts_per_phase=1, answers=2, kl_coef=0.0, missing_end="mask")
+    source.score = lambda answers, _: np.array([2.0, 1.0])
+    [[first, second]] = source(0)
+    assert first.columns["advantages"].tolist() == [0, 0, 0.5]
+    assert first.loss_mask.any()
+    assert not second.loss_mask.any()
+
+
+def test_long_answers_lose_before_they_are_cut_off():
+    source = rollouts(GAE(), sampling=Sampling(max_new_tokens=3), overlong_margin=2)
+    source(0)  # answers of one token, which stops, and of two, which does not
+    assert source.measured["reward"] == pytest.approx((2.0 + (-7.0 - 0.5)) / 2)
+
+
+def test_the_price_of_a_nat_follows_the_kl_and_a_run_that_goes_on_knows_it():
+    source = rollouts(GAE(), adaptive_kl=AdaptiveKL(target=1.5, horizon=20), passes=1)
+    for step in range(2):  # 3 nats an answer, twice the target: up by a fifth of 2 / 20 a phase
+        source(step)
+    assert source.measured["kl_coef"] == pytest.approx(0.5 * 1.02)
+    again = rollouts(GAE(), adaptive_kl=AdaptiveKL(target=1.5, horizon=20), passes=1)
+    again.load_state(source.state())
+    again(2)
+    assert again.measured["kl_coef"] == pytest.approx(0.5 * 1.02**2)

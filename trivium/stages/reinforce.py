@@ -11,6 +11,7 @@ from trivium.core.errors import ConfigError
 from trivium.core.run import Run
 from trivium.generate.sampling import Sampling
 from trivium.learn.credit import GAE, CreditRule
+from trivium.learn.kl import AdaptiveKL
 from trivium.learn.objectives.policy import PolicyGradient, PolicyLoss
 from trivium.learn.objectives.preference import ODPO, TDPO, PreferenceLoss, StepWide
 from trivium.learn.objectives.value import Value
@@ -33,10 +34,12 @@ class Reinforce:
     Ouyang et al. 2022, section 3.5, without the pre-training term. In a recipe and on the command line method=NAME stands for the options
     of a known combination (`trivium/stages/methods.toml`), over which one's own go. reward_model: one or several, whose scores are
     averaged less disagreement_coef standard deviations; rewards: rules, which are added. kl_coef: price of one nat from the starting
-    model, taken off the reward. An update is one minibatch; a phase samples prompts_per_phase prompts and makes passes x minibatches
-    updates. refill: prompts whose answers all got the same reward are replaced. A preference loss as objective learns from the best and
-    worst answer to a prompt. truth: the rule behind the preferences where it is known; its score is reported, never trained on. lora: see
-    finetune; policy and reference share their frozen weights then, and so do critic and judge.
+    model, taken off the reward. adaptive_kl moves kl_coef so that the KL stays near its target. An answer that is cut off gets
+    missing_end_penalty, or is left out of the loss (missing_end=mask); overlong_margin: within so many tokens of max_new_tokens an answer
+    loses up to 1. An update is one minibatch; a phase samples prompts_per_phase prompts and makes passes x minibatches updates. refill:
+    prompts whose answers all got the same reward are replaced. A preference loss as objective learns from the best and worst answer to a
+    prompt. truth: the rule behind the preferences where it is known; its score is reported, never trained on. lora: see finetune; policy
+    and reference share their frozen weights then, and so do critic and judge.
     """
 
     kind: Literal["reinforce"] = "reinforce"
@@ -55,7 +58,10 @@ class Reinforce:
     objective: Annotated[PolicyLoss | PreferenceLoss, Field(discriminator="kind")] = PolicyGradient()
     value: Value = Value()
     kl_coef: float = Field(default=0.05, ge=0)
+    adaptive_kl: AdaptiveKL | None = None
+    missing_end: Literal["penalty", "mask"] = "penalty"
     missing_end_penalty: float = -1.0
+    overlong_margin: int = Field(default=0, ge=0)
     sampling: Sampling = Sampling(max_new_tokens=40)
     guard: Guard = Guard()
     optimizer: AdamW = AdamW(lr=1e-4, eps=1e-5)
@@ -113,6 +119,8 @@ class Reinforce:
                 raise ConfigError(f"objective {self.objective.kind} compares answers to one prompt; set answers to 2 or more")
         elif self.kl_coef and self.objective.kl_coef:
             raise ConfigError("the KL is priced twice, in the reward (kl_coef) and in the loss (objective.kl_coef); set one of them to 0")
+        elif self.adaptive_kl is not None and not self.kl_coef:
+            raise ConfigError("adaptive_kl moves kl_coef, which is 0; begin with 0.1 or so")
         elif self.objective.kind == "reinforce" and self.passes * self.minibatches > 1:
             raise ConfigError("objective reinforce is right for one update a phase only; set passes=1 and minibatches=1")
 

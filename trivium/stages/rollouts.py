@@ -1,12 +1,12 @@
 """The on-policy source: the policy answers prompts, rewards score the answers, credit is assigned, and the trainers get it.
 
 Per-token penalty: kl_coef (log policy - log reference), k1. An answer that did not stop by itself gets missing_end_penalty instead of
-its score. What phase p samples is a function of (seed, p, weights).
+its score, or is left out of the loss. What phase p samples is a function of (seed, p, weights).
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -18,7 +18,8 @@ from trivium.core.types import Example, Group
 from trivium.data.order import epoch_rows
 from trivium.generate.engine import Engine
 from trivium.generate.sampling import Sampling
-from trivium.learn.credit import Answers, CreditRule
+from trivium.learn.credit import Answers, CreditRule, overlong
+from trivium.learn.kl import AdaptiveKL
 
 Score = Callable[[Sequence[Example], Sequence[int]], np.ndarray]  # (answers, index of their prompts) -> (N,)
 Column = Callable[[Sequence[Example]], list[np.ndarray]]  # answers -> one (L,) array each
@@ -48,7 +49,13 @@ class RolloutOptions(Protocol):
     @property
     def kl_coef(self) -> float: ...
     @property
+    def adaptive_kl(self) -> AdaptiveKL | None: ...
+    @property
+    def missing_end(self) -> Literal["penalty", "mask"]: ...
+    @property
     def missing_end_penalty(self) -> float: ...
+    @property
+    def overlong_margin(self) -> int: ...
 
 
 @dataclass(slots=True)
@@ -73,15 +80,20 @@ class Rollouts:
     _phase: int = -1
     _groups: list[Group] = field(default_factory=list)
     _blind: int = 0
+    _kl_coef: float = 0.0
     name: str = "rollouts"
+
+    def __post_init__(self) -> None:
+        self._kl_coef = self.options.kl_coef
 
     def state(self) -> dict[str, Tensor]:
         """What a checkpoint holds of it."""
-        return {"blind": torch.tensor([self._blind])}
+        return {"seen": torch.tensor([self._blind, self._kl_coef], dtype=torch.float64)}
 
     def load_state(self, tensors: dict[str, Tensor]) -> None:
         """Take back what `state` gave; what was sampled is sampled again."""
-        self._blind, self._phase = int(tensors["blind"]), -1
+        blind, self._kl_coef = tensors["seen"].tolist()
+        self._blind, self._phase = int(blind), -1
 
     @property
     def steps_per_phase(self) -> int:
@@ -112,7 +124,11 @@ class Rollouts:
         kl = [(answer.columns["old_logprobs"] - column) * (answer.loss_mask > 0) for answer, column in zip(answers, reference, strict=True)]
         answers = [answer.with_columns(ref_logprobs=column) for answer, column in zip(answers, reference, strict=True)]
         self.measured = self._measure(owners, answers, scores, kl) | {"replaced_share": replaced}
-        return self._pairs(answers, scores, phase) if self.options.is_paired else self._credited(owners, answers, scores, kl, phase)
+        groups = self._pairs(answers, scores, phase) if self.options.is_paired else self._credited(owners, answers, scores, kl, phase)
+        if self.options.adaptive_kl is not None:
+            self.measured["kl_coef"] = self._kl_coef
+            self._kl_coef = self.options.adaptive_kl(self._kl_coef, self.measured["kl"], len(answers))
+        return groups
 
     def _answered(self, rows: Sequence[int], phase: int, purpose: str) -> tuple[list[int], list[Example], np.ndarray]:
         """(index of its prompt, answer, score) of every answer to these prompts, those to one prompt next to each other."""
@@ -123,8 +139,12 @@ class Rollouts:
         return owners, answers, self._scores(answers, owners)
 
     def _scores(self, answers: Sequence[Example], owners: Sequence[int]) -> np.ndarray:
-        stopped = np.array([bool(answer.meta["stopped"]) for answer in answers])
-        return np.where(stopped, self.score(answers, owners), self.options.missing_end_penalty)
+        scores = np.asarray(self.score(answers, owners), np.float64)
+        if self.options.missing_end == "penalty":
+            stopped = np.array([bool(answer.meta["stopped"]) for answer in answers])
+            scores = np.where(stopped, scores, self.options.missing_end_penalty)
+        lengths = np.array([len(answer.response) for answer in answers])
+        return scores + overlong(lengths, self.options.sampling.max_new_tokens, self.options.overlong_margin)
 
     def _refilled(
         self, owners: list[int], answers: list[Example], scores: np.ndarray, phase: int
@@ -187,7 +207,7 @@ class Rollouts:
         credit = rule(
             Answers(
                 scores,
-                [self.options.kl_coef * column[span] for column, span in zip(kl, spans, strict=True)],
+                [self._kl_coef * column[span] for column, span in zip(kl, spans, strict=True)],
                 self.options.answers,
                 None if values is None else [column[span] for column, span in zip(values, spans, strict=True)],
                 self._greedy_scores(owners, phase) if rule.needs_greedy else None,
@@ -202,6 +222,8 @@ class Rollouts:
                 answer.with_columns(values=value, returns=_placed(answer, span, target))
                 for answer, value, span, target in zip(credited, values, spans, credit.returns, strict=True)
             ]
+        if self.options.missing_end == "mask":
+            credited = [each if each.meta["stopped"] else replace(each, loss_mask=np.zeros_like(each.loss_mask)) for each in credited]
         return [tuple(credited[i : i + self.options.answers]) for i in range(0, len(credited), self.options.answers)]
 
     def _greedy_scores(self, owners: Sequence[int], phase: int) -> np.ndarray:
