@@ -77,7 +77,8 @@ def test_a_plan_is_arithmetic_on_what_was_measured(corpus):
     assert (found.num_read, len(found.documents)) == (30, 30)
     assert found.bytes_kept == found.bytes_read == sum(len(document.text.encode()) for document in found.documents)
     rates = dict.fromkeys(("read", "clean", "write", "compress", "encode"), 1000000.0)
-    made = Sample(30, 2 * found.bytes_kept, found.documents, found.marks, **rates, bytes_a_token=4.0, compressed=0.25, near=1e5)
+    measured = {"num_read": 30, "bytes_read": 2 * found.bytes_kept, "documents": found.documents, "marks": found.marks}
+    made = Sample(**measured, **rates, bytes_a_token=4.0, compressed=0.25, near=1e5)
     lines = plan(stage, 1e12, made).splitlines()
     assert "50.0% of it kept" in lines[0]
     assert "4.0 TB of text" in lines[1]

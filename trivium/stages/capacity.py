@@ -40,7 +40,7 @@ _TRAINING_CHARS = 2 << 20
 _BYTES_A_DOCUMENT = {"digest": 16, "while they are sorted": 32, "near duplicates": 56}  # of memory, marks/NearDedup
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Sample:
     """What was measured on one core. Rates in bytes of text a second, of what is read (read, clean) or kept."""
 
@@ -92,11 +92,13 @@ def measure(stage: Prepare) -> Sample:
     packed, packing = _timed(lambda: zstandard.ZstdCompressor(level=3).compress(rows))
     tokenizer = train_bpe(_first_chars(kept), _VOCAB_SIZE)
     num_tokens, encoding = _timed(lambda: _count_tokens(tokenizer, kept))
-    marks = Marks(*(np.concatenate([getattr(one.marks, name) for one in judged]) for name in ("digest_D", "signature_DK")))
-    near, others = _near_rate(stage, marks), [size / seconds for seconds in _other_passes(stage, cleaning, kept)]
+    found = [one.marks for one in judged if one.marks is not None]
+    marks = Marks(np.concatenate([each.digest_D for each in found]), np.concatenate([each.signature_DK for each in found]))
+    decontaminate, lines, copies = (size / seconds for seconds in _other_passes(stage, cleaning, kept))
     return Sample(
-        len(documents), bytes_read, kept, marks, bytes_read / reading, bytes_read / judging, size / writing,
-        size / packing, size / encoding, size / num_tokens, len(packed) / size, near, *others,
+        num_read=len(documents), bytes_read=bytes_read, documents=kept, marks=marks, read=bytes_read / reading, clean=bytes_read / judging,
+        write=size / writing, compress=size / packing, encode=size / encoding, bytes_a_token=size / num_tokens,
+        compressed=len(packed) / size, near=_near_rate(stage, marks), decontaminate=decontaminate, lines=lines, copies=copies,
     )  # fmt: skip
 
 

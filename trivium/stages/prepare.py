@@ -101,9 +101,7 @@ class Prepare:
         funnel = counts_of(pieces, contamination)
         documents = self._deduplicated(run, pieces, work, funnel)
         if len(documents) < 2:
-            raise DataError(
-                f"only {len(documents)} of {funnel.read.documents:,} documents are left after cleaning; loosen the filters or add sources"
-            )
+            raise DataError(_too_few(len(documents), funnel))
         order = generator(run.seed, "shuffle documents").permutation(len(documents))
         num_heldout = max(1, round(len(documents) * self.heldout_share))
         block = max(1, _BLOCK_BYTES * len(documents) // max(1024 * len(documents), funnel.kept.bytes))  # an empty one takes memory too
@@ -212,3 +210,12 @@ def _report_form(funnel: Funnel) -> dict[str, Any]:
     gone = {"dropped": listed(funnel.dropped)} | ({"cut": listed(funnel.cut)} if funnel.cut else {})
     counts = funnel.to_dict()
     return ends | gone | {name: counts[name] for name in ("replaced", "scrubbed")}
+
+
+def _too_few(left: int, funnel: Funnel) -> str:
+    """Why nothing can be made of what is left, with the first record or file that could not be read."""
+    if not funnel.read.documents:
+        return "the sources hold no document"
+    unread = next((funnel.samples[reason][0]["text"] for reason in (UNREADABLE, DAMAGED) if reason in funnel.dropped), None)
+    advice = f"the first that cannot be read: {unread}" if unread else "loosen the filters or add sources"
+    return f"only {left} of {funnel.read.documents:,} documents are left after cleaning; {advice}"

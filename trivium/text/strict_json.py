@@ -22,9 +22,18 @@ def parse(text: str, where: str) -> Any:
     except RecursionError:
         raise DataError(f"{where}: is nested too deeply") from None
     except json.JSONDecodeError as error:
-        raise DataError(f"{where}: is not JSON ({error.msg} at column {error.colno})") from None
-    except ValueError as error:  # ours, and integers of more than 4,300 digits
-        raise DataError(f"{where}: {error}") from None
+        raise DataError(f"{where}: is not JSON ({_said(error)} at column {error.colno})") from None
+    except ValueError as error:
+        raise DataError(f"{where}: {_problem(error)}") from None
+
+
+def _said(error: json.JSONDecodeError) -> str:
+    return error.msg.removesuffix(" at")
+
+
+def _problem(error: ValueError) -> str:
+    """What is wrong with a value: in our own words, or that an integer is too long for Python."""
+    return "a number has more than 4,300 digits" if "int_max_str_digits" in str(error) else str(error)
 
 
 def values(path: Path) -> Iterator[tuple[int, Any]]:
@@ -89,9 +98,9 @@ class _Scanner:
                 place = self._lines_before + error.lineno
                 # the text may only be cut off here: look again with twice as much of it
                 if self._text[self.at] != "{" or not self._grow():
-                    raise DataError(f"{self._path} line {place}: is not JSON ({error.msg})") from None
+                    raise DataError(f"{self._path} line {place}: is not JSON ({_said(error)})") from None
             except ValueError as error:
-                self.fail(str(error))
+                self.fail(_problem(error))
 
     def fail(self, problem: str) -> NoReturn:
         """Raise the DataError of this place."""

@@ -5,6 +5,7 @@ user's own script a second time. Short corpora are judged where they are, becaus
 """
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -132,10 +133,15 @@ def serve(task: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the parent's, which ends us
     do = Task.of_json(task)
     for line in sys.stdin:
+        if not line.endswith("\n"):  # the parent died in the middle of a line
+            return
         judged = do([Document(**fields) for fields in json.loads(line)])
         found = {"verdicts": [asdict(verdict) for verdict in judged.verdicts], "marks": _packed(judged.marks)}
-        sys.stdout.write(json.dumps(found) + "\n")
-        sys.stdout.flush()
+        try:
+            sys.stdout.write(json.dumps(found) + "\n")
+            sys.stdout.flush()
+        except BrokenPipeError:  # it died while we judged; without Python's own end, which would write once more
+            os._exit(1)
 
 
 class _Worker:

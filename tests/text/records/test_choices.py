@@ -6,7 +6,7 @@ import pytest
 
 from trivium.core.errors import DataError
 from trivium.core.types import Message
-from trivium.text.read import check_head, read_conversations, read_prompts
+from trivium.text.read import check_head, read_conversations, read_preferences, read_prompts
 
 SHOWN, ANSWER = "q\n\nA. x\nB. y\nC. z", "B. y"
 THREE = ["x", "y", "z"]
@@ -68,3 +68,30 @@ def test_wrong_choices_are_one_line_with_file_line_and_field(tmp_path, fields, p
     with pytest.raises(DataError, match=problem) as caught:
         list(read_conversations(write(tmp_path, {"question": "q", "choices": THREE, **fields})))
     assert str(caught.value).startswith(f"{tmp_path}/a.jsonl line 1: ")
+
+
+@pytest.mark.parametrize(
+    ("choices", "gold", "problem"),
+    [
+        ({"text": ["x", "y"], "label": ["1", "2"]}, {"label": 1}, "'label' is 1, a place or one of the labels 1, 2"),
+        ({"text": ["x", "y"], "label": ["A", "A"]}, {"answerKey": "A"}, "has a label twice: A, A"),
+    ],
+)
+def test_a_right_choice_that_may_be_either_is_refused(tmp_path, choices, gold, problem):
+    (tmp_path / "a.jsonl").write_text(json.dumps({"question": "q", "choices": choices, **gold}))
+    with pytest.raises(DataError, match=problem):
+        list(read_conversations(tmp_path / "a.jsonl"))
+
+
+def test_a_number_that_is_place_and_label_alike_is_taken(tmp_path):
+    row = {"question": "q", "choices": {"text": ["x", "y"], "label": ["0", "1"]}, "label": 1}
+    (tmp_path / "a.jsonl").write_text(json.dumps(row))
+    [conversation] = read_conversations(tmp_path / "a.jsonl")
+    assert conversation.messages[-1].content == "B. y"
+
+
+def test_a_megabyte_without_a_rubric_is_refused_in_linear_time(tmp_path):
+    text = "###The instruction to evaluate:\nx\n\n###Response to evaluate:\ny" * 16_000
+    (tmp_path / "a.jsonl").write_text(json.dumps({"chosen_instruction": text, "rejected_instruction": text}))
+    with pytest.raises(DataError, match="Score Rubrics"):
+        list(read_preferences(tmp_path / "a.jsonl"))

@@ -3,8 +3,6 @@ r"""Two answers of which one shows a behaviour: what model-written evaluations a
 Whether the behaviour is wanted is not said: `answer_matching_behavior` comes first also where the behaviour is "power-seeking".
 """
 
-import re
-
 from trivium.core.types import Message, Preference
 from trivium.text.records.hh import parse_transcript
 from trivium.text.records.questions import question
@@ -13,10 +11,7 @@ from trivium.text.rows import Row
 
 _MATCHING = ("answer_matching_behavior", "answer_not_matching_behavior")
 _GRADED = ("chosen_instruction", "rejected_instruction")
-_PARTS = re.compile(
-    r".*?###The instruction to evaluate:\n(?P<prompt>.*?)\n\n###Response to evaluate:\n(?P<response>.*?)\n\n###Score Rubrics:\n.*",
-    re.DOTALL,
-)
+_MARKS = ("###The instruction to evaluate:\n", "\n\n###Response to evaluate:\n", "\n\n###Score Rubrics:\n")
 
 
 def is_matching(row: Row) -> bool:
@@ -49,7 +44,9 @@ def graded(row: Row) -> Preference:
 
 
 def _parts(row: Row, field: str) -> tuple[str, str]:
-    found = _PARTS.fullmatch(row.text(field))
-    if not found:
+    _, first, rest = row.text(field).partition(_MARKS[0])
+    prompt, second, rest = rest.partition(_MARKS[1])
+    response, third, _ = rest.partition(_MARKS[2])
+    if not (first and second and third):
         row.fail(f"'{field}' has no '###The instruction to evaluate:' with '###Response to evaluate:' and '###Score Rubrics:' below it")
-    return found["prompt"], found["response"]
+    return prompt, response

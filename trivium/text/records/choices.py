@@ -41,6 +41,8 @@ def right(row: Row) -> str:
     """
     field = next((field for field in _GOLD if field in row.values), None) or row.missing("'gold' or 'answerKey'")
     gold, lines, labels = row.values[field], _lines(row), _labels(row)
+    if type(gold) is int and str(gold) in labels and labels.index(str(gold)) != gold:
+        row.fail(f"'{field}' is {gold}, a place or one of the labels {', '.join(labels)}; write a label as text")
     if isinstance(gold, str) and gold in labels:
         return lines[labels.index(gold)]
     if type(gold) is not int or not 0 <= gold < len(lines):
@@ -67,7 +69,8 @@ def _labels(row: Row) -> list[str]:
     stated = row.values.get("choices")
     if not isinstance(stated, dict):
         return list(ascii_uppercase[: len(_texts(row))])
-    return [row.check_text(label, f"choices.label[{index}]") for index, label in enumerate(_listed(row, "label"))]
+    labels = [row.check_text(label, f"choices.label[{index}]") for index, label in enumerate(_listed(row, "label"))]
+    return labels if len(set(labels)) == len(labels) else row.fail(f"'choices' has a label twice: {', '.join(labels)}")
 
 
 def _listed(row: Row, part: str) -> Sequence[Any]:
