@@ -8,8 +8,10 @@ from trivium.core.errors import TriviumError, did_you_mean
 KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, TriviumError)]
 
 
-def test_every_error_has_its_own_exit_code():
-    assert sorted(kind.exit_code for kind in KINDS) == list(range(1, 10))
+def test_every_error_has_its_own_exit_code_and_a_special_case_that_of_its_kind():
+    kinds = [kind for kind in KINDS if kind is TriviumError or kind.__base__ is TriviumError]
+    assert sorted(kind.exit_code for kind in kinds) == list(range(1, 10))
+    assert all(kind.exit_code == kind.__base__.exit_code for kind in KINDS if kind not in kinds)
 
 
 @pytest.mark.parametrize("kind", KINDS)

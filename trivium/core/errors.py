@@ -3,6 +3,7 @@
     TriviumError            exit code
     |- ConfigError          2   an option, a recipe, a command line
     |- DataError            3   a document, a chat, a preference, a prompt
+    |  `- DamagedError          a file that cannot be read to its end
     |- ArtefactError        4   a model, tokenizer, shard or checkpoint that is corrupt or does not fit
     |- DivergedError        5   the numbers are not finite any more
     |- ResourceError        6   disk or memory
