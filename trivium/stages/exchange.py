@@ -74,10 +74,10 @@ def import_model(
         raise ConfigError(f"dtype is {dtype!r}{did_you_mean(dtype, PRECISIONS)}")
     _refuse_other_content(out)
     found = _read(_local(source), is_guest=is_guest)
-    from trivium.nn.io.config_json import to_json
+    from trivium.nn.io.config_json import GUEST, to_json
     from trivium.nn.io.directory import save_model
 
-    if not is_guest:
+    if found.model.config.family != GUEST:
         try:
             to_json(found.model.config, has_scalar=found.model.scalar_head is not None)
         except ConfigError as error:  # a GGUF file may hold shapes that its architecture has no config.json for
