@@ -191,6 +191,8 @@ def test_reinforce_goes_on_with_the_same_bits(method, monkeypatch):
         ({"rewards": [LENGTH], "refill": True}, "refill looks for prompts"),
         ({"rewards": [LENGTH], "objective": "kto", "answers": 2}, "kto does not learn from answers as they come"),
         ({"rewards": [LENGTH], "objective": "dpo"}, "dpo compares answers to one prompt"),
+        ({"rewards": [LENGTH], "objective": "dpo", "answers": 2, "missing_end": "mask"}, "neither a KL in the reward nor a mask"),
+        ({"rewards": [LENGTH], "adaptive_kl": {}, "kl_coef": 0.0}, "adaptive_kl moves kl_coef, which is 0"),
         ({"rewards": [LENGTH], "objective": {"kind": "policy_gradient", "kl_coef": 0.1}}, "the KL is priced twice"),
         ({"rewards": [LENGTH], "objective": "reinforce"}, "right for one update a phase only"),
         ({"rewards": [{"kind": "nummeric"}]}, "numeric"),

@@ -12,9 +12,9 @@ class Guard:
     """Stops a run, whose model is then saved as it is, when one of these is passed; metrics are those of the phases.
 
     max_kl: nats an answer from the starting model. models: reward models that the policy is not trained on; when their mean score has
-    fallen `patience` phases in a row below its best by more than `slack`, the run ends (Gao et al.
-    2022, arXiv:2210.10760: the proxy rises on while what it stands for falls). min_stop_rate, min_entropy_share: the share of answers that
-    end by themselves, and of the first phase's entropy, below which the policy has collapsed.
+    fallen `patience` phases in a row below its best by more than `slack`, the run ends (Gao et al. 2022, arXiv:2210.10760: the proxy rises
+    on while what it stands for falls). min_stop_rate, min_entropy_share: the share of answers that end by themselves, and of the first
+    phase's entropy, below which the policy has collapsed.
     """
 
     max_kl: float = Field(default=math.inf, gt=0)

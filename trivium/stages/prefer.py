@@ -47,7 +47,7 @@ class Prefer:
     def check(self) -> None:
         check_model(self.model)
         if isinstance(self.objective, KTO) and self.batch_size < 2:
-            raise ConfigError("batch_size is 1, but kto compares with the answers to other prompts of its step; set it to 2 or more")
+            raise ConfigError("batch_size is 1, but the baseline of kto is a mean over the answers of a step; set it to 2 or more")
         if self.reference_update is not None and "ref_logprobs" not in self.objective.needs:
             raise ConfigError(f"objective {self.objective.kind} has no reference, so reference_update has nothing to move; leave it out")
         if self.reference_update is not None and isinstance(self.objective, StepWide | TDPO):
@@ -74,10 +74,7 @@ class Prefer:
 
         speaker = Speaker.load(resolve(run, self.model), machine_of(run)).adapt(self.lora, run.seed)
         size = {"rows": self.micro_batch_rows, "length": self.seq_len}
-        groups = groups_for(
-            self.objective, speaker, resolve(run, self.data), run,
-            unreadable=self.unreadable, per_prompt=self.pairs_per_prompt, max_tokens=self.seq_len,
-        )  # fmt: skip
+        groups = groups_for(self, speaker, run)
         run.log(f"{len(groups):,} {self.objective.takes.split()[0]}")
         reference = None
         if self.reference_update is None and "ref_logprobs" in self.objective.needs:

@@ -1,8 +1,10 @@
 """What preference losses train on, made of the records of a file: pairs, rankings, or single answers with a label."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from itertools import combinations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,20 +12,20 @@ from trivium.core.errors import DataError
 from trivium.core.run import Run
 from trivium.core.seeds import generator
 from trivium.core.types import Example, Group, Preference
-from trivium.learn.objectives.preference import PreferenceObjective
-from trivium.stages.base import Unreadable, gather
+from trivium.stages.base import gather, resolve
 from trivium.stages.models import Speaker, ranked_group
 from trivium.text.read import is_labelled, read_labels, read_preferences
 
+if TYPE_CHECKING:
+    from trivium.stages.prefer import Prefer
 
-def groups_for(
-    objective: PreferenceObjective, speaker: Speaker, data: Any, run: Run, *, unreadable: Unreadable, per_prompt: int, max_tokens: int
-) -> list[Group]:
-    """The groups that an objective takes, in the order of the file.
 
-    per_prompt: pairs drawn of a ranking (0: all of them); max_tokens: what a row holds. Raises DataError if there are none, or if the
-    objective needs scores or labels that the file lacks.
+def groups_for(stage: Prefer, speaker: Speaker, run: Run) -> list[Group]:
+    """The groups that the stage's objective takes, in the order of the file.
+
+    Raises DataError if there are none, or if the objective needs scores or labels that the file lacks.
     """
+    objective, data, unreadable, per_prompt = stage.objective, resolve(run, stage.data), stage.unreadable, stage.pairs_per_prompt
     if objective.takes.startswith("labels") and is_labelled(data):
         groups = [_labelled(speaker, *each) for each in gather(lambda on_skip: read_labels(data, on_skip), run, unreadable)]
     else:
@@ -41,7 +43,7 @@ def groups_for(
     if objective.takes.startswith("labels"):
         singles: list[Group] = [(item,) for group in groups for item in (group if len(group) == 1 else _both_labelled(group))]
         groups = singles
-    return mismatched(groups, max_tokens, str(data)) if objective.takes == "labels with mismatches" else groups
+    return mismatched(groups, stage.seq_len, str(data)) if objective.takes == "labels with mismatches" else groups
 
 
 def pairs_of(group: Sequence[Example], per_prompt: int, seed: int, number: int) -> list[Group]:

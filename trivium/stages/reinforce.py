@@ -38,8 +38,8 @@ class Reinforce:
     missing_end_penalty, or is left out of the loss (missing_end=mask); overlong_margin: within so many tokens of max_new_tokens an answer
     loses up to 1. An update is one minibatch; a phase samples prompts_per_phase prompts and makes passes x minibatches updates. refill:
     prompts whose answers all got the same reward are replaced. A preference loss as objective learns from the best and worst answer to a
-    prompt. truth: the rule behind the preferences where it is known; its score is reported, never trained on. lora: see finetune; policy
-    and reference share their frozen weights then, and so do critic and judge.
+    prompt, without credit and kl_coef. truth: the rule behind the preferences where it is known; its score is reported, never trained on.
+    lora: see finetune; policy and reference share their frozen weights then, and so do critic and judge.
     """
 
     kind: Literal["reinforce"] = "reinforce"
@@ -115,6 +115,10 @@ class Reinforce:
         if isinstance(self.objective, PreferenceLoss):
             if self.objective.takes != "pairs" or isinstance(self.objective, StepWide | TDPO | ODPO):
                 raise ConfigError(f"objective {self.objective.kind} does not learn from answers as they come; use it with `trivium prefer`")
+            if self.adaptive_kl is not None or self.missing_end == "mask":
+                raise ConfigError(
+                    f"objective {self.objective.kind} has neither a KL in the reward nor a mask; leave adaptive_kl and missing_end out"
+                )
             if self.answers < 2:
                 raise ConfigError(f"objective {self.objective.kind} compares answers to one prompt; set answers to 2 or more")
         elif self.kl_coef and self.objective.kl_coef:

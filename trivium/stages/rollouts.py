@@ -63,8 +63,7 @@ class Rollouts:
     """Groups of on-policy answers; a phase is sampled once and served in `passes` x `minibatches` steps.
 
     prompts: token ids. score: the reward of each answer. reference: its log-probs under the reference. values: the critic's
-    estimates, for a rule with a critic. truth: the true score where it is known; watched: a held-out
-    reward. Both are only reported.
+    estimates, for a rule with a critic. truth: the true score where it is known; watched: a held-out reward. Both are only reported.
     """
 
     options: RolloutOptions

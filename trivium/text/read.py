@@ -58,8 +58,8 @@ def read_labels(source: str | Path, on_skip: OnSkip | None = None) -> Iterator[L
 
 
 def is_labelled(source: str | Path) -> bool:
-    """Whether the first row of a source judges a single answer, rather than comparing several."""
-    return not _is_asset(source) and any(records.is_labelled(row) for row in islice(_rows_of(source), 1))
+    """Whether the first row of a source that can be read judges a single answer, rather than comparing several."""
+    return not _is_asset(source) and any(records.is_labelled(row) for row in islice(_rows_of(source, lambda _: None), 1))
 
 
 def read_prompts(source: str | Path, on_skip: OnSkip | None = None) -> Iterator[tuple[Message, ...]]:
@@ -71,9 +71,7 @@ def read_prompts(source: str | Path, on_skip: OnSkip | None = None) -> Iterator[
 
 def read_prompt_records(source: str | Path) -> Iterator[tuple[tuple[Message, ...], Mapping[str, Any]]]:
     """Each prompt of a source with all fields of the record it came from, in which a reward finds what it expects."""
-    if _is_asset(source):
-        return ((prompt, {}) for prompt in read_prompts(source))
-    if not is_hub(source) and all(format_of(path) in (".txt", ".md") for path in files_of(source)):
+    if _is_asset(source) or not is_hub(source) and all(format_of(path) in (".txt", ".md") for path in files_of(source)):
         return ((prompt, {}) for prompt in read_prompts(source))
     return _chats(source, lambda row: [(turns, row.values) for turns in records.prompts(row)], None)
 

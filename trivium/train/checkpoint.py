@@ -1,7 +1,8 @@
 """Checkpoints: everything a run needs to go on with the same bits, committed as one verified folder.
 
-Safetensors and JSON only. Order, sampling and noise are functions of (seed, step), so besides weights and optimizer state
-there is one integer and the length of the metrics file. Frozen weights are not in it, only their fingerprint.
+Safetensors and JSON only. Order, sampling and noise are functions of (seed, step), so besides weights and optimizer state there is
+one integer, the length of the metrics file, and the little that sources and hooks remember. Frozen weights are not in it, only
+their fingerprint.
 """
 
 import json
@@ -22,7 +23,7 @@ KIND = "checkpoint"
 
 
 class Companion(Protocol):
-    """What changes beside the trainers: a reference that follows the policy."""
+    """What changes beside the trainers and must go on as it was: a moving reference, the price of a nat, what a guard has seen."""
 
     name: str
 

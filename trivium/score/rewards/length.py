@@ -18,6 +18,10 @@ class Length:
     max_words: int = Field(gt=0)
     weight: float = Field(default=1.0)
 
+    def __post_init__(self) -> None:
+        if self.min_words > self.max_words:
+            raise ValueError(f"min_words ({self.min_words}) is above max_words ({self.max_words})")
+
     def __call__(self, answers: Sequence[Said]) -> list[float]:
         """A number from -1 to 0 for each answer."""
         return [self._of(len(said.response.split())) for said in answers]

@@ -8,15 +8,16 @@ from typing import Literal
 from pydantic import Field
 
 from trivium.core.config import component
-from trivium.core.errors import ConfigError
+from trivium.core.errors import ConfigError, DataError
 from trivium.score.rewards.reward import Said
 
 
 @component
 class MathAnswer:
-    """1 if math-verify finds the last expression of the answer equal to the text in `field`, else 0; what it cannot read is 0.
+    """1 if math-verify finds the last expression of the answer equal to the text in `field`, else 0; an answer it cannot read is 0.
 
-    1/2, 0.5 and \\frac{1}{2} are the same. seconds bounds the comparison of one answer.
+    1/2, 0.5 and \\frac{1}{2} are the same. seconds bounds each step of reading and comparing. Raises DataError for an expected text that
+    holds no mathematics.
     """
 
     kind: Literal["math"] = "math"
@@ -30,9 +31,12 @@ class MathAnswer:
 
     def __call__(self, answers: Sequence[Said]) -> list[float]:
         """1 or 0 for each answer."""
+        return [float(self._is_right(said)) for said in answers]
+
+    def _is_right(self, said: Said) -> bool:
         package = import_module("math_verify")
-        found = []
-        for said in answers:
-            gold, mine = (package.parse(text, parsing_timeout=self.seconds) for text in (said.field(self.field), said.response))
-            found.append(float(bool(gold) and bool(mine) and package.verify(gold, mine, timeout_seconds=self.seconds)))
-        return found
+        expected = said.field(self.field)
+        gold, mine = (package.parse(text, parsing_timeout=self.seconds) for text in (expected, said.response))
+        if not gold:
+            raise DataError(f"the reward 'math' finds no mathematics in the field '{self.field}' of a prompt: {expected[:60]!r}")
+        return bool(mine) and package.verify(gold, mine, timeout_seconds=self.seconds)

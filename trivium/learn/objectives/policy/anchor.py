@@ -25,6 +25,16 @@ def by_sequence(log_ratio_BL: torch.Tensor, batch: Batch) -> torch.Tensor:
     return torch.cat([mean_N, mean_N.new_zeros(1)])[batch.sequence_BL]
 
 
+def columns(kl_coef: float) -> tuple[str, ...]:
+    """What a policy loss reads: the reference only where its loss has a KL penalty."""
+    return ("old_logprobs", "advantages", *(["ref_logprobs"] if kl_coef else []))
+
+
+def with_kl(loss_BL: torch.Tensor, out: Outputs, batch: Batch, ratio_BL: torch.Tensor, *, kl_coef: float, kl: Penalty) -> torch.Tensor:
+    """The loss plus kl_coef times the penalty, (B, L)."""
+    return loss_BL + kl_coef * kl_penalty(out, batch, ratio_BL, kl) if kl_coef else loss_BL
+
+
 def kl_penalty(out: Outputs, batch: Batch, ratio_BL: torch.Tensor, how: Penalty) -> torch.Tensor:
     """The estimate of KL(policy || reference) that is put into a loss, (B, L)."""
     to_reference = out.logprobs_BL - batch["ref_logprobs"]

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from trivium.core.config import component
 from trivium.core.types import Metrics
-from trivium.learn.objectives.policy.anchor import Penalty, by_sequence, kl_penalty, log_ratio, report
+from trivium.learn.objectives.policy.anchor import Penalty, by_sequence, columns, log_ratio, report, with_kl
 from trivium.learn.reduce import Reduction
 from trivium.nn.batch import Batch
 from trivium.nn.outputs import Outputs
@@ -45,7 +45,7 @@ class PolicyGradient:
     @property
     def needs(self) -> tuple[str, ...]:
         """The columns it reads."""
-        return ("old_logprobs", "advantages", *(["ref_logprobs"] if self.kl_coef else []))
+        return columns(self.kl_coef)
 
     def __call__(self, out: Outputs, batch: Batch) -> tuple[torch.Tensor, Metrics]:
         """Loss of every token, (B, L)."""
@@ -56,8 +56,7 @@ class PolicyGradient:
         bounded = ratio if self.max_ratio is None else ratio.clamp(max=self.max_ratio)
         clipped = ratio.clamp(1 - self.clip_low, 1 + self.clip_high)
         loss = torch.maximum(-advantage * bounded, -advantage * clipped)
-        if self.kl_coef:
-            loss = loss + self.kl_coef * kl_penalty(out, batch, ratio, self.kl)
+        loss = with_kl(loss, out, batch, ratio, kl_coef=self.kl_coef, kl=self.kl)
         if self.entropy_coef:
             loss = loss - self.entropy_coef * out.entropy_BL
         return loss, report(out, batch, moved, low=1 - self.clip_low, high=1 + self.clip_high)

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from trivium.core.config import component
 from trivium.core.types import Metrics
-from trivium.learn.objectives.policy.anchor import Penalty, kl_penalty, log_ratio, report
+from trivium.learn.objectives.policy.anchor import Penalty, columns, log_ratio, report, with_kl
 from trivium.learn.reduce import Reduction
 from trivium.nn.batch import Batch
 from trivium.nn.outputs import Outputs
@@ -31,12 +31,11 @@ class REINFORCE:
     @property
     def needs(self) -> tuple[str, ...]:
         """The columns it reads."""
-        return ("old_logprobs", "advantages", *(["ref_logprobs"] if self.kl_coef else []))
+        return columns(self.kl_coef)
 
     def __call__(self, out: Outputs, batch: Batch) -> tuple[torch.Tensor, Metrics]:
         """Loss of every token, (B, L)."""
         moved = log_ratio(out, batch)
         loss = -batch["advantages"] * out.logprobs_BL
-        if self.kl_coef:
-            loss = loss + self.kl_coef * kl_penalty(out, batch, moved.exp(), self.kl)
+        loss = with_kl(loss, out, batch, moved.exp(), kl_coef=self.kl_coef, kl=self.kl)
         return loss, report(out, batch, moved, low=0.0, high=float("inf"))

@@ -38,9 +38,7 @@ class DPO:
     def __call__(self, out: Outputs, batch: Batch) -> tuple[torch.Tensor, Metrics]:
         """Loss of every pair, (G,). Raises DataError if a group is not a pair."""
         pairs = read_pairs(out, batch)
-        margin = pairs.margin
-        if self.is_per_token:
-            margin = pairs.chosen_log_ratio / pairs.chosen_length - pairs.rejected_log_ratio / pairs.rejected_length
+        margin = pairs.margin_a_token if self.is_per_token else pairs.margin
         logit = self.beta * margin
         loss = mixed(logit, self.label_noise)
         if self.nll_coef:

@@ -34,7 +34,5 @@ class IPO:
     def __call__(self, out: Outputs, batch: Batch) -> tuple[torch.Tensor, Metrics]:
         """Loss of every pair, (G,)."""
         pairs = read_pairs(out, batch)
-        margin = pairs.margin
-        if self.is_per_token:
-            margin = pairs.chosen_log_ratio / pairs.chosen_length - pairs.rejected_log_ratio / pairs.rejected_length
+        margin = pairs.margin_a_token if self.is_per_token else pairs.margin
         return (margin - 1 / (2 * self.beta)) ** 2, pairs.metrics(margin)

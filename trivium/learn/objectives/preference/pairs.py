@@ -35,6 +35,11 @@ class Pairs:
         return self.chosen_log_ratio - self.rejected_log_ratio
 
     @property
+    def margin_a_token(self) -> torch.Tensor:
+        """The same with each log-ratio divided by the length of its answer."""
+        return self.chosen_log_ratio / self.chosen_length - self.rejected_log_ratio / self.rejected_length
+
+    @property
     def chosen_mean(self) -> torch.Tensor:
         """Log-prob of the better answer a token."""
         return self.chosen / self.chosen_length
