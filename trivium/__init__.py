@@ -5,7 +5,7 @@ import importlib
 from trivium.core.world import prepare_environment
 
 __all__ = [
-    "annotate", "demonstrate", "evaluate", "finetune", "prefer", "prepare", "pretrain", "reinforce", "reward", "run", "tokenize",
+    "annotate", "demonstrate", "evaluate", "finetune", "prefer", "prepare", "pretrain", "reinforce", "reward", "run", "study", "tokenize",
 ]  # fmt: skip
 
 

@@ -14,6 +14,8 @@ from typing import Any
 from trivium.core.config import plain
 from trivium.stages.pipeline import execute
 from trivium.stages.recipe import load_recipe, single
+from trivium.studies.finding import Finding
+from trivium.studies.run import run_study
 
 StageFunction = Callable[..., Path]
 
@@ -24,6 +26,12 @@ def run(recipe: str | Path, *, out: str | Path | None = None, quiet: bool = Fals
     folder = Path(out) if out is not None else Path("runs") / resolved.name
     execute(resolved, folder, quiet=quiet)
     return folder
+
+
+def study(name: str, *folders: str | Path, out: str | Path | None = None, quiet: bool = False, **options: Any) -> Finding:
+    """What a study finds in these run folders, or in a run that its recipe makes; the page is below OUT, or below the first folder."""
+    found, _ = run_study(name, [Path(folder) for folder in folders], plain(options), Path(out) if out is not None else None, quiet=quiet)
+    return found
 
 
 def _stage(kind: str, *, out: str | Path | None = None, quiet: bool = False, **options: Any) -> Path:

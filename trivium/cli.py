@@ -112,6 +112,26 @@ for _kind, _summary in STAGES.items():
 
 
 @app.command()
+def study(
+    name: Annotated[str | None, typer.Argument(help="which; without it they are listed")] = None,
+    words: Annotated[list[str] | None, typer.Argument(metavar="[RUN]... [key=value]...", help="run folders to look at, or options")] = None,
+    out: Out = None, quiet: Quiet = False,
+) -> None:  # fmt: skip
+    """Ask what the data or the training did: of your own run folders, or of a run that the study makes for it."""
+    from trivium.core.config import parse_overrides
+    from trivium.studies.run import STUDIES, run_study
+
+    if name is None:
+        for known, (question, _) in STUDIES.items():
+            typer.echo(f"{known:<18} {question}")
+        return
+    folders = [Path(word) for word in words or [] if "=" not in word]
+    options = parse_overrides([word for word in words or [] if "=" in word])
+    finding, page = run_study(name, folders, options, out, quiet=quiet)
+    typer.echo(f"{finding.verdict}\nstudy:  {page}")
+
+
+@app.command()
 def report(run_folder: Path) -> None:
     """Write report.html of a run folder again."""
     from trivium.report import write_report

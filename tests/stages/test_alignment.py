@@ -46,7 +46,7 @@ def write(path: Path, rows: list[dict[str, Any]]) -> None:
 
 def run(kind: str, out: str = "out", *, save_every_s: float = 1e9, **options: Any) -> list[dict[str, Any]]:
     """Run one stage from its last checkpoint, if there is one; its metrics."""
-    stage = single(kind, {"model": "base", **(PREFER if kind == "prefer" else SAMPLED), **options}).stages[kind]
+    stage = single(kind, {"model": "base", **(SAMPLED if kind == "reinforce" else PREFER), **options}).stages[kind]
     stage.check()
     with Run(Path(out), quiet=True, machine=MACHINE, save_every_s=save_every_s) as running:
         assert running.begin(kind, {})

@@ -4,7 +4,9 @@ import torch
 from trivium.core.errors import ConfigError
 from trivium.stages.machine import Machine, peak_flops
 
-MEASURED = Machine(device="cpu", threads=2, precision="float32", ceiling=1e11, compile="on", kernels="native", products="full")
+MEASURED = Machine(
+    device="cpu", threads=2, precision="float32", ceiling=1e11, compile="on", kernels="native", products="full", tuning="full"
+)
 
 
 @pytest.mark.parametrize(
@@ -40,7 +42,16 @@ def test_a_measured_machine_leaves_nothing_open_and_is_measured_once():
 
 
 @pytest.mark.parametrize(
-    "other", [{"device": "cuda"}, {"threads": 3}, {"precision": "bfloat16"}, {"compile": "off"}, {"kernels": "torch"}, {"products": "int8"}]
+    "other",
+    [
+        {"device": "cuda"},
+        {"threads": 3},
+        {"precision": "bfloat16"},
+        {"compile": "off"},
+        {"kernels": "torch"},
+        {"products": "int8"},
+        {"tuning": "bfloat16"},
+    ],
 )
 def test_another_wish_is_not_answered(other):
     assert MEASURED.answers(Machine())
@@ -64,11 +75,37 @@ OPEN = {"threads": torch.get_num_threads(), "precision": "float32", "ceiling": 1
 def test_without_a_compiler_torch_computes_and_a_wish_for_kernels_is_refused(monkeypatch):
     monkeypatch.setattr("trivium.nn.native.library.why_not", lambda: "there is no C++ compiler")
     measured = Machine(**OPEN).measured()
-    assert (measured.kernels, measured.products) == ("torch", "full")
+    assert (measured.kernels, measured.products, measured.tuning) == ("torch", "full", "full")
     with pytest.raises(ConfigError, match="machine.kernels is 'native', but there is no C\\+\\+ compiler; set machine.kernels=torch"):
         Machine(**OPEN, kernels="native").measured()
     with pytest.raises(ConfigError, match="machine.products is 'int8', which needs native kernels"):
         Machine(**OPEN, products="int8").measured()
+    with pytest.raises(ConfigError, match="machine.tuning is 'bfloat16', which needs native kernels"):
+        Machine(**OPEN, tuning="bfloat16").measured()
+
+
+SLOW_HALF, FAST_HALF = {"float32": 1e11, "bfloat16": 1.2e11}, {"float32": 1e11, "bfloat16": 1.3e11}
+
+
+@pytest.mark.parametrize(
+    ("ceilings", "why_not", "has_fast_bytes", "expected"),
+    [
+        (SLOW_HALF, None, False, ("float32", "native", "full", "full")),
+        (SLOW_HALF, None, True, ("float32", "native", "int8", "full")),
+        (FAST_HALF, None, False, ("float32", "native", "bfloat16", "bfloat16")),
+        (FAST_HALF, None, True, ("float32", "native", "int8", "bfloat16")),
+        (SLOW_HALF, "no compiler", False, ("float32", "torch", "full", "full")),
+        (FAST_HALF, "no compiler", False, ("bfloat16", "torch", "full", "full")),
+    ],
+)
+def test_what_is_chosen_follows_from_what_is_measured(monkeypatch, ceilings, why_not, has_fast_bytes, expected):
+    monkeypatch.setattr("trivium.stages.machine._matmul_flops", lambda device, dtype: ceilings[str(dtype).removeprefix("torch.")])
+    monkeypatch.setattr("trivium.nn.native.library.why_not", lambda: why_not)
+    monkeypatch.setattr("trivium.nn.native.library.has_fast_int8", lambda: has_fast_bytes)
+    measured = Machine(device="cpu", threads=torch.get_num_threads()).measured()
+    assert (measured.precision, measured.kernels, measured.products, measured.tuning) == expected
+    assert measured.ceiling == ceilings[measured.precision]
+    assert measured.measured() == measured
 
 
 @pytest.mark.parametrize(("has_fast_bytes", "products"), [(True, "int8"), (False, "full")])

@@ -103,14 +103,15 @@ class _TokenLogprobs(torch.autograd.Function):
         softcap: float | None,
         with_entropy: bool,
         kernels: Kernels,
+        dtype: torch.dtype,
     ):
-        weight = weight_VD.to(hidden_PD.dtype)
+        weight = weight_VD.to(dtype)
         chunk = chunk_of(hidden_PD.device, weight.shape[0])
-        keep = hidden_PD.shape[0] * weight.shape[0] * hidden_PD.element_size() <= keep_bytes(hidden_PD.device, len(weight))
+        keep = hidden_PD.shape[0] * weight.shape[0] * dtype.itemsize <= keep_bytes(hidden_PD.device, len(weight))
         scores = _compiled(_scores) if kernels == "compiled" else _scores
         logprob, lse, entropy, kept = [], [], [], []
         for hidden, target in zip(hidden_PD.split(chunk), target_P.split(chunk), strict=True):
-            raw = hidden @ weight.T
+            raw = hidden.to(dtype) @ weight.T
             found = scores(raw, target, temperature, softcap, with_entropy, kernels == "native")
             logprob.append(found[0])
             lse.append(found[1])
@@ -122,18 +123,20 @@ class _TokenLogprobs(torch.autograd.Function):
         entropy_P = torch.cat(entropy) if with_entropy else torch.zeros_like(logprob_P)
         ctx.save_for_backward(hidden_PD, weight_VD, target_P, lse_P, entropy_P, *kept)
         ctx.temperature, ctx.softcap, ctx.with_entropy, ctx.kernels, ctx.chunk = temperature, softcap, with_entropy, kernels, chunk
+        ctx.dtype = dtype
         return logprob_P, entropy_P
 
     @staticmethod
     def backward(ctx, grad_logprob_P: Tensor, grad_entropy_P: Tensor):  # type: ignore[override]  # noqa: ANN205
         hidden_PD, weight_VD, target_P, lse_P, entropy_P, *kept = ctx.saved_tensors
-        weight = weight_VD.to(hidden_PD.dtype)
+        weight = weight_VD.to(ctx.dtype)
         slope = _compiled(_slope) if ctx.kernels == "compiled" else _slope
         grad_hidden = torch.empty_like(hidden_PD)
         grad_weight = torch.zeros_like(weight_VD) if ctx.needs_input_grad[1] else None  # none for a frozen head
         for number, start in enumerate(range(0, len(target_P), ctx.chunk)):
             part = slice(start, start + ctx.chunk)
-            raw = kept[number] if kept else hidden_PD[part] @ weight.T
+            hidden = hidden_PD[part].to(ctx.dtype)
+            raw = kept[number] if kept else hidden @ weight.T
             entropy = entropy_P[part].detach() if ctx.with_entropy else None  # it is an output, and has a history
             grad = slope(
                 raw, target_P[part], lse_P[part], entropy, grad_logprob_P[part], grad_entropy_P[part],
@@ -141,25 +144,27 @@ class _TokenLogprobs(torch.autograd.Function):
             )  # fmt: skip
             grad_hidden[part] = grad @ weight
             if grad_weight is not None:
-                grad_weight += grad.T @ hidden_PD[part]
-        return grad_hidden, grad_weight, None, None, None, None, None
+                grad_weight += grad.T @ hidden
+        return grad_hidden, grad_weight, None, None, None, None, None, None
 
 
 def token_logprobs(
     hidden_BLD: Tensor, weight_VD: Tensor, tokens_BL: Tensor, scored_P: Tensor,
     *, temperature: float = 1.0, with_entropy: bool = False, softcap: float | None = None, kernels: Kernels = "torch",
+    products: torch.dtype | None = None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Log-prob of each scored token given what comes before it, and the entropy of the distribution it was drawn from.
 
     hidden_BLD: (B, L, D). scored_P: flat indices of the tokens to score, none of them the first of its sequence.
     softcap bounds the logits before the temperature divides them (Gemma 2). kernels: native are ours, for float32 on a CPU; compiled
-    are torch's compiler's, for many chunks of one size.
+    are torch's compiler's, for many chunks of one size. products: the precision of the products, if it is not that of the states; sums
+    over words are in fp32 in any.
     Returns two (B, L) tensors that are 0 elsewhere: fp32, or the precision of the states where that is higher.
     """
     # not by brackets: their slope sorts the indices on a GPU, in case some are there twice
     hidden_PD = hidden_BLD.flatten(0, 1).index_select(0, scored_P - 1)
     logprob_P, entropy_P = _TokenLogprobs.apply(
-        hidden_PD, weight_VD, tokens_BL.flatten()[scored_P], temperature, softcap, with_entropy, kernels
+        hidden_PD, weight_VD, tokens_BL.flatten()[scored_P], temperature, softcap, with_entropy, kernels, products or hidden_PD.dtype
     )
     return _placed(logprob_P, tokens_BL, scored_P), _placed(entropy_P, tokens_BL, scored_P)
 

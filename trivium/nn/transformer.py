@@ -7,6 +7,7 @@ Left out: dropout (every objective here needs the same network twice) and attent
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Literal, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -323,7 +324,22 @@ class Transformer(nn.Module):
         self.is_compiled = True
 
 
-Twin = Callable[[Transformer, Tensor, Tensor, Sequence[Tensor | None]], Tensor]  # stream, positions, what is added to values
+class Twin(Protocol):
+    """What computes the blocks in the place of torch's operations, and says in which precision the language head multiplies."""
+
+    @property
+    def head(self) -> Literal["float32", "bfloat16"]:
+        """The products of the language head in training."""
+        ...
+
+    @property
+    def head_products(self) -> Literal["float32", "bfloat16"]:
+        """Those of the language head now."""
+        ...
+
+    def __call__(self, trunk: Transformer, x_BLD: Tensor, position_BL: Tensor, added: Sequence[Tensor | None]) -> Tensor:
+        """The stream after all blocks, (B, L, D). added: to the values of each layer, (B, L, KV * D)."""
+        ...
 
 
 def why_not_compile(device: torch.device | str = "cpu") -> str | None:

@@ -1,6 +1,6 @@
 """The report: one HTML file, made from a run folder, that opens offline, needs no script and asks the network for nothing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from trivium.core.commit import commit_file
@@ -43,9 +43,13 @@ def write_report(run_folder: Path) -> Path:
 
 def page(record: Record) -> str:
     """The whole page of a run as text."""
-    name = str(record.manifest.get("name") or record.name)
-    links = (element("a", title, href=f"#{_anchor(title)}") for title, _ in _SECTIONS)
-    parts = (element("section", element("h2", title), section(record), id=_anchor(title)) for title, section in _SECTIONS)
+    return sheet(str(record.manifest.get("name") or record.name), [(title, section(record)) for title, section in _SECTIONS])
+
+
+def sheet(name: str, sections: Sequence[tuple[str, Html]]) -> str:
+    """A page of sections, each a title and what is below it."""
+    links = (element("a", title, href=f"#{_anchor(title)}") for title, _ in sections)
+    parts = (element("section", element("h2", title), content, id=_anchor(title)) for title, content in sections)
     body = element("body", element("main", element("h1", name), element("nav", join(links, " "), aria_label="sections"), *parts))
     return f"<!doctype html>\n{element('html', _head(name), body, lang='en')}\n"
 

@@ -20,7 +20,7 @@ from trivium.nn.io.peft import load_merged
 from trivium.nn.io.tokenizer_files import tokenizer_config
 from trivium.nn.lora import LoRA
 from trivium.nn.model import DTYPES, Model
-from trivium.nn.native.block import use, why_not_train
+from trivium.nn.native.block import Twin, use, why_not_train
 from trivium.nn.native.training import Products
 from trivium.stages.chat_formats import CHAT_KEY, chat_format, read_tokenizer_config
 from trivium.stages.machine import Machine
@@ -91,20 +91,26 @@ class Speaker:
         return self.tokenizer.decode(example.response)
 
 
-def with_kernels(model: Model, machine: Machine, products: Products = "float32") -> str | None:
+def with_kernels(model: Model, machine: Machine, twin: Twin = Twin()) -> str | None:  # noqa: B008
     """Let native kernels compute the model's blocks where the machine is to use them; else the reason in one line."""
-    return use(model.trunk, products) if machine.kernels == "native" else "machine.kernels is torch"
+    return use(model.trunk, twin) if machine.kernels == "native" else "machine.kernels is torch"
 
 
 def with_products(model: Model, machine: Machine, seq_len: int) -> None:
-    """Let the model's blocks be computed in pre-training as the machine is to, on rows of seq_len positions.
+    """Let the model be computed in pre-training as the machine is to, on rows of seq_len positions.
 
     Raises ConfigError if a size does not suit products in fp8.
     """
     if machine.products == "fp8":
         fp8.use(model.trunk, seq_len)
     else:
-        with_kernels(model, machine, "int8" if machine.products == "int8" else "float32")
+        products: Products = "float32" if machine.products == "full" else machine.products
+        with_kernels(model, machine, Twin(products, "float32" if products == "float32" else machine.tuning_products))
+
+
+def with_tuning(model: Model, machine: Machine, *, is_always: bool = False) -> None:
+    """Let the model be computed in training after pre-training as the machine is to; is_always: without gradients too, see Twin."""
+    with_kernels(model, machine, Twin(machine.tuning_products, machine.tuning_products, is_always))
 
 
 def say_what_is_slower(run: Run, model: Model) -> None:
@@ -141,11 +147,6 @@ def ranked_group(speaker: Speaker, preference: Preference) -> tuple[Example, ...
     group = []
     for i in order.tolist():
         item = speaker.answer(preference.prompt, preference.responses[i], is_stopped=bool(stopped[i]))
-        if len(item.tokens) > speaker.model.config.max_seq_len:
-            raise DataError(
-                f"a prompt with its answer has {len(item.tokens):,} tokens, the model reads {speaker.model.config.max_seq_len:,}; drop it"
-                f" (it begins: {preference.prompt[0].content[:60]!r})"
-            )
         values = {"rank": preference.ranks[i], **_judgement(preference, is_swapped=order[0] != 0)}
         group.append(item.with_columns(**{name: np.full(len(item.tokens), value, np.float32) for name, value in values.items()}))
     return tuple(group)

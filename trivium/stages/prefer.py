@@ -1,10 +1,12 @@
 """prefer: the policy learns from preferences directly, without a reward model (DPO)."""
 
+import json
 from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import Field
 
+from trivium.core.commit import commit_file
 from trivium.core.config import component
 from trivium.core.errors import ConfigError
 from trivium.core.run import Run
@@ -25,13 +27,15 @@ class Prefer:
 
     A ranking of K answers gives K(K-1)/2 pairs without ties; pairs_per_prompt of them are drawn (0: all). batch_size is in pairs, for kto
     and bco in answers, which are those of pairs or rows with a `label`, for rrhf in rankings. Reference log-probs are computed once, as a
-    column; with reference_update the reference follows the policy (TR-DPO). lora, unreadable: see finetune.
+    column; with reference_update the reference follows the policy (TR-DPO). heldout: preferences to measure on, before and after.
+    Preferences with an answer longer than seq_len are left out and counted. lora, unreadable: see finetune.
     """
 
     kind: Literal["prefer"] = "prefer"
     model: str
     data: str
     unreadable: Unreadable = "stop"
+    heldout: str | None = None
     steps: int = Field(gt=0)
     batch_size: int = Field(default=32, gt=0)
     pairs_per_prompt: int = Field(default=4, ge=0)
@@ -54,6 +58,8 @@ class Prefer:
             raise ConfigError(f"objective {self.objective.kind} reads its reference before training starts; leave reference_update out")
         if self.reference_update is not None and self.lora is not None:
             raise ConfigError("reference_update moves a reference's own weights, which an adapter does not have; leave lora out")
+        if self.heldout is not None and not self.heldout.startswith("@"):
+            check_head(self.heldout, "preferences")
         if self.data.startswith("@"):
             return
         is_lenient = self.unreadable == "skip"
@@ -67,15 +73,18 @@ class Prefer:
     def run(self, run: Run) -> Mapping[str, Any]:
         from trivium.data.sources import Groups
         from trivium.nn.adapter import frozen_reference
-        from trivium.stages.models import Speaker, machine_of
+        from trivium.stages.heldout_pairs import HeldoutPairs
+        from trivium.stages.models import Speaker, machine_of, with_tuning
         from trivium.stages.preference_groups import groups_for
         from trivium.train.annotate import StepColumns, annotate, column_of, logprobs
         from trivium.train.reference import MovingReference
 
         speaker = Speaker.load(resolve(run, self.model), machine_of(run)).adapt(self.lora, run.seed)
+        with_tuning(speaker.model, machine_of(run), is_always=True)  # so that policy and reference begin with the same numbers
         size = {"rows": self.micro_batch_rows, "length": self.seq_len}
         groups = groups_for(self, speaker, run)
         run.log(f"{len(groups):,} {self.objective.takes.split()[0]}")
+        heldout = HeldoutPairs.read(self, speaker, run) if self.heldout is not None else None
         reference = None
         if self.reference_update is None and "ref_logprobs" in self.objective.needs:
             groups = annotate(groups, speaker.model, "ref_logprobs", logprobs, **size)
@@ -91,5 +100,9 @@ class Prefer:
             reference=frozen_reference(speaker.model) if isinstance(self.objective, TDPO) else None,
             companions=[reference] if reference else [],
         )  # fmt: skip
+        if heldout is not None:
+            table = heldout.measure(speaker.model, run.stage)
+            commit_file(run.folder / "results.json", json.dumps(table, indent=1))
+            run.log("; ".join(f"{row['measure']} {row['value']:.3f}" for row in table))
         save(run, speaker, self.lora)
         return facts

@@ -62,13 +62,15 @@ class Reward:
     def run(self, run: Run) -> Mapping[str, Any]:
         from trivium.data.pack import pack
         from trivium.data.sources import Groups
-        from trivium.stages.models import Speaker, machine_of, ranked_group
+        from trivium.stages.models import Speaker, machine_of, with_tuning
+        from trivium.stages.preference_groups import ranked_groups
         from trivium.train.annotate import final_scores
 
         speaker = Speaker.load(resolve(run, self.model), machine_of(run), has_scalar=True).adapt(self.lora, run.seed)
+        with_tuning(speaker.model, machine_of(run))
         data = resolve(run, self.data)
         rankings = gather(lambda on_skip: read_preferences(data, on_skip), run, self.unreadable)
-        groups = [ranked_group(speaker, item) for item in rankings]
+        groups = [group for _, group in ranked_groups(rankings, speaker, self.seq_len, run)]
         for group in groups:
             pack([group], rows=self.micro_batch_rows, length=self.seq_len)  # one that does not fit is told now, not when its turn comes
         source = Groups(groups, groups_per_step=self.batch_size, seed=run.seed, purpose="rankings")
@@ -93,14 +95,14 @@ class Reward:
 
     def _measure(self, run: Run, speaker: Any) -> list[dict[str, Any]]:
         """Pair accuracy on held-out rankings, beside its baseline and its ceiling."""
-        from trivium.stages.models import ranked_group
+        from trivium.stages.preference_groups import ranked_groups
         from trivium.train.annotate import final_scores
 
         heldout = list(read_preferences(resolve(run, self.heldout)))
         counts: dict[str, np.ndarray] = {}
-        truth = self._truth(run, heldout) if self.truth else None
-        for number, item in enumerate(heldout):
-            group, order = ranked_group(speaker, item), np.argsort(item.ranks, kind="stable")
+        truth = dict(zip(map(id, heldout), self._truth(run, heldout), strict=True)) if self.truth else None
+        for item, group in ranked_groups(heldout, speaker, self.seq_len, run):
+            order = np.argsort(item.ranks, kind="stable")
             places = [item.ranks[i] for i in order]
             learned = final_scores(speaker.model, group, rows=self.micro_batch_rows, length=self.seq_len).tolist()
             pairs = {
@@ -108,7 +110,7 @@ class Reward:
                 "pair_accuracy_longer_wins": agreement([len(answer.tokens) for answer in group], places),
             }
             if truth is not None:
-                true = [truth[number][i] for i in order]
+                true = [truth[id(item)][i] for i in order]
                 pairs["pair_accuracy_of_true_rule"] = agreement(true, places)  # the ceiling that the annotators' errors leave
                 pairs["pair_accuracy_on_truth"] = agreement(learned, [-score for score in true])
             for name, pair in pairs.items():

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from trivium.nn.model import Model
 from trivium.nn.native import block
+from trivium.nn.native.block import Twin
 from trivium.nn.native.decoder import Decoder
 from trivium.nn.native.library import why_not
 from trivium.nn.native.packed import Precision
@@ -18,7 +19,7 @@ FLOAT32 = torch.float32
 def trained(how: Products) -> float:
     """Loss and gradients of a whole small model on packed rows."""
     found, exact = random_pair(FLOAT32)
-    block.use(found.trunk, how)
+    block.use(found.trunk, Twin(how, "float32" if how == "float32" else "bfloat16"))
     batches = packed_batches()
     return relative_error(loss_and_gradients(found, batches), loss_and_gradients(exact, batches))
 
@@ -40,11 +41,12 @@ def _logits(exact: Model, tokens: np.ndarray) -> Tensor:
 
 
 def native_checks() -> list[Check]:
-    """What can be checked on this machine; empty where there is no compiler. int8 rounds factors to 1 part in 254, weights' too."""
+    """What can be checked on this machine; empty where there is no compiler. int8 rounds factors to 1 part in 254, bfloat16 to 1 in 512."""
     if why_not() is not None:
         return []
     return [
         Check("training in C++", lambda device, dtype: trained("float32"), {FLOAT32: 1e-4}),
+        Check("training in bfloat16", lambda device, dtype: trained("bfloat16"), {FLOAT32: 3e-2}),
         Check("training in int8", lambda device, dtype: trained("int8"), {FLOAT32: 6e-2}),
         Check("sampling in C++", lambda device, dtype: spoken("float32"), {FLOAT32: 1e-4}),
         Check("sampling in bfloat16", lambda device, dtype: spoken("bfloat16"), {FLOAT32: 2e-2}),

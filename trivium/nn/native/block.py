@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import cast
 
 import torch
@@ -12,7 +11,7 @@ from trivium.nn.adapter import AdaptedLinear, Int8Linear, bias_of, effective_wei
 from trivium.nn.native import training
 from trivium.nn.native.library import why_not
 from trivium.nn.native.packed import MULTIPLE
-from trivium.nn.native.training import Products
+from trivium.nn.native.training import HeadProducts, Products
 from trivium.nn.transformer import Block, Norm, Transformer
 
 
@@ -34,25 +33,45 @@ def why_not_train(trunk: Transformer) -> str | None:
     return why_not()
 
 
-def use(trunk: Transformer, how: Products = "float32") -> str | None:
+@dataclass(frozen=True, slots=True)
+class Twin:
+    """What computes the blocks of a trunk, and how it multiplies while gradients are kept: in the blocks, and in the language head.
+
+    is_always: without gradients too; else they are float32 then, so that what is measured is what is saved. (int8 is for gradients only.)
+    """
+
+    products: Products = "float32"
+    head: HeadProducts = "float32"
+    is_always: bool = False
+
+    def __call__(self, trunk: Transformer, x_BLD: Tensor, position_BL: Tensor, added: Sequence[Tensor | None]) -> Tensor:
+        """The stream after all blocks, (B, L, D). added: to the values of each layer, (B, L, KV * D)."""
+        how = self.products if self._is_reduced else "float32"
+        places = {window: Places.of(position_BL, window) for window in {layer.window for layer in trunk.layers}}
+        first_BLD = x_BLD
+        for number, layer in enumerate(trunk.layers):
+            entering = trunk.entering(number, x_BLD, first_BLD)
+            x_BLD = forward(trunk, number, entering, added[number], places=places[layer.window], how=how)
+        return x_BLD
+
+    @property
+    def head_products(self) -> HeadProducts:
+        """Those of the language head now."""
+        return self.head if self._is_reduced else "float32"
+
+    @property
+    def _is_reduced(self) -> bool:
+        return self.is_always or torch.is_grad_enabled()
+
+
+def use(trunk: Transformer, twin: Twin = Twin()) -> str | None:  # noqa: B008
     """Compute the blocks here from now on, except over a cache, or not any more; returns the reason if not, else None.
 
-    how: the products while gradients are kept; without them they are float32, so what is measured is what is saved. Who sees whom
-    follows from the positions alone, which restart with every sequence of a row.
+    Who sees whom follows from the positions alone, which restart with every sequence of a row.
     """
     reason = why_not_train(trunk)
-    trunk.twin = partial(blocks, how=how) if reason is None else None
+    trunk.twin = twin if reason is None else None
     return reason
-
-
-def blocks(trunk: Transformer, x_BLD: Tensor, position_BL: Tensor, added: Sequence[Tensor | None], *, how: Products) -> Tensor:
-    """The stream after all blocks, (B, L, D). added: to the values of each layer, (B, L, KV * D)."""
-    how = how if torch.is_grad_enabled() else "float32"
-    places = {window: Places.of(position_BL, window) for window in {layer.window for layer in trunk.layers}}
-    first_BLD = x_BLD
-    for number, layer in enumerate(trunk.layers):
-        x_BLD = forward(trunk, number, trunk.entering(number, x_BLD, first_BLD), added[number], places=places[layer.window], how=how)
-    return x_BLD
 
 
 @dataclass(frozen=True, slots=True)
