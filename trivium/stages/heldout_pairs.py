@@ -56,7 +56,9 @@ class HeldoutPairs:
             "longer_wins_accuracy": lengths_N2,
         }
         n = len(self.pairs)
-        found = {name: share_interval(float(_wins(values).sum()), n) for name, values in shares.items()}
+        found: dict[str, tuple[float, float | None, float | None]] = {
+            name: share_interval(float(_wins(values).sum()), n) for name, values in shares.items()
+        }
         found["implicit_margin"] = mean_interval((gained_N2[:, 0] - gained_N2[:, 1]).tolist())
         return [
             {"stage": stage, "measure": name, "value": value, "low": low, "high": high, "n": n}

@@ -104,7 +104,7 @@ def with_products(model: Model, machine: Machine, seq_len: int) -> None:
     if machine.products == "fp8":
         fp8.use(model.trunk, seq_len)
     else:
-        products: Products = "float32" if machine.products == "full" else machine.products
+        products: Products = machine.products if machine.products in ("int8", "bfloat16") else "float32"
         with_kernels(model, machine, Twin(products, "float32" if products == "float32" else machine.tuning_products))
 
 

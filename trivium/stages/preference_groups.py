@@ -52,7 +52,7 @@ def ranked_groups(preferences: Sequence[Preference], speaker: Speaker, seq_len: 
     Raises DataError if none is left.
     """
     longest = min(seq_len, speaker.model.config.max_seq_len)
-    all_groups = [(item, ranked_group(speaker, item)) for item in preferences]
+    all_groups: list[tuple[Preference, Group]] = [(item, ranked_group(speaker, item)) for item in preferences]
     kept = [(item, group) for item, group in all_groups if max(len(answer.tokens) for answer in group) <= longest]
     if not kept:
         raise DataError(f"none of {len(all_groups):,} preferences fits in {longest:,} tokens, prompt and answer together; raise seq_len")

@@ -102,15 +102,15 @@ def courses_of(record: Record) -> list[Course]:
         curves = record.curves.get(stage, {})
         if not {"true_reward", "reward", "kl"} <= curves.keys():
             continue
-        columns = [np.array([value for _, value in curves[name]], np.float64) for name in ("true_reward", "reward", "kl")]
+        true_N, proxy_N, kl_N = (np.array([value for _, value in curves[name]], np.float64) for name in ("true_reward", "reward", "kl"))
         is_guarded = "heldout_reward" in curves
-        if len(columns[0]) >= (2 if is_guarded else MIN_PHASES) and all(np.isfinite(column).all() for column in columns):
-            found.append(Course(record.name, stage, *columns, is_guarded))
+        if len(true_N) >= (2 if is_guarded else MIN_PHASES) and np.isfinite(np.stack([true_N, proxy_N, kl_N])).all():
+            found.append(Course(record.name, stage, true_N, proxy_N, kl_N, is_guarded))
     return found
 
 
 def fit(kl_N: np.ndarray, true_N: np.ndarray) -> tuple[float, float, float]:
-    """(alpha, beta, start) of reward = start + d (alpha - beta log d), d = sqrt(KL), by least squares; phases with a KL <= 0 say nothing."""
+    """(alpha, beta, start) of reward = start + d (alpha - beta log d), d = sqrt(KL), by least squares; phases with no KL say nothing."""
     d = np.sqrt(kl_N[kl_N > 0])
     found, *_ = np.linalg.lstsq(np.stack([d, -d * np.log(d), np.ones_like(d)], axis=1), true_N[kl_N > 0], rcond=None)
     alpha, beta, start = found.tolist()
