@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from trivium.nn.cache import Cache
 from trivium.nn.config import ModelConfig
-from trivium.nn.kernels import Documents, attend_documents
+from trivium.nn.kernels import Documents, Sight, attend_documents
 from trivium.nn.pages import PagedCache
 from trivium.nn.rope import rope_table, rotate
 
@@ -260,16 +260,18 @@ class Transformer(nn.Module):
                 self.register_buffer(f"{prefix}cos", cos, persistent=False)
                 self.register_buffer(f"{prefix}sin", sin, persistent=False)
 
-    def forward(self, tokens_BL: Tensor, position_BL: Tensor, mask: Mask = None, cache: AnyCache | None = None) -> Tensor:
+    def forward(self, tokens_BL: Tensor, position_BL: Tensor, mask: Mask | Sight = None, cache: AnyCache | None = None) -> Tensor:
         """Hidden states after the last norm, (B, L, D) in compute_dtype.
 
-        mask: (B, 1, L, keys) bool, True where a query may look; or the documents of packed rows; None means plain causal. Positions
-        must be below max_seq_len.
+        mask: (B, 1, L, keys) bool, True where a query may look; or the documents of packed rows; or what our kernels read; None means
+        plain causal. Positions must be below max_seq_len.
         """
         x_BLD = self.embedded(tokens_BL, position_BL)
         added = self.added_values(tokens_BL)
         if self.twin is not None and cache is None:
-            return self.final_norm(self.twin(self, x_BLD, position_BL, added))
+            return self.final_norm(self.twin(self, x_BLD, position_BL, added, mask if isinstance(mask, Sight) else None))
+        if isinstance(mask, Sight):
+            raise RuntimeError("only our kernels read a Sight; give a mask")
         ropes = {name: self._rope(name, position_BL) for name in {layer.rope for layer in self.layers}}
         masks = {window: windowed(mask, window, position_BL, cache) for window in {layer.window for layer in self.layers}}
         first_BLD = x_BLD
@@ -323,7 +325,8 @@ class Transformer(nn.Module):
         self.is_compiled = True
 
 
-Twin = Callable[[Transformer, Tensor, Tensor, Sequence[Tensor | None]], Tensor]  # stream, positions, what is added to values
+# stream, positions, what is added to values, who sees whom if it does not follow from the positions, which restart with every sequence
+Twin = Callable[[Transformer, Tensor, Tensor, Sequence[Tensor | None], Sight | None], Tensor]
 
 
 def why_not_compile(device: torch.device | str = "cpu") -> str | None:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from trivium.nn.kernels import Sight
 from trivium.nn.native.library import loaded
 
 Products = Literal["float32", "int8"]
@@ -174,39 +175,39 @@ def heads(
 
 class _HeadsOf(Structure):
     _fields_ = (
-        [(name, c_void_p) for name in ("query", "key", "value", "start")]
+        [(name, c_void_p) for name in ("query", "key", "value", "start", "skip_from", "skip_to")]
         + [(name, c_int32) for name in ("batch", "heads", "kv_heads", "length", "dim")]
         + [("scale", c_float)]
     )
 
     @staticmethod
-    def of(query: Tensor, key: Tensor, value: Tensor, start: Tensor, scale: float) -> "_HeadsOf":
+    def of(query: Tensor, key: Tensor, value: Tensor, sight: Sight, scale: float) -> "_HeadsOf":
         batch, heads, length, dim = query.shape
-        return _HeadsOf(*(x.data_ptr() for x in (query, key, value, start)), batch, heads, key.shape[1], length, dim, scale)
+        return _HeadsOf(*(x.data_ptr() for x in (query, key, value, *sight)), batch, heads, key.shape[1], length, dim, scale)
 
 
 class _Attend(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, start: Tensor, scale: float) -> Tensor:
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, sight: Sight, scale: float) -> Tensor:
         batch, heads, length, dim = query.shape
         mixed, lse = torch.empty(batch, length, heads, dim), torch.empty(batch, heads, length)
-        loaded().trivium_attend(byref(_HeadsOf.of(query, key, value, start, scale)), _at(mixed), _at(lse))
-        ctx.save_for_backward(query, key, value, start, mixed, lse)
-        ctx.scale = scale
+        loaded().trivium_attend(byref(_HeadsOf.of(query, key, value, sight, scale)), _at(mixed), _at(lse))
+        ctx.save_for_backward(query, key, value, mixed, lse)
+        ctx.sight, ctx.scale = sight, scale
         return mixed
 
     @staticmethod
     def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, ...]:
-        query, key, value, start, mixed, lse = ctx.saved_tensors
+        query, key, value, mixed, lse = ctx.saved_tensors
         slope, by_inputs = slopes[0].contiguous(), [torch.empty_like(x) for x in (query, key, value)]
-        given = _HeadsOf.of(query, key, value, start, ctx.scale)
+        given = _HeadsOf.of(query, key, value, ctx.sight, ctx.scale)
         loaded().trivium_attend_backward(byref(given), _at(mixed), _at(lse), _at(slope), *map(_at, by_inputs))
         return *by_inputs, None, None
 
 
-def attend(query_BHLD: Tensor, key_BKLD: Tensor, value_BKLD: Tensor, start_BL: Tensor, scale: float) -> Tensor:
-    """softmax(Q K^T scale) V where position i sees start[i] to i; (B, L, H, D). Contiguous tensors; start int32."""
-    return _Attend.apply(query_BHLD, key_BKLD, value_BKLD, start_BL, scale)
+def attend(query_BHLD: Tensor, key_BKLD: Tensor, value_BKLD: Tensor, sight: Sight, scale: float) -> Tensor:
+    """softmax(Q K^T scale) V where a position sees what `sight` says; (B, L, H, D). Contiguous tensors."""
+    return _Attend.apply(query_BHLD, key_BKLD, value_BKLD, sight, scale)
 
 
 class _Gated(torch.autograd.Function):
