@@ -77,7 +77,7 @@ def test_bytes_are_multiplied_where_that_is_fast(monkeypatch, has_fast_bytes, pr
     monkeypatch.setattr("trivium.nn.native.library.has_fast_int8", lambda: has_fast_bytes)
     assert Machine(**OPEN).measured().products == products
     assert Machine(**OPEN, products="full").measured().products == "full"
-    assert Machine(**OPEN | {"precision": "bfloat16"}).measured().kernels == "torch"
+    assert Machine(**OPEN | {"precision": "bfloat16"}).measured().kernels == "native"
 
 
 def test_products_in_fp8_are_taken_only_when_asked_for_and_refused_with_the_reason(monkeypatch):

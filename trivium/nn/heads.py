@@ -103,6 +103,7 @@ class _TokenLogprobs(torch.autograd.Function):
         softcap: float | None,
         with_entropy: bool,
         kernels: Kernels,
+        slope_dtype: torch.dtype,
     ):
         weight = weight_VD.to(hidden_PD.dtype)
         chunk = chunk_of(hidden_PD.device, weight.shape[0])
@@ -122,44 +123,48 @@ class _TokenLogprobs(torch.autograd.Function):
         entropy_P = torch.cat(entropy) if with_entropy else torch.zeros_like(logprob_P)
         ctx.save_for_backward(hidden_PD, weight_VD, target_P, lse_P, entropy_P, *kept)
         ctx.temperature, ctx.softcap, ctx.with_entropy, ctx.kernels, ctx.chunk = temperature, softcap, with_entropy, kernels, chunk
+        ctx.slope_dtype = slope_dtype
         return logprob_P, entropy_P
 
     @staticmethod
     def backward(ctx, grad_logprob_P: Tensor, grad_entropy_P: Tensor):  # type: ignore[override]  # noqa: ANN205
         hidden_PD, weight_VD, target_P, lse_P, entropy_P, *kept = ctx.saved_tensors
-        weight = weight_VD.to(hidden_PD.dtype)
+        weight = weight_VD.to(ctx.slope_dtype)
         slope = _compiled(_slope) if ctx.kernels == "compiled" else _slope
         grad_hidden = torch.empty_like(hidden_PD)
         grad_weight = torch.zeros_like(weight_VD) if ctx.needs_input_grad[1] else None  # none for a frozen head
         for number, start in enumerate(range(0, len(target_P), ctx.chunk)):
             part = slice(start, start + ctx.chunk)
-            raw = kept[number] if kept else hidden_PD[part] @ weight.T
+            hidden = hidden_PD[part].to(ctx.slope_dtype)
+            raw = kept[number] if kept else (hidden @ weight.T).to(hidden_PD.dtype)
             entropy = entropy_P[part].detach() if ctx.with_entropy else None  # it is an output, and has a history
             grad = slope(
                 raw, target_P[part], lse_P[part], entropy, grad_logprob_P[part], grad_entropy_P[part],
                 ctx.temperature, ctx.softcap, ctx.kernels == "native",
-            )  # fmt: skip
+            ).to(ctx.slope_dtype)  # fmt: skip
             grad_hidden[part] = grad @ weight
             if grad_weight is not None:
-                grad_weight += grad.T @ hidden_PD[part]
-        return grad_hidden, grad_weight, None, None, None, None, None
+                grad_weight += grad.T @ hidden
+        return grad_hidden, grad_weight, None, None, None, None, None, None
 
 
 def token_logprobs(
     hidden_BLD: Tensor, weight_VD: Tensor, tokens_BL: Tensor, scored_P: Tensor,
     *, temperature: float = 1.0, with_entropy: bool = False, softcap: float | None = None, kernels: Kernels = "torch",
+    slope_dtype: torch.dtype | None = None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Log-prob of each scored token given what comes before it, and the entropy of the distribution it was drawn from.
 
     hidden_BLD: (B, L, D). scored_P: flat indices of the tokens to score, none of them the first of its sequence.
     softcap bounds the logits before the temperature divides them (Gemma 2). kernels: native are ours, for float32 on a CPU; compiled
-    are torch's compiler's, for many chunks of one size.
+    are torch's compiler's, for many chunks of one size. slope_dtype: of the products of the backward pass, that of the states if None; the
+    forward pass, which log-probs are read from, has the states' own.
     Returns two (B, L) tensors that are 0 elsewhere: fp32, or the precision of the states where that is higher.
     """
     # not by brackets: their slope sorts the indices on a GPU, in case some are there twice
     hidden_PD = hidden_BLD.flatten(0, 1).index_select(0, scored_P - 1)
     logprob_P, entropy_P = _TokenLogprobs.apply(
-        hidden_PD, weight_VD, tokens_BL.flatten()[scored_P], temperature, softcap, with_entropy, kernels
+        hidden_PD, weight_VD, tokens_BL.flatten()[scored_P], temperature, softcap, with_entropy, kernels, slope_dtype or hidden_PD.dtype
     )
     return _placed(logprob_P, tokens_BL, scored_P), _placed(entropy_P, tokens_BL, scored_P)
 

@@ -77,7 +77,7 @@ class Model(nn.Module):
         return token_logprobs(
             hidden_BLD, self.trunk.head.weight, batch.tokens_BL, batch.scored_P,
             temperature=temperature, with_entropy=with_entropy, softcap=self.config.logit_softcap,
-            kernels=self._head_kernels(),
+            kernels=self._head_kernels(), slope_dtype=self.trunk.compute_dtype if self.trunk.twin is not None else None,
         )  # fmt: skip
 
     def kl_from(self, reference: "Model", hidden_BLD: Tensor, batch: Batch, temperature: float) -> Tensor:

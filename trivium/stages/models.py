@@ -91,8 +91,8 @@ class Speaker:
         return self.tokenizer.decode(example.response)
 
 
-def with_kernels(model: Model, machine: Machine, products: Products = "float32") -> str | None:
-    """Let native kernels compute the model's blocks where the machine is to use them; else the reason in one line."""
+def with_kernels(model: Model, machine: Machine, products: Products | None = None) -> str | None:
+    """Let native kernels compute the model's blocks where the machine is to use them; else the reason in one line. products: see `use`."""
     return use(model.trunk, products) if machine.kernels == "native" else "machine.kernels is torch"
 
 
@@ -104,7 +104,7 @@ def with_products(model: Model, machine: Machine, seq_len: int) -> None:
     if machine.products == "fp8":
         fp8.use(model.trunk, seq_len)
     else:
-        with_kernels(model, machine, "int8" if machine.products == "int8" else "float32")
+        with_kernels(model, machine, "int8" if machine.products == "int8" else None)
 
 
 def say_what_is_slower(run: Run, model: Model) -> None:

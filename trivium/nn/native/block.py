@@ -1,4 +1,7 @@
-"""A block of the transformer out of the parts in training.py: the twin of `transformer.Block.forward` for float32 on a CPU."""
+"""A block of the transformer out of the parts in training.py: the twin of `transformer.Block.forward` on a CPU.
+
+States are float32 whatever the products are computed in, which by themselves are computed in the trunk's `compute_dtype`.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +19,8 @@ from trivium.nn.native.packed import MULTIPLE
 from trivium.nn.native.training import Products
 from trivium.nn.transformer import Block, Norm, Transformer
 
+PLAIN: dict[torch.dtype, Products] = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
+
 
 def why_not_train(trunk: Transformer) -> str | None:
     """None if the kernels can train this model, else the reason in one line."""
@@ -30,18 +35,18 @@ def why_not_train(trunk: Transformer) -> str | None:
         return f"attention of {config.family} has no kernel for its slopes"
     if any(isinstance(module, Int8Linear) for module in trunk.modules()):
         return "a base that is kept in int8 has no kernel"
-    if trunk.compute_dtype != torch.float32 or trunk.embed.weight.device.type != "cpu":
-        return f"they are for float32 on a CPU, not {trunk.compute_dtype} on {trunk.embed.weight.device.type}"
+    if trunk.compute_dtype not in PLAIN or trunk.embed.weight.device.type != "cpu":
+        return f"they are for float32 and bfloat16 on a CPU, not {trunk.compute_dtype} on {trunk.embed.weight.device.type}"
     return why_not()
 
 
-def use(trunk: Transformer, how: Products = "float32") -> str | None:
+def use(trunk: Transformer, how: Products | None = None) -> str | None:
     """Compute the blocks here from now on, except over a cache, or not any more; returns the reason if not, else None.
 
-    how: the products while gradients are kept; without them they are float32, so what is measured is what is saved.
+    how: the products while gradients are kept; None, and without them always, as the trunk computes, so what is measured is what is saved.
     """
     reason = why_not_train(trunk)
-    trunk.twin = partial(blocks, how=how) if reason is None else None
+    trunk.twin = partial(blocks, how=how or PLAIN[trunk.compute_dtype]) if reason is None else None
     return reason
 
 
@@ -49,7 +54,7 @@ def blocks(
     trunk: Transformer, x_BLD: Tensor, position_BL: Tensor, added: Sequence[Tensor | None], sight: Sight | None, *, how: Products
 ) -> Tensor:
     """The stream after all blocks, (B, L, D). added: to the values of each layer, (B, L, KV * D). sight: see Places."""
-    how = how if torch.is_grad_enabled() else "float32"
+    how = how if torch.is_grad_enabled() else PLAIN[trunk.compute_dtype]
     places = {window: Places.of(position_BL, window, sight) for window in {layer.window for layer in trunk.layers}}
     first_BLD = x_BLD
     for number, layer in enumerate(trunk.layers):

@@ -1,6 +1,6 @@
 """The parts of a training step in C++, with their slopes: products of several matrices at once, norms, heads, attention, gates.
 
-float32 in and out, on the CPU. `precision` says how products are computed: float32, or int8 (see `_Int8Products`).
+float32 in and out, on the CPU. `precision` says how products are computed: float32, bfloat16, or int8 (see `_Int8Products`).
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from torch import Tensor
 from trivium.nn.kernels import Sight
 from trivium.nn.native.library import loaded
 
-Products = Literal["float32", "int8"]
+Products = Literal["float32", "bfloat16", "int8"]
 ACTIVATIONS = {"silu": 0, "gelu": 1, "gelu_tanh": 2, "relu2": 3}
 
 
@@ -39,6 +39,32 @@ class _Products(torch.autograd.Function):
         by_weight = slope.T @ x_ME if any(ctx.needs_input_grad[2:]) else None
         parts = [None] * len(ctx.sizes) if by_weight is None else by_weight.split(ctx.sizes)
         return by_x, slope.sum(0) if ctx.has_bias else None, *parts
+
+
+class _Bfloat16Products(torch.autograd.Function):
+    """The same with every factor rounded to bfloat16, and sums in float32 rounded once, as under torch's autocast."""
+
+    @staticmethod
+    def forward(ctx: Any, x_ME: Tensor, bias: Tensor | None, *weights: Tensor) -> Tensor:
+        x = x_ME.bfloat16()
+        ctx.sizes, ctx.has_bias = [len(part) for part in weights], bias is not None
+        ctx.save_for_backward(x, *weights)
+        y = torch.nn.functional.linear(x, _halved(weights)).float()
+        return y if bias is None else y.add_(bias)
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, ...]:
+        x, *weights = ctx.saved_tensors
+        slope = slopes[0].bfloat16()
+        by_x = (slope @ _halved(weights)).float() if ctx.needs_input_grad[0] else None
+        by_weight = (slope.T @ x).float() if any(ctx.needs_input_grad[2:]) else None
+        parts = [None] * len(ctx.sizes) if by_weight is None else by_weight.split(ctx.sizes)
+        return by_x, slopes[0].sum(0) if ctx.has_bias else None, *parts
+
+
+def _halved(weights: Sequence[Tensor]) -> Tensor:
+    """Side by side in bfloat16."""
+    return torch.cat([weight.bfloat16() for weight in weights])
 
 
 class _Int8Products(torch.autograd.Function):
@@ -72,7 +98,12 @@ def products(x_ME: Tensor, weights: Sequence[Tensor], bias: Tensor | None, preci
     """x W^T + bias for several W, (M, sum of their rows). In int8 all sizes of a W are multiples of 16."""
     if precision == "int8" and any(size % 16 for weight in weights for size in weight.shape):
         raise ValueError(f"products in int8 need multiples of 16, not {[tuple(weight.shape) for weight in weights]}")
-    return (_Int8Products if precision == "int8" else _Products).apply(x_ME, bias, *weights)
+    return _PRODUCTS[precision].apply(x_ME, bias, *weights)
+
+
+_PRODUCTS: dict[Products, type[torch.autograd.Function]] = {
+    "float32": _Products, "bfloat16": _Bfloat16Products, "int8": _Int8Products,
+}  # fmt: skip
 
 
 def _bytes_of_rows(x_MN: Tensor) -> tuple[Tensor, Tensor]:
