@@ -160,8 +160,11 @@ def test_logsumexp_and_its_slope_are_those_of_float64(width):
     target, weight = torch.randint(0, width, (9,), generator=RANDOM), torch.randn(9, generator=RANDOM)
     exact = logits.double().requires_grad_()
     (exact.log_softmax(-1)[torch.arange(9), target] * weight).sum().backward()
-    lse = training.logsumexp(logits)
+    lse, entropy = training.logsumexp(logits, with_entropy=True)
     torch.testing.assert_close(lse.double(), exact.detach().logsumexp(-1), atol=1e-6, rtol=1e-6)
+    log_p = exact.detach().log_softmax(-1)
+    torch.testing.assert_close(entropy.double(), -(log_p.exp() * log_p).sum(-1), atol=1e-6, rtol=1e-5)
+    assert torch.equal(training.logsumexp(logits)[0], lse)
     torch.testing.assert_close(training.softmax_slope(logits, target, lse, weight).double(), exact.grad, atol=1e-6, rtol=1e-5)
 
 

@@ -285,11 +285,11 @@ def squared_relu(x: Tensor) -> Tensor:
     return _SquaredRelu.apply(x)
 
 
-def logsumexp(logits_PV: Tensor) -> Tensor:
-    """Of each row, (P,); contiguous float32."""
-    total = torch.empty(len(logits_PV))
-    loaded().trivium_logsumexp(_at(logits_PV), c_int64(len(logits_PV)), c_int64(logits_PV.shape[1]), _at(total))
-    return total
+def logsumexp(logits_PV: Tensor, *, with_entropy: bool = False) -> tuple[Tensor, Tensor | None]:
+    """Of each row, and if it is wanted the entropy of its softmax, (P,) each; contiguous float32."""
+    total, entropy = torch.empty(len(logits_PV)), torch.empty(len(logits_PV)) if with_entropy else None
+    loaded().trivium_logsumexp(_at(logits_PV), *map(c_int64, logits_PV.shape), _at(total), _at(entropy))
+    return total, entropy
 
 
 def capped(x: Tensor, softcap: float) -> Tensor:
