@@ -19,11 +19,12 @@ def train(want: dict[str, Any], rounds: Rounds) -> None:
     from trivium.nn.io.directory import load_model
     from trivium.nn.model import DTYPES
     from trivium.stages.machine import Machine
-    from trivium.stages.models import with_kernels
+    from trivium.stages.models import sampling_precision, with_kernels
 
     machine = Machine(threads=want["threads"], **want["machine"]).measured()
     model = load_model(Path(want["model"]), compute_dtype=DTYPES[machine.precision], has_scalar=want["work"] == "reward")
     with_kernels(model, machine)
+    want["engine"] = {"precision": sampling_precision(machine, model), **want.get("engine", {})}
     rows = json.loads(Path(want["data"]).read_text(encoding="utf-8"))
     {"sft": _sft, "dpo": _dpo, "reward": _reward, "grpo": _grpo}[want["work"]](want, model, rows, rounds)
 

@@ -21,6 +21,7 @@ from trivium.nn.io.tokenizer_files import tokenizer_config
 from trivium.nn.lora import LoRA
 from trivium.nn.model import DTYPES, Model
 from trivium.nn.native.block import use, why_not_train
+from trivium.nn.native.decoder import Precision, why_not_native
 from trivium.nn.native.training import Products
 from trivium.stages.chat_formats import CHAT_KEY, chat_format, read_tokenizer_config
 from trivium.stages.machine import Machine
@@ -117,10 +118,18 @@ def say_what_is_slower(run: Run, model: Model) -> None:
 
 def engine_of(run: Run, speaker: Speaker, *, rows: int) -> Engine:
     """What samples from a speaker's model in a run; logs once why it does so without the kernels that the machine has."""
-    engine = Engine(speaker.model, stop_ids=speaker.stop_ids, rows=rows, kernels=machine_of(run).sampler, log=run.log_once)
-    if machine_of(run).kernels == "native" and (line := slower_sampling(engine)):
+    machine = machine_of(run)
+    precision = sampling_precision(machine, speaker.model)
+    engine = Engine(speaker.model, stop_ids=speaker.stop_ids, rows=rows, kernels=machine.sampler, precision=precision, log=run.log_once)
+    if machine.kernels == "native" and (line := slower_sampling(engine)):
         run.log_once(line)
     return engine
+
+
+def sampling_precision(machine: Machine, model: Model) -> Precision:
+    """What kernels sample in: as the trainer multiplies, so that both round the same weights in the same way."""
+    is_native = machine.sampler == "native" and why_not_native(model.trunk) is None
+    return machine.precision if is_native and machine.precision != "auto" else "float32"
 
 
 def slower_sampling(engine: Engine) -> str | None:
