@@ -56,7 +56,8 @@ def stand_in(**attributes):
     )  # fmt: skip
     args = SimpleNamespace(gradient_checkpointing_kwargs=None, average_tokens_across_devices=False, **attributes.pop("args", {}))
     common = {"aux_loss_enabled": False, "_metrics": defaultdict(lambda: defaultdict(list)), "_total_train_tokens": 0, "_tp_size": 1}
-    model = SimpleNamespace(training=True, is_gradient_checkpointing=False)
+    model = torch.nn.Module()
+    model.is_gradient_checkpointing = False
     return SimpleNamespace(accelerator=accelerator, args=args, model=model, **common, **attributes)
 
 
@@ -99,7 +100,7 @@ def with_logits(trainer_class, request, dtype, **settings):
     names = ("concatenated_forward", "get_batch_logps", "cpo_loss", "odds_ratio_loss")
     trainer = stand_in(
         is_encoder_decoder=False, pad_token_id=0, padding_value=0, concatenated_inputs=lambda given, **_: given, label_smoothing=0.0,
-        **settings, **request["options"],
+        **(settings | request["options"]),
     )  # fmt: skip
     for name in names:
         if hasattr(trainer_class, name):
