@@ -115,18 +115,6 @@ def test_the_log_softmax_is_in_fp32_when_the_states_are_in_bf16():
     torch.testing.assert_close(logprobs.flatten()[SCORED].double(), raw.gather(-1, tokens.flatten()[SCORED, None])[:, 0], rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("kernels", ["torch", "native"] if why_not() is None else ["torch"])
-def test_products_in_bf16_leave_states_slopes_and_sums_in_fp32(kernels):
-    def head(hidden, weight, tokens, temperature, softcap):
-        return token_logprobs(hidden, weight, tokens, SCORED, with_entropy=True, kernels=kernels, products=torch.bfloat16)
-
-    exact, found = outcome(chunked, 1.0, (1.0, 0.5)), outcome(head, 1.0, (1.0, 0.5), torch.float32)
-    assert {value.dtype for value in found} == {torch.float32}
-    for value, right in zip(found, exact, strict=True):
-        error = (value.double() - right).norm() / right.norm()
-        assert 1e-5 < error < 1e-2
-
-
 def test_without_anything_to_score_there_is_a_graph_and_a_zero_gradient():
     hidden, weight, tokens = inputs()
     logprobs, _ = token_logprobs(hidden, weight, tokens, SCORED[:0])

@@ -4,9 +4,7 @@ import torch
 from trivium.core.errors import ConfigError
 from trivium.stages.machine import Machine, peak_flops
 
-MEASURED = Machine(
-    device="cpu", threads=2, precision="float32", ceiling=1e11, compile="on", kernels="native", products="full", tuning="full"
-)
+MEASURED = Machine(device="cpu", threads=2, precision="float32", ceiling=1e11, compile="on", kernels="native", products="full")
 
 
 @pytest.mark.parametrize(
@@ -42,16 +40,7 @@ def test_a_measured_machine_leaves_nothing_open_and_is_measured_once():
 
 
 @pytest.mark.parametrize(
-    "other",
-    [
-        {"device": "cuda"},
-        {"threads": 3},
-        {"precision": "bfloat16"},
-        {"compile": "off"},
-        {"kernels": "torch"},
-        {"products": "int8"},
-        {"tuning": "bfloat16"},
-    ],
+    "other", [{"device": "cuda"}, {"threads": 3}, {"precision": "bfloat16"}, {"compile": "off"}, {"kernels": "torch"}, {"products": "int8"}]
 )
 def test_another_wish_is_not_answered(other):
     assert MEASURED.answers(Machine())
@@ -75,37 +64,11 @@ OPEN = {"threads": torch.get_num_threads(), "precision": "float32", "ceiling": 1
 def test_without_a_compiler_torch_computes_and_a_wish_for_kernels_is_refused(monkeypatch):
     monkeypatch.setattr("trivium.nn.native.library.why_not", lambda: "there is no C++ compiler")
     measured = Machine(**OPEN).measured()
-    assert (measured.kernels, measured.products, measured.tuning) == ("torch", "full", "full")
+    assert (measured.kernels, measured.products) == ("torch", "full")
     with pytest.raises(ConfigError, match="machine.kernels is 'native', but there is no C\\+\\+ compiler; set machine.kernels=torch"):
         Machine(**OPEN, kernels="native").measured()
     with pytest.raises(ConfigError, match="machine.products is 'int8', which needs native kernels"):
         Machine(**OPEN, products="int8").measured()
-    with pytest.raises(ConfigError, match="machine.tuning is 'bfloat16', which needs native kernels"):
-        Machine(**OPEN, tuning="bfloat16").measured()
-
-
-SLOW_HALF, FAST_HALF = {"float32": 1e11, "bfloat16": 1.2e11}, {"float32": 1e11, "bfloat16": 1.3e11}
-
-
-@pytest.mark.parametrize(
-    ("ceilings", "why_not", "has_fast_bytes", "expected"),
-    [
-        (SLOW_HALF, None, False, ("float32", "native", "full", "full")),
-        (SLOW_HALF, None, True, ("float32", "native", "int8", "full")),
-        (FAST_HALF, None, False, ("float32", "native", "bfloat16", "bfloat16")),
-        (FAST_HALF, None, True, ("float32", "native", "int8", "bfloat16")),
-        (SLOW_HALF, "no compiler", False, ("float32", "torch", "full", "full")),
-        (FAST_HALF, "no compiler", False, ("bfloat16", "torch", "full", "full")),
-    ],
-)
-def test_what_is_chosen_follows_from_what_is_measured(monkeypatch, ceilings, why_not, has_fast_bytes, expected):
-    monkeypatch.setattr("trivium.stages.machine._matmul_flops", lambda device, dtype: ceilings[str(dtype).removeprefix("torch.")])
-    monkeypatch.setattr("trivium.nn.native.library.why_not", lambda: why_not)
-    monkeypatch.setattr("trivium.nn.native.library.has_fast_int8", lambda: has_fast_bytes)
-    measured = Machine(device="cpu", threads=torch.get_num_threads()).measured()
-    assert (measured.precision, measured.kernels, measured.products, measured.tuning) == expected
-    assert measured.ceiling == ceilings[measured.precision]
-    assert measured.measured() == measured
 
 
 @pytest.mark.parametrize(("has_fast_bytes", "products"), [(True, "int8"), (False, "full")])
@@ -114,7 +77,7 @@ def test_bytes_are_multiplied_where_that_is_fast(monkeypatch, has_fast_bytes, pr
     monkeypatch.setattr("trivium.nn.native.library.has_fast_int8", lambda: has_fast_bytes)
     assert Machine(**OPEN).measured().products == products
     assert Machine(**OPEN, products="full").measured().products == "full"
-    assert Machine(**OPEN | {"precision": "bfloat16"}).measured().kernels == "torch"
+    assert Machine(**OPEN | {"precision": "bfloat16"}).measured().kernels == "native"
 
 
 def test_products_in_fp8_are_taken_only_when_asked_for_and_refused_with_the_reason(monkeypatch):
@@ -127,4 +90,27 @@ def test_products_in_fp8_are_taken_only_when_asked_for_and_refused_with_the_reas
         Machine(**OPEN, products="fp8").measured()
     in_16_bits = OPEN | {"precision": "bfloat16"}
     assert Machine(**in_16_bits, products="fp8").measured().products == "fp8"
-    assert Machine(**in_16_bits).measured().products == "full"
+    assert Machine(**in_16_bits, kernels="torch").measured().products == "full"
+
+
+SLOW_HALF, FAST_HALF = {"float32": 1e11, "bfloat16": 1.2e11}, {"float32": 1e11, "bfloat16": 1.3e11}
+
+
+@pytest.mark.parametrize(
+    ("ceilings", "why_not", "has_fast_bytes", "expected"),
+    [
+        (SLOW_HALF, None, False, ("float32", "native", "full")),
+        (SLOW_HALF, None, True, ("float32", "native", "int8")),
+        (FAST_HALF, None, False, ("bfloat16", "native", "full")),
+        (FAST_HALF, None, True, ("bfloat16", "native", "int8")),
+        (FAST_HALF, "no compiler", False, ("bfloat16", "torch", "full")),
+    ],
+)
+def test_what_is_chosen_follows_from_what_is_measured(monkeypatch, ceilings, why_not, has_fast_bytes, expected):
+    monkeypatch.setattr("trivium.stages.machine._matmul_flops", lambda device, dtype: ceilings[str(dtype).removeprefix("torch.")])
+    monkeypatch.setattr("trivium.nn.native.library.why_not", lambda: why_not)
+    monkeypatch.setattr("trivium.nn.native.library.has_fast_int8", lambda: has_fast_bytes)
+    measured = Machine(device="cpu", threads=torch.get_num_threads()).measured()
+    assert (measured.precision, measured.kernels, measured.products) == expected
+    assert measured.ceiling == ceilings[measured.precision]
+    assert measured.measured() == measured

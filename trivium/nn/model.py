@@ -12,6 +12,7 @@ from trivium.nn.divergence import reference_kl
 from trivium.nn.graphs import why_not_graphs
 from trivium.nn.heads import Kernels, ScalarHead, token_logprobs, values_before
 from trivium.nn.kernels import Documents, why_masks
+from trivium.nn.native.compact import Compact
 from trivium.nn.transformer import Mask, Transformer, block_diagonal
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -37,6 +38,9 @@ class Model(nn.Module):
 
     def hidden(self, batch: Batch) -> Tensor:
         """Hidden states of a batch, (B, L, D); sequences packed into one row do not see each other."""
+        if self.trunk.twin is not None and batch.num_sequences:
+            compact = Compact.of(batch, is_shared=self.config.sliding_window is None)
+            return compact.spread(self.trunk(compact.tokens_1U, compact.position_1U, compact.sight), batch)
         # without gradients shapes vary (sampling, evaluation), and each would be compiled again
         trunk = self._compiled if self._compiled is not None and torch.is_grad_enabled() else self.trunk
         return trunk(batch.tokens_BL, batch.position_BL, self._mask(batch))
@@ -73,7 +77,7 @@ class Model(nn.Module):
         return token_logprobs(
             hidden_BLD, self.trunk.head.weight, batch.tokens_BL, batch.scored_P,
             temperature=temperature, with_entropy=with_entropy, softcap=self.config.logit_softcap,
-            kernels=self._head_kernels(), products=DTYPES[self.trunk.twin.head_products] if self.trunk.twin is not None else None,
+            kernels=self._head_kernels(), slope_dtype=self.trunk.compute_dtype if self.trunk.twin is not None else None,
         )  # fmt: skip
 
     def kl_from(self, reference: "Model", hidden_BLD: Tensor, batch: Batch, temperature: float) -> Tensor:

@@ -52,7 +52,7 @@ class Foresight:
     sequence_tokens: int = 256
     num_comparisons: int = 1000  # prompts whose answers are ranked
     num_heldout: int = 300
-    compute_bytes: Literal[2, 4] = 4  # of a number in the machine's precision
+    compute_bytes: Literal[2, 4] = 4  # of a number that training keeps
 
 
 class Stage(Protocol):

@@ -52,10 +52,9 @@ class Finetune:
 
     def run(self, run: Run) -> Mapping[str, Any]:
         from trivium.data.sources import Groups
-        from trivium.stages.models import Speaker, machine_of, with_tuning
+        from trivium.stages.models import Speaker, machine_of
 
         speaker = Speaker.load(resolve(run, self.model), machine_of(run)).adapt(self.lora, run.seed)
-        with_tuning(speaker.model, machine_of(run))
         data = resolve(run, self.data)
         conversations = gather(lambda on_skip: read_conversations(data, on_skip, replies=self.replies), run, self.unreadable)
         answered = [each for each in conversations if any(message.role == "assistant" and message.content for message in each.messages)]

@@ -34,12 +34,9 @@ class Machine:
     device auto is cuda where there is such a GPU. threads 0 means all cores. ceiling is the measured FLOP/s of a large matrix product
     in `precision` on the device, 0 before it is measured: what the machine can do, so it does not depend on the model. compile: `on`
     compiles where training is long enough to pay for it; auto is on where a C++ compiler is found and the next does not apply.
-    kernels: native are ours in C++, for float32 on a CPU; auto takes them where they compile, and with them precision float32. With
-    them training may multiply in less: products is for the blocks in pre-training; int8 (auto: where bytes are several times faster)
-    rounds the factors to 8 bits. tuning is for fine-tuning, reward models and preferences, and for the language head in pre-training
-    with reduced products; bfloat16 (auto, for both: where it is clearly faster) is what autocast does. Reinforcement learning, whose
-    samples are compared with what is trained, and all evaluation are in full. fp8 (never by itself: it pays for wide models only)
-    rounds to 8-bit floats, in bfloat16 on a GPU.
+    kernels: native are ours in C++, for a CPU, with states in float32; auto takes them where they compile. products: what pre-training
+    multiplies inside the blocks; full is `precision`, int8 (auto: where bytes are several times faster, with native kernels) rounds the
+    factors to 8 bits, fp8 (never by itself: it pays for wide models only) to 8-bit floats, in bfloat16 on a GPU.
     """
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
@@ -48,8 +45,7 @@ class Machine:
     ceiling: float = Field(default=0.0, ge=0)
     compile: Literal["auto", "on", "off"] = "auto"
     kernels: Literal["auto", "native", "torch"] = "auto"
-    products: Literal["auto", "full", "bfloat16", "int8", "fp8"] = "auto"
-    tuning: Literal["auto", "full", "bfloat16"] = "auto"
+    products: Literal["auto", "full", "int8", "fp8"] = "auto"
 
     @property
     def sampler(self) -> Literal["native", "torch"]:
@@ -83,7 +79,6 @@ class Machine:
             asked.device in ("auto", self.device) and asked.precision in ("auto", self.precision)
             and asked.threads in (0, self.threads) and asked.compile in ("auto", self.compile)
             and asked.kernels in ("auto", self.kernels) and asked.products in ("auto", self.products)
-            and asked.tuning in ("auto", self.tuning)
         )  # fmt: skip
 
     def place(self) -> Literal["cpu", "cuda", "mps"]:
@@ -111,51 +106,33 @@ class Machine:
         torch.set_num_threads(threads)
         if device == "cpu":
             keep_memory()
-        ceilings = self._ceilings(device)
-        pays = ceilings["bfloat16"] * 0.8 > ceilings["float32"]  # bf16 must win clearly
-        reason = self._why_not_native(device)
-        kernels = "torch" if reason else "native"
-        best: Precision = self.precision if self.precision != "auto" else "bfloat16" if pays and kernels == "torch" else "float32"
+        names: tuple[Precision, ...] = ("float32", "bfloat16") if self.precision == "auto" else (self.precision,)
+        ceilings: dict[Precision, float] = {}
+        for name in names:
+            set_matmul_precision(device, name)
+            ceilings[name] = self.ceiling or _matmul_flops(torch.device(device), getattr(torch, name))
+        best = max(ceilings, key=lambda name: ceilings[name] * (1.0 if name == "float32" else 0.8))  # bf16 must win clearly
         set_matmul_precision(device, best)
         found = "on" if any(shutil.which(name) for name in ("c++", "g++", "clang++")) else "off"
+        use = found if self.compile == "auto" else self.compile
+        kernels = self._kernels(device)
+        products = self._products(kernels, torch.device(device), best)
+        ceiling = float(f"{ceilings[best]:.3g}")
         return Machine(
-            device=device,
-            threads=threads,
-            precision=best,
-            ceiling=float(f"{ceilings[best]:.3g}"),
-            compile=found if self.compile == "auto" else self.compile,
-            kernels=kernels,
-            products=self._products(kernels, torch.device(device), best, pays),
-            tuning=self._tuning(kernels, pays),
-        )
+            device=device, threads=threads, precision=best, ceiling=ceiling, compile=use, kernels=kernels, products=products
+        )  # fmt: skip
 
-    def _ceilings(self, device: str) -> dict[Precision, float]:
-        """FLOP/s of a large product in each precision; what was measured before is not measured again."""
-        import torch
-
-        if self.ceiling:  # everything was chosen then
-            return {"float32": self.ceiling, "bfloat16": self.ceiling}
-        found: dict[Precision, float] = {}
-        for name in ("float32", "bfloat16"):
-            set_matmul_precision(device, name)
-            found[name] = _matmul_flops(torch.device(device), getattr(torch, name))
-        return found
-
-    def _why_not_native(self, device: str) -> str | None:
-        """Why native kernels are not used, None if they are. Raises ConfigError if they were asked for and cannot be."""
+    def _kernels(self, device: str) -> Literal["native", "torch"]:
         from trivium.nn.native.library import why_not
 
         if self.kernels == "torch":
-            return "machine.kernels is torch"
-        is_theirs = device == "cpu" and self.precision in ("auto", "float32")
-        reason = why_not() if is_theirs else f"they compute in float32 on a CPU, not in {self.precision} on {device}"
+            return "torch"
+        reason = why_not() if device == "cpu" else f"they compute on a CPU, not on {device}"
         if reason and self.kernels == "native":
             raise ConfigError(f"machine.kernels is 'native', but {reason}; set machine.kernels=torch, which is slower")
-        return reason
+        return "torch" if reason else "native"
 
-    def _products(
-        self, kernels: str, device: "torch.device", precision: Precision, pays: bool
-    ) -> Literal["full", "bfloat16", "int8", "fp8"]:
+    def _products(self, kernels: str, device: "torch.device", precision: Precision) -> Literal["full", "int8", "fp8"]:
         from trivium.nn.fp8 import why_not_fp8
         from trivium.nn.native.library import has_fast_int8
 
@@ -163,34 +140,13 @@ class Machine:
             reason = why_not_fp8(device) or ("" if precision == "bfloat16" else f"they stand beside bfloat16, not {precision}")
             if reason:
                 raise ConfigError(f"machine.products is 'fp8', but {reason}; set machine.products=full")
-        if self.products in ("int8", "bfloat16"):
-            self._need_native("products", self.products, kernels)
-        if self.products == "auto":
-            return "int8" if kernels == "native" and has_fast_int8() else self._tuning_by(kernels, pays)
-        return self.products
-
-    def _tuning(self, kernels: str, pays: bool) -> Literal["full", "bfloat16"]:
-        if self.tuning == "auto":
-            return self._tuning_by(kernels, pays)
-        if self.tuning == "bfloat16":
-            self._need_native("tuning", self.tuning, kernels)
-        return self.tuning
-
-    @staticmethod
-    def _tuning_by(kernels: str, pays: bool) -> Literal["full", "bfloat16"]:
-        return "bfloat16" if kernels == "native" and pays else "full"
-
-    @staticmethod
-    def _need_native(option: str, value: str, kernels: str) -> None:
-        if kernels != "native":
+        if self.products == "int8" and kernels != "native":
             raise ConfigError(
-                f"machine.{option} is '{value}', which needs native kernels, and these cannot be used here; set machine.{option}=full"
+                "machine.products is 'int8', which needs native kernels, and these cannot be used here; set machine.products=full"
             )
-
-    @property
-    def tuning_products(self) -> Precision:
-        """What tuning multiplies in beside native kernels."""
-        return "bfloat16" if self.tuning == "bfloat16" else "float32"
+        if self.products == "auto":
+            return "int8" if kernels == "native" and has_fast_int8() else "full"
+        return self.products
 
     def peak(self) -> float:
         """Dense bf16 FLOP/s on the data sheet of the device, 0 if none is known."""
@@ -199,7 +155,7 @@ class Machine:
     def __str__(self) -> str:
         peak = self.peak()
         sheet = f"data sheet {peak / 1e12:,.0f} TFLOP/s in bf16" if peak else f"no data-sheet peak known for {device_name(self.device)}"
-        how = f"{self.kernels} kernels, {self.products} products in pre-training, {self.tuning} in tuning"
+        how = f"{self.kernels} kernels, {self.products} products in pre-training"
         return f"{self.device}, {self.threads} threads, {self.precision}, {how}, matmul ceiling {self.ceiling / 1e9:,.0f} GFLOP/s ({sheet})"
 
 

@@ -20,7 +20,8 @@ from trivium.nn.io.peft import load_merged
 from trivium.nn.io.tokenizer_files import tokenizer_config
 from trivium.nn.lora import LoRA
 from trivium.nn.model import DTYPES, Model
-from trivium.nn.native.block import Twin, use, why_not_train
+from trivium.nn.native.block import use, why_not_train
+from trivium.nn.native.decoder import Precision, why_not_native
 from trivium.nn.native.training import Products
 from trivium.stages.chat_formats import CHAT_KEY, chat_format, read_tokenizer_config
 from trivium.stages.machine import Machine
@@ -91,26 +92,20 @@ class Speaker:
         return self.tokenizer.decode(example.response)
 
 
-def with_kernels(model: Model, machine: Machine, twin: Twin = Twin()) -> str | None:  # noqa: B008
-    """Let native kernels compute the model's blocks where the machine is to use them; else the reason in one line."""
-    return use(model.trunk, twin) if machine.kernels == "native" else "machine.kernels is torch"
+def with_kernels(model: Model, machine: Machine, products: Products | None = None) -> str | None:
+    """Let native kernels compute the model's blocks where the machine is to use them; else the reason in one line. products: see `use`."""
+    return use(model.trunk, products) if machine.kernels == "native" else "machine.kernels is torch"
 
 
 def with_products(model: Model, machine: Machine, seq_len: int) -> None:
-    """Let the model be computed in pre-training as the machine is to, on rows of seq_len positions.
+    """Let the model's blocks be computed in pre-training as the machine is to, on rows of seq_len positions.
 
     Raises ConfigError if a size does not suit products in fp8.
     """
     if machine.products == "fp8":
         fp8.use(model.trunk, seq_len)
     else:
-        products: Products = machine.products if machine.products in ("int8", "bfloat16") else "float32"
-        with_kernels(model, machine, Twin(products, "float32" if products == "float32" else machine.tuning_products))
-
-
-def with_tuning(model: Model, machine: Machine, *, is_always: bool = False) -> None:
-    """Let the model be computed in training after pre-training as the machine is to; is_always: without gradients too, see Twin."""
-    with_kernels(model, machine, Twin(machine.tuning_products, machine.tuning_products, is_always))
+        with_kernels(model, machine, "int8" if machine.products == "int8" else None)
 
 
 def say_what_is_slower(run: Run, model: Model) -> None:
@@ -123,10 +118,18 @@ def say_what_is_slower(run: Run, model: Model) -> None:
 
 def engine_of(run: Run, speaker: Speaker, *, rows: int) -> Engine:
     """What samples from a speaker's model in a run; logs once why it does so without the kernels that the machine has."""
-    engine = Engine(speaker.model, stop_ids=speaker.stop_ids, rows=rows, kernels=machine_of(run).sampler, log=run.log_once)
-    if machine_of(run).kernels == "native" and (line := slower_sampling(engine)):
+    machine = machine_of(run)
+    precision = sampling_precision(machine, speaker.model)
+    engine = Engine(speaker.model, stop_ids=speaker.stop_ids, rows=rows, kernels=machine.sampler, precision=precision, log=run.log_once)
+    if machine.kernels == "native" and (line := slower_sampling(engine)):
         run.log_once(line)
     return engine
+
+
+def sampling_precision(machine: Machine, model: Model) -> Precision:
+    """What kernels sample in: as the trainer multiplies, so that both round the same weights in the same way."""
+    is_native = machine.sampler == "native" and why_not_native(model.trunk) is None
+    return machine.precision if is_native and machine.precision != "auto" else "float32"
 
 
 def slower_sampling(engine: Engine) -> str | None:

@@ -74,13 +74,12 @@ class Prefer:
         from trivium.data.sources import Groups
         from trivium.nn.adapter import frozen_reference
         from trivium.stages.heldout_pairs import HeldoutPairs
-        from trivium.stages.models import Speaker, machine_of, with_tuning
+        from trivium.stages.models import Speaker, machine_of
         from trivium.stages.preference_groups import groups_for
         from trivium.train.annotate import StepColumns, annotate, column_of, logprobs
         from trivium.train.reference import MovingReference
 
         speaker = Speaker.load(resolve(run, self.model), machine_of(run)).adapt(self.lora, run.seed)
-        with_tuning(speaker.model, machine_of(run), is_always=True)  # so that policy and reference begin with the same numbers
         size = {"rows": self.micro_batch_rows, "length": self.seq_len}
         groups = groups_for(self, speaker, run)
         run.log(f"{len(groups):,} {self.objective.takes.split()[0]}")

@@ -62,12 +62,11 @@ class Reward:
     def run(self, run: Run) -> Mapping[str, Any]:
         from trivium.data.pack import pack
         from trivium.data.sources import Groups
-        from trivium.stages.models import Speaker, machine_of, with_tuning
+        from trivium.stages.models import Speaker, machine_of
         from trivium.stages.preference_groups import ranked_groups
         from trivium.train.annotate import final_scores
 
         speaker = Speaker.load(resolve(run, self.model), machine_of(run), has_scalar=True).adapt(self.lora, run.seed)
-        with_tuning(speaker.model, machine_of(run))
         data = resolve(run, self.data)
         rankings = gather(lambda on_skip: read_preferences(data, on_skip), run, self.unreadable)
         groups = [group for _, group in ranked_groups(rankings, speaker, self.seq_len, run)]

@@ -1,4 +1,4 @@
-"""The checks of selftest.py for the kernels in C++: in float32 on a CPU, where there is a compiler."""
+"""The checks of selftest.py for the kernels in C++: with states in float32 on a CPU, where there is a compiler."""
 
 import numpy as np
 import torch
@@ -6,7 +6,6 @@ from torch import Tensor
 
 from trivium.nn.model import Model
 from trivium.nn.native import block
-from trivium.nn.native.block import Twin
 from trivium.nn.native.decoder import Decoder
 from trivium.nn.native.library import why_not
 from trivium.nn.native.packed import Precision
@@ -19,7 +18,7 @@ FLOAT32 = torch.float32
 def trained(how: Products) -> float:
     """Loss and gradients of a whole small model on packed rows."""
     found, exact = random_pair(FLOAT32)
-    block.use(found.trunk, Twin(how, "float32" if how == "float32" else "bfloat16"))
+    block.use(found.trunk, how)
     batches = packed_batches()
     return relative_error(loss_and_gradients(found, batches), loss_and_gradients(exact, batches))
 
@@ -41,12 +40,12 @@ def _logits(exact: Model, tokens: np.ndarray) -> Tensor:
 
 
 def native_checks() -> list[Check]:
-    """What can be checked on this machine; empty where there is no compiler. int8 rounds factors to 1 part in 254, bfloat16 to 1 in 512."""
+    """What can be checked on this machine; empty where there is no compiler. int8 rounds factors to 1 part in 254, weights' too."""
     if why_not() is not None:
         return []
     return [
         Check("training in C++", lambda device, dtype: trained("float32"), {FLOAT32: 1e-4}),
-        Check("training in bfloat16", lambda device, dtype: trained("bfloat16"), {FLOAT32: 3e-2}),
+        Check("training in C++, products in bfloat16", lambda device, dtype: trained("bfloat16"), {FLOAT32: 6e-2}),
         Check("training in int8", lambda device, dtype: trained("int8"), {FLOAT32: 6e-2}),
         Check("sampling in C++", lambda device, dtype: spoken("float32"), {FLOAT32: 1e-4}),
         Check("sampling in bfloat16", lambda device, dtype: spoken("bfloat16"), {FLOAT32: 2e-2}),

@@ -34,12 +34,13 @@ def orthogonalise(matrices_NRC: Tensor) -> Tensor:
 def fast_dtype(model: torch.nn.Module) -> torch.dtype:
     """What matrices are orthogonalised in: bf16, as in the original code, where the machine multiplies it clearly faster; else fp32.
 
-    That is a GPU that does, and a processor on which the model's head is trained in bf16 for this reason (stages/machine.py).
+    That is a GPU that does, and a processor on which the model computes in it for this reason (stages/machine.py).
     """
-    device = next(model.parameters()).device
-    twin = getattr(getattr(model, "trunk", None), "twin", None)
+    device, trunk = next(model.parameters()).device, getattr(model, "trunk", None)
+    if device.type == "cpu":
+        return getattr(trunk, "compute_dtype", torch.float32)
     is_fast = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
-    return torch.bfloat16 if is_fast or (twin is not None and twin.head == "bfloat16") else torch.float32
+    return torch.bfloat16 if is_fast else torch.float32
 
 
 class Muon(torch.optim.Optimizer):
