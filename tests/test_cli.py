@@ -16,8 +16,9 @@ from trivium.core.run import METRICS
 
 COMMANDS = ("run", "recipes", "report", "chat", "generate", "fetch", "doctor", "data")
 OPTIONS = {
-    "prepare": "filters", "tokenize": "vocab_size", "pretrain": "batch_tokens", "demonstrate": "dictionary", "finetune": "batch_size",
-    "annotate": "annotators", "reward": "heldout", "reinforce": "kl_coef", "prefer": "pairs_per_prompt", "evaluate": "models",
+    "prepare": "filters", "tokenize": "vocab_size", "pretrain": "batch_tokens", "demonstrate": "dictionary", "arithmetic": "largest",
+    "finetune": "batch_size", "sample": "keep", "annotate": "annotators", "reward": "heldout", "reinforce": "kl_coef",
+    "prefer": "pairs_per_prompt", "evaluate": "models",
 }  # fmt: skip
 MACHINE = ("machine.threads=1", "machine.precision=float32", "machine.compile=off", "machine.ceiling=5e10")
 TRAIN = (
