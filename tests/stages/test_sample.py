@@ -21,7 +21,7 @@ MACHINE = {"threads": 1, "precision": "float32", "compile": "off", "ceiling": 5e
 WORDS = ("king", "land", "sea", "night", "bread", "stone")
 LENGTH = {"kind": "length", "max_words": 1}
 SAMPLED = {
-    "model": "base", "prompts": "prompts.jsonl", "answers": 4, "rows": 2, "rewards": [LENGTH], "sampling": {"max_new_tokens": 40},
+    "model": "base", "prompts": "prompts.jsonl", "answers": 4, "rows": 16, "rewards": [LENGTH], "sampling": {"max_new_tokens": 40},
     "keep": {"kind": "threshold", "at_least": -1},
 }  # fmt: skip
 LEFT = ("sample/answers/kept.jsonl", "sample/answers/scored.jsonl", "sample/selection.json")
@@ -30,6 +30,7 @@ LEFT = ("sample/answers/kept.jsonl", "sample/answers/scored.jsonl", "sample/sele
 @pytest.fixture(autouse=True)
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("trivium.stages.answering.ROUNDS", 1)  # so that six prompts are two pieces
     save_model(tmp_path / "base", ours("llama"), **FILES)
     save_model(tmp_path / "judge", ours("llama", has_scalar=True), **FILES)
     write("prompts.jsonl", [{"prompt": word, "answer": f"{number}", "asked": word} for number, word in enumerate(WORDS)])
@@ -197,7 +198,7 @@ def test_hindsight_asks_with_the_best_control_and_leaves_the_prompt_as_it_was(mo
         return generate(self, prompts, *arguments, **options)
 
     monkeypatch.setattr(Engine, "generate", seen)
-    run(**SAMPLED | {"keep": {"kind": "hindsight", "edges": [0], "is_asked": True}})
+    run(**SAMPLED | {"answers": 12, "keep": {"kind": "hindsight", "edges": [0], "is_asked": True}})
     assert all(b"Good answer: " in prompt for prompt in asked)
     assert lines("out/sample/answers/scored.jsonl")[0]["prompt"] == [{"role": "user", "content": "king"}]
     assert {each.messages[0].content.split(":")[0] for each in read_conversations("out/sample/answers/kept.jsonl")} <= {
@@ -232,8 +233,8 @@ def test_what_keeps_nothing_is_an_error_that_says_why_and_leaves_the_scored_tabl
     ("rows", "message"),
     [
         ([{"prompt": "x", "responses": ["a"], "scores": [1], "stopped": [True]}], "line 1: 'prompt' is missing or no list"),
-        ([row("x", (1,), "a", scores=["high"])], "line 1: 'scores' must be finite numbers"),
-        ([row("x", (1,), "a", responses=[3])], r"line 1: 'responses\[0\]' is a number"),
+        ([row("x", ("high",), "a")], "line 1: 'scores' must be finite numbers"),
+        ([row("x", (1,), [3])], r"line 1: 'responses\[0\]' is a number"),
         ([row("x", (1,), "ab")], "line 1: its lists differ in length"),
         ([row("x", (1,), "a"), row("y", (1, 2), "ab")], "different numbers of answers"),
     ],
