@@ -165,4 +165,7 @@ def _write(place: Path, part: Sequence[Prompt], columns: Mapping[str, list[Any]]
             row |= {name: values[number * each : (number + 1) * each] for name, values in columns.items()}
             yield row | ({"demonstration": prompt.demonstration} if prompt.demonstration else {})
 
-    commit(place, lambda folder: write_jsonl(folder / FILE, rows()), kind=KIND)
+    def write(folder: Path) -> None:
+        write_jsonl(folder / FILE, rows())
+
+    commit(place, write, kind=KIND)

@@ -5,7 +5,7 @@ P prompts, N answers to each. Between equal scores a lot decides: a number that 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 
@@ -73,26 +73,18 @@ Choose = Callable[[Scored], Kept]
 
 
 class KeepRule(Protocol):
-    """A component of `sample keep=...`: called with what all answers got, it gives what chooses among the answers to one prompt."""
+    """A component of `sample keep=...`: called with what all answers got, it gives what chooses among the answers to one prompt.
+
+    makes: what its records are. needs_scores: whether it chooses by scores. min_answers: how many answers to a prompt it needs.
+    """
+
+    makes: ClassVar[Makes]
+    needs_scores: ClassVar[bool]
+    min_answers: ClassVar[int]
 
     @property
     def kind(self) -> str:
         """Its name."""
-        ...
-
-    @property
-    def makes(self) -> Makes:
-        """What its records are."""
-        ...
-
-    @property
-    def min_answers(self) -> int:
-        """How many answers to a prompt it needs."""
-        ...
-
-    @property
-    def needs_scores(self) -> bool:
-        """Whether it chooses by scores."""
         ...
 
     def __call__(self, pool: Pool) -> Choose:
