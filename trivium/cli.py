@@ -71,7 +71,7 @@ def recipes() -> None:
     from trivium.stages.recipe import shipped
 
     for name, path in shipped().items():
-        typer.echo(f"{name:<14} {read_toml(path).get('about', '')}")
+        typer.echo(f"{name:<18} {read_toml(path).get('about', '')}")
 
 
 def _stage_command(kind: str) -> Callable[..., None]:

@@ -9,6 +9,7 @@ from trivium.core.errors import ConfigError
 from trivium.core.run import Run
 from trivium.core.types import Message
 from trivium.score.rewards import Numeric, Said
+from trivium.stages.arithmetic import worked
 from trivium.stages.base import Foresight
 from trivium.stages.recipe import single
 
@@ -36,6 +37,19 @@ def test_every_answer_is_right_and_no_sum_is_in_two_files(tmp_path):
     said = Said((Message("user", "x"),), shown["messages"][1]["content"], True, shown)
     assert Numeric()([said]) == [1]
     assert all(len(row["messages"]) == 1 for row in parts["prompts"])
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "text"),
+    [
+        (2, 3, "2 + 3 + 0 = 5, so 5."),
+        (8, 7, "8 + 7 + 0 = 15, so 15."),
+        (27, 25, "7 + 5 + 0 = 12, 2 + 2 + 1 = 5, so 52."),
+        (4, 99, "4 + 9 + 0 = 13, 0 + 9 + 1 = 10, so 103."),
+    ],
+)
+def test_the_working_carries(first, second, text):
+    assert worked(first, second) == text
 
 
 def test_the_seed_decides_which(tmp_path):

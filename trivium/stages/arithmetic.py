@@ -20,8 +20,8 @@ from trivium.text.write import write_jsonl
 class Arithmetic:
     """Leaves below `@arithmetic/sums`: demonstrations.jsonl (with answers), prompts.jsonl and heldout.jsonl, each with the field `answer`.
 
-    Sums of two numbers from 0 to largest; a pair of numbers is in one of the files only, in either order. For methods that learn from
-    answers that can be checked, with rewards=[{ kind = 'numeric' }].
+    Sums of two numbers from 0 to largest, worked out digit by digit; a pair of numbers is in one of the files only, in either order. For
+    methods that learn from answers that can be checked, with rewards=[{ kind = 'numeric' }].
     """
 
     kind: Literal["arithmetic"] = "arithmetic"
@@ -41,7 +41,7 @@ class Arithmetic:
             raise ConfigError(f"{wanted:,} different sums are wanted, but numbers up to {self.largest:,} give {there:,}; raise largest")
 
     def foresee(self, name: str, known: Foresight) -> Work:
-        known.sequence_tokens = 24  # a question, control tokens, an answer
+        known.sequence_tokens = 48  # a question, control tokens, an answer
         known.num_prompts |= {f"@{name}/sums/{part}.jsonl": size for part, size in self.sizes.items()}
         return Work(seconds=1.0)
 
@@ -66,6 +66,19 @@ class Arithmetic:
 
 
 def _row(first: int, second: int, *, is_answered: bool) -> dict[str, Any]:
-    answer = f"{first} + {second} = {first + second}."
-    turns = [{"role": "user", "content": f"What is {first} + {second}?"}, {"role": "assistant", "content": answer}]
+    turns = [{"role": "user", "content": f"What is {first} + {second}?"}, {"role": "assistant", "content": worked(first, second)}]
     return {"messages": turns if is_answered else turns[:1], "answer": str(first + second)}
+
+
+def worked(first: int, second: int) -> str:
+    """A sum with its working, from the last digits to the first, each time with what is carried.
+
+    >>> worked(27, 25)
+    '7 + 5 + 0 = 12, 2 + 2 + 1 = 5, so 52.'
+    """
+    steps, carry = [], 0
+    for place in range(len(str(max(first, second)))):
+        one, other = first // 10**place % 10, second // 10**place % 10
+        steps.append(f"{one} + {other} + {carry} = {one + other + carry}")
+        carry = (one + other + carry) // 10
+    return f"{', '.join(steps)}, so {first + second}."
