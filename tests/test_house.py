@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "trivium"
 SOURCES = sorted(path for folder in ("trivium", "tests", "benchmarks", "scripts") for path in (ROOT / folder).rglob("*.py"))
 OURS = [path for path in SOURCES if PACKAGE in path.parents]
-MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_OPTIONS = 400, 60, 320
+MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_OPTIONS = 400, 60, 340
 REASON = "longer than 400 lines because"
 # "Machine": a folder that exists only where the author works. Put together here, or this file would find itself.
 MACHINE_PATHS = re.compile("|".join(["/" + r"work/", "/" + r"home/\w", "/" + r"root/", "/" + r"Users/\w", "/" + r"tmp/\w"]))
@@ -142,7 +142,9 @@ def test_no_file_names_the_machine_it_was_written_on():
 def test_it_is_imported_without_loading_torch(folder):
     """`stages` and `cli` defer torch: it is loaded when a stage computes, after options and data were checked."""
     computing = (
-        {"models.py", "rollouts.py", "judges.py", "watch.py", "preference_groups.py", "heldout_pairs.py"} if folder == "stages" else set()
+        {"models.py", "rollouts.py", "judges.py", "watch.py", "preference_groups.py", "heldout_pairs.py", "answering.py"}
+        if folder == "stages"
+        else set()
     )  # imported only while a stage runs
     paths = [path for path in OURS if path.is_relative_to(PACKAGE / folder) and path.name not in computing]
     modules = [name(path)[:-3].replace("/", ".").removesuffix(".__init__") for path in paths]

@@ -32,8 +32,10 @@ STAGES = {
     "tokenize": "train a tokenizer, write token shards",
     "pretrain": "a base model from token shards",
     "demonstrate": "questions and demonstrations from a dictionary",
+    "arithmetic": "sums to be done, whose answers can be checked",
     "finetune": "supervised fine-tuning on conversations",
     "annotate": "sample answers and let simulated annotators rank them",
+    "sample": "answer prompts many times, score the answers, keep what is worth learning from",
     "reward": "a reward model from rankings",
     "reinforce": "PPO, GRPO and others, against reward models and rules",
     "prefer": "DPO, KTO, SimPO and others, on preferences",
@@ -69,7 +71,7 @@ def recipes() -> None:
     from trivium.stages.recipe import shipped
 
     for name, path in shipped().items():
-        typer.echo(f"{name:<14} {read_toml(path).get('about', '')}")
+        typer.echo(f"{name:<18} {read_toml(path).get('about', '')}")
 
 
 def _stage_command(kind: str) -> Callable[..., None]:

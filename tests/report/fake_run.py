@@ -27,6 +27,7 @@ def write_fake_run(folder: Path, *, num_steps: int = 120) -> Path:
     write_rows(folder / "speed.jsonl", _speed_rows(num_steps))
     write_json(folder / "results.json", _results())
     write_json(folder / "prepare/funnel.json", _funnel())
+    write_json(folder / "sample/selection.json", selection())
     write_json(folder / "evaluate/samples.json", _samples())
     for place, (stage, seconds) in enumerate(STAGES.items()):
         write_json(folder / stage / "done.json", {"metrics_end": 100 * place, "facts": _facts(stage, seconds)})
@@ -121,6 +122,19 @@ def _funnel() -> dict[str, Any]:
         "kept": {"documents": 13_600, "bytes": 27_120_000},
         "replaced": {"email": {"count": 41, "documents": 30, "samples": ["write to xxx@xxxx.xxx", HOSTILE]}},
     }
+
+
+def selection() -> dict[str, Any]:
+    """What `sample` leaves for the report."""
+    curve = [
+        {"k": k, "value": value, "low": value - 0.1, "high": value + 0.1, "kl": kl} for k, value, kl in ((1, 0.25, 0), (2, 0.5, 0.193))
+    ]
+    return {
+        "keep": "threshold", "makes": "conversations", "prompts": 300, "answers": 600, "records": 120, "prompts_kept": 100,
+        "answers_kept": 120, "reasons": {"no answer scores 1 and ended by itself": 200}, "cut_off": 12, "empty_or_repeated": 30,
+        "curve": curve, "true_curve": curve,
+        "histogram": [{"low": 0.0, "high": 0.0, "answers": 480, "kept": 0}, {"low": 1.0, "high": 1.0, "answers": 120, "kept": 120}],
+    }  # fmt: skip
 
 
 def _samples() -> list[dict[str, Any]]:

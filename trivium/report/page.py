@@ -14,6 +14,7 @@ from trivium.report.overoptimisation import overoptimisation
 from trivium.report.provenance import machine, repeat
 from trivium.report.reading import Record, read_record
 from trivium.report.samples import samples
+from trivium.report.selection import selection
 from trivium.report.story import story
 
 REPORT = "report.html"
@@ -22,6 +23,7 @@ _SECTIONS: tuple[tuple[str, Callable[[Record], Html]], ...] = (
     ("What happened", story),
     ("Held-out measures", measures),
     ("Samples", samples),
+    ("Sampled and selected", selection),
     ("Reward and over-optimisation", overoptimisation),
     ("Curves", curves),
     ("Data", funnel),

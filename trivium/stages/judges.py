@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from trivium.core.run import Run
 from trivium.core.types import Example
+from trivium.generate.sampling import Sampling
 from trivium.nn.adapter import frozen_reference
+from trivium.nn.lora import LoRA
 from trivium.nn.model import Model
-from trivium.score.rewards import Said, checked
+from trivium.score.answers import AnswerRule
+from trivium.score.rewards import AnyReward, Said, checked
 from trivium.stages.base import resolve
 from trivium.stages.models import Speaker, check_reader, machine_of, same_tokenizer, say_what_is_slower
 from trivium.text.read import read_prompt_records
@@ -22,15 +25,27 @@ if TYPE_CHECKING:
     from trivium.stages.reinforce import Reinforce
 
 
+class Scoring(Protocol):
+    """The options that say what a reward is made of."""
+
+    @property
+    def reward_model(self) -> tuple[str, ...]: ...
+    @property
+    def disagreement_coef(self) -> float: ...
+    @property
+    def rewards(self) -> tuple[AnyReward, ...]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Judges:
     """Everything that reads the answers to a list of prompts.
 
-    prompt_ids: tokens of each prompt. models: what the policy is trained on; heldout: what only watches. critic: a model with a scalar
-    head that is trained, if there is to be one. read: scores of answers under a model.
+    prompt_ids: tokens of each prompt. models: what the reward is made of; heldout: what only watches. critic: a model with a scalar
+    head that is trained, if there is to be one. read: scores of answers under a model. truth: the rule behind the preferences, if it is
+    known.
     """
 
-    options: Reinforce
+    options: Scoring
     policy: Speaker
     prompt_ids: list[np.ndarray]
     records: list[tuple[Any, Any]]
@@ -38,6 +53,7 @@ class Judges:
     heldout: list[Model]
     critic: Model | None
     read: Callable[[Model, Sequence[Example]], np.ndarray]
+    truth: AnswerRule | None = None
 
     @staticmethod
     def load(options: Reinforce, run: Run, policy: Speaker, *, rows: int, length: int) -> Judges:
@@ -46,11 +62,7 @@ class Judges:
         prompt_ids = [policy.prompt(messages) for messages, _ in records]
 
         def speaker(reference: str) -> Speaker:
-            found = Speaker.load(resolve(run, reference), machine_of(run), has_scalar=True).adapt(options.lora, run.seed)
-            same_tokenizer(policy, found)
-            check_reader(prompt_ids, options.sampling, policy, found)
-            say_what_is_slower(run, found.model)
-            return found
+            return judge(run, policy, reference, prompt_ids, options.sampling, options.lora)
 
         models = [speaker(reference).model for reference in options.reward_model]
         critic = None
@@ -60,7 +72,7 @@ class Judges:
         watching = [speaker(reference).model for reference in options.guard.models]
         return Judges(
             options, policy, prompt_ids, records, models, watching, critic,
-            lambda model, answers: final_scores(model, answers, rows=rows, length=length),
+            lambda model, answers: final_scores(model, answers, rows=rows, length=length), options.truth,
         )  # fmt: skip
 
     def score(self, answers: Sequence[Example], owners: Sequence[int]) -> np.ndarray:
@@ -82,7 +94,7 @@ class Judges:
 
     def true_score(self, answers: Sequence[Example], owners: Sequence[int]) -> np.ndarray:
         """The score by the rule behind the preferences, where it is known, (N,)."""
-        rule = self.options.truth
+        rule = self.truth
         assert rule is not None
         said = [self._said(answer, owner) for answer, owner in zip(answers, owners, strict=True)]
         return np.array([rule(each.field("asked"), each.response, each.is_stopped) for each in said])
@@ -90,3 +102,14 @@ class Judges:
     def _said(self, answer: Example, owner: int) -> Said:
         messages, fields = self.records[owner]
         return Said(messages, self.policy.text_of(answer), bool(answer.meta["stopped"]), fields)
+
+
+def judge(
+    run: Run, policy: Speaker, reference: str, prompt_ids: Sequence[np.ndarray], sampling: Sampling, lora: LoRA | None = None
+) -> Speaker:
+    """A model with a scalar head that can read every answer of the policy to these prompts. Raises what is wrong if it cannot."""
+    found = Speaker.load(resolve(run, reference), machine_of(run), has_scalar=True).adapt(lora, run.seed)
+    same_tokenizer(policy, found)
+    check_reader(prompt_ids, sampling, policy, found)
+    say_what_is_slower(run, found.model)
+    return found
