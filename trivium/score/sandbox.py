@@ -1,7 +1,7 @@
 """Running Python that a model wrote, in a sandbox of the system: no network, no files, bounded time, memory, processes and output.
 
 Linux only: namespaces (`sandbox_program.py` says what the program sees). There is no other way to run it: a system that cannot do this
-gets an error before anything is run. What is left to attack is the kernel itself; for code that is out to do that, use a machine of its own.
+gets an error before anything is run. What is left to attack is the kernel; for code that is out to do that, take a machine of its own.
 """
 
 import json

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Protocol
 
 from trivium.core.errors import DataError
@@ -49,10 +50,10 @@ class RewardRule(Protocol):
 
 def checked(rule: RewardRule, answers: Sequence[Said]) -> list[float]:
     """What a rule says. Raises DataError if that is not one finite number for each answer."""
-    scores = [float(score) for score in rule(answers)]
+    scores = list(rule(answers))
     if len(scores) != len(answers):
         raise DataError(f"the reward '{rule.kind}' gave {len(scores):,} numbers for {len(answers):,} answers")
     for score, answer in zip(scores, answers, strict=True):
-        if not math.isfinite(score):
-            raise DataError(f"the reward '{rule.kind}' gave {score} for the answer {answer.response[:60]!r}; a finite number is expected")
-    return scores
+        if isinstance(score, bool) or not isinstance(score, Real) or not math.isfinite(score):
+            raise DataError(f"the reward '{rule.kind}' gave {score!r} for the answer {answer.response[:60]!r}; a finite number is expected")
+    return [float(score) for score in scores]
