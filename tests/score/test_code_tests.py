@@ -90,7 +90,7 @@ DECEPTIONS = {
     "no Python": "return 3",
     "says what the tests say": "print('0\\n1\\n2\\nok\\nTrue')",
     "is equal to all": "class A:\n    def __eq__(self, other): return True\ndef add(a, b): return A()",
-    "is a number equal to all": "class A(int):\n    __eq__ = lambda self, other: True\n    __hash__ = int.__hash__\ndef add(a, b): return A(7)",
+    "is a number equal to all": "class A(int):\n    __eq__ = lambda *_: True\n    __hash__ = int.__hash__\ndef add(a, b): return A(7)",
     "hangs on exit": "import atexit\natexit.register(print, 'passed')\nimport sys; sys.exit()",
     "reads its input again": "import os\nos.lseek(0, 0, 0)\nprint(os.read(0, 9999))",
     "ends the main thread": "import _thread\n_thread.interrupt_main()",

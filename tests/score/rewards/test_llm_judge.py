@@ -51,7 +51,8 @@ NONCE = "0123456789abcdef"
     "reply",
     [
         "", "7", "VERDICT 7", f"VERDICT {NONCE} 11", f"VERDICT {NONCE} 0", f"VERDICT {NONCE} 7.5", f"VERDICT {NONCE} 07",
-        f"VERDICT {NONCE} ",        f"VERDICT {NONCE} 7\nBut no.", f"VERDICT {NONCE} 7\nVERDICT {NONCE} 9", f"I say VERDICT {NONCE} 7", "VERDICT fedcba9876543210 7",
+        f"VERDICT {NONCE} ",        f"VERDICT {NONCE} 7\nBut no.", f"VERDICT {NONCE} 7\nVERDICT {NONCE} 9",
+        f"I say VERDICT {NONCE} 7", "VERDICT fedcba9876543210 7",
         f"**VERDICT {NONCE} 7**", f"VERDICT {NONCE} ٧",
     ],
 )  # fmt: skip
