@@ -123,7 +123,10 @@ def test_the_number_of_processes_is_bounded():
     source = (
         "import os, time\nn = 0\ntry:\n    while n < 99:\n        os.fork() or time.sleep(9)\n        n += 1\nexcept OSError:\n    print(n)"
     )
-    assert said(source, Limits(wall_s=9, num_processes=4)) == "3"
+    assert said(source, Limits(wall_s=9, num_processes=4)) in (
+        "2",
+        "3",
+    )  # one of the four is what waits for the program, unless that is root
 
 
 def test_an_endless_loop_is_ended_by_its_processor_time():

@@ -37,16 +37,29 @@ def main() -> None:
     nothing = os.open("/dev/null", os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(nothing, stream)
+    answer = compiled(asked["answer"], ANSWER)
+    setup, *tests = [compiled(source, TESTS) for source in (asked["setup"], *asked["tests"])]
     originals = dict(vars(builtins))
     names = {"__name__": "answer", "__builtins__": builtins}
     gc.disable()  # it would call what the answer hangs on it, here
     sys.addaudithook(refuse_to_look)
-    if not (passes(asked["answer"], ANSWER, names) and passes(asked["setup"], TESTS, names, originals)):
+    if not (passes(answer, names) and passes(setup, names, originals)):
         os._exit(1)
-    for number, test in enumerate(asked["tests"]):
-        if passes(test, TESTS, names, originals):
+    for number, test in enumerate(tests):
+        if passes(test, names, originals):
             os.write(says, f"{token} {number}\n".encode())
     os._exit(0)
+
+
+def compiled(source: str, name: str) -> types.CodeType | None:
+    """A piece of Python, or None if it is none. All of it is compiled before any of it runs."""
+    try:
+        tree = ast.parse(source, name)
+        if name == TESTS:
+            tree = ast.fix_missing_locations(Equality().visit(tree))
+        return compile(tree, name, "exec")
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # ValueError: a zero byte
+        return None
 
 
 def refuse_to_look(event: str, about: tuple[object, ...]) -> None:
@@ -56,27 +69,25 @@ def refuse_to_look(event: str, about: tuple[object, ...]) -> None:
         raise RuntimeError(f"{event} is not there while an answer is tested")
 
 
-def passes(source: str, name: str, names: dict[str, object], originals: dict[str, object] | None = None) -> bool:
-    """Whether a piece of Python runs to its end, in a thread."""
+def passes(code: types.CodeType | None, names: dict[str, object], originals: dict[str, object] | None = None) -> bool:
+    """Whether it runs to its end, in a thread. originals: what `builtins` is set back to before."""
+    if code is None:
+        return False
     found: list[bool] = []
     is_over = _thread.allocate_lock()
     is_over.acquire()
-    _thread.start_new_thread(run, (source, name, names, originals, found, is_over.release))
+    if originals is not None:
+        vars(builtins).update(originals)
+        names["__equal__"] = equal
+    _thread.start_new_thread(run, (code, names, found, is_over.release))
     is_over.acquire()
     return found == [True]
 
 
-def run(
-    source: str, name: str, names: dict[str, object], originals: dict[str, object] | None, found: list[bool], say: Callable[[], None]
-) -> None:
-    """The thread: compile and run it; any error, and any wish to exit, is a failure."""
+def run(code: types.CodeType, names: dict[str, object], found: list[bool], say: Callable[[], None]) -> None:
+    """The thread; any error, and any wish to exit, is a failure."""
     try:
-        tree = ast.parse(source, name)
-        if originals is not None:
-            vars(builtins).update(originals)
-            names["__equal__"] = equal
-            tree = ast.fix_missing_locations(Equality().visit(tree))
-        exec(compile(tree, name, "exec"), names)
+        exec(code, names)
         found.append(True)
     except BaseException:
         found.append(False)

@@ -66,8 +66,9 @@ def run_python(source: str, *, stdin: str = "", limits: Limits | None = None) ->
         program = [sys.executable, "-I", "-S", str(_PROGRAM), str(status_write)]
         try:
             process = subprocess.Popen(
-                program, stdin=given, stdout=subprocess.PIPE, stderr=subprocess.PIPE, pass_fds=(status_write,), env={}, cwd="/"
-            )
+                program, stdin=given, stdout=subprocess.PIPE, stderr=subprocess.PIPE, pass_fds=(status_write,), env={}, cwd="/",
+                start_new_session=True,  # Ctrl-C is for us
+            )  # fmt: skip
         finally:
             os.close(status_write)
         with process:

@@ -16,6 +16,7 @@ import select
 import signal
 import sys
 from contextlib import suppress
+from typing import Any
 
 _libc = ctypes.CDLL(None, use_errno=True)
 PYTHON = os.path.realpath(sys.executable)  # not of a virtual environment, which is a link to it
@@ -156,7 +157,7 @@ def _make_read_only(path: str) -> None:
     _checked("a read-only file system (mount_setattr, Linux 5.12)", result)
 
 
-def _run(asked: dict[str, object], is_root: bool, status: int) -> int:
+def _run(asked: dict[str, Any], is_root: bool, status: int) -> int:
     """Start the program as process 1 and wait for it; its exit code, negative for a signal."""
     alive, ours = os.pipe()
     child = os.fork()
@@ -166,14 +167,14 @@ def _run(asked: dict[str, object], is_root: bool, status: int) -> int:
             _become_nobody(asked, is_root)
             if select.select([alive], [], [], 0)[0]:  # its other end is closed: our parent died before the line above
                 os._exit(1)
-            _execute(str(asked["stdin"]))
-        except OSError as error:
-            _say(status, error=str(error.strerror or error))
+            _execute(asked["stdin"])
+        except Exception as error:  # our parent's work must not go on in the child, whatever it is
+            _say(status, error=str(error))
         os._exit(1)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def _become_nobody(asked: dict[str, object], is_root: bool) -> None:
+def _become_nobody(asked: dict[str, Any], is_root: bool) -> None:
     os.setsid()
     if is_root:
         os.setgroups([])
@@ -186,7 +187,9 @@ def _become_nobody(asked: dict[str, object], is_root: bool) -> None:
         resource.RLIMIT_NPROC: asked["num_processes"], resource.RLIMIT_NOFILE: 64, resource.RLIMIT_CORE: 0,
     }  # fmt: skip
     for limit, value in limits.items():
-        resource.setrlimit(limit, (value, value))
+        _, highest = resource.getrlimit(limit)
+        bound = value if highest == resource.RLIM_INFINITY else min(value, highest)
+        resource.setrlimit(limit, (bound, bound))
 
 
 def _execute(stdin: str) -> None:
