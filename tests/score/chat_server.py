@@ -36,7 +36,7 @@ def serving(*answers: Answer) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}/v1", asked
+        yield f"http://localhost:{server.server_port}/v1", asked
     finally:
         server.shutdown()
         thread.join()

@@ -66,7 +66,10 @@ class ChatEndpoint:
         try:
             connection.request("POST", f"{parts.path.rstrip('/')}/chat/completions", body, headers)
             with connection.getresponse() as response:
-                return response.status, response.reason[:60], response.read(MAX_BYTES + 1)
+                content = response.read(MAX_BYTES + 1)
+            if not cut.is_alive():  # what was read may be a part
+                raise TimeoutError("cut off")
+            return response.status, response.reason[:60], content
         finally:
             cut.cancel()
             connection.close()

@@ -14,7 +14,8 @@ from trivium.score.rewards.math_answer import MathAnswer
 from trivium.score.rewards.numeric import Numeric
 from trivium.score.rewards.plugin import Plugin
 from trivium.score.rewards.repetition import Repetition
-from trivium.score.rewards.reward import RewardRule, Said, checked
+from trivium.score.rewards.reward import RewardRule, checked
+from trivium.score.said import Said
 
 AnyReward = Annotated[
     Code | Exact | Format | Language | Length | LLMJudge | MathAnswer | Numeric | Plugin | Repetition, Field(discriminator="kind")

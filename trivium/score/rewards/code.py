@@ -7,7 +7,7 @@ from pydantic import Field
 
 from trivium.core.config import component
 from trivium.score.code_tests import CodeTests, passed_tests
-from trivium.score.rewards.reward import Said
+from trivium.score.said import Said
 from trivium.score.sandbox import Limits
 
 

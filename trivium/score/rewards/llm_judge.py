@@ -16,7 +16,7 @@ from trivium.core.errors import ConfigError, DataError, ResourceError
 from trivium.core.seeds import key
 from trivium.core.world import environment_value
 from trivium.score.chat_endpoint import ChatEndpoint
-from trivium.score.rewards.reward import Said
+from trivium.score.said import Said
 
 NUM_CONNECTIONS = 8
 MAX_TOKENS = 1024  # of a judgement

@@ -18,9 +18,9 @@ from pydantic import Field
 
 from trivium.core.config import component
 from trivium.core.errors import ArtefactError, ConfigError, DataError, RankError
-from trivium.score.rewards.reward import Said
+from trivium.score.said import Said
 
-_SERVE = "from trivium.score.rewards.plugin_process import serve; serve(*sys.argv[2:])"
+_SERVE = "from trivium.score.plugin_process import serve; serve(*sys.argv[2:])"
 _PROGRAM = f"import json, sys; sys.path[:] = json.loads(sys.argv[1]); {_SERVE}"
 LOADING_S = 60.0  # importing may take long
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from trivium.core.types import Message
-from trivium.score.rewards.reward import Said
+from trivium.score.said import Said
 
 
 def serve(file: str, name: str, digest: str) -> None:
