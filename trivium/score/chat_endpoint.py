@@ -8,7 +8,7 @@ import socket
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
-from threading import Timer
+from threading import Event, Timer
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -61,13 +61,14 @@ class ChatEndpoint:
         if self.key:
             headers["Authorization"] = f"Bearer {self.key}"
         connection.connect()
-        cut = Timer(self.timeout_s, _cut, (connection.sock,))  # the timeout above is for each byte
+        is_late = Event()
+        cut = Timer(self.timeout_s, _cut, (connection.sock, is_late))  # the timeout above is for each byte
         cut.start()
         try:
             connection.request("POST", f"{parts.path.rstrip('/')}/chat/completions", body, headers)
             with connection.getresponse() as response:
                 content = response.read(MAX_BYTES + 1)
-            if not cut.is_alive():  # what was read may be a part
+            if is_late.is_set():  # what was read may be a part
                 raise TimeoutError("cut off")
             return response.status, response.reason[:60], content
         finally:
@@ -87,6 +88,7 @@ class ChatEndpoint:
         return said
 
 
-def _cut(connection: socket.socket) -> None:
+def _cut(connection: socket.socket, is_late: Event) -> None:
+    is_late.set()
     with suppress(OSError):
         connection.shutdown(socket.SHUT_RDWR)

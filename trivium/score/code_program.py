@@ -18,6 +18,7 @@ import os
 import sys
 import types
 from collections.abc import Callable
+from typing import Any
 
 ANSWER, TESTS = "<answer>", "<tests>"
 MAIN = _thread.get_ident()
@@ -40,7 +41,7 @@ def main() -> None:
     answer = compiled(asked["answer"], ANSWER)
     setup, *tests = [compiled(source, TESTS) for source in (asked["setup"], *asked["tests"])]
     originals = dict(vars(builtins))
-    names = {"__name__": "answer", "__builtins__": builtins}
+    names: dict[str, object] = {"__name__": "answer", "__builtins__": builtins}
     gc.disable()  # it would call what the answer hangs on it, here
     sys.addaudithook(refuse_to_look)
     if not (passes(answer, names) and passes(setup, names, originals)):
@@ -113,7 +114,7 @@ def equal(left: object, right: object) -> object:
     return left == right
 
 
-def own_types(value: object, depth: int = 4) -> set[type]:
+def own_types(value: Any, depth: int = 4) -> set[type]:
     """The types in a value whose `==` the answer defines."""
     kind = type(value)
     if kind in (list, tuple, set, frozenset) and depth:

@@ -88,7 +88,8 @@ def _told(error: Exception, file: str) -> str:
 
 
 def _said(fields: dict[str, Any]) -> Said:
-    return Said(**{**fields, "prompt": tuple(Message(**message) for message in fields["prompt"])})
+    prompt = tuple(Message(**message) for message in fields["prompt"])
+    return Said(prompt, fields["response"], fields["is_stopped"], fields["fields"])
 
 
 def _reply(replies: Any, told: dict[str, Any]) -> None:

@@ -104,15 +104,16 @@ class OpenJudge:
     def _of(self, said: Said) -> float:
         nonce = nonce_of(self.seed, said)
         text = self._question(said, nonce)
-        for attempt in range(self.options.retries + 1):
-            if attempt:
-                time.sleep(min(FIRST_PAUSE_S * 2 ** (attempt - 1), LONGEST_PAUSE_S))
+        for attempt in count():
             try:
                 return self._asked(text, nonce)
             except (ResourceError, DataError) as error:
-                last = error
-        place = f"the reward 'llm_judge' for the answer {said.response[:60]!r}, asked {self.options.retries + 1} times"
-        raise type(last)(f"{place}: {last} ({self.num_failed:,} of {self.num_replies:,} requests gave no verdict so far)")
+                if attempt == self.options.retries:
+                    place = f"the reward 'llm_judge' for the answer {said.response[:60]!r}, asked {attempt + 1} times"
+                    failed = f"{self.num_failed:,} of {self.num_replies:,} requests gave no verdict so far"
+                    raise type(error)(f"{place}: {error} ({failed})") from None
+            time.sleep(min(FIRST_PAUSE_S * 2**attempt, LONGEST_PAUSE_S))
+        raise AssertionError("count() has no end")
 
     def _asked(self, text: str, nonce: str) -> float:
         failed = True
