@@ -93,6 +93,7 @@ DECEPTIONS = {
     "is a number equal to all": "class A(int):\n    __eq__ = lambda *_: True\n    __hash__ = int.__hash__\ndef add(a, b): return A(7)",
     "hangs on exit": "import atexit\natexit.register(print, 'passed')\nimport sys; sys.exit()",
     "reads its input again": "import os\nos.lseek(0, 0, 0)\nprint(os.read(0, 9999))",
+    "changes the names of the tests": "def add(a, b):\n    globals()['__equal__'] = lambda *_: True\n    return 7",
     "ends the main thread": "import _thread\n_thread.interrupt_main()",
 }
 

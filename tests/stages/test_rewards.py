@@ -8,6 +8,7 @@ import pytest
 from tests.score.chat_server import says, serving
 from tests.score.test_sandbox import why_not
 from tests.stages.test_alignment import LENGTH, SAMPLED, killed_once, place, run, write
+from trivium.core.commit import hash_file
 from trivium.core.config import plain
 from trivium.core.errors import ConfigError, DataError, ResourceError
 from trivium.score import sandbox
@@ -101,7 +102,7 @@ def test_a_plugin_is_loaded_where_it_was_allowed_and_kept_by_its_hash(place):
     execute(recipe(rewards=[PLUGIN]), Path("out"), quiet=True, plugins=[Path("mine.py")])
     assert rows("out")[-1]["reward/plugin"] >= 0
     hashes = json.loads(Path("out/manifest.json").read_text())["plugins"]
-    assert list(hashes) == [str(place / "mine.py")]
+    assert hashes == {"mine.py": hash_file(place / "mine.py")[1]}
     done = Path("out/reinforce/done.json").read_bytes()
     execute(recipe(rewards=[PLUGIN]), Path("out"), quiet=True, plugins=[Path("mine.py")])
     assert Path("out/reinforce/done.json").read_bytes() == done  # complete, nothing to do

@@ -28,6 +28,7 @@ HIDDEN_EVENTS = {
     "gc.get_objects", "gc.get_referrers", "gc.get_referents",
 }  # fmt: skip
 HIDDEN_ON_MAIN = {"sys._getframe", "object.__getattr__"}  # where a finalizer or a signal handler of the answer's would see our frames
+CONTAINERS, MAX_DEPTH = {list, tuple, set, frozenset, dict}, 5
 NATIVE = (types.WrapperDescriptorType, types.MethodDescriptorType)
 
 
@@ -44,10 +45,14 @@ def main() -> None:
     names: dict[str, object] = {"__name__": "answer", "__builtins__": builtins}
     gc.disable()  # it would call what the answer hangs on it, here
     sys.addaudithook(refuse_to_look)
-    if not (passes(answer, names) and passes(setup, names, originals)):
+    if not passes(answer, names):
         os._exit(1)
+    theirs = dict(names)  # the tests' own names: a function of the answer's does not change them when it is called
+    if not passes(setup, theirs, originals):
+        os._exit(1)
+    names |= {name: value for name, value in theirs.items() if name not in names}
     for number, test in enumerate(tests):
-        if passes(test, names, originals):
+        if passes(test, theirs, originals):
             os.write(says, f"{token} {number}\n".encode())
     os._exit(0)
 
@@ -114,17 +119,23 @@ def equal(left: object, right: object) -> object:
     return left == right
 
 
-def own_types(value: Any, depth: int = 4) -> set[type]:
-    """The types in a value whose `==` the answer defines."""
-    kind = type(value)
-    if kind in (list, tuple, set, frozenset) and depth:
-        return set().union(*(own_types(item, depth - 1) for item in value))
-    if kind is dict and depth:
-        return own_types([*value.keys(), *value.values()], depth - 1)
-    makers = [vars(base)["__eq__"] for base in type.mro(kind) if "__eq__" in vars(base)]
-    maker = makers[0]
-    is_own = maker.__code__.co_filename == ANSWER if isinstance(maker, types.FunctionType) else not isinstance(maker, NATIVE)
-    return {kind} if is_own else set()
+def own_types(value: Any) -> set[type]:
+    """The types in a value, and in what it contains, whose `==` the answer defines."""
+    found, layer = set(), [value]
+    for _ in range(MAX_DEPTH):
+        kinds = set(map(type, layer))
+        found |= {kind for kind in kinds if kind not in CONTAINERS and defines_equality(kind)}
+        if not kinds & CONTAINERS:
+            break
+        inner = (item for item in layer if type(item) in CONTAINERS)
+        layer = [part for item in inner for part in ([*item, *item.values()] if type(item) is dict else item)]
+    return found
+
+
+def defines_equality(kind: type) -> bool:
+    """Whether the first class with an `==` is the answer's."""
+    maker = next(vars(base)["__eq__"] for base in type.mro(kind) if "__eq__" in vars(base))
+    return maker.__code__.co_filename == ANSWER if isinstance(maker, types.FunctionType) else not isinstance(maker, NATIVE)
 
 
 if __name__ == "__main__":

@@ -152,7 +152,7 @@ def _write_manifest(run: Run, recipe: Recipe) -> None:
         "about": recipe.about,
         "seed": recipe.seed,
         "versions": versions,
-        "plugins": run.plugins,
+        "plugins": {file: digest for stage in recipe.stages.values() for file, digest in hashes_of(plain(stage), run.plugins).items()},
         "machine": {**describe_machine(), **plain(recipe.machine)},
     }
     commit_file(run.path / "manifest.json", json.dumps(facts, indent=1))
