@@ -107,7 +107,7 @@ def test_what_only_looks_like_passing_passes_nothing(answer):
 LOOKS = {
     "frames": "f = sys._getframe()\nwhile f: seen += [f.f_locals, f.f_globals]; f = f.f_back",
     "traceback": "try: 1/0\nexcept Exception as e:\n    f = e.__traceback__.tb_frame\n    while f: seen += [f.f_locals]; f = f.f_back",
-    "other threads": "seen += [f.f_locals for f in sys._current_frames().values()]",
+    "other threads": "for f in sys._current_frames().values():\n    while f: seen += [f.f_locals]; f = f.f_back",
     "all objects": "import gc; seen += gc.get_objects()",
     "memory": "import ctypes; seen += [ctypes.string_at(id(sys), 10)]",
     "main module": "import __main__; seen += [vars(__main__)]",
@@ -131,15 +131,14 @@ def test_the_token_is_nowhere_to_be_seen(look):
 
 
 @needs_sandbox
-def test_a_finalizer_does_not_see_the_frames_of_the_main_thread():
+def test_what_the_collector_calls_does_not_see_the_frames_of_the_main_thread():
     answer = (
-        "import sys, gc\nseen = []\nclass A:\n    def __del__(self):\n"
-        "        try: f = sys._getframe(1)\n        except BaseException: return\n"
-        "        while f: seen.append('token' in f.f_locals); f = f.f_back\n"
-        "A.me = A(); A.you = A.me; A.me.self = A.me; A.me = A.you = None\ngc.callbacks.append(lambda *_: A())\n"
-        "def add(a, b): return 0 if True in seen else 3"
+        "import sys, gc\nseen = []\ndef look(*_):\n    try: f = sys._getframe(1)\n    except BaseException: return\n"
+        "    while f: seen.append('token' in f.f_locals); f = f.f_back\n"
+        "gc.callbacks.append(look); gc.enable(); gc.set_threshold(1)\ndef add(a, b): return 0 if True in seen else 3"
     )
-    assert ADD.passed(answer)[0] is True
+    task = CodeTests(("x = [[n] for n in range(9999)]", "assert True", "assert add(1, 2) == 3"))
+    assert task.passed(answer) == [True, True, True]
 
 
 @needs_sandbox
