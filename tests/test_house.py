@@ -15,6 +15,7 @@ PACKAGE = ROOT / "trivium"
 SOURCES = sorted(path for folder in ("trivium", "tests", "benchmarks", "scripts") for path in (ROOT / folder).rglob("*.py"))
 OURS = [path for path in SOURCES if PACKAGE in path.parents]
 MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_OPTIONS = 400, 60, 340
+RUN_GIVEN_CODE = {"trivium/score/code_program.py", "trivium/score/plugin_process.py"}  # in processes of their own; it is their work
 REASON = "longer than 400 lines because"
 # "Machine": a folder that exists only where the author works. Put together here, or this file would find itself.
 MACHINE_PATHS = re.compile("|".join(["/" + r"work/", "/" + r"home/\w", "/" + r"root/", "/" + r"Users/\w", "/" + r"tmp/\w"]))
@@ -93,6 +94,8 @@ def test_nothing_is_pickled(path):
 
 @pytest.mark.parametrize("path", **ids(OURS))
 def test_nothing_is_printed_or_evaluated(path):
+    if name(path) in RUN_GIVEN_CODE:
+        return
     calls = {node.func.id for node in nodes(path, ast.Call) if isinstance(node.func, ast.Name)}
     assert not calls & {"print", "eval", "exec"}
 

@@ -20,11 +20,13 @@ from trivium.studies.run import run_study
 StageFunction = Callable[..., Path]
 
 
-def run(recipe: str | Path, *, out: str | Path | None = None, quiet: bool = False, **options: Any) -> Path:
-    """Run a recipe, a shipped name or a TOML file; options are tables by stage, and `seed` and `machine`."""
+def run(
+    recipe: str | Path, *, out: str | Path | None = None, quiet: bool = False, plugin: str | Path | None = None, **options: Any
+) -> Path:
+    """Run a recipe, a shipped name or a TOML file; options are tables by stage, and `seed` and `machine`. plugin: see docs/rewards.md."""
     resolved = load_recipe(str(recipe), plain(options))
     folder = Path(out) if out is not None else Path("runs") / resolved.name
-    execute(resolved, folder, quiet=quiet)
+    execute(resolved, folder, quiet=quiet, plugins=_files(plugin))
     return folder
 
 
@@ -34,12 +36,16 @@ def study(name: str, *folders: str | Path, out: str | Path | None = None, quiet:
     return found
 
 
-def _stage(kind: str, *, out: str | Path | None = None, quiet: bool = False, **options: Any) -> Path:
+def _stage(kind: str, *, out: str | Path | None = None, quiet: bool = False, plugin: str | Path | None = None, **options: Any) -> Path:
     """Run one stage; options as `trivium KIND --help` lists them, and `seed` and `machine`."""
     recipe = single(kind, plain(options))
     folder = Path(out) if out is not None else Path("runs") / kind
-    execute(recipe, folder, quiet=quiet)
+    execute(recipe, folder, quiet=quiet, plugins=_files(plugin))
     return folder
+
+
+def _files(plugin: str | Path | None) -> list[Path]:
+    return [] if plugin is None else [Path(plugin)]
 
 
 prepare: StageFunction = partial(_stage, "prepare")

@@ -3,7 +3,7 @@
 import json
 import signal
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
@@ -48,20 +48,22 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="print the plan: paramet
 Quiet = Annotated[bool, typer.Option("--quiet", help="say only errors")]
 Json = Annotated[bool, typer.Option("--json", help="JSON lines, for programs")]
 StageName = Annotated[str, typer.Option("--stage", help="which, if several stages of the run are pre-training")]
+Plugins = Annotated[list[Path] | None, typer.Option("--plugin", help="let this Python file, which the recipe names, run as a reward")]
 Chat = Annotated[bool, typer.Option("--chat/--no-chat", help="open a chat at the end if this is a terminal")]
 
 
 @app.command()
 def run(
-    recipe: str, options: Options = None, out: Out = None, dry_run: DryRun = False, quiet: Quiet = False, chat_after: Chat = True
-) -> None:
+    recipe: str, options: Options = None, out: Out = None, dry_run: DryRun = False, quiet: Quiet = False, chat_after: Chat = True,
+    plugin: Plugins = None,
+) -> None:  # fmt: skip
     """Run a recipe: a shipped name or a TOML file. Repeating the command goes on where it was."""
     from trivium.core.config import parse_overrides
     from trivium.stages.recipe import load_recipe
 
     loaded = load_recipe(recipe, parse_overrides(options or []))
     folder = out or (Path(recipe).parent if Path(recipe).name == "run.toml" else Path("runs") / loaded.name)
-    _start(loaded, folder, dry_run, quiet, chat_after)
+    _start(loaded, folder, dry_run, quiet, chat_after, plugin or ())
 
 
 @app.command()
@@ -77,7 +79,7 @@ def recipes() -> None:
 def _stage_command(kind: str) -> Callable[..., None]:
     def command(
         options: Options = None, out: Out = None, dry_run: DryRun = False, quiet: Quiet = False,
-        show_help: Annotated[bool, typer.Option("--help", help="show the options and stop")] = False,
+        show_help: Annotated[bool, typer.Option("--help", help="show the options and stop")] = False, plugin: Plugins = None,
     ) -> None:  # fmt: skip
         from trivium.core.config import parse_overrides
         from trivium.stages.recipe import single
@@ -87,7 +89,8 @@ def _stage_command(kind: str) -> Callable[..., None]:
 
             typer.echo(describe(kind, STAGES[kind]))
             return
-        _start(single(kind, parse_overrides(options or [])), out or Path("runs") / kind, dry_run, quiet, chat_after=False)
+        recipe = single(kind, parse_overrides(options or []))
+        _start(recipe, out or Path("runs") / kind, dry_run, quiet, chat_after=False, plugins=plugin or ())
 
     return command
 
@@ -312,17 +315,17 @@ def _say(found: Iterable[Any], as_json: bool, *, nothing: str = "") -> None:
         typer.echo(nothing)
 
 
-def _start(recipe: Any, folder: Path, dry_run: bool, quiet: bool, chat_after: bool) -> None:
+def _start(recipe: Any, folder: Path, dry_run: bool, quiet: bool, chat_after: bool, plugins: Sequence[Path]) -> None:
     """Check, then plan or run a recipe; at the end open the chat, or say how."""
     from trivium.stages.pipeline import check, execute
 
-    check(recipe)
+    check(recipe, plugins)
     if dry_run:
         from trivium.stages.plan import plan
 
         typer.echo(plan(recipe))
         return
-    page = execute(recipe, folder, quiet=quiet)
+    page = execute(recipe, folder, quiet=quiet, plugins=plugins)
     typer.echo(f"report: {page}")
     from trivium.stages.chat import best_model, talk
 

@@ -53,6 +53,11 @@ def keep_memory() -> None:
             mallopt(option, value)
 
 
+def environment_value(name: str) -> str | None:
+    """A variable that the user named in an option, such as the one that holds a key."""
+    return os.environ.get(name)
+
+
 # loaded only when a run gets to them: together they take most of the time that a command needs to start
 HEAVY = ("torch", "pyarrow", "pyarrow.parquet", "yaml")
 

@@ -21,6 +21,7 @@ from trivium.core.run import CHECKPOINTS, Run
 from trivium.core.types import Example, Message
 from trivium.generate.sampling import Sampling
 from trivium.score.answers import AnswerRule
+from trivium.score.rewards.opened import opened
 from trivium.stages.base import resolve
 from trivium.stages.judges import Judges, Scoring, judge
 from trivium.stages.models import Speaker, engine_of, machine_of
@@ -87,6 +88,7 @@ def answer(options: AnswerOptions, run: Run, prompts: Callable[[], Iterator[Prom
     speaker = Speaker.load(resolve(run, options.model), machine_of(run))
     total, longest = _measured(prompts(), speaker, asks)
     models = [judge(run, speaker, reference, [longest], options.sampling).model for reference in options.reward_model]
+    rules = opened(options.rewards, [], seed=run.seed, plugins=run.plugins, say=run.log_once)
     engine = engine_of(run, speaker, rows=options.rows)
     size, stream = max(1, ROUNDS * options.rows // options.answers), prompts()
     pieces = Pieces(run.folder / CHECKPOINTS, -(-total // size))
@@ -104,7 +106,7 @@ def answer(options: AnswerOptions, run: Run, prompts: Callable[[], Iterator[Prom
                 numbers=range(first, first + len(owners)), on_done=lambda done, first=first: progress.update(first + done),
             )  # fmt: skip
             judges = Judges(
-                options, speaker, asked, [(each.messages, each.fields) for each in part], models, [], None, _read, options.truth
+                options, speaker, asked, [(each.messages, each.fields) for each in part], models, [], None, _read, rules, options.truth
             )
             _write(place, part, _rows(options, judges, answers, owners))
     return pieces

@@ -14,6 +14,7 @@ from trivium.nn.flops import num_parameters
 from trivium.report.intervals import mean_interval, share_interval
 from trivium.score.answers import AnswerRule
 from trivium.score.rewards import AnyReward, Said, checked
+from trivium.score.rewards.opened import check_rules, names_of, opened
 from trivium.stages.base import Foresight, Work, check_model, known_model, resolve
 from trivium.text.read import check_head, read_field, read_prompt_records, read_prompts
 from trivium.text.shards import Shard
@@ -42,6 +43,7 @@ class Evaluate:
     rows: int = Field(default=64, gt=0)
 
     def check(self) -> None:
+        check_rules(self.rewards)
         for reference in (*self.models.values(), self.reward_model, self.reference):
             check_model(reference or "@")
         if not self.prompts.startswith("@"):
@@ -92,10 +94,11 @@ class Evaluate:
             for part in parts[0]:
                 table.share_or_mean(f"true_{part}", [each[part] for each in parts])
         if self.rewards:
-            answered = zip(read_prompt_records(prompts), texts, stopped, strict=True)
-            said = [Said(prompt, text, end, fields) for (prompt, fields), text, end in answered]
-            for reward in self.rewards:
-                table.share_or_mean(f"{reward.kind}_score", checked(reward, said))
+            records = list(read_prompt_records(prompts))
+            said = [Said(prompt, text, end, fields) for (prompt, fields), text, end in zip(records, texts, stopped, strict=True)]
+            rules = opened(self.rewards, [fields for _, fields in records], seed=run.seed, plugins=run.plugins, say=run.log_once)
+            for rule, named in zip(rules, names_of(rules), strict=True):
+                table.share_or_mean(f"{named}_score", checked(rule, said))
         self._from_models(run, table, speaker, answers)
         shown = [
             {"stage": name, "prompt": messages[i][-1].content, "response": texts[i], "score": scores[i], "stopped": stopped[i]}

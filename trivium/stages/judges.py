@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -15,7 +15,8 @@ from trivium.nn.adapter import frozen_reference
 from trivium.nn.lora import LoRA
 from trivium.nn.model import Model
 from trivium.score.answers import AnswerRule
-from trivium.score.rewards import AnyReward, Said, checked
+from trivium.score.rewards import AnyReward, RewardRule, Said, checked
+from trivium.score.rewards.opened import names_of, opened
 from trivium.stages.base import resolve
 from trivium.stages.models import Speaker, check_reader, machine_of, same_tokenizer, say_what_is_slower
 from trivium.text.read import read_prompt_records
@@ -41,8 +42,8 @@ class Judges:
     """Everything that reads the answers to a list of prompts.
 
     prompt_ids: tokens of each prompt. models: what the reward is made of; heldout: what only watches. critic: a model with a scalar
-    head that is trained, if there is to be one. read: scores of answers under a model. truth: the rule behind the preferences, if it is
-    known.
+    head that is trained, if there is to be one. read: scores of answers under a model. rules: those of the options, ready for this run.
+    truth: the rule behind the preferences, if it is known. said: by answer, what each rule said of it since `means` was asked.
     """
 
     options: Scoring
@@ -53,12 +54,15 @@ class Judges:
     heldout: list[Model]
     critic: Model | None
     read: Callable[[Model, Sequence[Example]], np.ndarray]
+    rules: list[RewardRule]
     truth: AnswerRule | None = None
+    said: dict[tuple[int, bytes], list[float]] = field(default_factory=dict)
 
     @staticmethod
     def load(options: Reinforce, run: Run, policy: Speaker, *, rows: int, length: int) -> Judges:
         """Read the prompts and the models. The critic begins as the first reward model, or without one as the policy with a new head."""
         records = list(read_prompt_records(resolve(run, options.prompts)))
+        rules = opened(options.rewards, [fields for _, fields in records], seed=run.seed, plugins=run.plugins, say=run.log_once)
         prompt_ids = [policy.prompt(messages) for messages, _ in records]
 
         def speaker(reference: str) -> Speaker:
@@ -72,7 +76,7 @@ class Judges:
         watching = [speaker(reference).model for reference in options.guard.models]
         return Judges(
             options, policy, prompt_ids, records, models, watching, critic,
-            lambda model, answers: final_scores(model, answers, rows=rows, length=length), options.truth,
+            lambda model, answers: final_scores(model, answers, rows=rows, length=length), rules, options.truth,
         )  # fmt: skip
 
     def score(self, answers: Sequence[Example], owners: Sequence[int]) -> np.ndarray:
@@ -81,11 +85,21 @@ class Judges:
         if self.models:
             opinions = np.stack([self.read(model, answers) for model in self.models])
             total += opinions.mean(0) - self.options.disagreement_coef * opinions.std(0)
-        if self.options.rewards:
+        if self.rules:
             said = [self._said(answer, owner) for answer, owner in zip(answers, owners, strict=True)]
-            for rule in self.options.rewards:
-                total += rule.weight * np.array(checked(rule, said))
+            scores_NR = np.array([checked(rule, said) for rule in self.rules]).T
+            for rule, scores_N in zip(self.rules, scores_NR.T, strict=True):
+                total += rule.weight * scores_N
+            self.said.update(
+                {_key(answer, owner): scores for answer, owner, scores in zip(answers, owners, scores_NR.tolist(), strict=True)}
+            )
         return total
+
+    def means(self, answers: Sequence[Example], owners: Sequence[int]) -> dict[str, float]:
+        """The mean of what each rule said of answers that were scored, before its weight, by its name; then they are forgotten."""
+        means = np.mean([self.said[_key(answer, owner)] for answer, owner in zip(answers, owners, strict=True)], axis=0)
+        self.said.clear()
+        return {f"reward/{name}": mean for name, mean in zip(names_of(self.rules), means.tolist(), strict=True)}
 
     def heldout_score(self, answers: Sequence[Example], owners: Sequence[int]) -> np.ndarray:
         """The mean score of the models that only watch, (N,)."""
@@ -113,3 +127,7 @@ def judge(
     check_reader(prompt_ids, sampling, policy, found)
     say_what_is_slower(run, found.model)
     return found
+
+
+def _key(answer: Example, owner: int) -> tuple[int, bytes]:
+    return owner, answer.tokens.tobytes()

@@ -21,6 +21,7 @@ from trivium.nn.flops import flops_per_token
 from trivium.nn.lora import LoRA
 from trivium.score.answers import AnswerRule
 from trivium.score.rewards import AnyReward
+from trivium.score.rewards.opened import check_rules
 from trivium.stages.base import Foresight, Work, check_model, known_model, resolve
 from trivium.stages.guard import Guard
 from trivium.stages.training import foresee_training, save
@@ -97,6 +98,7 @@ class Reinforce:
         if not self.reward_model and not self.rewards:
             raise ConfigError("there is no reward: name a reward_model, or rules as rewards=[{ kind = 'numeric' }]")
         self._check_combination()
+        check_rules(self.rewards)
         check_model(self.model)
         for reward_model in (*self.reward_model, *self.guard.models):
             check_model(reward_model)
@@ -169,6 +171,7 @@ class Reinforce:
             score=judges.score,
             reference=lambda answers: column_of(reference, answers, logprobs, temperature=temperature, **size),
             values=(lambda answers: column_of(critic, answers, values, **size)) if critic is not None else None,
+            parts=judges.means if self.rewards else None,
             truth=judges.true_score if self.truth else None,
             watched=judges.heldout_score if self.guard.models else None,
         )

@@ -22,6 +22,7 @@ from trivium.learn.credit import Answers, CreditRule, overlong
 from trivium.learn.kl import AdaptiveKL
 
 Score = Callable[[Sequence[Example], Sequence[int]], np.ndarray]  # (answers, index of their prompts) -> (N,)
+Parts = Callable[[Sequence[Example], Sequence[int]], dict[str, float]]
 Column = Callable[[Sequence[Example]], list[np.ndarray]]  # answers -> one (L,) array each
 MAX_REFILLS = 10  # times that prompts whose answers all got the same reward are replaced by others
 MAX_BLIND_PHASES = 5  # phases in a row without any difference in reward, after which a run has nothing to learn from
@@ -63,7 +64,8 @@ class Rollouts:
     """Groups of on-policy answers; a phase is sampled once and served in `passes` x `minibatches` steps.
 
     prompts: token ids. score: the reward of each answer. reference: its log-probs under the reference. values: the critic's
-    estimates, for a rule with a critic. truth: the true score where it is known; watched: a held-out reward. Both are only reported.
+    estimates, for a rule with a critic. Only reported are parts: means of what a reward is made of; truth: the true score where it is
+    known; watched: a held-out reward.
     """
 
     options: RolloutOptions
@@ -73,6 +75,7 @@ class Rollouts:
     score: Score
     reference: Column
     values: Column | None = None
+    parts: Parts | None = None
     truth: Score | None = None
     watched: Score | None = None
     measured: dict[str, float] = field(default_factory=dict)
@@ -191,6 +194,8 @@ class Rollouts:
             found["equal_groups"] = float((groups.max(1) == groups.min(1)).mean())
         if lengths.std() > 0 and scores.std() > 0:
             found["reward_length_correlation"] = float(np.corrcoef(lengths, scores)[0, 1])
+        if self.parts is not None:
+            found |= self.parts(answers, owners)
         if self.truth is not None:
             found["true_reward"] = float(self.truth(answers, owners).mean())
         if self.watched is not None:

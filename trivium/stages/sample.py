@@ -17,6 +17,7 @@ from trivium.nn.flops import flops_per_token, num_parameters
 from trivium.score.answers import AnswerRule
 from trivium.score.keep import Against, AnyKeep, Best, Hindsight
 from trivium.score.rewards import AnyReward
+from trivium.score.rewards.opened import check_rules
 from trivium.stages.base import Foresight, Work, check_model, known_model, resolve
 from trivium.stages.selection import SCORED, Tally, figures, joined, read_numbers, scored_table, write_answers
 from trivium.text.read import check_head, read_conversations, read_prompt_records, read_prompts
@@ -57,6 +58,7 @@ class Sample:
             raise ConfigError("keep against needs the demonstrations of the prompts; give model and prompts")
         if not self.model and (self.reward_model or self.rewards):
             raise ConfigError("the answers of scored have their scores; leave reward_model and rewards out, or give model and prompts")
+        check_rules(self.rewards)
         if self.model:
             self._check_sampling()
         for table in self.scored:
