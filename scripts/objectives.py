@@ -14,7 +14,7 @@ What `prefer objective=...` and `reinforce objective=...` may be, and what the o
 
 Every loss says what it needs, never divides (its reduction does, once for the whole step), and is in the battery of `tests/learn`: start at
 the closed form, padding, packing, micro-batches, masks, overfitting, central differences, bit-exact resume, refusals. "Cases" are
-its variants there; "arrives" are the tests in which it is trained to a closed-form optimum (`tests/learn/test_bandit.py`).
+its variants there; "arrives" are the tests in which it is trained to a closed-form optimum (`tests/learn/test_bandit*.py`).
 
 | kind | what it is | source | file | reduction | needs | cases | arrives |
 |---|---|---|---|---|---|---|---|
@@ -31,7 +31,7 @@ def table() -> str:
     from tests.learn.objective_cases import CASES
     from trivium.learn.objectives import Objective
 
-    bandit = (ROOT / "tests/learn/test_bandit.py").read_text(encoding="utf-8")
+    bandit = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests/learn").glob("test_bandit*.py"))
     rows = []
     for loss in get_args(Objective):
         cases = [name for name, case in CASES.items() if type(case.objective) is loss]

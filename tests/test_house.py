@@ -142,7 +142,7 @@ def test_no_file_names_the_machine_it_was_written_on():
 def test_it_is_imported_without_loading_torch(folder):
     """`stages` and `cli` defer torch: it is loaded when a stage computes, after options and data were checked."""
     computing = (
-        {"models.py", "rollouts.py", "judges.py", "watch.py", "preference_groups.py"} if folder == "stages" else set()
+        {"models.py", "rollouts.py", "judges.py", "watch.py", "preference_groups.py", "partners.py"} if folder == "stages" else set()
     )  # imported only while a stage runs
     paths = [path for path in OURS if path.is_relative_to(PACKAGE / folder) and path.name not in computing]
     modules = [name(path)[:-3].replace("/", ".").removesuffix(".__init__") for path in paths]
@@ -160,8 +160,8 @@ def test_it_is_imported_without_loading_torch(folder):
 
 
 def test_there_are_few_options():
-    """The shape of a model is no option: presets and config.json hold it. Nor are the numbers in the formula of a loss."""
-    others = ("trivium/nn/config.py", "trivium/learn/objectives/")
+    """The shape of a model is no option: presets and config.json hold it. Nor are the numbers in the formula of a loss or a credit rule."""
+    others = ("trivium/nn/config.py", "trivium/learn/objectives/", "trivium/learn/credit/")
     counted = [option for option in options() if not option[0].startswith(others)]
     assert len(counted) <= MAX_OPTIONS, len(counted)
 

@@ -21,6 +21,7 @@ from trivium.nn.io.tokenizer_files import tokenizer_config
 from trivium.nn.lora import LoRA
 from trivium.nn.model import DTYPES, Model
 from trivium.nn.native.block import use, why_not_train
+from trivium.nn.native.decoder import Precision
 from trivium.nn.native.training import Products
 from trivium.stages.chat_formats import CHAT_KEY, chat_format, read_tokenizer_config
 from trivium.stages.machine import Machine
@@ -115,9 +116,18 @@ def say_what_is_slower(run: Run, model: Model) -> None:
         run.log_once(f"no native kernels, which is slower: {reason}")
 
 
-def engine_of(run: Run, speaker: Speaker, *, rows: int) -> Engine:
-    """What samples from a speaker's model in a run; logs once why it does so without the kernels that the machine has."""
-    engine = Engine(speaker.model, stop_ids=speaker.stop_ids, rows=rows, kernels=machine_of(run).sampler, log=run.log_once)
+def engine_of(
+    run: Run, speaker: Speaker, *, rows: int, precision: Precision = "float32", weight: float = 1.0,
+    others: Sequence[tuple[Model, float]] = (),
+) -> Engine:  # fmt: skip
+    """What samples from a speaker's model in a run; logs once why it does so without the kernels that the machine has.
+
+    precision, weight, others: see Engine.
+    """
+    engine = Engine(
+        speaker.model, stop_ids=speaker.stop_ids, rows=rows, precision=precision, kernels=machine_of(run).sampler, log=run.log_once,
+        weight=weight, others=others,
+    )  # fmt: skip
     if machine_of(run).kernels == "native" and (line := slower_sampling(engine)):
         run.log_once(line)
     return engine
