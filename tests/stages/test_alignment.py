@@ -161,6 +161,7 @@ def test_a_reference_that_cannot_move_is_refused(options, message):
         run("prefer", **options)
 
 
+TAUGHT = ("on_policy_distillation", "gkd")
 ONLINE = {
     "ppo": {"reward_model": "judge"},
     "ppo with rules only": {"rewards": [LENGTH]},
@@ -182,7 +183,7 @@ ONLINE = {
         "answers": 2,
         "replay": {"demonstrations": "chats.jsonl", "rows_per_answer": 1},
     },
-    "bnpo": {"method": "bnpo", "rewards": [{"kind": "length", "max_words": 2}], "answers": 2},
+    "bnpo": {"method": "bnpo", "rewards": [{"kind": "format", "pattern": ".*[te].*", "weight": 1.0}], "answers": 2},
     "an ensemble that agrees with itself": {"reward_model": ["judge", "judge"], "disagreement_coef": 1.0},
 }
 
@@ -266,10 +267,9 @@ def test_a_dry_run_counts_replay_teachers_and_opponents():
     assert text.tokens_trained - plain.tokens_trained == 2 * 2 * 2 * (2 * 3) * 64  # updates x rows x tokens
     assert text.flops - plain.flops == pytest.approx((text.tokens_trained - plain.tokens_trained) * flops)
     bare = foreseen("reinforce", method="remax", rewards=[LENGTH])
-    assert foreseen("reinforce", method="on_policy_distillation", teacher="teacher").flops == pytest.approx(
-        bare.flops + answers / 3 * flops
-    )
-    assert foreseen("reinforce", method="gkd", teacher="teacher").flops == pytest.approx(bare.flops + 2 * answers / 3 * flops)
+    taught, exact = (foreseen("reinforce", method=method, teacher="teacher") for method in TAUGHT)
+    assert taught.flops == pytest.approx(bare.flops + answers / 3 * flops)
+    assert exact.flops == pytest.approx(bare.flops + 2 * answers / 3 * flops)
     assert foreseen("reinforce", method="nash_md", rewards=[LENGTH]).tokens_generated == 2 * answers
     assert foreseen("reinforce", method="xpo", rewards=[LENGTH]).flops == pytest.approx(bare.flops + answers / 3 * flops)
 
@@ -327,9 +327,6 @@ def test_the_guard_ends_a_run_saves_its_model_and_stays_ended(monkeypatch):
 def test_a_held_out_judge_is_reported_beside_the_reward():
     rows = run("reinforce", rewards=[LENGTH], guard={"models": "judge"}, phases=1)
     assert np.isfinite(rows[-1]["heldout_reward"])
-
-
-TAUGHT = ("on_policy_distillation", "gkd")
 
 
 @pytest.mark.parametrize("method", methods())

@@ -27,14 +27,8 @@ class Parrot:
 
 def rollouts(credit, **options):
     settings = {"prompts_per_phase": 2, "answers": 1, "passes": 2, "minibatches": 1, "kl_coef": 0.5, "missing_end_penalty": -7.0}
-    settings |= {
-        "refill": False,
-        "is_paired": False,
-        "adaptive_kl": None,
-        "missing_end": "penalty",
-        "overlong_margin": 0,
-        "has_credit": True,
-    }
+    settings |= {"refill": False, "is_paired": False, "has_credit": True, "adaptive_kl": None}
+    settings |= {"missing_end": "penalty", "overlong_margin": 0}
     settings |= {"sampling": Sampling(), "credit": credit, **options}
     return Rollouts(
         options=SimpleNamespace(**settings), engine=Parrot(), prompts=[PROMPT] * 5, seed=1,
