@@ -1,6 +1,7 @@
 """`prefer` and `reinforce` with every kind of objective, credit and reward, on a model of a few thousand weights."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.nn.io_models import FILES, TEXTS, TOKENIZER, ours
+from tests.nn.io_models import FILES, SHAPES, TEXTS, TOKENIZER, ours
 from trivium.core.config import plain
 from trivium.core.errors import ConfigError, DataError, DivergedError
 from trivium.core.interrupt import Interrupted
@@ -17,6 +18,7 @@ from trivium.core.types import Document, Message, Preference
 from trivium.nn.flops import flops_per_token
 from trivium.nn.io.config_json import read_config
 from trivium.nn.io.directory import save_model
+from trivium.nn.model import Model, initialise
 from trivium.nn.native.library import why_not
 from trivium.stages.base import Foresight, Work
 from trivium.stages.machine import Machine
@@ -231,11 +233,12 @@ def test_text_of_pre_training_pulls_on_the_same_update():
 @pytest.mark.skipif(bool(why_not()), reason=str(why_not()))
 def test_a_sampler_in_fewer_bits_is_corrected_for(precision, mismatch, monkeypatch):
     monkeypatch.setitem(MACHINE, "kernels", "native")
-    rows = run("reinforce", method="grpo", rewards=[LENGTH], answers=2, sampler=precision)
+    save_model(Path("wide"), initialise(Model(replace(SHAPES["llama"], head_dim=16)), seed=3), **FILES)
+    rows = run("reinforce", model="wide", method="grpo", rewards=[LENGTH], answers=2, sampler=precision)
     assert 1 + mismatch < rows[-1]["sampler_mismatch"] < 1.2
     assert 0.9 < rows[-1]["sampler_effective_share"] < 1
     assert rows[0]["approx_kl"] == pytest.approx(0, abs=1e-6)  # the anchor is the trainer's own reading
-    assert "sampler_mismatch" not in run("reinforce", "plain", method="grpo", rewards=[LENGTH], answers=2)[-1]
+    assert "sampler_mismatch" not in run("reinforce", "plain", model="wide", method="grpo", rewards=[LENGTH], answers=2)[-1]
 
 
 def test_a_sampler_in_fewer_bits_needs_the_kernels_that_have_it():

@@ -186,15 +186,14 @@ def constant(value: float):
 
 
 def test_an_answer_is_worth_what_it_wins_against_the_opponents_to_the_same_prompt():
-    source = diced(Versus(), prompts_per_phase=8, answers=2, kl_coef=0.0)
+    source = diced(Versus(), prompts_per_phase=1, answers=16, kl_coef=0.0)
     source.opponent = Dice()
-    groups = source(0)
+    [group] = source(0)
     [(purpose, asked)] = source.opponent.asked
     assert (purpose, asked) == ("opponent", 16)
     others = source.opponent.generate([PROMPT] * 16, Sampling(), seed=1, purpose="opponent", step=0)
-    won = [1 / (1 + np.exp(float(other.tokens[-1]) - item.tokens[-1])) for item, other in zip(sum(groups, ()), others, strict=True)]
-    ordered = sorted(item.columns["advantages"][-1] for group in groups for item in group)
-    np.testing.assert_allclose(ordered, np.sort(won) - 0.5, atol=1e-6)
+    won = [1 / (1 + np.exp(float(other.tokens[-1]) - item.tokens[-1])) for item, other in zip(group, others, strict=True)]
+    np.testing.assert_allclose([item.columns["advantages"][-1] for item in group], np.array(won) - 0.5, atol=1e-6)
     assert source.measured["win_rate"] == pytest.approx(np.mean(won))
 
 
