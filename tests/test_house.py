@@ -145,7 +145,16 @@ def test_no_file_names_the_machine_it_was_written_on():
 def test_it_is_imported_without_loading_torch(folder):
     """`stages` and `cli` defer torch: it is loaded when a stage computes, after options and data were checked."""
     computing = (
-        {"models.py", "rollouts.py", "judges.py", "watch.py", "preference_groups.py", "heldout_pairs.py", "answering.py"}
+        {
+            "models.py",
+            "rollouts.py",
+            "judges.py",
+            "watch.py",
+            "preference_groups.py",
+            "heldout_pairs.py",
+            "answering.py",
+            "partners.py",
+        }
         if folder == "stages"
         else set()
     )  # imported only while a stage runs
@@ -165,8 +174,8 @@ def test_it_is_imported_without_loading_torch(folder):
 
 
 def test_there_are_few_options():
-    """The shape of a model is no option: presets and config.json hold it. Nor are the numbers in the formula of a loss."""
-    others = ("trivium/nn/config.py", "trivium/learn/objectives/")
+    """The shape of a model is no option: presets and config.json hold it. Nor are the numbers in the formula of a loss or a credit rule."""
+    others = ("trivium/nn/config.py", "trivium/learn/objectives/", "trivium/learn/credit/")
     counted = [option for option in options() if not option[0].startswith(others)]
     assert len(counted) <= MAX_OPTIONS, len(counted)
 

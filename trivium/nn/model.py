@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from trivium.core.seeds import key
 from trivium.nn.batch import Batch
 from trivium.nn.config import ModelConfig
-from trivium.nn.divergence import reference_kl
+from trivium.nn.divergence import divergence
 from trivium.nn.graphs import why_not_graphs
 from trivium.nn.heads import Kernels, ScalarHead, token_logprobs, values_before
 from trivium.nn.kernels import Documents, why_masks
@@ -80,13 +80,16 @@ class Model(nn.Module):
             kernels=self._head_kernels(), slope_dtype=self.trunk.compute_dtype if self.trunk.twin is not None else None,
         )  # fmt: skip
 
-    def kl_from(self, reference: "Model", hidden_BLD: Tensor, batch: Batch, temperature: float) -> Tensor:
-        """KL(reference || this model) in nats where the tokens that count were drawn, (B, L), 0 elsewhere; costs a forward pass of it."""
+    def divergence_from(self, reference: "Model", hidden_BLD: Tensor, batch: Batch, temperature: float, beta: float) -> Tensor:
+        """How far this model is from the reference where the tokens that count were drawn, (B, L), 0 elsewhere; costs a forward pass of it.
+
+        beta: which divergence it is, see nn/divergence.py.
+        """
         with torch.no_grad():
             ref_hidden_BLD = reference.hidden(batch)
-        return reference_kl(
+        return divergence(
             hidden_BLD, self.trunk.head.weight, ref_hidden_BLD, reference.trunk.head.weight, batch.scored_P,
-            temperature=temperature, softcap=self.config.logit_softcap,
+            beta=beta, temperature=temperature, softcaps=(self.config.logit_softcap, reference.config.logit_softcap),
         )  # fmt: skip
 
     def _head_kernels(self) -> Kernels:

@@ -116,11 +116,19 @@ def say_what_is_slower(run: Run, model: Model) -> None:
         run.log_once(f"no native kernels, which is slower: {reason}")
 
 
-def engine_of(run: Run, speaker: Speaker, *, rows: int) -> Engine:
-    """What samples from a speaker's model in a run; logs once why it does so without the kernels that the machine has."""
+def engine_of(
+    run: Run, speaker: Speaker, *, rows: int, precision: Precision | None = None, weight: float = 1.0,
+    others: Sequence[tuple[Model, float]] = (),
+) -> Engine:  # fmt: skip
+    """What samples from a speaker's model in a run; logs once why it does so without the kernels that the machine has.
+
+    precision: of the kernels' weights, None: the trainer's. weight, others: see Engine.
+    """
     machine = machine_of(run)
-    precision = sampling_precision(machine, speaker.model)
-    engine = Engine(speaker.model, stop_ids=speaker.stop_ids, rows=rows, kernels=machine.sampler, precision=precision, log=run.log_once)
+    engine = Engine(
+        speaker.model, stop_ids=speaker.stop_ids, rows=rows, precision=precision or sampling_precision(machine, speaker.model),
+        kernels=machine.sampler, log=run.log_once, weight=weight, others=others,
+    )  # fmt: skip
     if machine.kernels == "native" and (line := slower_sampling(engine)):
         run.log_once(line)
     return engine

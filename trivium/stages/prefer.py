@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 from pydantic import Field
@@ -15,6 +16,7 @@ from trivium.learn.objectives.preference import DPO, KTO, TDPO, PreferenceObject
 from trivium.learn.optim.recipes import AdamW
 from trivium.learn.reference_update import ReferenceUpdate
 from trivium.learn.schedules import Schedule
+from trivium.nn.flops import flops_per_token
 from trivium.nn.lora import LoRA
 from trivium.stages.base import Foresight, Unreadable, Work, check_model, known_model, resolve
 from trivium.stages.training import foresee_training, save, train
@@ -67,8 +69,19 @@ class Prefer:
         check_head(self.data, kind, is_lenient=is_lenient)
 
     def foresee(self, name: str, known: Foresight) -> Work:
+        config = known_model(known, self.model)
         tokens = self.steps * self.batch_size * (1 if self.objective.takes.startswith("labels") else 2) * known.sequence_tokens
-        return foresee_training(self, name, known_model(known, self.model), known, tokens=tokens, lora=self.lora)
+        work = foresee_training(self, name, config, known, tokens=tokens, lora=self.lora)
+        read = self._passes * tokens
+        if "ref_logprobs" in self.objective.needs and self.reference_update is None:  # once, of all pairs; of kto's mismatches too
+            pairs = known.num_comparisons * (self.pairs_per_prompt or 4)
+            read += pairs * 2 * (2 if self.objective.takes == "labels with mismatches" else 1) * known.sequence_tokens
+        return replace(work, flops=work.flops + read / 3 * flops_per_token(config, self.seq_len))
+
+    @property
+    def _passes(self) -> int:
+        """How often each update reads its answers besides training on them: for a loss that looks at all of a step, or a reference."""
+        return isinstance(self.objective, StepWide) + isinstance(self.objective, TDPO) + (self.reference_update is not None)
 
     def run(self, run: Run) -> Mapping[str, Any]:
         from trivium.data.sources import Groups
