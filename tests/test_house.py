@@ -142,7 +142,7 @@ def test_no_file_names_the_machine_it_was_written_on():
 def test_it_is_imported_without_loading_torch(folder):
     """`stages` and `cli` defer torch: it is loaded when a stage computes, after options and data were checked."""
     computing = (
-        {"models.py", "rollouts.py", "judges.py", "watch.py", "preference_groups.py"} if folder == "stages" else set()
+        {"models.py", "rollouts.py", "judges.py", "watch.py", "heldout.py", "preference_groups.py"} if folder == "stages" else set()
     )  # imported only while a stage runs
     paths = [path for path in OURS if path.is_relative_to(PACKAGE / folder) and path.name not in computing]
     modules = [name(path)[:-3].replace("/", ".").removesuffix(".__init__") for path in paths]

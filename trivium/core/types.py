@@ -15,6 +15,8 @@ A column is an array aligned with the tokens of its example: entry t speaks abou
     score          how good the whole answer was found             rankings             odpo
     label          1: the whole answer is good, -1: bad            rankings, labels     kto, bco
     baseline       what the log-ratio is compared with             of_step              kto, bco, aot
+    noise_key      what the noise on its embedding follows from    data/noise.py        nn/noise.py
+    noise_scale    the largest number of that noise                data/noise.py        nn/noise.py
 
 A batch that lacks a column an objective needs is refused by name, before the first forward pass.
 """
@@ -40,6 +42,8 @@ COLUMN_WRITERS = {
     "score": "a file of answers with scores",
     "label": "a file of answers that were found good or bad, or of rankings",
     "baseline": "the objective's own `of_step`, before each step",
+    "noise_key": "`neftune_alpha`",
+    "noise_scale": "`neftune_alpha`",
 }
 
 

@@ -260,13 +260,15 @@ class Transformer(nn.Module):
                 self.register_buffer(f"{prefix}cos", cos, persistent=False)
                 self.register_buffer(f"{prefix}sin", sin, persistent=False)
 
-    def forward(self, tokens_BL: Tensor, position_BL: Tensor, mask: Mask = None, cache: AnyCache | None = None) -> Tensor:
+    def forward(
+        self, tokens_BL: Tensor, position_BL: Tensor, mask: Mask = None, cache: AnyCache | None = None, noise_BLD: Tensor | None = None
+    ) -> Tensor:
         """Hidden states after the last norm, (B, L, D) in compute_dtype.
 
         mask: (B, 1, L, keys) bool, True where a query may look; or the documents of packed rows; None means plain causal. Positions
-        must be below max_seq_len.
+        must be below max_seq_len. noise_BLD: is added to the embeddings.
         """
-        x_BLD = self.embedded(tokens_BL, position_BL)
+        x_BLD = self.embedded(tokens_BL, position_BL, noise_BLD)
         added = self.added_values(tokens_BL)
         if self.twin is not None and cache is None:
             return self.final_norm(self.twin(self, x_BLD, position_BL, added))
@@ -283,9 +285,9 @@ class Transformer(nn.Module):
         """Scores of every word from hidden states, (..., V): what heads.py computes in chunks."""
         return capped(self.head(hidden), self.config.logit_softcap)
 
-    def embedded(self, tokens_BL: Tensor, position_BL: Tensor) -> Tensor:
-        """What goes into the first block, in compute_dtype."""
-        x_BLD = self.embed(tokens_BL)
+    def embedded(self, tokens_BL: Tensor, position_BL: Tensor, noise_BLD: Tensor | None = None) -> Tensor:
+        """What goes into the first block, in compute_dtype. noise_BLD: is added to what the table of tokens holds."""
+        x_BLD = self.embed(tokens_BL) if noise_BLD is None else self.embed(tokens_BL) + noise_BLD
         if self.config.has_scaled_embedding:
             x_BLD = x_BLD * self.config.hidden_size**0.5
         if self.position_embed is not None:
