@@ -178,7 +178,7 @@ def test_without_a_number_it_is_measured_after_every_epoch():
 
 
 def test_a_share_is_kept_out_of_training_and_does_not_depend_on_how_long_that_is():
-    first, second = run("first", epochs=1, heldout=0.3), run("second", epochs=2, heldout=0.3)
+    first, second = (run(name, epochs=epochs, batch_size=4, heldout=0.3) for name, epochs in (("first", 1), ("second", 2)))
     assert "1 epochs of 7 conversations" in said("first")
     assert "held out: 3 conversations" in said("first")
     assert first[0]["data_xxh3"] == second[0]["data_xxh3"]
@@ -204,12 +204,10 @@ def test_the_best_model_is_kept_and_a_kill_does_not_change_which(options, metric
     assert best < 5, "a case in which the last is best shows nothing"
     results = {row["measure"]: row["value"] for row in json.loads(Path("straight/finetune/results.json").read_text())}
     assert results[metric] == pytest.approx(rows[best][metric], rel=1e-6)
-    for update in (1, best + 1, 5):
+    for update in (best + 1, 5):
         kill_at(update, monkeypatch, **options)
-        assert run("killed", save_every_s=0.0, **options) == rows
-        assert weights("killed") == weights("straight")
-        for path in sorted(Path("killed").rglob("*"), reverse=True):
-            path.rmdir() if path.is_dir() else path.unlink()
+    assert run("killed", save_every_s=0.0, **options) == rows
+    assert weights("killed") == weights("straight")
 
 
 def test_the_last_model_is_another_one_if_nothing_is_selected():
@@ -286,8 +284,10 @@ def test_of_a_conversation_all_answers_are_learned_or_the_last():
 # --- templates and recipes
 
 
-def test_a_template_is_how_the_model_is_spoken_to_from_then_on():
-    run(steps=1, template="alpaca")
+def test_a_template_is_how_the_model_is_spoken_to_from_then_on(monkeypatch):
+    monkeypatch.setitem(SHAPES, "gpt_neox", replace(SHAPES["gpt_neox"], max_seq_len=256))
+    save_model(Path("longer"), ours("gpt_neox"), **FILES)
+    run(model="longer", steps=1, template="alpaca", seq_len=256)
     speaker = Speaker.load(Path("out/finetune/model"), Machine(**MACHINE))
     asked = (Message("user", "king?"),)
     intro = "Below is an instruction that describes a task. Write a response that appropriately completes the request."

@@ -27,7 +27,7 @@ def made(**options: object) -> Best:
 
 def kept(best: Best) -> tuple[int, float]:
     best.take_back()
-    return best.step, float(best.model.trunk.final_norm.weight[0])
+    return best.step, best.model.trunk.final_norm.weight[0].item()
 
 
 def test_it_records_means_and_keeps_the_best_the_earlier_of_equals():
