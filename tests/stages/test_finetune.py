@@ -192,11 +192,12 @@ def test_a_share_is_kept_out_of_training_and_does_not_depend_on_how_long_that_is
     [
         ({"select": "loss", "heldout": "heldout.jsonl"}, "heldout_loss", -1),
         ({"select": BY_REWARD, "heldout": 0.2}, "heldout_reward", 1),
+        ({"select": "loss", "heldout": "heldout.jsonl", "lora": {"r": 2}, "optimizer": {"lr": 1.0}}, "heldout_loss", -1),
     ],
-    ids=["loss", "reward"],
+    ids=["loss", "reward", "adapter"],
 )
 def test_the_best_model_is_kept_and_a_kill_does_not_change_which(options, metric, sign, monkeypatch):
-    options = {**options, "steps": 6, "batch_size": 4, "evaluate_every": 1, "optimizer": {"lr": 0.05}, "neftune_alpha": 5.0}
+    options = {"steps": 6, "batch_size": 4, "evaluate_every": 1, "optimizer": {"lr": 0.05}, "neftune_alpha": 5.0, **options}
     rows = run("straight", save_every_s=0.0, **options)
     scores = [sign * row[metric] for row in rows]
     best = int(np.argmax(scores))
