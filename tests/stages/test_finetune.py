@@ -192,7 +192,7 @@ def test_a_share_is_kept_out_of_training_and_does_not_depend_on_how_long_that_is
     [
         ({"select": "loss", "heldout": "heldout.jsonl"}, "heldout_loss", -1),
         ({"select": BY_REWARD, "heldout": 0.2}, "heldout_reward", 1),
-        ({"select": "loss", "heldout": "heldout.jsonl", "lora": {"r": 2}, "optimizer": {"lr": 1.0}}, "heldout_loss", -1),
+        ({"select": BY_REWARD, "lora": {"r": 2}, "optimizer": {"lr": 1.0}}, "heldout_reward", 1),
     ],
     ids=["loss", "reward", "adapter"],
 )
