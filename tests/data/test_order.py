@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from trivium.core.errors import DataError
-from trivium.core.types import example
+from trivium.core.types import Group, example
 from trivium.data.order import epoch_rows, permute
 from trivium.data.sources import Corpus, Groups
 
@@ -100,3 +100,58 @@ def test_too_little_text_is_refused_with_its_numbers():
 def test_no_examples_are_refused_by_name():
     with pytest.raises(DataError, match="no pairs left"):
         Groups([], groups_per_step=1, seed=1, purpose="pairs")
+
+
+def lists_of(lengths: list[int]) -> list[Group]:
+    """One group for each length, told apart by its first token."""
+    return [(example([number] + [9] * (length - 1)),) for number, length in enumerate(lengths)]
+
+
+def read(source: Groups) -> list[list[int]]:
+    """What each step of a source with an end reads."""
+    return [[int(group[0].tokens[0]) for group in source(step)] for step in range(source.num_steps)]
+
+
+@given(lengths=st.lists(st.integers(1, 9), min_size=1, max_size=20), portion=st.integers(1, 7), epochs=st.integers(1, 4))
+@settings(deadline=None, max_examples=60)
+def test_epochs_read_every_group_so_often_and_only_the_last_step_is_short(lengths, portion, epochs):
+    source = Groups(lists_of(lengths), groups_per_step=portion, epochs=epochs, seed=2, purpose="demonstrations")
+    steps, n = read(source), len(lengths)
+    order = sum(steps, [])
+    assert [sorted(order[epoch * n : (epoch + 1) * n]) for epoch in range(epochs)] == [list(range(n))] * epochs
+    assert len(order) == epochs * n
+    assert {len(step) for step in steps[:-1]} <= {portion}
+    assert 0 < len(steps[-1]) <= portion
+    endless = Groups(lists_of(lengths), groups_per_step=portion, seed=2, purpose="demonstrations")
+    assert [int(group[0].tokens[0]) for step in range(len(steps)) for group in endless(step)][: len(order)] == order
+
+
+@given(lengths=st.lists(st.integers(1, 9), min_size=1, max_size=20), portion=st.integers(9, 40), epochs=st.integers(1, 4))
+@settings(deadline=None, max_examples=80)
+def test_a_portion_of_tokens_is_what_begins_within_it(lengths, portion, epochs):
+    """The group at token o of the order of training is read in step o // portion; no step is empty, and none is lost."""
+    source = Groups(lists_of(lengths), tokens_per_step=portion, epochs=epochs, seed=2, purpose="demonstrations")
+    order = epoch_rows(0, epochs * len(lengths), len(lengths), 2, "demonstrations")
+    expected: list[list[int]] = []
+    begins = 0
+    for row in order.tolist():
+        while len(expected) <= begins // portion:
+            expected.append([])
+        expected[begins // portion].append(row)
+        begins += lengths[row]
+    assert all(expected)
+    assert read(source) == expected
+    again = Groups(lists_of(lengths), tokens_per_step=portion, epochs=epochs, seed=2, purpose="demonstrations")
+    backwards = list(reversed(range(len(expected))))
+    assert [again.first_place(step) for step in backwards] == [sum(map(len, expected[:step])) for step in backwards]
+
+
+def test_an_epoch_may_be_cut_short():
+    source = Groups(lists_of([1] * 10), groups_per_step=4, epochs=1.5, seed=1, purpose="pairs")
+    assert [len(step) for step in read(source)] == [4, 4, 4, 3]
+    assert [source.ends_epoch(step) for step in range(4)] == [False, False, True, False]
+
+
+def test_the_step_that_reads_the_last_group_ends_the_epoch():
+    source = Groups(lists_of([1] * 10), groups_per_step=5, seed=1, purpose="pairs")
+    assert [source.ends_epoch(step) for step in range(4)] == [False, True, False, True]

@@ -7,7 +7,8 @@ from hypothesis import given, settings, strategies as st
 
 from trivium.core.errors import DataError
 from trivium.core.types import Group, example
-from trivium.data.pack import empty_batch, pack
+from trivium.data.best_fit import best_fit
+from trivium.data.pack import empty_batch, in_full_rows, pack
 from trivium.nn.batch import Batch
 
 ROWS, LENGTH, PAD = 3, 12, 77
@@ -87,6 +88,32 @@ def test_the_first_token_never_counts_even_if_its_mask_says_so():
 def test_first_fit_fills_the_first_row_with_room():
     [batch] = pack([(example([1] * size),) for size in (5, 6, 3, 2)], rows=2, length=8)
     assert batch.sequence_BL.tolist() == [[0, 0, 0, 0, 0, 2, 2, 2], [1, 1, 1, 1, 1, 1, 3, 3]]
+
+
+@given(sizes=st.lists(st.integers(1, LENGTH), max_size=30))
+@settings(deadline=None, max_examples=80)
+def test_single_sequences_fill_the_rows_of_best_fit_and_none_is_lost(sizes):
+    groups = [(example(np.arange(size) + 100 * number),) for number, size in enumerate(sizes)]
+    ordered = in_full_rows(groups, LENGTH)
+    assert sorted(map(id, ordered)) == sorted(map(id, groups))
+    num_rows = 1 + int(best_fit(np.array(sizes), LENGTH).max()) if sizes else 1
+    batches = pack(ordered, rows=ROWS, length=LENGTH)
+    assert sum(batch.tokens_BL.shape[0] for batch in batches) <= num_rows
+    assert len(batches) == -(-sum(batch.tokens_BL.shape[0] for batch in batches) // ROWS)
+
+
+def test_rows_are_fuller_than_in_the_order_of_training():
+    """In order: 5 5 | 6 | 7 | 7 | 6. By best fit: 7 5 | 7 5 | 6 6."""
+    groups = [(example([1] * size),) for size in (5, 5, 6, 7, 7, 6)]
+    assert [len(pack(order, rows=1, length=12)) for order in (groups, in_full_rows(groups, 12))] == [5, 3]
+
+
+def test_pairs_and_what_fits_nowhere_are_left_in_their_order():
+    pairs = [(example([1] * 3), example([1] * 5)), (example([1] * 9), example([1] * 2))]
+    assert in_full_rows(pairs, LENGTH) is pairs
+    assert in_full_rows([], LENGTH) == []
+    too_long = [(example([1] * 2),), (example([1] * 13),)]
+    assert in_full_rows(too_long, LENGTH) is too_long
 
 
 @pytest.mark.parametrize(

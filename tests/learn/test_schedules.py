@@ -17,8 +17,24 @@ from trivium.learn.schedules import Schedule
         (Schedule(warmup_steps=3), [0.25, 0.5, 1 - 2 / 7, 1 - 6 / 7]),
         (Schedule(warmup_steps=5, decay_share=0.9), [1 / 6, 1 / 3, 1, 0.2]),
         (Schedule(warmup_steps=50), [1 / 51, 2 / 51, 6 / 51, 10 / 51]),
+        (Schedule(warmup_share=0.3), [0.25, 0.5, 1 - 2 / 7, 1 - 6 / 7]),
+        (Schedule(warmup_share=0.21), [0.25, 0.5, 1 - 2 / 7, 1 - 6 / 7]),
+        (Schedule(warmup_share=0.1, warmup_steps=3), [0.25, 0.5, 1 - 2 / 7, 1 - 6 / 7]),
     ],
-    ids=["linear", "constant", "floor", "half", "cosine", "late cosine", "warm-up", "warm-up is never cut", "all warm-up"],
+    ids=[
+        "linear",
+        "constant",
+        "floor",
+        "half",
+        "cosine",
+        "late cosine",
+        "warm-up",
+        "warm-up is never cut",
+        "all warm-up",
+        "share",
+        "share rounded up",
+        "the longer one",
+    ],  # fmt: skip
 )
 def test_factors(schedule, factors):
     assert [schedule(step, 10) for step in (0, 1, 5, 9)] == pytest.approx(factors)

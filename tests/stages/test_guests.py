@@ -118,3 +118,8 @@ def test_what_a_guest_cannot_do_is_said_before_it_is_tried(place, monkeypatch):
     with pytest.raises(ConfigError, match=r"pip install 'trivium\[hf\]'"):
         import_model("bloom", Path("other"), is_guest=True)
     assert not list(place.glob("other*")) + list(place.glob("*.gguf"))
+
+
+def test_noise_on_its_embeddings_is_refused(place):
+    with pytest.raises(ConfigError, match="neftune_alpha: a guest's embeddings are transformers' own, which get no noise; leave it out"):
+        run(stage_of("finetune", neftune_alpha=5.0))

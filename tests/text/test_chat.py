@@ -1,5 +1,7 @@
 """Chats: golden tables of ids and masks, the prefix contract, parity with transformers."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings, strategies as st
 
@@ -9,7 +11,16 @@ from trivium.core.types import Message
 from trivium.text.chat import CHATML, PLAIN, ChatFormat, jinja, render, stop_ids
 from trivium.text.tokenizer import SPECIALS, train_bpe
 
-FORMATS = {"plain": PLAIN, "chatml": CHATML}
+FORMATS = {
+    "plain": PLAIN,
+    "chatml": CHATML,
+    "qwen": replace(
+        CHATML,
+        opening={**CHATML.opening, "tool": "<|im_start|>user\n<tool_response>\n"},
+        closing={**CHATML.closing, "tool": "\n</tool_response><|im_end|>\n"},
+        tools_joint="\n</tool_response>\n<tool_response>\n",
+    ),
+}
 TOKENIZER = train_bpe(TEXTS, 400, (*SPECIALS, "<|im_start|>", "<|im_end|>"))
 
 USER, ANSWER = Message("user", "hello"), Message("assistant", "world")
@@ -19,6 +30,7 @@ CHATS = {
     "system": [Message("system", "the king"), USER, ANSWER],
     "empty content": [Message("user", ""), Message("assistant", "")],
     "unicode": [Message("user", "é漢🙂"), Message("assistant", "e\u0301\u2028")],
+    "tools": [USER, Message("assistant", "12"), Message("tool", "34"), Message("tool", "56"), ANSWER],
     "control tokens in content": [Message("user", "<|end|><|im_end|>\n<|system|>"), Message("assistant", "<|endoftext|><|im_start|>")],
 }
 
@@ -33,6 +45,19 @@ GOLDEN = {
     ("plain", "unicode"): "<|endoftext|> <|user|> é漢🙂 <|end|> <|assistant|> «e\u0301\u2028 <|end|>»",
     ("plain", "control tokens in content"): (
         "<|endoftext|> <|user|> TEXT<|end|><|im_end|>\n<|system|> <|end|> <|assistant|> «TEXT<|endoftext|><|im_start|> <|end|>»"
+    ),
+    ("plain", "tools"): (
+        "<|endoftext|> <|user|> hello <|end|> <|assistant|> «12 <|end|>» <|tool|> 34 <|end|> <|tool|> 56 <|end|>"
+        " <|assistant|> «world <|end|>»"
+    ),
+    ("chatml", "tools"): (
+        "<|im_start|> user\n hello <|im_end|> \n <|im_start|> assistant\n «12 <|im_end|>» \n"
+        " <|im_start|> tool\n 34 <|im_end|> \n <|im_start|> tool\n 56 <|im_end|> \n <|im_start|> assistant\n «world <|im_end|>» \n"
+    ),
+    ("qwen", "tools"): (
+        "<|im_start|> user\n hello <|im_end|> \n <|im_start|> assistant\n «12 <|im_end|>» \n"
+        " <|im_start|> user\n<tool_response>\n 34 \n</tool_response>\n<tool_response>\n 56 \n</tool_response> <|im_end|> \n"
+        " <|im_start|> assistant\n «world <|im_end|>» \n"
     ),
     ("chatml", "one turn"): "<|im_start|> user\n hello <|im_end|> \n <|im_start|> assistant\n «world <|im_end|>» \n",
     ("chatml", "two turns"): (
@@ -153,7 +178,7 @@ HONEST = [chat for chat in CHATS if chat != "control tokens in content"]
 def test_transformers_gives_the_same_ids_with_the_written_template(name, system):
     transformers = pytest.importorskip("transformers")
     form = FORMATS[name]
-    form = ChatFormat(control=form.control, start=form.start, opening=form.opening, closing=form.closing, system=system)
+    form = replace(form, system=system)
     fast = transformers.PreTrainedTokenizerFast(tokenizer_object=_backend(), chat_template=jinja(form))
     for chat in HONEST:
         for for_generation in (False, True):

@@ -36,8 +36,7 @@ def test_chatml_with_a_standing_system_turn():
     found = recognise(SMOLLM2, CHATML.control, {"bos_token": "<|im_start|>", "eos_token": "<|im_end|>"})
     assert found is not None
     assert (found.start, found.system, found.end) == ("", "You are SmolLM", "<|im_end|>")
-    assert found.opening == {role: CHATML.opening[role] for role in ("system", "user", "assistant")}
-    assert found.closing == {role: CHATML.closing[role] for role in ("system", "user", "assistant")}
+    assert (found.opening, found.closing) == (CHATML.opening, CHATML.closing)  # it writes every role so, the tools' too
 
 
 def test_llama_3_begins_with_its_bos_token():
@@ -46,7 +45,7 @@ def test_llama_3_begins_with_its_bos_token():
     assert found is not None
     assert found.start == "<|begin_of_text|>"
     assert found.opening["assistant"] == "<|start_header_id|>assistant<|end_header_id|>\n\n"
-    assert found.closing == dict.fromkeys(("user", "assistant", "system"), "<|eot_id|>")
+    assert found.closing == dict.fromkeys(("user", "assistant", "system", "tool"), "<|eot_id|>")
     assert set(found.control) == set(names[:4])
 
 
@@ -60,8 +59,51 @@ def test_zephyr_opens_turns_with_text_and_ends_them_with_eos():
 def test_gemma_has_no_system_turn():
     found = recognise(GEMMA, ("<bos>", "<start_of_turn>", "<end_of_turn>"), {"bos_token": "<bos>", "eos_token": "<eos>"})
     assert found is not None
-    assert set(found.opening) == {"user", "assistant"}
+    assert set(found.opening) == {"user", "assistant", "tool"}
     assert found.opening["assistant"] == "<start_of_turn>model\n"
+
+
+QWEN_TOOL = """
+    {%- elif message['role'] == 'tool' %}
+        {%- if loop.index0 == 0 or messages[loop.index0 - 1]['role'] != 'tool' %}{{- '<|im_start|>user' }}{%- endif %}
+        {{- '\\n<tool_response>\\n' + message['content'] + '\\n</tool_response>' }}
+        {%- if loop.last or messages[loop.index0 + 1]['role'] != 'tool' %}{{- '<|im_end|>\\n' }}{%- endif %}
+"""
+QWEN = (  # as Qwen 2.5's writes turns, results of tools among them: one user turn for all in a row
+    "{%- if messages[0]['role'] == 'system' %}{{- '<|im_start|>system\n' + messages[0]['content'] + '<|im_end|>\n' }}"
+    "{%- else %}{{- '<|im_start|>system\nYou are Qwen.<|im_end|>\n' }}{%- endif %}"
+    "{%- for message in messages %}{%- if message['role'] in ('user', 'assistant') %}"
+    "{{- '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
+    f"{QWEN_TOOL}"
+    "{%- endif %}{%- endfor %}{%- if add_generation_prompt %}{{- '<|im_start|>assistant\n' }}{%- endif %}"
+)
+LLAMA31_TOOL = LLAMA3.replace(
+    "{% set content =", "{% if message['role'] == 'tool' %}{% set said = message['content'] | tojson %}{% endif %}{% set content ="
+).replace("message['content'] | trim", "(said if message['role'] == 'tool' else message['content'] | trim)")
+
+
+def test_results_of_tools_that_share_a_turn_are_recognised():
+    found = recognise(QWEN, CHATML.control, {"eos_token": "<|im_end|>"})
+    assert found is not None
+    assert (found.system, found.opening["tool"]) == ("You are Qwen.", "<|im_start|>user\n<tool_response>\n")
+    assert found.closing["tool"] == "\n</tool_response><|im_end|>\n"
+    assert found.tools_joint == "\n</tool_response>\n<tool_response>\n"
+    assert recognise(jinja(found), CHATML.control, {}) == found
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        LLAMA31_TOOL,  # the result as a JSON string: content that is changed
+        GEMMA.replace("{% for", "{% if 'tool' in messages | map(attribute='role') %}{{ raise_exception('no') }}{% endif %}{% for", 1),
+    ],
+    ids=["content is changed", "refused by the template"],
+)  # fmt: skip
+def test_a_template_without_fixed_words_around_tools_has_no_such_role(template):
+    found = recognise(template, ("<|begin_of_text|>", "<|eot_id|>", "<start_of_turn>", "<end_of_turn>"), {"bos_token": "<|begin_of_text|>"})
+    assert found is not None
+    assert "tool" not in found.opening
+    assert not found.tools_joint
 
 
 @pytest.mark.parametrize("form", [PLAIN, CHATML], ids=["plain", "chatml"])
@@ -69,7 +111,7 @@ def test_our_own_templates_are_recognised(form):
     found = recognise(jinja(form), form.control, {})
     assert found is not None
     assert found.start == form.start
-    assert found.opening == {role: form.opening[role] for role in ("user", "assistant", "system")}
+    assert found.opening == form.opening
 
 
 REFUSED = {

@@ -17,6 +17,8 @@ A column is an array aligned with the tokens of its example: entry t speaks abou
     baseline       what the log-ratio is compared with             of_step              kto, bco, aot
     importance     trainer's probability over the sampler's, <= 2  rollouts             policy losses
     from_reference 1: an answer that the reference gave            rollouts             xpo
+    noise_key      what the noise on its embedding follows from    data/noise.py        nn/noise.py
+    noise_scale    the largest number of that noise                data/noise.py        nn/noise.py
 
 A batch that lacks a column an objective needs is refused by name, before the first forward pass.
 """
@@ -44,6 +46,8 @@ COLUMN_WRITERS = {
     "baseline": "the objective's own `of_step`, before each step",
     "importance": "`reinforce` with another sampler than the trainer",
     "from_reference": "`reinforce`, which samples from the reference too",
+    "noise_key": "`neftune_alpha`",
+    "noise_scale": "`neftune_alpha`",
 }
 
 

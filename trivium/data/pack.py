@@ -1,6 +1,7 @@
 """Groups to micro-batches of fixed size. A group is never split over micro-batches, a sequence never over rows.
 
-First-fit in the given order: which sequence shares a row with which is a function of the groups alone.
+First-fit in the given order: which sequence shares a row with which is a function of the groups alone. Single sequences may be put into
+an order in which first-fit leaves little room (`in_full_rows`).
 """
 
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ import torch
 
 from trivium.core.errors import DataError
 from trivium.core.types import Example, Group
+from trivium.data.best_fit import best_fit
 from trivium.nn.batch import Batch
 from trivium.nn.kernels import document_starts
 
@@ -62,6 +64,17 @@ def pack(groups: Sequence[Group], *, rows: int, length: int, pad: int = 0) -> li
             )
     batches.append(_tensors(open_rows, max(1, len(open_rows.free)), pad))
     return batches
+
+
+def in_full_rows(groups: Sequence[Group], length: int) -> Sequence[Group]:
+    """The groups in the order of the rows that best-fit-decreasing puts them into, so that `pack` fills these, if each is one sequence.
+
+    Others, or sequences that do not fit, come back as they are.
+    """
+    sizes = np.array([len(item.tokens) for group in groups for item in group], np.int64)
+    if len(sizes) != len(groups) or not len(groups) or sizes.max() > length:
+        return groups
+    return [groups[number] for number in np.argsort(best_fit(sizes, length), kind="stable")]
 
 
 def empty_batch(rows: int, length: int) -> Batch:

@@ -129,14 +129,60 @@ class Corpus:
 
 
 class Groups:
-    """A list of groups (demonstrations, pairs, rankings), `groups_per_step` a step, each epoch in another order."""
+    """A list of groups (demonstrations, pairs, rankings), a portion of it a step, each epoch in another order.
 
-    def __init__(self, groups: Sequence[Group], *, groups_per_step: int, seed: int, purpose: str) -> None:
+    A step reads `groups_per_step` of them, or with tokens_per_step those that begin within so many tokens of the order of training, so that
+    steps have that many on average; no group may be longer. epochs: how often each group is read in all, without end if 0; portions go on
+    over the end of an epoch, and the last one is what is left.
+    """
+
+    def __init__(
+        self, groups: Sequence[Group], *, seed: int, purpose: str, groups_per_step: int = 0, tokens_per_step: int = 0, epochs: float = 0.0
+    ) -> None:  # fmt: skip
         if not groups:
             raise DataError(f"there is nothing to train on: no {purpose} left after reading and filtering")
-        self.groups, self.groups_per_step, self.seed, self.purpose = groups, groups_per_step, seed, purpose
+        self.groups, self.groups_per_step, self.tokens_per_step, self.seed, self.purpose = (
+            groups, groups_per_step, tokens_per_step, seed, purpose,
+        )  # fmt: skip
+        self.num_places = round(epochs * len(groups)) if epochs else None
+        self._lengths = np.array([sum(len(item.tokens) for item in group) for group in groups], np.int64)
+        self._starts: dict[int, np.ndarray] = {}  # of the epochs that were asked for last
+
+    @property
+    def num_steps(self) -> int:
+        """Steps until every group has been read `epochs` times."""
+        if self.num_places is None:
+            raise ValueError("a source without epochs has no end")
+        if self.tokens_per_step:
+            epoch, place = divmod(self.num_places - 1, len(self.groups))
+            begins = epoch * int(self._lengths.sum()) + int(self._starts_in(epoch)[place])
+            return begins // self.tokens_per_step + 1
+        return -(-self.num_places // self.groups_per_step)
+
+    def first_place(self, step: int) -> int:
+        """Where step n begins, in groups since the start."""
+        place = self._place_of_token(step * self.tokens_per_step) if self.tokens_per_step else step * self.groups_per_step
+        return place if self.num_places is None else min(place, self.num_places)
+
+    def ends_epoch(self, step: int) -> bool:
+        """Whether the last group of an epoch is read in step n."""
+        return self.first_place(step + 1) // len(self.groups) > self.first_place(step) // len(self.groups)
 
     def __call__(self, step: int) -> list[Group]:
         """The groups of step n."""
-        rows = epoch_rows(step * self.groups_per_step, self.groups_per_step, len(self.groups), self.seed, self.purpose)
+        first = self.first_place(step)
+        rows = epoch_rows(first, self.first_place(step + 1) - first, len(self.groups), self.seed, self.purpose)
         return [self.groups[row] for row in rows]
+
+    def _place_of_token(self, token: int) -> int:
+        """The first group that begins at this token of the order of training, or after it."""
+        epoch, rest = divmod(token, int(self._lengths.sum()))
+        return epoch * len(self.groups) + int(np.searchsorted(self._starts_in(epoch), rest))
+
+    def _starts_in(self, epoch: int) -> np.ndarray:
+        """Where each group of an epoch begins, in tokens since the epoch did; (groups,) int64."""
+        if epoch not in self._starts:
+            self._starts = {number: starts for number, starts in self._starts.items() if abs(number - epoch) <= 1}
+            lengths = self._lengths[epoch_rows(epoch * len(self.groups), len(self.groups), len(self.groups), self.seed, self.purpose)]
+            self._starts[epoch] = np.cumsum(lengths) - lengths
+        return self._starts[epoch]

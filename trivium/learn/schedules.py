@@ -12,19 +12,22 @@ from trivium.core.config import component
 class Schedule:
     """Linear warm-up, a constant part, then decay to `floor` of the peak.
 
-    shape linear or cosine; `decay_share` is the part of the run that decays (1: all of it after warm-up; 0: constant).
+    shape linear or cosine; `decay_share` is the part of the run that decays (1: all of it after warm-up; 0: constant). warmup_share:
+    the part of the run that warms up, where that is longer than warmup_steps.
     """
 
     warmup_steps: int = Field(default=0, ge=0)
+    warmup_share: float = Field(default=0.0, ge=0, lt=1)
     decay_share: float = Field(default=1.0, ge=0, le=1)
     shape: Literal["linear", "cosine"] = "linear"
     floor: float = Field(default=0.0, ge=0, le=1)
 
     def __call__(self, step: int, steps: int) -> float:
         """Factor for the update number `step` (0-based) of `steps`."""
-        if step < self.warmup_steps:
-            return (step + 1) / (self.warmup_steps + 1)
-        start = max(self.warmup_steps, round(steps * (1 - self.decay_share)))
+        warmup = max(self.warmup_steps, math.ceil(steps * self.warmup_share))
+        if step < warmup:
+            return (step + 1) / (warmup + 1)
+        start = max(warmup, round(steps * (1 - self.decay_share)))
         if step < start or steps <= start:
             return 1.0
         done = (step - start) / (steps - start)

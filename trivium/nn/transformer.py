@@ -260,15 +260,22 @@ class Transformer(nn.Module):
                 self.register_buffer(f"{prefix}cos", cos, persistent=False)
                 self.register_buffer(f"{prefix}sin", sin, persistent=False)
 
-    def forward(self, tokens_BL: Tensor, position_BL: Tensor, mask: Mask | Sight = None, cache: AnyCache | None = None) -> Tensor:
+    def forward(
+        self,
+        tokens_BL: Tensor,
+        position_BL: Tensor,
+        mask: Mask | Sight = None,
+        cache: AnyCache | None = None,
+        noise_BLD: Tensor | None = None,
+    ) -> Tensor:
         """Hidden states after the last norm, (B, L, D) in compute_dtype, from our kernels in float32.
 
         mask: (B, 1, L, keys) bool, True where a query may look; or the documents of packed rows; or what our kernels read; None means
-        plain causal. Positions must be below max_seq_len.
+        plain causal. Positions must be below max_seq_len. noise_BLD: is added to the embeddings.
         """
         is_native = self.twin is not None and cache is None
         dtype = torch.float32 if is_native else self.compute_dtype
-        x_BLD = self.embedded(tokens_BL, position_BL, dtype)
+        x_BLD = self.embedded(tokens_BL, position_BL, dtype, noise_BLD)
         added = self.added_values(tokens_BL, dtype)
         if self.twin is not None and is_native:
             return self.final_norm(self.twin(self, x_BLD, position_BL, added, mask if isinstance(mask, Sight) else None))
@@ -287,9 +294,9 @@ class Transformer(nn.Module):
         """Scores of every word from hidden states, (..., V): what heads.py computes in chunks."""
         return capped(self.head(hidden), self.config.logit_softcap)
 
-    def embedded(self, tokens_BL: Tensor, position_BL: Tensor, dtype: torch.dtype) -> Tensor:
-        """What goes into the first block."""
-        x_BLD = self.embed(tokens_BL)
+    def embedded(self, tokens_BL: Tensor, position_BL: Tensor, dtype: torch.dtype, noise_BLD: Tensor | None = None) -> Tensor:
+        """What goes into the first block. noise_BLD: is added to what the table of tokens holds."""
+        x_BLD = self.embed(tokens_BL) if noise_BLD is None else self.embed(tokens_BL) + noise_BLD
         if self.config.has_scaled_embedding:
             x_BLD = x_BLD * self.config.hidden_size**0.5
         if self.position_embed is not None:

@@ -28,7 +28,7 @@ Unreadable = Literal["stop", "skip"]  # whether a record that cannot be read sto
 class Work:
     """What a stage is going to do. flops: of training and reading; seconds: beyond what the FLOPs and the sampling take.
 
-    parameters_sampled: matrix parameters that every generated token passes through.
+    parameters_sampled: matrix parameters that every generated token passes through. notes: lines for the user.
     """
 
     parameters: int = 0
@@ -38,6 +38,7 @@ class Work:
     memory_bytes: float = 0.0
     parameters_sampled: int = 0
     seconds: float = 0.0
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -51,6 +52,7 @@ class Foresight:
     models: dict[str, ModelConfig] = field(default_factory=dict)
     vocab_size: int = 8192
     sequence_tokens: int = 256
+    num_demonstrations: int = 10_000
     num_comparisons: int = 1000  # prompts whose answers are ranked
     num_heldout: int = 300
     num_prompts: dict[str, int] = field(default_factory=dict)

@@ -2,16 +2,19 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from trivium.core.config import build
 from trivium.core.errors import ArtefactError, ConfigError
+from trivium.nn.io.adapter_config import base_of
 from trivium.nn.io.json_file import MAX_BYTES, read_json
 from trivium.nn.io.tokenizer_files import CONFIG, ROLES
 from trivium.text.chat import PLAIN, ChatFormat
+from trivium.text.chat_forms import Form, form
 from trivium.text.chat_templates import recognise
 from trivium.text.tokenizer import Tokenizer
 
+Template = Literal["model", Form]
 CHAT_KEY, TEMPLATE_KEY, TEMPLATE_FILE = "trivium_chat", "chat_template", "chat_template.jinja"
 
 
@@ -47,6 +50,22 @@ def chat_format(config: Mapping[str, Any], tokenizer: Tokenizer, where: Path) ->
             f" describe the form by control, start, opening, closing and system in '{CHAT_KEY}' of {CONFIG},"
             f" or remove the template ({TEMPLATE_KEY}, {TEMPLATE_FILE}) to use trivium's own form"
         )
+    return found
+
+
+def templated(name: Template, own: ChatFormat, tokenizer: Tokenizer, folder: Path) -> ChatFormat:
+    """The format called `name` with the control tokens of the model in a folder; its own for `model`.
+
+    Raises ArtefactError if the model has no token that ends a text.
+    """
+    if name == "model":
+        return own
+    config = read_tokenizer_config(base_of(folder))
+    if "eos_token" not in config:
+        raise ArtefactError(f"{folder}: {CONFIG} names no eos_token, which would end the answers of template '{name}'; use template=model")
+    found = form(name, start=config.get("bos_token", ""), end=config["eos_token"])
+    for token in found.control:
+        tokenizer.id_of(token)  # it must be one of its control tokens
     return found
 
 

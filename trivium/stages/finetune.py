@@ -1,18 +1,28 @@
 """finetune: a model learns to answer from demonstrations."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 from pydantic import Field
 
-from trivium.core.config import component
-from trivium.core.errors import DataError
+from trivium.core.commit import commit_file
+from trivium.core.config import Texts, component
+from trivium.core.errors import ConfigError, DataError
+from trivium.core.progress import counted
 from trivium.core.run import Run
+from trivium.core.types import Example
 from trivium.learn.objectives import CrossEntropy
 from trivium.learn.optim.recipes import AdamW
 from trivium.learn.schedules import Schedule
+from trivium.nn.io.config_json import GUEST
 from trivium.nn.lora import LoRA
+from trivium.report.intervals import mean_interval
 from trivium.stages.base import Foresight, Unreadable, Work, check_model, gather, known_model, resolve
+from trivium.stages.chat_formats import Template, templated
+from trivium.stages.epochs import BATCH_SIZE, check_amount, foresee_amount
+from trivium.stages.select import ByReward, Select
 from trivium.stages.training import foresee_training, save, train
 from trivium.text.read import Replies, check_head, read_conversations
 
@@ -21,9 +31,16 @@ from trivium.text.read import Replies, check_head, read_conversations
 class Finetune:
     """Cross-entropy on what the assistant says in conversations; leaves `@finetune/model`.
 
-    batch_size: conversations an update, packed into rows of seq_len. Conversations longer than seq_len are dropped and counted.
-    unreadable: whether a record that cannot be read stops the run, or is left out and counted. replies: of a tree with several answers to
-    a message (OpenAssistant), the best ones or all.
+    method=NAME stands for the options of a published recipe (`trivium/stages/finetune.toml`), over which one's own go; what such a recipe
+    has and this stage does not, it lists in `lacks`, which is said at the start. steps: updates; or epochs: how often each conversation is
+    read, from which the updates follow. batch_size: conversations an update (0: 32), packed into rows of seq_len; or batch_tokens: tokens
+    an update, prompts included, on average. Conversations longer than seq_len are dropped and counted. train_on: all turns of the
+    assistant, or the last. template: alpaca, dolly or hh, how turns are written from now on; model: as the model has it. unreadable:
+    whether a record that cannot be read stops the run, or is left out and counted. replies: of a tree with several answers to a message
+    (OpenAssistant), the best ones or all. neftune_alpha: noise on the embeddings while training (5 is usual).
+    heldout: a file of conversations, or a share of `data` that is not trained on; its loss is measured after every `evaluate_every`
+    updates (0: after every epoch) and at the end. select: which model is left, that with the best held-out loss (`select=loss`) or the one
+    whose answers a reward model likes best (`select.kind=reward select.reward_model=... select.prompts=...`); without it the last.
     lora: train an adapter on frozen weights; it is left as `@finetune/adapter`, in PEFT's format, and merged into the model.
     """
 
@@ -32,42 +49,148 @@ class Finetune:
     data: str
     unreadable: Unreadable = "stop"
     replies: Replies = "best"
-    steps: int = Field(gt=0)
-    batch_size: int = Field(default=32, gt=0)
+    train_on: Literal["all", "last"] = "all"
+    template: Template = "model"
+    epochs: float = Field(default=0.0, ge=0)
+    steps: int = Field(default=0, ge=0)
+    batch_size: int = Field(default=0, ge=0)
+    batch_tokens: int = Field(default=0, ge=0)
     seq_len: int = Field(default=256, ge=8)
     micro_batch_rows: int = Field(default=8, gt=0)
+    neftune_alpha: float = Field(default=0.0, ge=0)
+    heldout: str | float = ""
+    evaluate_every: int = Field(default=0, ge=0)
+    select: Select | None = None
     optimizer: AdamW = AdamW(lr=1e-3)
     schedule: Schedule = Schedule(warmup_steps=20)
     max_grad_norm: float = Field(default=1.0, gt=0)
     lora: LoRA | None = None
+    lacks: Texts = ()
+
+    def __post_init__(self) -> None:
+        check_amount(self)
+        if isinstance(self.heldout, float) and not 0 < self.heldout < 1:
+            raise ValueError(f"heldout is {self.heldout:g}; it is a file of conversations, or a share of data above 0 and below 1")
+        if self.select is not None and self.select.kind == "loss" and not self.heldout:
+            raise ValueError("select=loss needs heldout, a file of conversations or a share of data such as 0.05")
+        if self.evaluate_every and not self.measures_heldout:
+            raise ValueError("evaluate_every has nothing to measure; give heldout or select, or leave it out")
+
+    @property
+    def measures_heldout(self) -> bool:
+        """Whether anything is measured on the way."""
+        return bool(self.heldout) or self.select is not None
 
     def check(self) -> None:
         check_model(self.model)
-        if not self.data.startswith("@"):
-            check_head(self.data, "conversations", is_lenient=self.unreadable == "skip")
+        if isinstance(self.select, ByReward):
+            check_model(self.select.reward_model)
+            if not self.select.prompts.startswith("@"):
+                check_head(self.select.prompts, "prompts")
+        for source in (self.data, self.heldout):
+            if isinstance(source, str) and source and not source.startswith("@"):
+                check_head(source, "conversations", is_lenient=self.unreadable == "skip")
 
     def foresee(self, name: str, known: Foresight) -> Work:
-        tokens = self.steps * self.batch_size * known.sequence_tokens
-        return foresee_training(self, name, known_model(known, self.model), known, tokens=tokens, lora=self.lora)
+        amount = foresee_amount(self, known)
+        work = foresee_training(self, name, known_model(known, self.model), known, tokens=amount.tokens, lora=self.lora)
+        generated = (
+            amount.measurements * known.num_heldout * self.select.sampling.max_new_tokens if isinstance(self.select, ByReward) else 0
+        )
+        notes = (amount.note, *(f"without {part}" for part in self.lacks))
+        return replace(work, notes=notes, tokens_generated=generated, parameters_sampled=work.parameters if generated else 0)
 
     def run(self, run: Run) -> Mapping[str, Any]:
-        from trivium.data.sources import Groups
+        from trivium.data.noise import NoisyEmbeddings
+        from trivium.data.sources import Groups, Source
         from trivium.stages.models import Speaker, machine_of
+        from trivium.train.best import Best
 
+        for part in self.lacks:
+            run.log(f"the recipe has what this stage does not: {part}")
         speaker = Speaker.load(resolve(run, self.model), machine_of(run)).adapt(self.lora, run.seed)
-        data = resolve(run, self.data)
-        conversations = gather(lambda on_skip: read_conversations(data, on_skip, replies=self.replies), run, self.unreadable)
+        if self.neftune_alpha and speaker.model.config.family == GUEST:
+            raise ConfigError("neftune_alpha: a guest's embeddings are transformers' own, which get no noise; leave it out")
+        speaker = replace(speaker, chat=templated(self.template, speaker.chat, speaker.tokenizer, speaker.base))
+        items, heldout = self._split(run, self._examples(run, speaker, self.data), speaker)
+        groups = Groups(
+            [(item,) for item in items], groups_per_step=self.batch_size or BATCH_SIZE, tokens_per_step=self.batch_tokens,
+            epochs=self.epochs, seed=run.seed, purpose="demonstrations",
+        )  # fmt: skip
+        settled = replace(self, steps=groups.num_steps, epochs=0.0) if self.epochs else self
+        if self.epochs:
+            run.log(f"{self.epochs:g} epochs of {len(items):,} conversations = {counted(settled.steps, 'update')}")
+        source: Source = groups
+        if self.neftune_alpha:
+            source = NoisyEmbeddings(groups, alpha=self.neftune_alpha, width=speaker.model.config.hidden_size, seed=run.seed)
+        every = self.evaluate_every
+        best = Best(
+            speaker.model, self._measures(run, speaker, heldout),
+            lambda done: done == settled.steps or (done % every == 0 if every else groups.ends_epoch(done - 1)),
+            by=f"heldout_{self.select.kind}" if self.select else "", sign=1 if isinstance(self.select, ByReward) else -1, log=run.log,
+        )  # fmt: skip
+        seen = [best] if self.measures_heldout else []
+        tokens = sum(len(item.tokens) for item in items) * groups.first_place(settled.steps) // len(items)
+        facts = train(run, settled, speaker, CrossEntropy(), source, tokens=tokens, lora=self.lora, hooks=seen, companions=seen)
+        if self.select is not None:
+            best.take_back()
+            run.log(f"kept the model after update {best.step:,} of {settled.steps:,}, the best by held-out {self.select.kind}")
+        self._report(run, best)
+        save(run, speaker, self.lora)
+        return {**facts, "updates": settled.steps}
+
+    def _examples(self, run: Run, speaker: Any, source: str) -> list[Example]:
+        """The conversations of a source that fit and have an answer that counts, as tokens. Raises DataError if there is none."""
+        path = resolve(run, source)
+        conversations = gather(lambda on_skip: read_conversations(path, on_skip, replies=self.replies), run, self.unreadable)
         answered = [each for each in conversations if any(message.role == "assistant" and message.content for message in each.messages)]
         longest = min(self.seq_len, speaker.model.config.max_seq_len)
-        kept = [item for item in map(speaker.demonstration, answered) if len(item.tokens) <= longest and item.loss_mask.any()]
+        items = (speaker.demonstration(each, train_on=self.train_on) for each in answered)
+        kept = [item for item in items if len(item.tokens) <= longest and item.loss_mask.any()]
         if not kept:
             raise DataError(
-                f"{self.data}: none of its {len(conversations):,} conversations fits in {longest} tokens"
+                f"{source}: none of its {len(conversations):,} conversations fits in {longest} tokens"
                 " and has an answer that counts; raise seq_len, or look at the answers and their weights"
             )
         run.log(f"{len(kept):,} of {len(conversations):,} conversations fit in {longest} tokens and have an answer")
-        source = Groups([(item,) for item in kept], groups_per_step=self.batch_size, seed=run.seed, purpose="demonstrations")
-        tokens = sum(len(item.tokens) for item in kept) * self.steps * self.batch_size // len(kept)
-        facts = train(run, self, speaker, CrossEntropy(), source, tokens=tokens, lora=self.lora)
-        save(run, speaker, self.lora)
-        return facts
+        return kept
+
+    def _split(self, run: Run, items: list[Example], speaker: Any) -> tuple[list[Example], list[Example]]:
+        """(to train on, held out): a share is drawn by lot, the same for the same seed."""
+        from trivium.data.order import epoch_rows
+
+        if isinstance(self.heldout, str):
+            return items, self._examples(run, speaker, self.heldout) if self.heldout else []
+        count = max(1, round(self.heldout * len(items)))
+        if count == len(items):
+            raise DataError(f"{self.data}: has {counted(count, 'conversation')}, which leaves none to train on beside a held-out share")
+        chosen = set(epoch_rows(0, count, len(items), run.seed, "held-out demonstrations").tolist())
+        return [item for i, item in enumerate(items) if i not in chosen], [items[i] for i in sorted(chosen)]
+
+    def _measures(self, run: Run, speaker: Any, heldout: Sequence[Example]) -> list[Callable[[], Mapping[str, Sequence[float]]]]:
+        """What is measured on the way."""
+        from trivium.stages.heldout import HeldoutLoss, HeldoutReward
+
+        measures: list[Callable[[], Mapping[str, Sequence[float]]]] = []
+        size = {"rows": self.micro_batch_rows, "length": self.seq_len}
+        if heldout:
+            loss = HeldoutLoss(speaker.model, heldout, **size)
+            run.log(f"held out: {counted(len(heldout), 'conversation')}, {loss.counts().sum():,.0f} tokens that count")
+            measures.append(loss)
+        if isinstance(self.select, ByReward):
+            measures.append(HeldoutReward.load(self.select, run, speaker, **size))
+        return measures
+
+    def _report(self, run: Run, best: Any) -> None:
+        """Leave what the model that is kept is worth in `results.json`, with 95 % intervals."""
+        table = [
+            {
+                "stage": run.stage,
+                "measure": name,
+                **dict(zip(("value", "low", "high"), mean_interval(values), strict=True)),
+                "n": len(values),
+            }
+            for name, values in best.measured().items()
+        ]
+        if table:
+            commit_file(run.folder / "results.json", json.dumps(table, indent=1))

@@ -8,19 +8,21 @@ from typing import Any
 from trivium.core.config import merge, read_toml
 from trivium.core.errors import ConfigError, did_you_mean
 
+_FILES = {"reinforce": "methods.toml", "finetune": "finetune.toml"}  # of the kinds of stages that have named methods
+
 
 @cache
-def methods() -> dict[str, Mapping[str, Any]]:
-    """Name -> options of `reinforce`."""
-    return read_toml(Path(__file__).with_name("methods.toml"))
+def methods(kind: str = "reinforce") -> dict[str, Mapping[str, Any]]:
+    """Name -> options of a kind of stage that has them."""
+    return read_toml(Path(__file__).with_name(_FILES[kind]))
 
 
 def with_method(kind: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """The options of a stage over those of its `method`, which is no option itself. Raises ConfigError for a name that is none."""
-    if kind != "reinforce" or "method" not in options:
+    if kind not in _FILES or "method" not in options:
         return dict(options)
     options = dict(options)
     name = options.pop("method")
-    if name not in methods():
-        raise ConfigError(f"'method' is '{name}'{did_you_mean(str(name), methods())}")
-    return merge(methods()[name], options)
+    if name not in methods(kind):
+        raise ConfigError(f"'method' is '{name}'{did_you_mean(str(name), methods(kind))}")
+    return merge(methods(kind)[name], options)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -76,9 +77,9 @@ class Speaker:
         """Ids up to where the assistant begins to speak."""
         return render(messages, self.tokenizer, self.chat, for_generation=True).tokens
 
-    def demonstration(self, conversation: Conversation) -> Example:
-        """A conversation with its mask, weighted."""
-        rendered = render(conversation.messages, self.tokenizer, self.chat)
+    def demonstration(self, conversation: Conversation, *, train_on: Literal["all", "last"] = "all") -> Example:
+        """A conversation with its mask, weighted. train_on: which turns of the assistant count."""
+        rendered = render(conversation.messages, self.tokenizer, self.chat, train_on=train_on)
         return Example(rendered.tokens, rendered.loss_mask * np.float32(conversation.weight))
 
     def answer(self, prompt: tuple[Message, ...], response: str, *, is_stopped: bool = True) -> Example:

@@ -128,9 +128,9 @@ def _content(source: str) -> Any:
 
 
 def _sources(options: Mapping[str, Any]) -> list[str]:
-    """The values of the options that name files, models or data; those of filters, of the texts of a mixture, of a guard among them."""
+    """The values of the options that name files, models or data; those of filters, of the texts of a mixture, of judges among them."""
     tables = [*(options.get("mix") or {}).values(), *(one for one in options.get("filters", []) if isinstance(one, Mapping))]
-    tables += [options[name] for name in ("guard", "replay") if isinstance(options.get(name), Mapping)]
+    tables += [options[name] for name in ("select", "guard", "replay") if isinstance(options.get(name), Mapping)]
     below = [text for table in tables for text in _sources(table)]
     named = [value for name, value in options.items() if name in INPUTS]
     texts = [

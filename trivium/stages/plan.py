@@ -18,7 +18,7 @@ def plan(recipe: Recipe) -> str:
     recipe, derived = settle(replace(recipe, machine=machine))
     known = Foresight(compute_bytes=4 if machine.precision == "float32" or machine.kernels == "native" else 2)
     lines = [f"{'stage':<12}{'parameters':>12}{'trained':>10}{'generated':>11}{'FLOPs':>11}{'memory':>10}  {'time':>12}"]
-    total = START_S
+    total, notes = START_S, list[str]()
     for name, stage in recipe.stages.items():
         work = stage.foresee(name, known)
         taken = seconds(work, machine, is_pretraining=stage.kind == "pretrain")
@@ -30,12 +30,13 @@ def plan(recipe: Recipe) -> str:
             _or_blank(work.flops, flops),
             _or_blank(work.memory_bytes, size),
         )
+        notes += [f"{name}: {note}" for note in work.notes if note]
         lines.append(f"{name:<12}{cells[0]:>12}{cells[1]:>10}{cells[2]:>11}{cells[3]:>11}{cells[4]:>10}  {duration(taken):>12}")
     lines.append(f"{'all':<12}{'':>56}{duration(total):>12}")
     lines.append(f"measured here: {machine}")
     before, after = (f"{machine.seconds_for(machine.ceiling, is_pretraining=first) ** -1:.0%}" for first in (True, False))
     lines.append(f"assumed: {before} of the ceiling in pre-training, {after} in later training, {_decode_share(machine):.0%} in sampling")
-    return "\n".join(lines + [""] * bool(derived) + derived)
+    return "\n".join(lines + notes + [""] * bool(derived) + derived)
 
 
 def seconds(work: Work, machine: Machine, *, is_pretraining: bool) -> float:

@@ -26,6 +26,7 @@ class ChatFormat:
     control: names of the control tokens; wherever one stands in `start`, `opening` or `closing` it is an id, the rest is text.
     start: written once, before everything. opening, closing: role -> what goes before and after the content.
     system: content of a system turn that is put first when a conversation has none; nothing if empty.
+    tools_joint: what stands between two tool results in a row, instead of closing and opening; as for other turns if empty.
     The closing of the assistant must begin with a control token: it ends the turn, counts in the loss and stops generation.
     """
 
@@ -35,12 +36,21 @@ class ChatFormat:
     opening: dict[Role, str]
     closing: dict[Role, str]
     system: str = ""
+    tools_joint: str = ""
 
     def __post_init__(self) -> None:
         if "assistant" not in self.opening or set(self.opening) != set(self.closing):
             raise ConfigError("a chat format needs an opening and a closing for each role, the assistant among them")
         if not any(name and self.closing["assistant"].startswith(name) for name in self.control):
             raise ConfigError("the closing of the assistant must begin with a control token, or generation could not stop")
+
+    def around(self, roles: Sequence[Role]) -> list[tuple[str, str]]:
+        """What stands before and after the content of each turn."""
+        pairs = [[self.opening[role], self.closing[role]] for role in roles]
+        for index in range(1, len(roles)):
+            if self.tools_joint and roles[index - 1] == roles[index] == "tool":
+                pairs[index - 1][1], pairs[index][0] = self.tools_joint, ""
+        return [(before, after) for before, after in pairs]
 
     @property
     def end(self) -> str:
@@ -96,10 +106,11 @@ def render(
     counted = set() if for_generation else set(spoken if train_on == "all" else spoken[-1:])
     pieces = _ids(chat_format.start, tokenizer, chat_format)
     mask = [0.0] * len(pieces)
-    for index, turn in enumerate(turns):
-        opening = _ids(chat_format.opening[turn.role], tokenizer, chat_format)
+    around = chat_format.around([turn.role for turn in turns])
+    for index, (turn, (before, after)) in enumerate(zip(turns, around, strict=True)):
+        opening = _ids(before, tokenizer, chat_format)
         content = tokenizer.encode(turn.content).tolist()
-        closing = _ids(chat_format.closing[turn.role], tokenizer, chat_format)
+        closing = _ids(after, tokenizer, chat_format)
         pieces += opening + content + closing
         num_counted = len(content) + 1 if index in counted else 0  # 1: the token that ends the turn
         mask += [0.0] * len(opening) + [1.0] * num_counted + [0.0] * (len(content) + len(closing) - num_counted)
@@ -125,8 +136,8 @@ def jinja(chat_format: ChatFormat) -> str:
     """
     branches = "".join(
         f"{{% {'if' if not index else 'elif'} message['role'] == {_quoted(role)} %}}"
-        f"{{{{ {_quoted(opening)} + message['content'] + {_quoted(chat_format.closing[role])} }}}}"
-        for index, (role, opening) in enumerate(chat_format.opening.items())
+        f"{{{{ {_before(role, chat_format)} + message['content'] + {_after(role, chat_format)} }}}}"
+        for index, role in enumerate(chat_format.opening)
     )
     system = ""
     if chat_format.system:
@@ -157,6 +168,22 @@ def _ids(text: str, tokenizer: Tokenizer, chat_format: ChatFormat) -> list[int]:
     for piece, is_control in chat_format.split(text):
         ids += [tokenizer.id_of(piece)] if is_control else tokenizer.encode(piece).tolist()
     return ids
+
+
+def _before(role: Role, chat_format: ChatFormat) -> str:
+    """A Jinja expression for what stands before a turn's content."""
+    opening = _quoted(chat_format.opening[role])
+    if role != "tool" or not chat_format.tools_joint:
+        return opening
+    return f"('' if loop.previtem is defined and loop.previtem['role'] == 'tool' else {opening})"
+
+
+def _after(role: Role, chat_format: ChatFormat) -> str:
+    """The same for what stands after it."""
+    closing, joint = _quoted(chat_format.closing[role]), _quoted(chat_format.tools_joint)
+    if role != "tool" or not chat_format.tools_joint:
+        return closing
+    return f"({joint} if loop.nextitem is defined and loop.nextitem['role'] == 'tool' else {closing})"
 
 
 def _quoted(text: str) -> str:

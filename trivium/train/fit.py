@@ -9,7 +9,7 @@ from trivium.core.interrupt import Interrupted, Interrupts
 from trivium.core.progress import Progress, describe
 from trivium.core.run import Run
 from trivium.data.digest import digest_of
-from trivium.data.pack import pack
+from trivium.data.pack import in_full_rows, pack
 from trivium.data.sources import Source
 from trivium.train.checkpoint import Checkpoints
 from trivium.train.meter import Meter, Yardstick
@@ -49,7 +49,7 @@ def fit(
         meter = Meter(run, yardstick)
         while done < steps:
             groups = source(done)
-            batches = pack(groups, rows=layout.rows, length=layout.length)
+            batches = pack(in_full_rows(groups, layout.length), rows=layout.rows, length=layout.length)
             metrics: dict[str, float] = {}
             for trainer in trainers:
                 report = trainer.step(done, batches)

@@ -11,6 +11,17 @@ from trivium.text.read import check_head, read_conversations, read_prompts
 U, A, S, T = (lambda text, role=role: Message(role, text) for role in ("user", "assistant", "system", "tool"))
 QA, QA9 = (U("q"), A("a")), (U("q"), A("9.8"))
 CALL = '{"name": "f", "arguments": {"x": 1}}'
+CALLED = f"<tool_call>\n{CALL}\n</tool_call>"
+TOOL = {"type": "function", "function": {"name": "f", "description": "does", "parameters": {"x": {"type": "number"}}}}
+# what Qwen 2.5's template writes, as its tokenizer_config.json has it
+TOOLS_1 = (
+    "# Tools\n\nYou may call one or more functions to assist with the user query.\n\nYou are provided with function signatures within "
+    "<tools></tools> XML tags:\n<tools>\n"
+)
+TOOLS_2 = (
+    "\n</tools>\n\nFor each function call, return a json object with function name and arguments within <tool_call></tool_call> XML tags:\n"
+    '<tool_call>\n{"name": <function-name>, "arguments": <args-json-object>}\n</tool_call>'
+)
 
 
 def write(folder, record):
@@ -58,6 +69,16 @@ SHAPES = {
                          {"id": "1", "type": "function", "function": {"name": "f", "arguments": '{"x": 1}'}}]},
                          {"role": "tool", "content": "1", "tool_call_id": "1"}, {"role": "assistant", "content": "a"}]},
                      [(U("q"), A(f"<tool_call>\n{CALL}\n</tool_call>"), T("1"), A("a"))], {}),
+    "called twice, after words": ({"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "w", "tool_calls": [
+                         {"function": {"name": "f", "arguments": {"x": 1}}}, {"function": {"name": "f", "arguments": {"x": 1}}}]},
+                         {"role": "tool", "content": "1"}, {"role": "tool", "content": "2"}, {"role": "assistant", "content": "a"}]},
+                         [(U("q"), A(f"w\n{CALLED}\n{CALLED}"), T("1"), T("2"), A("a"))], {}),
+    "tools": ({"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}], "tools": [TOOL, TOOL]},
+              [(S(f"{TOOLS_1}{json.dumps(TOOL)}\n{json.dumps(TOOL)}{TOOLS_2}"), *QA)], {"tools": [TOOL, TOOL]}),
+    "tools as text": ({"system": "s", "conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}],
+                       "tools": json.dumps([TOOL])},
+                      [(S(f"s\n\n{TOOLS_1}{json.dumps(TOOL)}{TOOLS_2}"), *QA)], {"tools": json.dumps([TOOL])}),
+    "no tools": ({"question": "q", "answer": "a", "tools": ["hammer"]}, [QA], {"tools": ["hammer"]}),
     "sharegpt tools": ({"conversations": [{"from": "human", "value": "q"}, {"from": "function_call", "value": CALL},
                                            {"from": "observation", "value": "1"}, {"from": "gpt", "value": "a"}]},
                        [(U("q"), A(f"<tool_call>\n{CALL}\n</tool_call>"), T("1"), A("a"))], {}),

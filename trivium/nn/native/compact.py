@@ -20,13 +20,14 @@ LEAST = 16  # tokens in common that are worth a gap in attention
 @dataclass(frozen=True, slots=True)
 class Compact:
     """tokens_1U, position_1U: the row. sight: who sees whom in it. place_P: where the state of each of the B * L positions of the batch is;
-    padding is given that of some other position.
+    padding is given that of some other position. kept_U: which of the positions the row is made of.
     """
 
     tokens_1U: Tensor
     position_1U: Tensor
     sight: Sight
     place_P: Tensor
+    kept_U: Tensor
 
     @staticmethod
     def of(batch: Batch, *, is_shared: bool) -> "Compact":
@@ -52,7 +53,12 @@ class Compact:
             batch.position_BL.flatten()[kept_U][None],
             Sight(start, skip_from, skip_to),
             torch.from_numpy(place),
+            kept_U,
         )
+
+    def kept(self, x_BLD: Tensor) -> Tensor:
+        """What the whole batch has at the positions of the row, (1, U, D)."""
+        return x_BLD.flatten(0, 1).index_select(0, self.kept_U)[None]
 
     def spread(self, states_1UD: Tensor, batch: Batch) -> Tensor:
         """The states of the whole batch, (B, L, D)."""

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from trivium.core.types import Message
 from trivium.text.records import choices
+from trivium.text.records.tools import with_tools
 from trivium.text.records.turns import alternating, chat_field, messages
 from trivium.text.rows import Row, type_name
 
@@ -72,11 +73,11 @@ def with_input(stated: str, text: str) -> str:
 
 
 def with_system(row: Row, turns: Turns, used: Sequence[str]) -> tuple[Turns, tuple[str, ...]]:
-    """The turns after the system turn that the row states beside them, unless they have one."""
+    """The turns after the system turn that the row states beside them, unless they have one; with the tools that it may call."""
     field = next((field for field in _SYSTEM if row.values.get(field)), None)
     if field is None or turns[0].role == "system":
-        return turns, tuple(used)
-    return (Message("system", row.text(field)), *turns), (*used, field)
+        return with_tools(row, turns), tuple(used)
+    return with_tools(row, (Message("system", row.text(field)), *turns)), (*used, field)
 
 
 def _plain(row: Row, field: str) -> tuple[Turns, tuple[str, ...]]:

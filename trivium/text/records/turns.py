@@ -1,7 +1,7 @@
 """Turns: lists of messages as data sets spell them, role and content or from and value, with content that may come in parts.
 
 Calls of tools and reasoning become text between the tags that Hermes, Qwen and DeepSeek models use, because a Message has only
-text; what such a row says about its tools (`tools`) stays in `meta`. Weights of single messages are not read.
+text; the tools themselves (`tools`) become part of the system turn (tools.py). Weights of single messages are not read.
 """
 
 import json
@@ -66,7 +66,8 @@ def message(row: Row, item: Any, name: str, spelling: _Spelling | None = None) -
         row.fail(f"'{name}.{role_field}' is {role!r}; it is one of: {', '.join(roles)}")
     calls = _calls(row, item, name)
     content = "" if calls and item[text_field] is None else _content(row, item[text_field], f"{name}.{text_field}")
-    return Message(roles[role], (_TAGS["tool_call"](content) if role == "function_call" else content) + calls)
+    said = _TAGS["tool_call"](content) if role == "function_call" else content
+    return Message(roles[role], said + ("\n" if said and calls else "") + calls)
 
 
 def chat_field(row: Row) -> str | None:
@@ -108,7 +109,7 @@ def _calls(row: Row, item: Mapping[str, Any], name: str) -> str:
         shown = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
         called = row.check_text(function.get("name"), f"{name}.tool_calls[{index}].function.name")
         texts.append(_TAGS["tool_call"](f'{{"name": {json.dumps(called, ensure_ascii=False)}, "arguments": {shown}}}'))
-    return "".join(texts)
+    return "\n".join(texts)
 
 
 def _content(row: Row, value: Any, name: str) -> str:

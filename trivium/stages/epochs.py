@@ -1,0 +1,73 @@
+"""How much a stage trains: updates or epochs, in batches of examples or of tokens."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from trivium.core.progress import counted
+from trivium.stages.base import Foresight
+from trivium.text import assets
+from trivium.text.hub import is_hub
+from trivium.text.read import Replies, read_conversations
+
+BATCH_SIZE = 32  # conversations an update where nothing is said
+
+
+class AmountOptions(Protocol):
+    """The options that say it."""
+
+    @property
+    def data(self) -> str: ...
+    @property
+    def replies(self) -> Replies: ...
+    @property
+    def epochs(self) -> float: ...
+    @property
+    def steps(self) -> int: ...
+    @property
+    def batch_size(self) -> int: ...
+    @property
+    def batch_tokens(self) -> int: ...
+    @property
+    def seq_len(self) -> int: ...
+    @property
+    def evaluate_every(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """What that will come to, about. measurements: times that something held out is measured."""
+
+    tokens: int
+    measurements: int
+    note: str
+
+
+def check_amount(options: AmountOptions) -> None:
+    """Raise ValueError unless there is one way to say how long, and one to say in what portions."""
+    if bool(options.steps) == bool(options.epochs):
+        raise ValueError("give either steps=N (updates) or epochs=N (times that each conversation is read), and 0 for the other")
+    if options.batch_size and options.batch_tokens:
+        raise ValueError("give either batch_size=N (conversations an update) or batch_tokens=N, and 0 for the other")
+    if 0 < options.batch_tokens < options.seq_len:
+        raise ValueError(
+            f"batch_tokens is {options.batch_tokens:,}, but one conversation may have seq_len tokens, {options.seq_len:,}; raise it"
+        )
+
+
+def foresee_amount(options: AmountOptions, known: Foresight) -> Amount:
+    """The work before the data was tokenized: conversations are counted in files, and assumed where there are none yet."""
+    tokens_a_step = options.batch_tokens or (options.batch_size or BATCH_SIZE) * known.sequence_tokens
+    if not options.epochs:
+        every = options.evaluate_every or options.steps
+        return Amount(options.steps * tokens_a_step, -(-options.steps // every), "")
+    is_there = not (options.data.startswith("@") or is_hub(options.data) or options.data in assets.ASSETS)
+    number = (
+        sum(1 for _ in read_conversations(options.data, lambda _: None, replies=options.replies)) if is_there else known.num_demonstrations
+    )
+    read = round(options.epochs * number)
+    tokens = read * known.sequence_tokens
+    updates = -(-tokens // options.batch_tokens) if options.batch_tokens else -(-read // (options.batch_size or BATCH_SIZE))
+    note = f"{options.epochs:g} epochs of {number:,} conversations{'' if is_there else ' (assumed)'} = {counted(updates, 'update')}"
+    about = ", about" if options.batch_tokens else ", fewer if some are too long or have no answer"
+    measurements = -(-updates // options.evaluate_every) if options.evaluate_every else max(1, round(options.epochs))
+    return Amount(tokens, measurements, note + about)
