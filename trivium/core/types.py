@@ -15,6 +15,7 @@ A column is an array aligned with the tokens of its example: entry t speaks abou
     score          how good the whole answer was found             rankings             odpo
     label          1: the whole answer is good, -1: bad            rankings, labels     kto, bco
     baseline       what the log-ratio is compared with             of_step              kto, bco, aot
+    correct        how right the step is that ends at t, 0 to 1    solutions            process
 
 A batch that lacks a column an objective needs is refused by name, before the first forward pass.
 """
@@ -40,6 +41,7 @@ COLUMN_WRITERS = {
     "score": "a file of answers with scores",
     "label": "a file of answers that were found good or bad, or of rankings",
     "baseline": "the objective's own `of_step`, before each step",
+    "correct": "a file of solutions whose steps were judged",
 }
 
 
@@ -77,6 +79,16 @@ class Preference:
     prompt: tuple[Message, ...]
     responses: tuple[str, ...]
     ranks: tuple[int, ...]
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """An answer in steps, each judged by itself: `labels[i]` is how right step i is, from 0 to 1, None where nobody said."""
+
+    prompt: tuple[Message, ...]
+    steps: tuple[str, ...]
+    labels: tuple[float | None, ...]
     meta: Mapping[str, Any] = field(default_factory=dict)
 
 

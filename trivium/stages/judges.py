@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +16,6 @@ from trivium.score.rewards import Said, checked
 from trivium.stages.base import resolve
 from trivium.stages.models import Speaker, check_reader, machine_of, same_tokenizer, say_what_is_slower
 from trivium.text.read import read_prompt_records
-from trivium.train.annotate import final_scores
 
 if TYPE_CHECKING:
     from trivium.stages.reinforce import Reinforce
@@ -27,17 +26,17 @@ class Judges:
     """Everything that reads the answers to a list of prompts.
 
     prompt_ids: tokens of each prompt. models: what the policy is trained on; heldout: what only watches. critic: a model with a scalar
-    head that is trained, if there is to be one. read: scores of answers under a model.
+    head that is trained, if there is to be one. read: scores of answers under a reward model.
     """
 
     options: Reinforce
     policy: Speaker
     prompt_ids: list[np.ndarray]
     records: list[tuple[Any, Any]]
-    models: list[Model]
-    heldout: list[Model]
+    models: list[Speaker]
+    heldout: list[Speaker]
     critic: Model | None
-    read: Callable[[Model, Sequence[Example]], np.ndarray]
+    read: Callable[[Speaker, Sequence[Example]], np.ndarray]
 
     @staticmethod
     def load(options: Reinforce, run: Run, policy: Speaker, *, rows: int, length: int) -> Judges:
@@ -52,22 +51,22 @@ class Judges:
             say_what_is_slower(run, found.model)
             return found
 
-        models = [speaker(reference).model for reference in options.reward_model]
+        models = [speaker(reference) for reference in options.reward_model]
         critic = None
         if options.has_critic:
-            critic = models[0] if models else speaker(options.model).model
-            models = [frozen_reference(models[0]), *models[1:]] if models else []
-        watching = [speaker(reference).model for reference in options.guard.models]
+            critic = models[0].model if models else speaker(options.model).model
+            models = [replace(models[0], model=frozen_reference(models[0].model)), *models[1:]] if models else []
+        watching = [speaker(reference) for reference in options.guard.models]
         return Judges(
             options, policy, prompt_ids, records, models, watching, critic,
-            lambda model, answers: final_scores(model, answers, rows=rows, length=length),
+            lambda judge, answers: judge.scores(answers, rows=rows, length=length),
         )  # fmt: skip
 
     def score(self, answers: Sequence[Example], owners: Sequence[int]) -> np.ndarray:
         """The reward of each answer, (N,): of the models together, and of the rules, each times its weight."""
         total = np.zeros(len(answers))
         if self.models:
-            opinions = np.stack([self.read(model, answers) for model in self.models])
+            opinions = np.stack([self.read(judge, answers) for judge in self.models])
             total += opinions.mean(0) - self.options.disagreement_coef * opinions.std(0)
         if self.options.rewards:
             said = [self._said(answer, owner) for answer, owner in zip(answers, owners, strict=True)]
@@ -78,7 +77,7 @@ class Judges:
     def heldout_score(self, answers: Sequence[Example], owners: Sequence[int]) -> np.ndarray:
         """The mean score of the models that only watch, (N,)."""
         del owners
-        return np.mean([self.read(model, answers) for model in self.heldout], axis=0)
+        return np.mean([self.read(judge, answers) for judge in self.heldout], axis=0)
 
     def true_score(self, answers: Sequence[Example], owners: Sequence[int]) -> np.ndarray:
         """The score by the rule behind the preferences, where it is known, (N,)."""

@@ -2,7 +2,8 @@
 
 from trivium.learn.objectives.cross_entropy import CrossEntropy
 from trivium.learn.objectives.objective import Objective
+from trivium.learn.objectives.process import Process
 from trivium.learn.objectives.ranking import Ranking
 from trivium.learn.objectives.value import Value
 
-__all__ = ["CrossEntropy", "Objective", "Ranking", "Value"]
+__all__ = ["CrossEntropy", "Objective", "Process", "Ranking", "Value"]
