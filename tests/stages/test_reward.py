@@ -187,6 +187,11 @@ def test_what_does_not_go_together_is_refused_with_the_way_out(options, error, m
         run(**options)
 
 
+def test_a_language_model_is_no_reward_model():
+    with pytest.raises(ArtefactError, match="base: is no reward model: every answer would get the same score"):
+        Speaker.load_judge(Path("base"), Machine(**MACHINE))
+
+
 def test_damaged_options_of_a_process_model_name_their_file(place):
     model = ours("llama", has_scalar=True)
     model.scalar_head.process = {"score": "sum"}

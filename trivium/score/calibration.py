@@ -44,8 +44,8 @@ def calibrate(predicted: Sequence[float], true: Sequence[float], clusters: Seque
     for place in np.unique(place_N).tolist():
         inside = place_N == place
         observed, low, high = clustered_share_interval(*per_cluster(true_N[inside], clusters_N[inside]))
-        ends = (lowest + (1 - lowest) * edge / NUM_BINS for edge in (place, place + 1))
-        found.append(Bin(*ends, float(predicted_N[inside].mean()), observed, low, high, int(inside.sum())))
+        begin, end = (lowest + (1 - lowest) * edge / NUM_BINS for edge in (place, place + 1))
+        found.append(Bin(begin, end, float(predicted_N[inside].mean()), observed, low, high, int(inside.sum())))
     return found
 
 

@@ -119,7 +119,7 @@ class Evaluate:
                 ],
             )
         if self.reward_model is not None:
-            judge = Speaker.load(resolve(run, self.reward_model), machine, has_scalar=True)
+            judge = Speaker.load_judge(resolve(run, self.reward_model), machine)
             same_tokenizer(speaker, judge)
             table.mean("reward", judge.scores(answers, **layout).tolist())
 

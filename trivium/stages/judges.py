@@ -44,8 +44,10 @@ class Judges:
         records = list(read_prompt_records(resolve(run, options.prompts)))
         prompt_ids = [policy.prompt(messages) for messages, _ in records]
 
-        def speaker(reference: str) -> Speaker:
-            found = Speaker.load(resolve(run, reference), machine_of(run), has_scalar=True).adapt(options.lora, run.seed)
+        def speaker(reference: str, *, is_judge: bool = True) -> Speaker:
+            path, machine = resolve(run, reference), machine_of(run)
+            found = Speaker.load_judge(path, machine) if is_judge else Speaker.load(path, machine, has_scalar=True)
+            found = found.adapt(options.lora, run.seed)
             same_tokenizer(policy, found)
             check_reader(prompt_ids, options.sampling, policy, found)
             say_what_is_slower(run, found.model)
@@ -54,7 +56,7 @@ class Judges:
         models = [speaker(reference) for reference in options.reward_model]
         critic = None
         if options.has_critic:
-            critic = models[0].model if models else speaker(options.model).model
+            critic = models[0].model if models else speaker(options.model, is_judge=False).model
             models = [replace(models[0], model=frozen_reference(models[0].model)), *models[1:]] if models else []
         watching = [speaker(reference) for reference in options.guard.models]
         return Judges(

@@ -95,6 +95,20 @@ class Speaker:
         end = int(np.flatnonzero(rendered.loss_mask)[-1]) + int(is_stopped)
         return Example(rendered.tokens[:end], rendered.loss_mask[:end], meta={"stopped": is_stopped})
 
+    @staticmethod
+    def load_judge(path: Path, machine: Machine) -> "Speaker":
+        """Read a reward model. Raises ArtefactError as `load` does, and for a model that gives every answer the same score."""
+        found = Speaker.load(path, machine, has_scalar=True)
+        if found.model.scalar_head is None or not found.model.scalar_head.weight.any():
+            raise ArtefactError(f"{path}: is no reward model: every answer would get the same score; `trivium reward` makes one of it")
+        return found
+
+    def judge_by(self, process: Process | None) -> None:
+        """Make the scalar head that of a process reward model, or of whole answers."""
+        if self.model.scalar_head is None:
+            raise RuntimeError("this model has no scalar head")
+        self.model.scalar_head.process = None if process is None else plain(process)
+
     @property
     def process(self) -> Process | None:
         """The options of a process reward model, which the model directory keeps; None of any other."""

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from trivium.core.commit import commit_file
-from trivium.core.config import component, plain
+from trivium.core.config import component
 from trivium.core.errors import ConfigError, DataError
 from trivium.core.run import Run
 from trivium.core.types import Example, Group, Preference
@@ -82,7 +82,7 @@ class Reward:
         from trivium.stages.models import Speaker, machine_of
 
         speaker = Speaker.load(resolve(run, self.model), machine_of(run), has_scalar=True).adapt(self.lora, run.seed)
-        speaker.model.scalar_head.process = plain(self.objective) if isinstance(self.objective, Process) else None
+        speaker.judge_by(self.objective if isinstance(self.objective, Process) else None)
         groups = self._groups(run, speaker)
         for group in groups:
             pack([group], rows=self.micro_batch_rows, length=self.seq_len)  # one that does not fit is told now, not when its turn comes
