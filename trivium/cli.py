@@ -36,7 +36,7 @@ STAGES = {
     "finetune": "supervised fine-tuning on conversations",
     "annotate": "sample answers and let simulated annotators rank them",
     "sample": "answer prompts many times, score the answers, keep what is worth learning from",
-    "reward": "a reward model from rankings",
+    "reward": "a reward model from rankings or judged steps",
     "reinforce": "PPO, GRPO and others, against reward models and rules",
     "prefer": "DPO, KTO, SimPO and others, on preferences",
     "evaluate": "models on held-out prompts and text",
@@ -202,7 +202,7 @@ def import_(
     """Make a model directory from a .gguf file, a foreign directory, an adapter's, or the named model smollm2."""
     from trivium.stages.exchange import import_model
 
-    typer.echo(import_model(source, out, dtype=dtype, is_guest=guest, on_note=lambda note: typer.echo(f"note: {note}", err=True)))
+    typer.echo(import_model(source, out, dtype=dtype, is_guest=guest, on_note=_note))
 
 
 @app.command()
@@ -216,7 +216,7 @@ def export(
     from trivium.stages.chat import model_folder
     from trivium.stages.exchange import export_model
 
-    typer.echo(export_model(model_folder(model), out, to=to, dtype=dtype))
+    typer.echo(export_model(model_folder(model), out, to=to, dtype=dtype, on_note=_note))
 
 
 @data.command()
@@ -296,6 +296,10 @@ def doctor() -> None:
 
     for line in examine():
         typer.echo(line)
+
+
+def _note(note: str) -> None:
+    typer.echo(f"note: {note}", err=True)
 
 
 def _trace(run_folder: Path, stage: str) -> Any:

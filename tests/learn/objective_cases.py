@@ -10,7 +10,7 @@ import torch
 
 from tests.nn.tiny import VOCAB, tiny_model
 from trivium.core.types import Example, Group, example
-from trivium.learn.objectives import GKD, CrossEntropy, Objective, Ranking, Value
+from trivium.learn.objectives import GKD, CrossEntropy, Objective, Process, Ranking, Value
 from trivium.learn.objectives.policy import CISPO, REINFORCE, SAPO, PolicyGradient
 from trivium.learn.objectives.preference import (
     AOT,
@@ -117,6 +117,14 @@ def rankings(rng: np.random.Generator) -> Group:
         mask = [*[0] * (length - 1), 1]
         answers.append(example(rng.integers(0, VOCAB, length), mask, **{name: np.full(length, value) for name, value in columns.items()}))
     return tuple(answers)
+
+
+def solutions(rng: np.random.Generator) -> Group:
+    """One answer of which two steps were judged, where they end."""
+    item = _answer(rng)
+    mask = np.zeros(len(item.tokens), np.float32)
+    mask[[2, -2]] = 1.0
+    return (replace(item, loss_mask=mask).with_columns(correct=rng.integers(0, 2, len(mask)).astype(np.float32)),)
 
 
 def critiques(rng: np.random.Generator) -> Group:
@@ -261,6 +269,7 @@ CASES = {
     "ranking, surer": Case(
         objective=Ranking(has_margins=True, has_probs=True, ties="half"), group=rankings, label="rank", goal=RIGHT, has_scalar=True
     ),
+    "process": Case(objective=Process(), group=solutions, label="correct", goal=RIGHT, has_scalar=True),
     "value": Case(
         objective=Value(),
         group=critiques,

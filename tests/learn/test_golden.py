@@ -25,7 +25,7 @@ from trivium.learn.credit import (
 )
 from trivium.learn.credit.group_mean import beta_density
 from trivium.learn.kl import AdaptiveKL, kl_estimate
-from trivium.learn.objectives import Ranking, Value
+from trivium.learn.objectives import Process, Ranking, Value
 from trivium.learn.objectives.policy import CISPO, REINFORCE, SAPO, PolicyGradient
 from trivium.learn.reduce import Counts, reduce
 from trivium.nn.batch import Batch
@@ -86,6 +86,22 @@ def test_a_tie_may_count_half_in_either_direction():
     assert ranking_loss(Ranking(ties="half"), [3, 2], rank=[0, 0]) == pytest.approx(even)
     three = (even + np.log1p(np.exp(-3)) + np.log1p(np.exp(-2))) / 3
     assert ranking_loss(Ranking(ties="half"), [3, 2, 0], rank=[0, 0, 1]) == pytest.approx(three)
+
+
+def test_a_step_costs_what_its_label_was_unlikely():
+    batch = one_token_answers(correct=[1.0, 0.0, 0.25])
+    loss_BL, metrics = Process()(SimpleNamespace(scores_BL=at_the_answer(2, 2, -1)), batch)
+    right, wrong = np.log1p(np.exp(-2)), np.log1p(np.exp(2))
+    soft = 0.25 * np.log1p(np.exp(1)) + 0.75 * np.log1p(np.exp(-1))
+    assert loss_BL[:, 1].tolist() == pytest.approx([right, wrong, soft])
+    assert float(reduce(loss_BL, batch, Counts.of([batch]), "token")) == pytest.approx((right + wrong + soft) / 3)
+    assert [float(each) for each in metrics["accuracy"]] == [2, 3]
+
+
+@pytest.mark.parametrize(("score", "value"), [("product", 0.684), ("minimum", 0.8), ("mean", 2.65 / 3), ("last", 0.95)])
+def test_an_answer_is_worth_what_its_steps_make_together(score, value):
+    assert Process(score=score).of_answer(np.log(np.array([9, 4, 19]))) == pytest.approx(value)
+    assert Process(score=score).of_answer([900.0, 800.0]) == 1
 
 
 def test_centring_pulls_the_mean_score_of_a_group_to_zero():

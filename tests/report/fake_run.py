@@ -29,6 +29,7 @@ def write_fake_run(folder: Path, *, num_steps: int = 120) -> Path:
     write_json(folder / "prepare/funnel.json", _funnel())
     write_json(folder / "sample/selection.json", selection())
     write_json(folder / "evaluate/samples.json", _samples())
+    write_json(folder / "reward/calibration.json", _bins())
     for place, (stage, seconds) in enumerate(STAGES.items()):
         write_json(folder / stage / "done.json", {"metrics_end": 100 * place, "facts": _facts(stage, seconds)})
     return folder
@@ -135,6 +136,12 @@ def selection() -> dict[str, Any]:
         "curve": curve, "true_curve": curve,
         "histogram": [{"low": 0.0, "high": 0.0, "answers": 480, "kept": 0}, {"low": 1.0, "high": 1.0, "answers": 120, "kept": 120}],
     }  # fmt: skip
+
+
+def _bins() -> list[dict[str, Any]]:
+    found = [(0.5, 0.6, 0.55, 0.53, 90), (0.6, 0.7, 0.65, 0.6, 60), (0.9, 1.0, 0.93, 0.8, 20)]
+    named = ("low", "high", "predicted", "observed", "n")
+    return [dict(zip(named, row, strict=True)) | {"observed_low": row[3] - 0.1, "observed_high": row[3] + 0.1} for row in found]
 
 
 def _samples() -> list[dict[str, Any]]:

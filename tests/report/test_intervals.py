@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from trivium.core.errors import DataError
-from trivium.report.intervals import curve_bootstrap, mean_interval, paired_bootstrap, share_interval, t_95
+from trivium.report.intervals import clustered_share_interval, curve_bootstrap, mean_interval, paired_bootstrap, share_interval, t_95
 
 
 def test_mean_interval_of_one_to_five_by_hand():
@@ -38,6 +38,34 @@ def test_wilson_intervals_of_a_share_and_of_its_opposite_mirror_each_other():
     _, low, high = share_interval(3, 17)
     _, opposite_low, opposite_high = share_interval(14, 17)
     assert (low, high) == pytest.approx((1 - opposite_high, 1 - opposite_low))
+
+
+def test_clusters_of_one_trial_are_hardly_more_than_trials():
+    _, low, high = clustered_share_interval([1.0] * 60 + [0.0] * 40, [1] * 100)
+    assert (low, high) == pytest.approx(share_interval(60 * 99 / 100, 99)[1:], abs=1e-9)  # 99: the variance divides by n - 1
+
+
+def test_trials_that_always_agree_within_their_cluster_are_one_trial():
+    assert clustered_share_interval([10, 0] * 50, [10] * 100) == pytest.approx(share_interval(49.5, 99), abs=1e-9)
+
+
+def test_clusters_that_all_give_the_same_count_one_trial_each():
+    assert clustered_share_interval([5, 5, 5], [5, 5, 5]) == pytest.approx(share_interval(3, 3))
+
+
+def test_clusters_that_balance_each_other_do_not_count_as_more_trials_than_there_are():
+    assert clustered_share_interval([2, 2, 2, 3], [4, 4, 4, 4]) == pytest.approx(share_interval(9, 16))
+
+
+def test_the_clustered_interval_agrees_with_resampling_clusters():
+    draw = np.random.default_rng(1)
+    trials = draw.integers(1, 8, 300)
+    successes = draw.binomial(trials, draw.beta(2, 1, 300))
+    share, low, high = clustered_share_interval(successes.tolist(), trials.tolist())
+    chosen = draw.integers(300, size=(4000, 300))
+    resampled = np.quantile(successes[chosen].sum(1) / trials[chosen].sum(1), [0.025, 0.975])
+    assert (low, high) == pytest.approx(resampled.tolist(), abs=0.006)
+    assert share == pytest.approx(successes.sum() / trials.sum())
 
 
 def test_bootstrap_of_a_constant_difference_has_no_width():

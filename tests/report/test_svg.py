@@ -47,6 +47,13 @@ def test_charts_say_what_they_show_to_those_who_do_not_see_them():
     assert root.get("role") == "img"
 
 
+def test_whiskers_reach_over_their_interval_and_every_point_has_a_dot():
+    svg = line_chart("share", [Line("share", [(0, 5), (10, 5)], whiskers=[(0, 0, 10), (10, 4, math.nan)])])
+    paths = [node.get("d") for node in ElementTree.fromstring(svg).iter("path")]
+    assert paths == ["M44 142L44 8", "M44 75L272 75"]
+    assert tags(svg).count("circle") == 2
+
+
 def test_bars_are_as_wide_as_their_share_of_the_largest():
     svg = bars("funnel", [Bar("read", 200, "200"), Bar("kept", 50, "50"), Bar("odd", math.nan, "–")])
     widths = [node.get("width") for node in ElementTree.fromstring(svg).iter("rect") if "fill" in node.get("class")]

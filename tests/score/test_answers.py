@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from trivium.core.errors import ConfigError
-from trivium.score.answers import Annotators, AnswerRule, agreement, pair_counts
+from trivium.score.answers import Annotators, AnswerRule, pair_counts
 
 RULE = AnswerRule()
 
@@ -56,11 +56,6 @@ def test_the_error_of_one_pair_is_that_of_bradley_terry():
 def test_pairs_with_equal_scores_are_not_counted():
     assert pair_counts([1.0, 1.0, 0.0], [0, 1, 2]) == (2, 2)
     assert pair_counts([1.0, 0.5, 0.0], [2, 1, 0]) == (0, 3)
-
-
-def test_agreement_skips_tied_ranks_and_halves_tied_scores():
-    assert agreement([3.0, 2.0, 1.0], [0, 0, 1]) == (2.0, 2)
-    assert agreement([1.0, 1.0, 2.0], [0, 1, 2]) == (0.5, 3)
 
 
 def test_a_rule_that_weighs_nothing_is_refused():

@@ -19,6 +19,7 @@ A column is an array aligned with the tokens of its example: entry t speaks abou
     from_reference 1: an answer that the reference gave            rollouts             xpo
     noise_key      what the noise on its embedding follows from    data/noise.py        nn/noise.py
     noise_scale    the largest number of that noise                data/noise.py        nn/noise.py
+    correct        how right the step is that ends at t, 0 to 1    solutions            process
 
 A batch that lacks a column an objective needs is refused by name, before the first forward pass.
 """
@@ -48,6 +49,7 @@ COLUMN_WRITERS = {
     "from_reference": "`reinforce`, which samples from the reference too",
     "noise_key": "`neftune_alpha`",
     "noise_scale": "`neftune_alpha`",
+    "correct": "a file of solutions whose steps were judged",
 }
 
 
@@ -85,6 +87,16 @@ class Preference:
     prompt: tuple[Message, ...]
     responses: tuple[str, ...]
     ranks: tuple[int, ...]
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """An answer in steps, each judged by itself: `labels[i]` is how right step i is, from 0 to 1, None where nobody said."""
+
+    prompt: tuple[Message, ...]
+    steps: tuple[str, ...]
+    labels: tuple[float | None, ...]
     meta: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -9,7 +9,7 @@ Left out on purpose: Liger and other fused heads. Chunks have their gain in memo
 and Liger's loss has been wrong under the compiler where positions are ignored (linkedin/Liger-Kernel, #968 and pull request 1338).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, Literal
 
@@ -194,8 +194,11 @@ class ScalarHead(torch.nn.Module):
     """A number for every position, read from the hidden state there: a reward or a value.
 
     Init: zeros, so a critic starts at 0 and a reward model without opinions.
-    `gain` and `bias` normalise scores after training and are stored with the weights.
+    `gain` and `bias` normalise scores after training and are stored with the weights; so is `process`, the options of a process reward
+    model (`learn/objectives/process.py`), whose numbers are log-odds at the ends of steps.
     """
+
+    process: Mapping[str, Any] | None = None
 
     def __init__(self, width: int) -> None:
         super().__init__()

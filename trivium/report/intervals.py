@@ -38,10 +38,24 @@ def share_interval(successes: float, n: int) -> tuple[float, float, float]:
     """
     if not 0 <= successes <= n or n == 0:
         raise DataError(f"share_interval: {successes} successes of {n} trials; it needs 0 <= successes <= trials, and a trial")
-    observed, z2 = successes / n, Z_95**2
-    centre = (observed + z2 / (2 * n)) / (1 + z2 / n)
-    half = Z_95 / (1 + z2 / n) * math.sqrt(observed * (1 - observed) / n + z2 / (4 * n * n))
-    return observed, max(0.0, centre - half), min(1.0, centre + half)
+    return successes / n, *_score_interval(successes / n, n)
+
+
+def clustered_share_interval(successes: Sequence[float], trials: Sequence[int]) -> tuple[float, float, float]:
+    """A share over trials that come in clusters, such as all pairs of one prompt, and its 95 % interval, which knows that they are alike.
+
+    The score interval for the number of independent trials that would have the variance which the clusters show (Kish 1965, "Survey
+    Sampling", section 8.2: the design effect; inside a score interval: Korn and Graubard 1998, Survey Methodology 24:193), never more than
+    there are trials. With the same result everywhere clusters count as one trial each. Raises DataError as `share_interval` does.
+    """
+    n, num_clusters = sum(trials), len(trials)
+    observed, _, _ = share_interval(sum(successes), n)
+    spread = sum((right - observed * total) ** 2 for right, total in zip(successes, trials, strict=True))
+    independent = float(num_clusters)
+    if num_clusters > 1 and spread > 0:
+        variance = num_clusters / (num_clusters - 1) * spread / n**2
+        independent = min(float(n), observed * (1 - observed) / variance)
+    return observed, *_score_interval(observed, independent)
 
 
 def paired_bootstrap(a: Sequence[float], b: Sequence[float], seed: int, *, resamples: int = 10_000) -> tuple[float, float, float]:
@@ -73,6 +87,13 @@ def _percentiles(values: np.ndarray, seed: int, purpose: str, resamples: int) ->
     sizes = [min(rows, resamples - start) for start in range(0, resamples, rows)]
     means = np.concatenate([values[draw.integers(n, size=(size, n))].mean(axis=1) for size in sizes])
     return np.quantile(means, [0.025, 0.975], axis=0)
+
+
+def _score_interval(observed: float, n: float) -> tuple[float, float]:
+    z2 = Z_95**2
+    centre = (observed + z2 / (2 * n)) / (1 + z2 / n)
+    half = Z_95 / (1 + z2 / n) * math.sqrt(observed * (1 - observed) / n + z2 / (4 * n * n))
+    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def t_95(degrees: int) -> float:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from trivium.core.commit import commit_file
+from trivium.report.calibration import calibration
 from trivium.report.costs import costs
 from trivium.report.curves import curves
 from trivium.report.design import STYLE
@@ -24,6 +25,7 @@ _SECTIONS: tuple[tuple[str, Callable[[Record], Html]], ...] = (
     ("Held-out measures", measures),
     ("Samples", samples),
     ("Sampled and selected", selection),
+    ("Calibration of reward models", calibration),
     ("Reward and over-optimisation", overoptimisation),
     ("Curves", curves),
     ("Data", funnel),

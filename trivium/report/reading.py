@@ -11,6 +11,7 @@ from typing import Any
 from trivium.core.errors import ArtefactError
 from trivium.core.run import DIGEST, DONE, METRICS, SPEED, STARTED
 
+CALIBRATION = "calibration.json"
 _USUAL_ORDER = ("prepare", "tokenize", "pretrain", "finetune", "sample", "reward", "prefer", "reinforce", "synthesize", "evaluate")
 
 Series = list[tuple[float, float]]  # (step, value)
@@ -53,6 +54,7 @@ class Record:
     results: tuple[Result, ...]
     funnels: Mapping[str, Mapping[str, Any]]
     selections: Mapping[str, Mapping[str, Any]]
+    calibrations: Mapping[str, list[Mapping[str, Any]]]
     samples: tuple[Sample, ...]
 
     @property
@@ -75,7 +77,7 @@ def read_record(folder: Path) -> Record:
     """Read a run folder. Raises ArtefactError if there is no such folder, or naming the file (and line) that is damaged."""
     if not folder.is_dir():
         raise ArtefactError(f"{folder}: there is no such run folder")
-    by_stage = {name: _of_stages(folder, name) for name in (STARTED, DONE, "funnel.json", "selection.json", "samples.json")}
+    by_stage = {name: _of_stages(folder, name) for name in (STARTED, DONE, "funnel.json", "selection.json", CALIBRATION, "samples.json")}
     starts = {stage: _start(value) for stage, value in by_stage[STARTED].items()}
     rows = [row for row in _rows(folder / METRICS) if row.offset >= starts.get(row.stage, 0)]
     speed: dict[str, list[Mapping[str, float | None]]] = {}
@@ -93,6 +95,7 @@ def read_record(folder: Path) -> Record:
         results=tuple(_results(folder / "results.json")),
         funnels={stage: _expect(dict, value, folder / stage / "funnel.json") for stage, value in by_stage["funnel.json"].items()},
         selections={stage: _expect(dict, value, folder / stage / "selection.json") for stage, value in by_stage["selection.json"].items()},
+        calibrations={stage: _bins(folder / stage / CALIBRATION, value) for stage, value in by_stage[CALIBRATION].items()},
         samples=tuple(chain(*(_samples(folder / stage / "samples.json", value) for stage, value in by_stage["samples.json"].items()))),
     )
 
@@ -167,6 +170,10 @@ def _results(path: Path) -> Iterator[Result]:
         where = f"{path} entry {place}"
         stage, measure = (_named(row, name, where) for name in ("stage", "measure"))
         yield Result(stage, measure, *(number_of(row.get(name)) for name in ("value", "low", "high", "n")))
+
+
+def _bins(path: Path, value: Any) -> list[Mapping[str, Any]]:
+    return [_expect(dict, row, f"{path} entry {place}") for place, row in enumerate(_expect(list, value, path), start=1)]
 
 
 def _samples(path: Path, value: Any) -> Iterator[Sample]:

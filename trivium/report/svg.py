@@ -18,12 +18,13 @@ _LEGEND = 20
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A named line; `raw` is drawn faint behind it, as a line or as dots."""
+    """A named line; `raw` is drawn faint behind it, as a line or as dots. whiskers: (x, low, high) of the intervals of its points."""
 
     name: str
     points: Sequence[Point]
     raw: Sequence[Point] = field(default=())
     is_cloud: bool = False
+    whiskers: Sequence[tuple[float, float, float]] = field(default=())
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,9 @@ class Interval:
 
 def line_chart(title: str, lines: Sequence[Line], *, x_name: str = "step") -> Html:
     """Lines over one pair of axes, in a box of 280 by 176 that grows with its place. Without a finite point: axes and a word."""
-    drawn = [point for line in lines for point in (*line.points, *line.raw) if is_drawable(point[0]) and is_drawable(point[1])]
+    ends = [(x, y) for line in lines for x, *interval in line.whiskers for y in interval]
+    everything = [*ends, *(point for line in lines for point in (*line.points, *line.raw))]
+    drawn = [point for point in everything if is_drawable(point[0]) and is_drawable(point[1])]
     x, y = nice_scale((point[0] for point in drawn), is_tight=True), nice_scale(point[1] for point in drawn)
     top = _TOP + (_LEGEND if len(lines) > 1 else 0)
     frame = _Frame(x, y, top)
@@ -131,7 +134,10 @@ def _line(frame: _Frame, line: Line, colour: int) -> list[Html]:
         behind = [_dot(frame, point, f"dot faint c{colour}") for point in raw if point]
     else:
         behind = [_path(frame, raw, f"line faint c{colour}")] if raw else []
-    return [*behind, _path(frame, points, f"line c{colour}"), *(_dot(frame, point, f"dot c{colour}") for point in _lonely(points))]
+    spans = [span for span in line.whiskers if all(map(is_drawable, span))]
+    behind += [_path(frame, [(x, low), (x, high)], f"line faint c{colour}") for x, low, high in spans]
+    dots = [point for point in points if point] if line.whiskers else _lonely(points)
+    return [*behind, _path(frame, points, f"line c{colour}"), *(_dot(frame, point, f"dot c{colour}") for point in dots)]
 
 
 def _path(frame: _Frame, points: Gappy, class_: str) -> Html:

@@ -70,17 +70,6 @@ class Annotators:
         return places.tolist()
 
 
-def agreement(scores: Sequence[float], ranks: Sequence[float]) -> tuple[float, int]:
-    """(pairs that the scores put in the order of the ranks, pairs that the ranks order); equal scores count one half."""
-    right, total = 0.0, 0
-    for i in range(len(scores)):
-        for j in range(i):
-            if ranks[i] != ranks[j]:
-                total += 1
-                right += 0.5 if scores[i] == scores[j] else float((scores[i] > scores[j]) == (ranks[i] < ranks[j]))
-    return right, total
-
-
 def pair_counts(scores: Sequence[float], ranks: Sequence[int]) -> tuple[int, int]:
     """(pairs whose order in `ranks` is that of the scores, pairs whose scores differ)."""
     right = total = 0

@@ -26,7 +26,6 @@ from trivium.stages.base import resolve
 from trivium.stages.judges import Judges, Scoring, judge
 from trivium.stages.models import Speaker, engine_of, machine_of
 from trivium.text.write import write_jsonl
-from trivium.train.annotate import final_scores
 
 KIND, FILE = "scored answers", "answers.jsonl"
 ROUNDS = 8  # times that a piece fills the engine's rows, about
@@ -87,7 +86,7 @@ def answer(options: AnswerOptions, run: Run, prompts: Callable[[], Iterator[Prom
     """
     speaker = Speaker.load(resolve(run, options.model), machine_of(run))
     total, longest = _measured(prompts(), speaker, asks)
-    models = [judge(run, speaker, reference, [longest], options.sampling).model for reference in options.reward_model]
+    models = [judge(run, speaker, reference, [longest], options.sampling) for reference in options.reward_model]
     rules = opened(options.rewards, [], seed=run.seed, plugins=run.plugins, say=run.log_once)
     engine = engine_of(run, speaker, rows=options.rows)
     size, stream = max(1, ROUNDS * options.rows // options.answers), prompts()
@@ -138,8 +137,8 @@ def _is_there(run: Run, place: Path) -> bool:
     return True
 
 
-def _read(model: Any, answers: Sequence[Example]) -> np.ndarray:
-    return final_scores(model, answers, rows=READ_ROWS, length=max(len(each.tokens) for each in answers))
+def _read(judge: Speaker, answers: Sequence[Example]) -> np.ndarray:
+    return judge.scores(answers, rows=READ_ROWS, length=max(len(each.tokens) for each in answers))
 
 
 def _rows(options: AnswerOptions, judges: Judges, answers: Sequence[Example], owners: Sequence[int]) -> dict[str, list[Any]]:

@@ -109,7 +109,7 @@ class Evaluate:
     def _from_models(self, run: Run, table: "_Table", speaker: Any, answers: Sequence[Any]) -> None:
         """What other models say: the reward model's score, the distance from the reference; and the policy's own entropy."""
         from trivium.stages.models import Speaker, machine_of, same_tokenizer
-        from trivium.train.annotate import column_of, entropies, final_scores, logprobs
+        from trivium.train.annotate import column_of, entropies, logprobs
 
         machine, layout = machine_of(run), {"rows": 16, "length": self.seq_len}
         entropy = column_of(speaker.model, answers, entropies, with_entropy=True, **layout)
@@ -126,9 +126,9 @@ class Evaluate:
                 ],
             )
         if self.reward_model is not None:
-            judge = Speaker.load(resolve(run, self.reward_model), machine, has_scalar=True)
+            judge = Speaker.load_judge(resolve(run, self.reward_model), machine)
             same_tokenizer(speaker, judge)
-            table.mean("reward", final_scores(judge.model, answers, **layout).tolist())
+            table.mean("reward", judge.scores(answers, **layout).tolist())
 
 
 class _Table:

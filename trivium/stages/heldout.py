@@ -16,7 +16,7 @@ from trivium.stages.base import resolve
 from trivium.stages.models import Speaker, check_reader, check_room, engine_of, machine_of, same_tokenizer
 from trivium.stages.select import ByReward
 from trivium.text.read import read_prompts
-from trivium.train.annotate import column_of, final_scores, logprobs
+from trivium.train.annotate import column_of, logprobs
 
 ENGINE_ROWS = 64  # answers at a time: a matter of speed and memory
 
@@ -49,7 +49,7 @@ class HeldoutReward:
     """`heldout_reward` of the model's answers to prompts that it is not trained on; how many end by themselves, and their tokens."""
 
     engine: Engine
-    judge: Model
+    judge: Speaker
     prompts: Sequence[np.ndarray]
     sampling: Sampling
     seed: int
@@ -59,18 +59,18 @@ class HeldoutReward:
     @staticmethod
     def load(select: ByReward, run: Run, speaker: Speaker, *, rows: int, length: int) -> HeldoutReward:
         """Read the prompts and the reward model. Raises ArtefactError or DataError if they do not go with the model that is trained."""
-        judge = Speaker.load(resolve(run, select.reward_model), machine_of(run), has_scalar=True)
+        judge = Speaker.load_judge(resolve(run, select.reward_model), machine_of(run))
         same_tokenizer(speaker, judge)
         prompts = [speaker.prompt(messages) for messages in read_prompts(resolve(run, select.prompts))]
         check_room(prompts, select.sampling, length)
         check_reader(prompts, select.sampling, speaker, judge)
-        return HeldoutReward(engine_of(run, speaker, rows=ENGINE_ROWS), judge.model, prompts, select.sampling, run.seed, rows, length)
+        return HeldoutReward(engine_of(run, speaker, rows=ENGINE_ROWS), judge, prompts, select.sampling, run.seed, rows, length)
 
     def __call__(self) -> dict[str, Sequence[float]]:
         """A value for each prompt."""
         answers = self.engine.generate(self.prompts, self.sampling, seed=self.seed, purpose="select")
         return {
-            "heldout_reward": final_scores(self.judge, answers, rows=self.rows, length=self.length).tolist(),
+            "heldout_reward": self.judge.scores(answers, rows=self.rows, length=self.length).tolist(),
             "heldout_stop_rate": [float(answer.meta["stopped"]) for answer in answers],
             "heldout_length": [float(len(answer.response)) for answer in answers],
         }

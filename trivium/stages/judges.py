@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -20,7 +20,6 @@ from trivium.score.rewards.opened import names_of, opened
 from trivium.stages.base import resolve
 from trivium.stages.models import Speaker, check_reader, machine_of, same_tokenizer, say_what_is_slower
 from trivium.text.read import read_prompt_records
-from trivium.train.annotate import final_scores
 
 if TYPE_CHECKING:
     from trivium.stages.reinforce import Reinforce
@@ -42,7 +41,7 @@ class Judges:
     """Everything that reads the answers to a list of prompts.
 
     prompt_ids: tokens of each prompt. models: what the reward is made of; heldout: what only watches. critic: a model with a scalar
-    head that is trained, if there is to be one. read: scores of answers under a model. rules: those of the options, ready for this run.
+    head that is trained, if there is to be one. read: scores of answers under a reward model. rules: those of the options, ready.
     truth: the rule behind the preferences, if it is known. said: by answer, what each rule said of it since `means` was asked.
     """
 
@@ -50,10 +49,10 @@ class Judges:
     policy: Speaker
     prompt_ids: list[np.ndarray]
     records: list[tuple[Any, Any]]
-    models: list[Model]
-    heldout: list[Model]
+    models: list[Speaker]
+    heldout: list[Speaker]
     critic: Model | None
-    read: Callable[[Model, Sequence[Example]], np.ndarray]
+    read: Callable[[Speaker, Sequence[Example]], np.ndarray]
     rules: list[RewardRule]
     truth: AnswerRule | None = None
     said: dict[tuple[int, bytes], list[float]] = field(default_factory=dict)
@@ -65,25 +64,25 @@ class Judges:
         rules = opened(options.rewards, [fields for _, fields in records], seed=run.seed, plugins=run.plugins, say=run.log_once)
         prompt_ids = [policy.prompt(messages) for messages, _ in records]
 
-        def speaker(reference: str) -> Speaker:
-            return judge(run, policy, reference, prompt_ids, options.sampling, options.lora)
+        def speaker(reference: str, *, is_judge: bool = True) -> Speaker:
+            return judge(run, policy, reference, prompt_ids, options.sampling, options.lora, is_trained=is_judge)
 
-        models = [speaker(reference).model for reference in options.reward_model]
+        models = [speaker(reference) for reference in options.reward_model]
         critic = None
         if options.has_critic:
-            critic = models[0] if models else speaker(options.model).model
-            models = [frozen_reference(models[0]), *models[1:]] if models else []
-        watching = [speaker(reference).model for reference in options.guard.models]
+            critic = models[0].model if models else speaker(options.model, is_judge=False).model
+            models = [replace(models[0], model=frozen_reference(models[0].model)), *models[1:]] if models else []
+        watching = [speaker(reference) for reference in options.guard.models]
         return Judges(
             options, policy, prompt_ids, records, models, watching, critic,
-            lambda model, answers: final_scores(model, answers, rows=rows, length=length), rules, options.truth,
+            lambda each, answers: each.scores(answers, rows=rows, length=length), rules, options.truth,
         )  # fmt: skip
 
     def score(self, answers: Sequence[Example], owners: Sequence[int]) -> np.ndarray:
         """The reward of each answer, (N,): of the models together, and of the rules, each times its weight."""
         total = np.zeros(len(answers))
         if self.models:
-            opinions = np.stack([self.read(model, answers) for model in self.models])
+            opinions = np.stack([self.read(judge, answers) for judge in self.models])
             total += opinions.mean(0) - self.options.disagreement_coef * opinions.std(0)
         if self.rules:
             said = [self._said(answer, owner) for answer, owner in zip(answers, owners, strict=True)]
@@ -104,7 +103,7 @@ class Judges:
     def heldout_score(self, answers: Sequence[Example], owners: Sequence[int]) -> np.ndarray:
         """The mean score of the models that only watch, (N,)."""
         del owners
-        return np.mean([self.read(model, answers) for model in self.heldout], axis=0)
+        return np.mean([self.read(judge, answers) for judge in self.heldout], axis=0)
 
     def true_score(self, answers: Sequence[Example], owners: Sequence[int]) -> np.ndarray:
         """The score by the rule behind the preferences, where it is known, (N,)."""
@@ -119,10 +118,16 @@ class Judges:
 
 
 def judge(
-    run: Run, policy: Speaker, reference: str, prompt_ids: Sequence[np.ndarray], sampling: Sampling, lora: LoRA | None = None
-) -> Speaker:
-    """A model with a scalar head that can read every answer of the policy to these prompts. Raises what is wrong if it cannot."""
-    found = Speaker.load(resolve(run, reference), machine_of(run), has_scalar=True).adapt(lora, run.seed)
+    run: Run, policy: Speaker, reference: str, prompt_ids: Sequence[np.ndarray], sampling: Sampling, lora: LoRA | None = None,
+    *, is_trained: bool = True,
+) -> Speaker:  # fmt: skip
+    """A model with a scalar head that can read every answer of the policy to these prompts. Raises what is wrong if it cannot.
+
+    is_trained: it is a reward model; else any model, and its head is new.
+    """
+    path, machine = resolve(run, reference), machine_of(run)
+    found = Speaker.load_judge(path, machine) if is_trained else Speaker.load(path, machine, has_scalar=True)
+    found = found.adapt(lora, run.seed)
     same_tokenizer(policy, found)
     check_reader(prompt_ids, sampling, policy, found)
     say_what_is_slower(run, found.model)

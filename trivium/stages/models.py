@@ -10,13 +10,14 @@ import numpy as np
 from trivium.core.config import build, plain
 from trivium.core.errors import ArtefactError, ConfigError, DataError
 from trivium.core.run import Run
-from trivium.core.types import Conversation, Example, Message, Preference
+from trivium.core.types import Conversation, Example, Message, Preference, Solution
 from trivium.generate.engine import Engine
 from trivium.generate.sampling import Sampling
+from trivium.learn.objectives.process import Process
 from trivium.nn import fp8
 from trivium.nn.adapter import adapt
 from trivium.nn.io.adapter_config import base_of
-from trivium.nn.io.directory import save_model
+from trivium.nn.io.directory import SCALAR_FILE, save_model
 from trivium.nn.io.peft import load_merged
 from trivium.nn.io.tokenizer_files import tokenizer_config
 from trivium.nn.lora import LoRA
@@ -27,7 +28,9 @@ from trivium.nn.native.training import Products
 from trivium.stages.chat_formats import CHAT_KEY, chat_format, read_tokenizer_config
 from trivium.stages.machine import Machine
 from trivium.text.chat import ChatFormat, render, stop_ids
+from trivium.text.steps import step_ends
 from trivium.text.tokenizer import Tokenizer
+from trivium.train.annotate import column_of, final_scores, scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +85,56 @@ class Speaker:
         rendered = render(conversation.messages, self.tokenizer, self.chat, train_on=train_on)
         return Example(rendered.tokens, rendered.loss_mask * np.float32(conversation.weight))
 
+    def last_answer(self, conversation: Conversation) -> Example:
+        """The last answer of a conversation, as a reward model reads it."""
+        messages = conversation.messages
+        last = max(index for index, message in enumerate(messages) if message.role == "assistant")
+        return _readable(self, messages[:last], messages[last].content, is_stopped=True)
+
     def answer(self, prompt: tuple[Message, ...], response: str, *, is_stopped: bool = True) -> Example:
         """A prompt and one answer to it; an answer that was cut off has no end token."""
         rendered = render((*prompt, Message("assistant", response)), self.tokenizer, self.chat)
         end = int(np.flatnonzero(rendered.loss_mask)[-1]) + int(is_stopped)
         return Example(rendered.tokens[:end], rendered.loss_mask[:end], meta={"stopped": is_stopped})
+
+    @staticmethod
+    def load_judge(path: Path, machine: Machine) -> "Speaker":
+        """Read a reward model. Raises ArtefactError as `load` does, and for a model that gives every answer the same score."""
+        found = Speaker.load(path, machine, has_scalar=True)
+        if found.model.scalar_head is None or not found.model.scalar_head.weight.any():
+            raise ArtefactError(f"{path}: is no reward model: every answer would get the same score; `trivium reward` makes one of it")
+        return found
+
+    def judge_by(self, process: Process | None) -> None:
+        """Make the scalar head that of a process reward model, or of whole answers."""
+        if self.model.scalar_head is None:
+            raise RuntimeError("this model has no scalar head")
+        self.model.scalar_head.process = None if process is None else plain(process)
+
+    @property
+    def process(self) -> Process | None:
+        """The options of a process reward model, which the model directory keeps; None of any other."""
+        head = self.model.scalar_head
+        if head is None or head.process is None:
+            return None
+        try:
+            return build(Process, head.process)
+        except ConfigError as error:
+            raise ArtefactError(f"{self.base / SCALAR_FILE}: process: {error}") from None
+
+    def step_columns(self, answers: Sequence[Example], *, rows: int, length: int) -> list[np.ndarray]:
+        """Of a process reward model its log-odds at the end of each step of each answer."""
+        assert self.process is not None
+        ends = step_ends(answers, self.tokenizer, self.process.separator)
+        columns = column_of(self.model, answers, scores, rows=rows, length=length)
+        return [column[end] for column, end in zip(columns, ends, strict=True)]
+
+    def scores(self, answers: Sequence[Example], *, rows: int, length: int) -> np.ndarray:
+        """What a reward model of either kind thinks of answers, (N,): the score at the last token, or what their steps make together."""
+        process = self.process
+        if process is None:
+            return final_scores(self.model, answers, rows=rows, length=length)
+        return np.array([process.of_answer(column) for column in self.step_columns(answers, rows=rows, length=length)])
 
     def text_of(self, example: Example) -> str:
         """What was said in the part of an example that counts, without control tokens."""
@@ -162,6 +210,35 @@ def ranked_group(speaker: Speaker, preference: Preference) -> tuple[Example, ...
         values = {"rank": preference.ranks[i], **_judgement(preference, is_swapped=order[0] != 0)}
         group.append(item.with_columns(**{name: np.full(len(item.tokens), value, np.float32) for name, value in values.items()}))
     return tuple(group)
+
+
+def judged_steps(speaker: Speaker, solution: Solution, process: Process) -> Example:
+    """A solution with the column `correct`, of which only the ends of the steps that were judged count.
+
+    Raises DataError if its text does not read as its steps, because one of them holds the separator.
+    """
+    item = _readable(speaker, solution.prompt, process.separator.join(solution.steps), is_stopped=True)
+    [ends] = step_ends([item], speaker.tokenizer, process.separator)
+    if len(ends) != len(solution.steps):
+        raise DataError(
+            f"a solution of {len(solution.steps)} steps reads as {len(ends)}: steps hold the separator {process.separator!r} between them;"
+            f" set objective.separator to what they do not hold, such as '\\n\\n' (the prompt begins: {solution.prompt[0].content[:60]!r})"
+        )
+    correct, mask = np.zeros(len(item.tokens), np.float32), np.zeros(len(item.tokens), np.float32)
+    judged = {int(end): label for end, label in zip(ends, solution.labels, strict=True) if label is not None}
+    judged = {end: label for end, label in judged.items() if process.score != "last" or end == ends[-1]}
+    mask[list(judged)], correct[list(judged)] = 1.0, list(judged.values())
+    return Example(item.tokens, mask, {"correct": correct}, item.meta)
+
+
+def _readable(speaker: Speaker, prompt: tuple[Message, ...], response: str, *, is_stopped: bool) -> Example:
+    item = speaker.answer(prompt, response, is_stopped=is_stopped)
+    if len(item.tokens) > speaker.model.config.max_seq_len:
+        raise DataError(
+            f"a prompt with its answer has {len(item.tokens):,} tokens, the model reads {speaker.model.config.max_seq_len:,}; drop it"
+            f" (it begins: {prompt[0].content[:60]!r})"
+        )
+    return item
 
 
 def _judgement(preference: Preference, *, is_swapped: bool) -> dict[str, float]:

@@ -1,26 +1,29 @@
-"""reward: a model learns from rankings which answers people put first."""
+"""reward: a model learns from people's judgements which answers are good: of whole answers, or of every step of a solution."""
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
 
 from trivium.core.commit import commit_file
 from trivium.core.config import component
-from trivium.core.errors import DataError
+from trivium.core.errors import ConfigError, DataError
 from trivium.core.run import Run
-from trivium.core.types import Preference
+from trivium.core.types import Example, Group, Preference
+from trivium.learn.objectives.process import Process
 from trivium.learn.objectives.ranking import Ranking
 from trivium.learn.optim.recipes import AdamW
 from trivium.learn.schedules import Schedule
 from trivium.nn.lora import LoRA
-from trivium.report.intervals import share_interval
-from trivium.score.answers import agreement
+from trivium.report.reading import CALIBRATION
+from trivium.score.calibration import Bin
 from trivium.stages.base import Foresight, Unreadable, Work, check_model, gather, known_model, resolve
+from trivium.stages.reward_table import PairTable, Row, step_table
 from trivium.stages.training import foresee_training, save, train
-from trivium.text.read import check_head, read_preferences
+from trivium.text.hub import is_hub
+from trivium.text.read import check_head, is_preferences, is_solutions, read_conversations, read_preferences, read_solutions
 from trivium.text.rows import rows
 
 
@@ -28,9 +31,13 @@ from trivium.text.rows import rows
 class Reward:
     """Bradley-Terry on rankings, all answers to a prompt as one batch element; leaves `@reward/model`, a model with a scalar head.
 
-    heldout: rankings to measure pair accuracy on. truth: their true scores, if a rule is known; gives the ceiling that the
-    annotators' noise allows. After training scores are shifted and scaled to mean 0 and standard deviation 1 on the training answers.
-    lora, unreadable: see finetune; the scalar head is trained in full, beside the adapter.
+    With objective=process it learns from solutions whose steps were judged instead (PRM800K, Math-Shepherd and others); the scores of such
+    a model are probabilities and stay as they are. heldout: what it is measured on, of the same kind. truth: true scores of the held-out
+    answers, if a rule is known; gives the ceiling that the annotators' noise allows. After training the scores of rankings are shifted and
+    scaled to mean 0 and standard deviation 1 on the training answers; normalise: data on whose answers the mean is 0 instead,
+    conversations (InstructGPT: the demonstrations) or rankings. Stages of one recipe read the data in orders of their own, so several of
+    them are an ensemble (`reinforce reward_model=[...]`). lora, unreadable: see finetune; the scalar head is trained in full, beside the
+    adapter.
     """
 
     kind: Literal["reward"] = "reward"
@@ -39,11 +46,12 @@ class Reward:
     unreadable: Unreadable = "stop"
     heldout: str
     truth: str | None = None
+    normalise: str | None = None
     steps: int = Field(gt=0)
     batch_size: int = Field(default=16, gt=0)  # prompts
     seq_len: int = Field(default=128, ge=8)
     micro_batch_rows: int = Field(default=16, gt=0)
-    objective: Ranking = Ranking(centre=0.01)
+    objective: Annotated[Ranking | Process, Field(discriminator="kind")] = Ranking(centre=0.01)
     optimizer: AdamW = AdamW(lr=5e-4)
     schedule: Schedule = Schedule(warmup_steps=10)
     max_grad_norm: float = Field(default=1.0, gt=0)
@@ -51,38 +59,98 @@ class Reward:
 
     def check(self) -> None:
         check_model(self.model)
+        if isinstance(self.objective, Process):
+            for name in ("truth", "normalise"):
+                if {"truth": self.truth, "normalise": self.normalise}[name] is not None:
+                    raise ConfigError(f"{name} is for rankings; objective process gives probabilities of steps, so leave it out")
         for source in (self.data, self.heldout):
             if not source.startswith("@"):
-                check_head(source, "preferences", is_lenient=self.unreadable == "skip" and source == self.data)
+                is_lenient = self.unreadable == "skip" and source == self.data
+                self._check_kind(source)
+                check_head(source, "solutions" if isinstance(self.objective, Process) else "preferences", is_lenient=is_lenient)
+        if self.normalise is not None and not self.normalise.startswith("@"):
+            is_ranked = not is_hub(self.normalise) and is_preferences(self.normalise)
+            check_head(self.normalise, "preferences" if is_ranked else "conversations")
 
     def foresee(self, name: str, known: Foresight) -> Work:
-        tokens = self.steps * self.batch_size * known.sequence_tokens * 13 // 2
+        tokens = self.steps * self.batch_size * known.sequence_tokens * (1 if isinstance(self.objective, Process) else 13) // 2
         return foresee_training(self, name, known_model(known, self.model), known, tokens=tokens, lora=self.lora)
 
     def run(self, run: Run) -> Mapping[str, Any]:
         from trivium.data.pack import pack
         from trivium.data.sources import Groups
         from trivium.stages.models import Speaker, machine_of
-        from trivium.stages.preference_groups import ranked_groups
-        from trivium.train.annotate import final_scores
 
         speaker = Speaker.load(resolve(run, self.model), machine_of(run), has_scalar=True).adapt(self.lora, run.seed)
-        data = resolve(run, self.data)
-        rankings = gather(lambda on_skip: read_preferences(data, on_skip), run, self.unreadable)
-        groups = [group for _, group in ranked_groups(rankings, speaker, self.seq_len, run)]
+        speaker.judge_by(self.objective if isinstance(self.objective, Process) else None)
+        groups = self._groups(run, speaker)
         for group in groups:
             pack([group], rows=self.micro_batch_rows, length=self.seq_len)  # one that does not fit is told now, not when its turn comes
-        source = Groups(groups, groups_per_step=self.batch_size, seed=run.seed, purpose="rankings")
+        order = "rankings" if run.stage == self.kind else f"rankings of {run.stage}"
+        source = Groups(groups, groups_per_step=self.batch_size, seed=run.seed, purpose=order)
         answers = [item for group in groups for item in group]
         tokens = sum(len(item.tokens) for item in answers) * self.steps * self.batch_size // len(groups)
         facts = train(run, self, speaker, self.objective, source, tokens=tokens, lora=self.lora)
-        scores = final_scores(speaker.model, answers, rows=self.micro_batch_rows, length=self.seq_len)
-        speaker.model.normalise_scores(float(scores.mean()), float(scores.std()))
-        table = self._measure(run, speaker)
+        if isinstance(self.objective, Process):
+            table, bins = self._measure_steps(run, speaker)
+        else:
+            table, bins = self._measure_pairs(run, speaker, gain=self._normalise(run, speaker, answers))
         commit_file(run.folder / "results.json", json.dumps(table, indent=1))
+        commit_file(run.folder / CALIBRATION, json.dumps([each.plain() for each in bins], indent=1))
         save(run, speaker, self.lora)
         run.log("; ".join(f"{row['measure']} {row['value']:.3f}" for row in table))
         return facts
+
+    def _check_kind(self, source: str) -> None:
+        """Refuse the other kind of judgements; what cannot be read is told by its reader."""
+        if is_hub(source):
+            return
+        if isinstance(self.objective, Ranking) and is_solutions(source):
+            raise ConfigError(f"{source}: holds solutions whose steps were judged; set objective=process")
+        if isinstance(self.objective, Process) and is_preferences(source):
+            raise ConfigError(f"{source}: compares whole answers; leave objective=process out")
+
+    def _groups(self, run: Run, speaker: Any) -> list[Group]:
+        """The answers to each prompt, best first, or each solution by itself."""
+        from trivium.stages.preference_groups import ranked_groups
+
+        if isinstance(self.objective, Process):
+            return [(item,) for item in self._judged(run, speaker, self.data, self.unreadable)]
+        data = resolve(run, self.data)
+        rankings = gather(lambda on_skip: read_preferences(data, on_skip), run, self.unreadable)
+        return [group for _, group in ranked_groups(rankings, speaker, self.seq_len, run)]
+
+    def _judged(self, run: Run, speaker: Any, source: str, unreadable: Unreadable) -> list[Example]:
+        """The solutions of a source that have a step to learn from. Raises DataError if none has."""
+        from trivium.stages.models import judged_steps
+
+        objective, data = self.objective, resolve(run, source)
+        assert isinstance(objective, Process)
+        found = gather(lambda on_skip: read_solutions(data, on_skip, neutral=objective.neutral_label), run, unreadable)
+        judged = [item for item in (judged_steps(speaker, solution, objective) for solution in found) if item.loss_mask.any()]
+        if not judged:
+            raise DataError(f"{source}: no solution has a step with a label that is to be learned")
+        return judged
+
+    def _normalise(self, run: Run, speaker: Any, answers: Sequence[Example]) -> float:
+        """Scale to deviation 1 on the training answers, and shift to mean 0 on them or on the data that the user named; gives the scale."""
+        from trivium.stages.models import ranked_group
+        from trivium.train.annotate import final_scores
+
+        layout = {"rows": self.micro_batch_rows, "length": self.seq_len}
+        scores = final_scores(speaker.model, answers, **layout)
+        mean = float(scores.mean())
+        if self.normalise is not None:
+            named = resolve(run, self.normalise)
+            if is_preferences(named):
+                shown = [item for preference in read_preferences(named) for item in ranked_group(speaker, preference)]
+            else:
+                shown = [speaker.last_answer(conversation) for conversation in read_conversations(named)]
+            mean = float(final_scores(speaker.model, shown, **layout).mean())
+            run.log(f"scores have mean 0 on the {len(shown):,} answers of {self.normalise}")
+        std = max(float(scores.std()), 1e-6)
+        speaker.model.normalise_scores(mean, std)
+        return 1 / std
 
     def _truth(self, run: Run, heldout: Sequence[Preference]) -> list[list[float]]:
         """The true scores of the answers to each held-out prompt, as the rankings list them."""
@@ -92,30 +160,28 @@ class Reward:
             raise DataError(f"{self.truth}: each row needs 'scores', a number for each response of the same row of {self.heldout}")
         return scores
 
-    def _measure(self, run: Run, speaker: Any) -> list[dict[str, Any]]:
-        """Pair accuracy on held-out rankings, beside its baseline and its ceiling."""
+    def _measure_pairs(self, run: Run, speaker: Any, *, gain: float) -> tuple[list[Row], list[Bin]]:
+        """Pair accuracy on held-out rankings, beside its baseline and its ceiling. gain: what the scores were multiplied by."""
         from trivium.stages.preference_groups import ranked_groups
-        from trivium.train.annotate import final_scores
 
         heldout = list(read_preferences(resolve(run, self.heldout)))
-        counts: dict[str, np.ndarray] = {}
         truth = dict(zip(map(id, heldout), self._truth(run, heldout), strict=True)) if self.truth else None
+        table = PairTable(run.stage)
         for item, group in ranked_groups(heldout, speaker, self.seq_len, run):
-            order = np.argsort(item.ranks, kind="stable")
-            places = [item.ranks[i] for i in order]
-            learned = final_scores(speaker.model, group, rows=self.micro_batch_rows, length=self.seq_len).tolist()
-            pairs = {
-                "pair_accuracy": agreement(learned, places),
-                "pair_accuracy_longer_wins": agreement([len(answer.tokens) for answer in group], places),
-            }
-            if truth is not None:
-                true = [truth[id(item)][i] for i in order]
-                pairs["pair_accuracy_of_true_rule"] = agreement(true, places)  # the ceiling that the annotators' errors leave
-                pairs["pair_accuracy_on_truth"] = agreement(learned, [-score for score in true])
-            for name, pair in pairs.items():
-                counts[name] = counts.get(name, np.zeros(2)) + pair
-        named = {name: (share_interval(float(right), int(total)), int(total)) for name, (right, total) in counts.items() if total}
-        return [
-            {"stage": run.stage, "measure": name, "value": share, "low": low, "high": high, "n": total}
-            for name, ((share, low, high), total) in named.items()
-        ]
+            order = np.argsort(item.ranks, kind="stable").tolist()
+            table.add(
+                item, order, learned=speaker.scores(group, rows=self.micro_batch_rows, length=self.seq_len).tolist(),
+                lengths=[len(answer.tokens) for answer in group], gain=gain,
+                true=None if truth is None else [truth[id(item)][i] for i in order],
+            )  # fmt: skip
+        return table.rows(), table.bins()
+
+    def _measure_steps(self, run: Run, speaker: Any) -> tuple[list[Row], list[Bin]]:
+        """Accuracy on the steps of held-out solutions, beside that of the more frequent label."""
+        from trivium.train.annotate import column_of, scores
+
+        answers = self._judged(run, speaker, self.heldout, "stop")
+        columns = column_of(speaker.model, answers, scores, rows=self.micro_batch_rows, length=self.seq_len)
+        ends = [np.flatnonzero(answer.loss_mask) for answer in answers]
+        log_odds = [column[end] for column, end in zip(columns, ends, strict=True)]
+        return step_table(run.stage, log_odds, [answer.columns["correct"][end] for answer, end in zip(answers, ends, strict=True)])

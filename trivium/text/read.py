@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from trivium.core.errors import DataError, did_you_mean
-from trivium.core.types import Conversation, Document, Message, Preference
+from trivium.core.types import Conversation, Document, Message, Preference, Solution
 from trivium.text import assets, records
 from trivium.text.hub import hub_rows, is_hub, parse as parse_hub
 from trivium.text.lines import OnSkip
@@ -20,7 +20,7 @@ from trivium.text.rows import Row, format_of, is_known, rows
 
 S = TypeVar("S")
 T = TypeVar("T")
-RecordKind = Literal["documents", "conversations", "preferences", "prompts", "definitions", "texts"]
+RecordKind = Literal["documents", "conversations", "preferences", "solutions", "prompts", "definitions", "texts"]
 
 _HEAD_FILES, _HEAD_ROWS = 16, 3
 
@@ -57,9 +57,27 @@ def read_labels(source: str | Path, on_skip: OnSkip | None = None) -> Iterator[L
     return _chats(source, records.labels, on_skip)
 
 
+def read_solutions(source: str | Path, on_skip: OnSkip | None = None, *, neutral: float | None = 1.0) -> Iterator[Solution]:
+    """Answers whose steps were judged one by one, in any of the shapes of `records.solutions`; a row may give several.
+
+    neutral: the label of a step that was called neither right nor wrong.
+    """
+    return _chats(source, lambda row: records.solutions(row, neutral), on_skip)
+
+
 def is_labelled(source: str | Path) -> bool:
     """Whether the first row of a source that can be read judges a single answer, rather than comparing several."""
-    return not _is_asset(source) and any(records.is_labelled(row) for row in islice(_rows_of(source, lambda _: None), 1))
+    return _begins_with(source, records.is_labelled)
+
+
+def is_preferences(source: str | Path) -> bool:
+    """Whether the first row of a source that can be read compares answers."""
+    return _begins_with(source, lambda row: records.is_preference(row) and not records.is_solution(row))
+
+
+def is_solutions(source: str | Path) -> bool:
+    """Whether the first row of a source that can be read judges the steps of an answer."""
+    return _begins_with(source, records.is_solution)
 
 
 def read_prompts(source: str | Path, on_skip: OnSkip | None = None) -> Iterator[tuple[Message, ...]]:
@@ -116,7 +134,9 @@ def check_head(source: str | Path, kind: RecordKind, *, field: str = "", is_leni
         parse_hub(str(source))
         return
     readers: dict[str, Callable[[Row], Any]] = {"documents": records.document, "definitions": records.definition, "texts": lambda row: None}
-    chat_readers: dict[str, Callable[[Row], Any]] = {"conversations": records.conversations, "preferences": records.preferences}
+    chat_readers: dict[str, Callable[[Row], Any]] = {
+        "conversations": records.conversations, "preferences": records.preferences, "solutions": records.solutions,
+    }  # fmt: skip
     for path in files_of(source)[: 0 if is_lenient else _HEAD_FILES]:
         for row in islice(rows(path), _HEAD_ROWS if field else 0):
             row.text(field)
@@ -152,6 +172,10 @@ def files_of(source: str | Path) -> list[Path]:
         return [file for file in matching if file.is_file()] or _nothing(f"{text}: no file fits this pattern")
     hint = did_you_mean(text, assets.ASSETS) if "/" not in text and not path.suffix else ""
     raise DataError(f"{text}: there is no such file, folder or asset{hint}")
+
+
+def _begins_with(source: str | Path, is_one: Callable[[Row], bool]) -> bool:
+    return not _is_asset(source) and any(is_one(row) for row in islice(_rows_of(source, lambda _: None), 1))
 
 
 def _records(source: str | Path, make: Callable[[Row], T], on_skip: OnSkip | None) -> Iterator[T]:

@@ -64,7 +64,7 @@ def annotate(
 
 def final_scores(model: Model, examples: Sequence[Example], *, rows: int, length: int) -> np.ndarray:
     """A reward model's score of each example, read at its last token; (N,) float64."""
-    columns = column_of(model, examples, lambda out, _: out.scores_BL, rows=rows, length=length)
+    columns = column_of(model, examples, scores, rows=rows, length=length)
     return np.array([float(column[-1]) for column in columns])
 
 
@@ -76,6 +76,11 @@ def logprobs(out: Outputs, _: Batch) -> Tensor:
 def entropies(out: Outputs, _: Batch) -> Tensor:
     """The reading for the entropy of the distribution each token was drawn from."""
     return out.entropy_BL
+
+
+def scores(out: Outputs, _: Batch) -> Tensor:
+    """The reading of a scalar head at every token."""
+    return out.scores_BL
 
 
 def values(out: Outputs, _: Batch) -> Tensor:

@@ -123,6 +123,9 @@ class _Reader:
         named = self.fields.get("architectures") or [table.architecture + table.speaks]
         if not isinstance(named, list) or len(named) != 1 or str(named[0]) not in classes:
             self.fields.fail("architectures", f"it is one of: {', '.join(classes)}")
+        labels = self.fields.get("id2label")
+        if classes[str(named[0])] and isinstance(labels, dict) and len(labels) != 1:
+            self.fields.fail("id2label", f"it has {len(labels)} labels; a reward model has one, whose logit is the score")
         return classes[str(named[0])]
 
     def _refuse_what_is_not_built(self, table: FamilyTable) -> None:

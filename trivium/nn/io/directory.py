@@ -50,12 +50,15 @@ def write_model(
 
     tokenizer_config: names of bos, eos and pad token and the chat template (`tokenizer_files.tokenizer_config` makes it).
     stop_ids: what ends an answer; the eos token if empty. A model with a scalar head is written as
-    ...ForSequenceClassification with one label, whose logit is our score before gain and bias; these are in scalar_head.json.
+    ...ForSequenceClassification with one label, whose logit is our score before gain and bias (`classifier.fold` puts them into the
+    weights); these are in scalar_head.json, and in config.json for whoever reads that only. Its padding is no token that ends an answer.
     Raises ConfigError if the family cannot express the shape, ArtefactError if the tokenizer does not fit, DivergedError
     if a weight is not finite.
     """
     config = model.config
     tokenizer = tokenizer_files.parse_tokenizer(tokenizer_json, config.vocab_size)
+    if model.scalar_head is not None:
+        tokenizer_config = tokenizer_files.with_own_padding(tokenizer, tokenizer_config, stop_ids)
     ids = tokenizer_files.special_ids(tokenizer, tokenizer_config)
     tokenizer_files.write_tokenizer_files(folder, tokenizer_json, tokenizer_config, max_seq_len=config.max_seq_len)
     if isinstance(model, GuestModel):
@@ -65,8 +68,9 @@ def write_model(
     head = model.scalar_head
     fields = config_json.to_json(config, has_scalar=head is not None) | ids | {"torch_dtype": dtype, "use_cache": True}
     if head is not None:
-        fields |= {"id2label": {"0": "score"}, "label2id": {"score": 0}}
-        tokenizer_files.write_json(folder / SCALAR_FILE, normalisation_of(head))
+        stated = head_json(head)
+        fields |= {"id2label": {"0": "score"}, "label2id": {"score": 0}, "score_gain": stated["gain"], "score_bias": stated["bias"]}
+        tokenizer_files.write_json(folder / SCALAR_FILE, stated)
     tokenizer_files.write_json(folder / config_json.FILE, fields)
     tokenizer_files.write_generation_config(folder, ids, stop_ids)
     state = model.state_dict()
@@ -127,7 +131,9 @@ def load_model(
     check_weights(found, stored, table.ignored, path)
     state = read_weights(found, stored, config.num_heads)
     if model.scalar_head is not None:
-        state |= read_normalisation(path / SCALAR_FILE)
+        found_head = read_head_json(path / SCALAR_FILE)
+        state |= {f"{SCALAR}{name}": number for name, number in normalisation(found_head).items()}
+        model.scalar_head.process = found_head.get("process")
     fill(model, state, path)
     if has_scalar and model.scalar_head is None:
         model.scalar_head = ScalarHead(config.hidden_size)
@@ -159,22 +165,29 @@ def _refuse_absurd_sizes(path: Path, config: ModelConfig, found: Mapping[str, Fo
         raise ArtefactError(f"{path / config_json.FILE}: describes at least {needed:,} weights, but the files hold {held:,}")
 
 
-def normalisation_of(head: ScalarHead) -> dict[str, float]:
-    """Gain and bias as JSON numbers, which keep every bit of an fp32 number."""
+def head_json(head: ScalarHead) -> dict[str, Any]:
+    """Gain and bias as JSON numbers, which keep every bit of an fp32 number, and the options of a process reward model."""
     numbers = {"gain": head.gain.item(), "bias": head.bias.item()}
     for name, number in numbers.items():
         if not abs(number) < LARGEST_SCORE:
             raise DivergedError(f"scalar_head.{name} is {number}, so the model is not written")
-    return numbers
+    return numbers | ({} if head.process is None else {"process": dict(head.process)})
 
 
-def read_normalisation(file: Path) -> dict[str, Tensor]:
-    """Gain and bias of a scalar head; a foreign reward model has no such file."""
+def read_head_json(file: Path) -> dict[str, Any]:
+    """What is stored of a scalar head beside its weight; a foreign reward model has no such file. Raises ArtefactError naming a field."""
     content = read_json(file) if file.exists() else {"gain": 1.0, "bias": 0.0}
     for name in ("gain", "bias"):
         if type(content.get(name)) not in (int, float) or not abs(content[name]) < LARGEST_SCORE:
             raise ArtefactError(f"{file}: {name} is {str(content.get(name))[:80]}; it must be a number below {LARGEST_SCORE:g}")
-    return {f"{SCALAR}{name}": torch.tensor(float(content[name])) for name in ("gain", "bias")}
+    if not isinstance(content.get("process", {}), dict):
+        raise ArtefactError(f"{file}: process is {str(content['process'])[:80]}; it must be an object")
+    return content
+
+
+def normalisation(content: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Gain and bias of a scalar head as tensors."""
+    return {name: torch.tensor(float(content[name])) for name in ("gain", "bias")}
 
 
 def fill(model: Model, state: dict[str, Tensor], path: Path) -> None:

@@ -21,7 +21,7 @@ from trivium.nn.adapter import A_LEAF, B_LEAF, attach, fingerprint, linears_of, 
 from trivium.nn.io import adapter_config, tokenizer_files
 from trivium.nn.io.adapter_config import AdapterConfig, adapter_json, base_of, read_adapter_config
 from trivium.nn.io.config_json import is_guest
-from trivium.nn.io.directory import SCALAR_FILE, load_model, normalisation_of, read_normalisation
+from trivium.nn.io.directory import SCALAR_FILE, head_json, load_model, normalisation, read_head_json
 from trivium.nn.io.layout import SCORE, Stored
 from trivium.nn.io.weights import opened
 from trivium.nn.lora import LoRA
@@ -78,7 +78,7 @@ def save_adapter(path: Path, model: Model, lora: LoRA, *, base: Path) -> dict[st
         save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, folder / FILE, metadata={"format": "pt"})
         tokenizer_files.write_json(folder / adapter_config.FILE, fields)
         if model.scalar_head is not None:
-            tokenizer_files.write_json(folder / SCALAR_FILE, normalisation_of(model.scalar_head))
+            tokenizer_files.write_json(folder / SCALAR_FILE, head_json(model.scalar_head))
 
     return commits.commit(path, write, kind=KIND, meta={"base": model.base_fingerprint})
 
@@ -110,7 +110,9 @@ def load_adapter(path: Path, model: Model) -> None:
             for name, part in zip(matrix.ours, rows, strict=True):
                 parameters[f"{name}{B_LEAF}"].copy_(part)
         if config.has_score and model.scalar_head is not None:
-            model.scalar_head.load_state_dict({"weight": tensors[PREFIX + SCORE][0]} | _gain_and_bias(path))
+            content = read_head_json(path / SCALAR_FILE)
+            model.scalar_head.load_state_dict({"weight": tensors[PREFIX + SCORE][0]} | normalisation(content))
+            model.scalar_head.process = content.get("process")
 
 
 def load_merged(path: Path, *, compute_dtype: torch.dtype = torch.float32, has_scalar: bool = False) -> Model:
@@ -186,7 +188,3 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
         raise ArtefactError(f"{path}: has {PICKLE} but no {FILE}; pickles can run code and are not read: save it as safetensors")
     with opened(file) as source:
         return {name: source.get_tensor(name).float() for name in source.keys()}  # noqa: SIM118  (not a dict)
-
-
-def _gain_and_bias(path: Path) -> dict[str, Tensor]:
-    return {name.rpartition(".")[2]: number for name, number in read_normalisation(path / SCALAR_FILE).items()}

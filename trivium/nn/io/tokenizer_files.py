@@ -55,6 +55,22 @@ def special_ids(tokenizer: Tokenizer, config: Mapping[str, Any], where: str = CO
     return ids
 
 
+def with_own_padding(tokenizer: Tokenizer, config: Mapping[str, Any], stop_ids: Sequence[int]) -> dict[str, Any]:
+    """tokenizer_config of a reward model, whose padding is another control token than those that end an answer.
+
+    transformers reads a score at the last token that is not padding: were both the same, it would read it one token too early.
+    Where there is no other control token, no padding is named, and transformers refuses batches of several answers.
+    """
+    ids = special_ids(tokenizer, config)
+    ends = {*stop_ids, ids["eos_token_id"]}
+    if ids["pad_token_id"] is not None and ids["pad_token_id"] not in ends:
+        return dict(config)
+    others = [name for name, index in tokenizer.special.items() if index not in ends]
+    others.sort(key=lambda name: ("pad" not in name.lower(), tokenizer.special[name] == ids["bos_token_id"]))
+    rest = {role: token for role, token in config.items() if role != "pad_token"}
+    return rest | ({"pad_token": others[0]} if others else {})
+
+
 def write_tokenizer_files(folder: Path, tokenizer_json: str, config: Mapping[str, Any], *, max_seq_len: int) -> None:
     """Write tokenizer.json and tokenizer_config.json."""
     (folder / FILE).write_text(tokenizer_json, encoding="utf-8")

@@ -18,6 +18,8 @@
                                        rejected)_instruction
     UltraFeedback, TL;DR, Magpie,      completions | summaries | responses            preference, prompt                   rankings
     GSM8K's model solutions            | {solution, is_correct} for each model
+    PRM800K, Math-Shepherd,            steps, labels | ratings | label                solution with judged steps           solutions
+    ProcessBench, TRL's PRM data
 
 What is left out: pairs of which nobody said what is better, and pairs of sentences without a prompt (BLiMP, CrowS-Pairs), which are
 compared by their likelihood.
@@ -26,8 +28,9 @@ compared by their likelihood.
 from trivium.text.records.conversation import Replies, conversations
 from trivium.text.records.documents import definition, document
 from trivium.text.records.labels import Labelled, is_labelled, labels
-from trivium.text.records.preference import preferences
+from trivium.text.records.preference import is_preference, preferences
 from trivium.text.records.prompt import prompts
+from trivium.text.records.solutions import is_solution, solutions
 from trivium.text.records.trees import joined, runs
 
 __all__ = [
@@ -37,9 +40,12 @@ __all__ = [
     "definition",
     "document",
     "is_labelled",
+    "is_preference",
+    "is_solution",
     "joined",
     "labels",
     "preferences",
     "prompts",
     "runs",
+    "solutions",
 ]
