@@ -1,5 +1,7 @@
 """Which tests an answer passes, and that answers which only look as if they did pass none."""
 
+import os
+
 import pytest
 
 from tests.score.test_sandbox import why_not
@@ -80,6 +82,13 @@ def test_each_test_counts_for_itself():
     answers = [RIGHT, "def add(a, b):\n    return 3\n", "def add(a, b):\n    return a + c\n", endless]
     quick = passed_tests([ADD] * 4, answers, Limits(wall_s=9, cpu_s=1))
     assert quick == [[True] * 3, [True, False, False], [False] * 3, [True, False, False]]
+
+
+@needs_sandbox
+def test_many_tests_pass_where_there_is_hardly_room_for_a_thread():
+    task = CodeTests(("assert add(1, 2) == 3",) * 300)
+    least = 2 if os.geteuid() == 0 else 3  # main, the test's; what waits for them counts where it is the same user
+    assert task.passed(RIGHT, Limits(wall_s=20, num_processes=least)) == [True] * 300
 
 
 DECEPTIONS = {

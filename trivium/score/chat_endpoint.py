@@ -33,6 +33,8 @@ class ChatEndpoint:
         parts = urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query or parts.fragment:
             raise ConfigError(f"url is {self.url!r}; an address such as https://host/v1 is expected, without name, key or query")
+        if not all("!" <= letter <= "~" for letter in self.key):  # it would be refused later, by an error that says it
+            raise ConfigError(f"{self.url}: the key holds white space or letters that no key has")
         if self.key and parts.scheme == "http" and parts.hostname not in _LOCAL:
             raise ConfigError(f"{self.url}: the key would be sent where anyone can read it; use https")
 

@@ -16,6 +16,7 @@ import gc
 import json
 import os
 import sys
+import time
 import types
 from collections.abc import Callable
 from typing import Any
@@ -24,11 +25,12 @@ ANSWER, TESTS = "<answer>", "<tests>"
 MAIN = _thread.get_ident()
 HIDDEN_MODULES = {"ctypes", "_ctypes", "_testcapi", "_testinternalcapi", "_xxsubinterpreters", "_interpreters"}
 HIDDEN_EVENTS = {
-    "sys._current_frames", "sys._current_exceptions", "sys.settrace", "sys.setprofile", "sys.addaudithook",
+    "sys._current_frames", "sys._current_exceptions", "sys.settrace", "sys.setprofile", "sys.addaudithook", "sys.monitoring.register_callback",
     "gc.get_objects", "gc.get_referrers", "gc.get_referents",
 }  # fmt: skip
 HIDDEN_ON_MAIN = {"sys._getframe", "object.__getattr__"}  # where a finalizer or a signal handler of the answer's would see our frames
 CONTAINERS, MAX_DEPTH = {list, tuple, set, frozenset, dict}, 5
+PATIENCE = 5000  # milliseconds
 NATIVE = (types.WrapperDescriptorType, types.MethodDescriptorType)
 
 
@@ -85,9 +87,21 @@ def passes(code: types.CodeType | None, names: dict[str, object], originals: dic
     if originals is not None:
         vars(builtins).update(originals)
         names["__equal__"] = equal
-    _thread.start_new_thread(run, (code, names, found, is_over.release))
+    start(run, (code, names, found, is_over.release))
     is_over.acquire()
     return found == [True]
+
+
+def start(function: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    """Start a thread. The one before may still be ending, and counts as long: on a busy machine there is no room for another at once."""
+    for _ in range(PATIENCE):
+        try:
+            _thread.start_new_thread(function, arguments)
+        except RuntimeError:
+            time.sleep(0.001)
+        else:
+            return
+    os._exit(1)
 
 
 def run(code: types.CodeType, names: dict[str, object], found: list[bool], say: Callable[[], None]) -> None:

@@ -157,6 +157,13 @@ def test_an_address_that_is_none_is_refused(url):
         judge(url)
 
 
+@pytest.mark.parametrize("key", ["sk-1234\n", "sk 1234", "sk-1234é"])
+def test_a_key_that_cannot_be_sent_is_refused_without_saying_it(key):
+    with pytest.raises(ConfigError, match="the key holds white space") as failed:
+        ChatEndpoint("https://example.org/v1", "m", key)
+    assert "1234" not in str(failed.value)
+
+
 def test_a_key_is_not_sent_in_the_clear():
     with pytest.raises(ConfigError, match="use https"):
         ChatEndpoint("http://example.org/v1", "m", "sk-1")
