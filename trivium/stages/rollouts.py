@@ -297,7 +297,7 @@ class Rollouts:
 
     def _wins(self, owners: Sequence[int], scores: np.ndarray, phase: int) -> np.ndarray:
         """The probability that each answer is preferred to its opponent's, by Bradley and Terry's model of the scores; (N,)."""
-        wins = 1 / (1 + np.exp(self._opposed(owners, phase)[1] - scores))
+        wins = np.exp(-np.logaddexp(0.0, self._opposed(owners, phase)[1] - scores))
         self.measured["win_rate"] = float(wins.mean())
         return wins
 
