@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from tests.nn.io_models import FILES, SHAPES, TEXTS, TOKENIZER, ours
+from tests.nn.io_models import FILES, LARGER, SHAPES, TEXTS, TOKENIZER, ours
 from trivium.core.config import plain
-from trivium.core.errors import ConfigError, DataError, DivergedError
+from trivium.core.errors import ArtefactError, ConfigError, DataError, DivergedError
 from trivium.core.interrupt import Interrupted
 from trivium.core.run import Run
 from trivium.core.types import Document, Message, Preference
@@ -298,7 +298,9 @@ def test_a_dry_run_counts_replay_teachers_and_opponents():
         ({"objective": "gkd", "teacher": "teacher", "adaptive_kl": {}}, "gkd has no KL in the reward"),
         ({"rewards": [LENGTH], "replay": {}}, "give either tokens=FOLDER"),
         ({"rewards": [LENGTH], "replay": {"tokens": "a", "demonstrations": "b"}}, "and not both"),
-        ({"method": "bnpo", "rewards": [LENGTH]}, "scale=beta takes rewards from 0 to 1"),
+        ({"method": "bnpo", "rewards": [LENGTH]}, "scale=beta takes rewards from 0 to 1, one is -"),
+        ({"method": "bnpo", "rewards": [LENGTH], "kl_coef": 0.1}, "takes rewards from 0 to 1; set kl_coef=0"),
+        ({"method": "bnpo", "rewards": [LENGTH], "missing_end_penalty": -1.0}, "takes rewards from 0 to 1; set kl_coef=0"),
         ({"rewards": [{"kind": "nummeric"}]}, "numeric"),
         ({"rewards": [{"kind": "format", "pattern": "("}]}, "no regular expression"),
     ],
@@ -306,6 +308,26 @@ def test_a_dry_run_counts_replay_teachers_and_opponents():
 def test_combinations_that_mean_something_else_are_refused(options, message):
     with pytest.raises(ConfigError, match=message):
         run("reinforce", **options)
+
+
+def test_what_is_replayed_must_be_there_fit_and_be_of_the_same_tokenizer(place):
+    with pytest.raises(ArtefactError, match="nowhere"):
+        run("reinforce", rewards=[LENGTH], replay={"tokens": "nowhere"})
+    write(place / "long.jsonl", [{"prompt": "king", "response": "land " * 60}])
+    with pytest.raises(DataError, match="long.jsonl: none of its 1 conversations has an answer and fits in 64 tokens"):
+        run("reinforce", "second", rewards=[LENGTH], replay={"demonstrations": "long.jsonl"})
+    LARGER.save(place / "other" / "tokenizer.json")
+    write_shard(place / "other" / "train", [Document(text) for text in TEXTS * 5], LARGER)
+    with pytest.raises(ArtefactError, match="tokenizer"):
+        run("reinforce", "third", rewards=[LENGTH], replay={"tokens": "other"})
+
+
+def test_distributions_over_other_words_are_not_compared_but_words_that_were_said_are(place):
+    wider = Model(replace(SHAPES["llama"], vocab_size=SHAPES["llama"].vocab_size + 16))
+    save_model(place / "wider", initialise(wider, seed=4), **FILES)
+    with pytest.raises(ConfigError, match="316 words, the policy a llama of 300; gkd compares word by word.*credit=distillation"):
+        run("reinforce", method="gkd", teacher="wider")
+    assert np.isfinite(run("reinforce", "said", method="on_policy_distillation", teacher="wider")[-1]["reward"])
 
 
 def test_a_reward_that_lacks_its_field_is_named():

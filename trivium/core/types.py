@@ -15,6 +15,7 @@ A column is an array aligned with the tokens of its example: entry t speaks abou
     score          how good the whole answer was found             rankings             odpo
     label          1: the whole answer is good, -1: bad            rankings, labels     kto, bco
     baseline       what the log-ratio is compared with             of_step              kto, bco, aot
+    teacher_logprobs log-prob under a teacher                      rollouts             distillation
     importance     trainer's probability over the sampler's, <= 2  rollouts             policy losses
     from_reference 1: an answer that the reference gave            rollouts             xpo
     noise_key      what the noise on its embedding follows from    data/noise.py        nn/noise.py

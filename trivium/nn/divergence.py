@@ -74,11 +74,12 @@ def divergence_of_logits(logits_BLV: Tensor, ref_logits_BLV: Tensor, scored_P: T
 
 
 def _between(log_p: Tensor, log_q: Tensor, beta: float) -> Tensor:
-    """The divergence of distributions (P, V), q the reference's."""
+    """The divergence of distributions (P, V), q the reference's; (P,)."""
     log_m = _mixture(log_p, log_q, beta)
-    from_reference = (log_q.exp() * (log_q - log_m)).sum(-1) if beta < 1 else torch.zeros_like(log_p[..., 0])
-    from_policy = (log_p.exp() * (log_p - log_m)).sum(-1) if beta > 0 else torch.zeros_like(log_p[..., 0])
-    return from_reference + from_policy if beta in (0, 1) else beta * from_reference + (1 - beta) * from_policy
+    if beta == 0:
+        return (log_q.exp() * (log_q - log_m)).sum(-1)
+    from_policy = (log_p.exp() * (log_p - log_m)).sum(-1)
+    return from_policy if beta == 1 else beta * (log_q.exp() * (log_q - log_m)).sum(-1) + (1 - beta) * from_policy
 
 
 def _slope(log_p: Tensor, log_q: Tensor, beta: float) -> Tensor:

@@ -37,15 +37,14 @@ class Reinforce:
     Each is credit x objective x reduction. Ouyang et al. 2022, section 3.5. In a recipe and on the command line method=NAME stands for the
     options of a known combination (`trivium/stages/methods.toml`), over which one's own go. reward_model: one or several, whose scores are
     averaged less disagreement_coef standard deviations; rewards: rules, which are added. A teacher is learned from instead of a reward, by
-    credit=distillation or objective=gkd. kl_coef: price of one nat from the starting
-    model, taken off the reward. adaptive_kl moves kl_coef so that the KL stays near its target. An answer that is cut off gets
-    missing_end_penalty, or is left out of the loss (missing_end=mask); overlong_margin: within so many tokens of max_new_tokens an answer
-    loses up to 1. An update is one minibatch; a phase samples prompts_per_phase prompts and makes passes x minibatches updates. refill:
-    prompts whose answers all got the same reward are replaced. A preference loss as objective learns from the best and worst answer to a
-    prompt, without credit and kl_coef. replay: text of pre-training (PPO-ptx) or demonstrations that each update learns as well. sampler:
-    the precision that our kernels sample in, auto: the trainer's; in fewer bits it is faster, and corrected for. truth: the rule behind the
-    preferences where it is known; its score is reported, never trained on.
-    lora: see finetune; policy and reference share their frozen weights then, and so do critic and judge.
+    credit=distillation or objective=gkd. kl_coef: price of one nat from the starting model, taken off the reward. adaptive_kl moves kl_coef
+    so that the KL stays near its target. An answer that is cut off gets missing_end_penalty, or is left out of the loss
+    (missing_end=mask); overlong_margin: within so many tokens of max_new_tokens an answer loses up to 1. An update is one minibatch; a
+    phase samples prompts_per_phase prompts and makes passes x minibatches updates. refill: prompts whose answers all got the same reward
+    are replaced. A preference loss as objective learns from the best and worst answer to a prompt, without credit and kl_coef. replay:
+    text of pre-training (PPO-ptx) or demonstrations that each update learns as well. sampler: the precision that our kernels sample in,
+    auto: the trainer's; in fewer bits it is faster, and corrected for. truth: the rule behind the preferences where it is known; its score is
+    reported, never trained on. lora: see finetune; policy and reference share their frozen weights then, and so do critic and judge.
     """
 
     kind: Literal["reinforce"] = "reinforce"
@@ -128,8 +127,7 @@ class Reinforce:
         self._check_reward()
         self._check_combination()
         check_rules(self.rewards)
-        if self.has_credit:
-            self._check_kl()
+        self._check_kl()
         for model in (self.model, *self.reward_model, *self.guard.models, *([self.teacher] if self.teacher else [])):
             check_model(model)
         if self.replay is not None:
@@ -160,6 +158,13 @@ class Reinforce:
             )
         if self.refill and self.answers < 2:
             raise ConfigError("refill looks for prompts whose answers differ in reward, so it needs 'answers' of 2 or more")
+        if self.has_credit and isinstance(self.credit, GroupMean) and self.credit.scale == "beta":
+            is_within = self.missing_end == "mask" or 0 <= self.missing_end_penalty <= 1
+            if self.kl_coef or self.overlong_margin or not is_within:
+                raise ConfigError(
+                    "credit.scale=beta takes rewards from 0 to 1; set kl_coef=0, overlong_margin=0 and missing_end_penalty=0"
+                    " (a KL in the loss is objective.kl_coef)"
+                )
         if isinstance(self.objective, PreferenceLoss):
             if self.objective.takes != "pairs" or isinstance(self.objective, StepWide | TDPO | ODPO):
                 raise ConfigError(f"objective {self.objective.kind} does not learn from answers as they come; use it with `trivium prefer`")

@@ -157,22 +157,20 @@ class Rollouts:
         answers = self.engine.generate(
             [self.prompts[row] for row in owners], self.options.sampling, seed=self.seed, purpose=purpose, step=phase
         )
+        if self.teacher is not None:
+            read = zip(answers, self.teacher(answers), strict=True)
+            answers = [answer.with_columns(teacher_logprobs=column) for answer, column in read]
         return owners, answers, self._scores(answers, owners)
 
     def _scores(self, answers: Sequence[Example], owners: Sequence[int]) -> np.ndarray:
         if self.teacher is not None:
-            return np.array([gap.sum() for gap in self._teaching(answers, self.teacher)])
+            return np.array([gap.sum() for gap in _teaching(answers)])
         scores = np.asarray(self.score(answers, owners), np.float64)
         if self.options.missing_end == "penalty":
             stopped = np.array([bool(answer.meta["stopped"]) for answer in answers])
             scores = np.where(stopped, scores, self.options.missing_end_penalty)
         lengths = np.array([len(answer.response) for answer in answers])
         return scores + overlong(lengths, self.options.sampling.max_new_tokens, self.options.overlong_margin)
-
-    def _teaching(self, answers: Sequence[Example], teacher: Column) -> list[np.ndarray]:
-        """Of each answer log teacher - log policy at the tokens that count, (T,): summed, minus what its KL from the teacher is about."""
-        pairs = zip(answers, teacher(answers), strict=True)
-        return [(column - answer.columns["old_logprobs"])[answer.loss_mask > 0] for answer, column in pairs]
 
     def _read_again(self, answers: list[Example]) -> tuple[list[Example], dict[str, float]]:
         """The answers with the trainer's log-probs and how much each token counts, where the sampler is another; and by how much it is."""
@@ -264,7 +262,7 @@ class Rollouts:
                 None if values is None else [column[span] for column, span in zip(values, spans, strict=True)],
                 self._greedy_scores(owners, phase) if rule.needs_greedy else None,
                 self._wins(owners, scores, phase) if self.opponent is not None else None,
-                self._teaching(answers, self.teacher) if self.teacher is not None else None,
+                _teaching(answers) if self.teacher is not None else None,
             )
         )
         credited = [
@@ -301,7 +299,7 @@ class Rollouts:
 
     def _wins(self, owners: Sequence[int], scores: np.ndarray, phase: int) -> np.ndarray:
         """The probability that each answer is preferred to its opponent's, by Bradley and Terry's model of the scores; (N,)."""
-        wins = 1 / (1 + np.exp(self._opposed(owners, phase)[1] - scores))
+        wins = np.exp(-np.logaddexp(0.0, self._opposed(owners, phase)[1] - scores))
         self.measured["win_rate"] = float(wins.mean())
         return wins
 
@@ -324,6 +322,11 @@ class Rollouts:
             order = sorted(range(start, start + size), key=lambda i: (-scores[i], lots[i]))
             pairs.append((answers[order[0]], answers[order[-1]]))
         return pairs
+
+
+def _teaching(answers: Sequence[Example]) -> list[np.ndarray]:
+    """Of each answer log teacher - log policy at the tokens that count, (T,); in sum it is on average minus the KL from the teacher."""
+    return [(answer.columns["teacher_logprobs"] - answer.columns["old_logprobs"])[answer.loss_mask > 0] for answer in answers]
 
 
 def _side(answers: Sequence[Example], *, is_reference: bool) -> list[Example]:

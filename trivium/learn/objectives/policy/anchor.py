@@ -47,7 +47,7 @@ def kl_penalty(out: Outputs, batch: Batch, ratio_BL: torch.Tensor, how: Penalty)
 def report(out: Outputs, batch: Batch, log_ratio_BL: torch.Tensor, *, low: float, high: float) -> Metrics:
     """Shares of tokens whose ratio is below and above the clip, the KL from the sampler, the entropy, and how evenly samples count.
 
-    effective_share: (sum of ratios)^2 / (tokens x sum of squared ratios), 1 on-policy; low where few samples carry the step.
+    effective_share: (sum of ratios)^2 / (tokens x sum of squared ratios), 1 on-policy; low where few samples carry a micro-batch.
     ratio_error: the mean of the ratio or its inverse, whichever is above 1; before the first update of a phase it is what sampler and
     trainer differ by.
     """
