@@ -238,6 +238,13 @@ def test_what_judges_is_part_of_what_the_result_depends_on():
     assert {"judge", "prompts.jsonl", "heldout.jsonl", "base", "chat.jsonl"} <= set(sources)
 
 
+def test_a_judge_that_knows_another_form_of_conversations_is_said():
+    run("same", steps=1, select=BY_REWARD)
+    run("other", steps=1, select=BY_REWARD, template="hh")
+    assert "another chat format" not in said("same")
+    assert "judge: was trained on conversations in another chat format than it now reads" in said("other")
+
+
 def test_prompts_that_leave_no_room_are_refused():
     with pytest.raises(DataError, match="raise seq_len, lower sampling.max_new_tokens"):
         run(steps=1, select={**BY_REWARD, "sampling": {"max_new_tokens": 64}})
