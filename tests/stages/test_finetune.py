@@ -265,6 +265,13 @@ def test_noise_resumes_with_the_same_bits_and_none_is_none(monkeypatch):
     assert without[0]["data_xxh3"] == rows[0]["data_xxh3"]
 
 
+def test_there_is_no_noise_in_what_is_measured():
+    options = {"steps": 1, "heldout": "heldout.jsonl", "optimizer": {"lr": 1e-12}}
+    without, noisy = run("without", **options)[0], run("noisy", neftune_alpha=50.0, **options)[0]
+    assert abs(noisy["loss"] - without["loss"]) > 1e-3
+    assert noisy["heldout_loss"] == pytest.approx(without["heldout_loss"], abs=1e-6)
+
+
 def test_an_example_with_weight_two_is_the_same_as_two_of_it():
     write("chat.jsonl", [chat("king", "land"), chat("ships", "people"), chat("ships", "people"), chat("of", "no", weight=0)])
     twice = run("twice", epochs=1)
