@@ -238,6 +238,13 @@ def test_what_judges_is_part_of_what_the_result_depends_on():
     assert {"judge", "prompts.jsonl", "heldout.jsonl", "base", "chat.jsonl"} <= set(sources)
 
 
+def test_a_judge_that_knows_another_form_of_conversations_is_said():
+    run("same", steps=1, select=BY_REWARD)
+    run("other", steps=1, select=BY_REWARD, template="hh")
+    assert "another chat format" not in said("same")
+    assert "judge: was trained on conversations in another chat format than it now reads" in said("other")
+
+
 def test_prompts_that_leave_no_room_are_refused():
     with pytest.raises(DataError, match="raise seq_len, lower sampling.max_new_tokens"):
         run(steps=1, select={**BY_REWARD, "sampling": {"max_new_tokens": 64}})
@@ -256,6 +263,13 @@ def test_noise_resumes_with_the_same_bits_and_none_is_none(monkeypatch):
     assert without == run("zero", steps=4, batch_size=4, neftune_alpha=0)
     assert without[0]["loss"] != rows[0]["loss"]
     assert without[0]["data_xxh3"] == rows[0]["data_xxh3"]
+
+
+def test_there_is_no_noise_in_what_is_measured():
+    options = {"steps": 1, "heldout": "heldout.jsonl", "optimizer": {"lr": 1e-12}}
+    without, noisy = run("without", **options)[0], run("noisy", neftune_alpha=50.0, **options)[0]
+    assert abs(noisy["loss"] - without["loss"]) > 1e-3
+    assert noisy["heldout_loss"] == pytest.approx(without["heldout_loss"], abs=1e-6)
 
 
 def test_an_example_with_weight_two_is_the_same_as_two_of_it():

@@ -61,6 +61,10 @@ class HeldoutReward:
         """Read the prompts and the reward model. Raises ArtefactError or DataError if they do not go with the model that is trained."""
         judge = Speaker.load_judge(resolve(run, select.reward_model), machine_of(run))
         same_tokenizer(speaker, judge)
+        if judge.chat != speaker.chat:
+            run.log(
+                f"{select.reward_model}: was trained on conversations in another chat format than it now reads; its scores may mean less"
+            )
         prompts = [speaker.prompt(messages) for messages in read_prompts(resolve(run, select.prompts))]
         check_room(prompts, select.sampling, length)
         check_reader(prompts, select.sampling, speaker, judge)

@@ -43,8 +43,8 @@ class Reinforce:
     phase samples prompts_per_phase prompts and makes passes x minibatches updates. refill: prompts whose answers all got the same reward
     are replaced. A preference loss as objective learns from the best and worst answer to a prompt, without credit and kl_coef. replay:
     text of pre-training (PPO-ptx) or demonstrations that each update learns as well. sampler: the precision that our kernels sample in,
-    auto: the trainer's; in fewer bits it is faster, and corrected for. truth: the rule behind the preferences where it is known; its score is
-    reported, never trained on. lora: see finetune; policy and reference share their frozen weights then, and so do critic and judge.
+    auto: the trainer's; in fewer bits it is faster, and corrected for. truth: the rule behind the preferences where it is known; its score
+    is reported, never trained on. lora: see finetune; policy and reference share their frozen weights then, and so do critic and judge.
     """
 
     kind: Literal["reinforce"] = "reinforce"
