@@ -25,8 +25,8 @@ ANSWER, TESTS = "<answer>", "<tests>"
 MAIN = _thread.get_ident()
 HIDDEN_MODULES = {"ctypes", "_ctypes", "_testcapi", "_testinternalcapi", "_xxsubinterpreters", "_interpreters"}
 HIDDEN_EVENTS = {
-    "sys._current_frames", "sys._current_exceptions", "sys.settrace", "sys.setprofile", "sys.addaudithook", "sys.monitoring.register_callback",
-    "gc.get_objects", "gc.get_referrers", "gc.get_referents",
+    "sys._current_frames", "sys._current_exceptions", "sys.settrace", "sys.setprofile", "sys.addaudithook",
+    "sys.monitoring.register_callback", "gc.get_objects", "gc.get_referrers", "gc.get_referents",
 }  # fmt: skip
 HIDDEN_ON_MAIN = {"sys._getframe", "object.__getattr__"}  # where a finalizer or a signal handler of the answer's would see our frames
 CONTAINERS, MAX_DEPTH = {list, tuple, set, frozenset, dict}, 5
