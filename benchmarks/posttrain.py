@@ -184,9 +184,7 @@ def contest(work: str, name: str, chosen: argparse.Namespace, lengths: conversat
         rows = rows_of(work, SIZES[name], lengths)
         data.write_text(json.dumps(rows), encoding="utf-8")
         notes = [conversations.summary(rows)] if work == "sft" else []
-        peers = [label for label in PEER_SETTINGS[work] if any(word in label for word in chosen.peers)]
-        if chosen.quick:
-            peers = peers[:1]
+        peers = named(work, chosen.peers)[: 1 if chosen.quick else None]
         if len(peers) > 2:
             entered = [one for one in contestants(work, name, data, mean_length, peers, chosen.clock) if not one.is_ours]
             peers, lines = heats(work, entered)
@@ -196,6 +194,12 @@ def contest(work: str, name: str, chosen: argparse.Namespace, lengths: conversat
     found = Work(f"{work}, {name}", UNITS[work], [line(score, work) for score in scores])
     notes += [goal(found, scores, work)]
     return found, {name: version for score in scores for name, version in score.versions.items()}, notes
+
+
+def named(work: str, words: Sequence[str]) -> list[str]:
+    """The settings that are named in full, or have one of the words in their name."""
+    known = PEER_SETTINGS[work]
+    return [label for label in known if any(word == label or (word not in known and word in label) for word in words)]
 
 
 def goal(found: Work, scores: Sequence[Score], work: str) -> str:
