@@ -131,12 +131,12 @@ def peer_settings(work: str, size: Size, settings: dict[str, Any], mean_length: 
     return longest | rows | settings
 
 
-def contestants(work: str, name: str, data: Path, mean_length: float, peers: Sequence[str]) -> list[Contestant]:
+def contestants(work: str, name: str, data: Path, mean_length: float, peers: Sequence[str], clock: str = "wall") -> list[Contestant]:
     """Ours, and TRL in the settings of these names."""
     size = SIZES[name]
     common = {
-        "work": work, "model": str(model_of(name)), "data": str(data), "threads": num_cores(), "vocab_size": size.vocab_size,
-        "rows": size.rows(work), "prompts": size.prompts, "answers": size.answers, "new_tokens": NEW_TOKENS,
+        "work": work, "model": str(model_of(name)), "data": str(data), "threads": num_cores(), "clock": clock,
+        "vocab_size": size.vocab_size, "rows": size.rows(work), "prompts": size.prompts, "answers": size.answers, "new_tokens": NEW_TOKENS,
     }  # fmt: skip
     seq_len = {"sft": SEQ_LEN, "grpo": PROMPT + NEW_TOKENS}.get(work, PAIR)
     layout = {"seq_len": seq_len, "micro_batch_rows": max(2, size.micro_batch_rows * SEQ_LEN // seq_len), "machine": {}}
@@ -184,17 +184,22 @@ def contest(work: str, name: str, chosen: argparse.Namespace, lengths: conversat
         rows = rows_of(work, SIZES[name], lengths)
         data.write_text(json.dumps(rows), encoding="utf-8")
         notes = [conversations.summary(rows)] if work == "sft" else []
-        peers = [label for label in PEER_SETTINGS[work] if any(word in label for word in chosen.peers)]
-        if chosen.quick:
-            peers = peers[:1]
+        peers = named(work, chosen.peers)[: 1 if chosen.quick else None]
         if len(peers) > 2:
-            entered = [one for one in contestants(work, name, data, mean_length, peers) if not one.is_ours]
+            entered = [one for one in contestants(work, name, data, mean_length, peers, chosen.clock) if not one.is_ours]
             peers, lines = heats(work, entered)
             notes += [f"{work}, {name}, one update alone: " + "; ".join(lines)]
-        scores = take_turns(contestants(work, name, data, mean_length, peers), {work: {"steps": chosen.steps}}, rounds=chosen.rounds)
+        entered = contestants(work, name, data, mean_length, peers, chosen.clock)
+        scores = take_turns(entered, {work: {"steps": chosen.steps}}, rounds=chosen.rounds)
     found = Work(f"{work}, {name}", UNITS[work], [line(score, work) for score in scores])
     notes += [goal(found, scores, work)]
     return found, {name: version for score in scores for name, version in score.versions.items()}, notes
+
+
+def named(work: str, words: Sequence[str]) -> list[str]:
+    """The settings that are named in full, or have one of the words in their name."""
+    known = PEER_SETTINGS[work]
+    return [label for label in known if any(word == label or (word not in known and word in label) for word in words)]
 
 
 def goal(found: Work, scores: Sequence[Score], work: str) -> str:
@@ -218,6 +223,7 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=1, help="updates of each contestant in a round")
     parser.add_argument("--peers", nargs="*", default=["TRL"], help="words of TRL's settings, as 'default' or 'packing'; none: ours alone")
+    parser.add_argument("--clock", default="wall", choices=["wall", "cpu"], help="cpu: processor seconds, where other work runs beside")
     parser.add_argument("--data", help="a file of conversations, whose lengths are taken for SFT")
     chosen = parser.parse_args(arguments)
     if chosen.quick:

@@ -1,15 +1,14 @@
 """trivium's post-training through nn, learn, data, generate, train and the on-policy source, an update a tick."""
 
 import json
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.peers.rounds import Rounds, options, peak_bytes
+from benchmarks.peers.rounds import Rounds, clock_of, options, peak_bytes
 from trivium.core.types import Example, Group, example
 from trivium.core.world import prepare_environment
 
@@ -112,7 +111,7 @@ def _grpo(want: dict[str, Any], model: Any, rows: list[dict[str, list[int]]], ro
         sampling=Sampling(max_new_tokens=want["new_tokens"]),
     )  # fmt: skip
     size, reference = {"rows": want["micro_batch_rows"], "length": want["seq_len"]}, frozen_reference(model)
-    engine = _Timed(Engine(model, stop_ids=(), rows=want["prompts"] * want["answers"], **want["engine"]))
+    engine = _Timed(Engine(model, stop_ids=(), rows=want["prompts"] * want["answers"], **want["engine"]), clock_of(want))
     rollouts = Rollouts(
         options=stage, engine=engine, prompts=[np.array(row["prompt"], np.int32) for row in rows], seed=1, score=_sevens,
         reference=lambda answers: column_of(reference, answers, logprobs, **size),
@@ -134,17 +133,18 @@ def _sevens(answers: Sequence[Example], _: Sequence[int]) -> np.ndarray:
 class _Timed:
     """An engine that knows how long it sampled."""
 
-    def __init__(self, engine: Any) -> None:
-        self.engine, self.seconds = engine, 0.0
+    def __init__(self, engine: Any, clock: Callable[[], float]) -> None:
+        self.engine, self.clock, self.seconds = engine, clock, 0.0
 
     def generate(self, *arguments: Any, **more: Any) -> list[Example]:
         """See Engine; nothing stops an answer, so each counts as finished."""
-        start = time.perf_counter()
+        start = self.clock()
         found = self.engine.generate(*arguments, **more)
-        self.seconds += time.perf_counter() - start
+        self.seconds += self.clock() - start
         return [replace(each, meta={**each.meta, "stopped": True}) for each in found]
 
 
 if __name__ == "__main__":
     prepare_environment()
-    train(options(), Rounds())
+    wanted = options()
+    train(wanted, Rounds(clock=clock_of(wanted)))

@@ -35,6 +35,13 @@ def peak_bytes(device):
         return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
+def clock_of(want):
+    """Wall time; or where other work runs beside, the processor's seconds of all threads together over their number."""
+    if want.get("clock") == "cpu":
+        return lambda: time.process_time() / want["threads"]
+    return time.perf_counter
+
+
 def waiting(device):
     """What ends only when the device has done all that was asked of it; None where nothing runs behind."""
     if device == "cpu":

@@ -2,13 +2,12 @@
 
 import json
 import tempfile
-import time
 from pathlib import Path
 
 import datasets
 import torch
 import transformers
-from rounds import Rounds, options, peak_bytes, versions
+from rounds import Rounds, clock_of, options, peak_bytes, versions
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, TrainerCallback
 from trl import DPOConfig, DPOTrainer, GRPOConfig, GRPOTrainer, RewardConfig, RewardTrainer, SFTConfig, SFTTrainer
@@ -25,8 +24,8 @@ PAD, EOS = "<pad>", "<eos>"  # ids 0 and 1
 class Watch(TrainerCallback):
     """Ticks at the beginning of every update; knows what the update before it did."""
 
-    def __init__(self, rounds, work):
-        self.rounds, self.work = rounds, work
+    def __init__(self, rounds, work, clock):
+        self.rounds, self.work, self.clock = rounds, work, clock
         self.amount, self.sampling, self.added = 0, 0.0, 0.0
 
     def on_step_begin(self, *_, **__):
@@ -83,13 +82,13 @@ def letters(completions, **_):
     return [float(text.count("7")) for text in completions]
 
 
-def timed(call, then):
+def timed(call, clock, then):
     """The same call, which lets `then` have its seconds."""
 
     def timed_call(*arguments, **more):
-        start = time.perf_counter()
+        start = clock()
         found = call(*arguments, **more)
-        then(time.perf_counter() - start)
+        then(clock() - start)
         return found
 
     return timed_call
@@ -120,7 +119,7 @@ def watch_precomputing(watch, pairs):
 
     def precompute(trainer, dataset, *arguments, **more):
         then = lambda seconds: setattr(watch, "added", seconds / len(dataset) * pairs)  # noqa: E731
-        return timed(method, then)(trainer, dataset, *arguments, **more)
+        return timed(method, watch.clock, then)(trainer, dataset, *arguments, **more)
 
     DPOTrainer._precompute_ref_logps = precompute
 
@@ -136,7 +135,7 @@ def watch_steps(trainer, watch):
     trainer.compute_loss = counted
     if watch.work == "grpo":
         sample = trainer._generate_single_turn
-        trainer._generate_single_turn = timed(sample, lambda seconds: setattr(watch, "sampling", watch.sampling + seconds))
+        trainer._generate_single_turn = timed(sample, watch.clock, lambda seconds: setattr(watch, "sampling", watch.sampling + seconds))
 
 
 def main():
@@ -146,7 +145,8 @@ def main():
     datasets.disable_progress_bars()
     want = options()
     torch.set_num_threads(want["threads"])
-    watch = Watch(Rounds(versions=versions("torch", "transformers", "trl", "accelerate", "datasets")), want["work"])
+    clock, packages = clock_of(want), ("torch", "transformers", "trl", "accelerate", "datasets")
+    watch = Watch(Rounds(clock=clock, versions=versions(*packages)), want["work"], clock)
     if want["settings"].get("precompute_ref_log_probs"):
         watch_precomputing(watch, want["rows"])
     with tempfile.TemporaryDirectory() as folder:

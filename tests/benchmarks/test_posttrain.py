@@ -92,6 +92,12 @@ def test_contestants_get_one_work(monkeypatch):
     assert found[0].options["seq_len"] * found[0].options["micro_batch_rows"] == SIZES["17m"].micro_batch_rows * posttrain.SEQ_LEN
 
 
+def test_settings_are_named_in_full_or_by_a_word():
+    assert posttrain.named("sft", ["TRL, bf16, packing"]) == ["TRL, bf16, packing"]
+    assert posttrain.named("sft", ["packing"]) == ["TRL, float32, packing", "TRL, bf16, packing", "TRL, bf16, packing, compiled"]
+    assert posttrain.named("grpo", ["TRL"]) == list(PEER_SETTINGS["grpo"])
+
+
 def test_quick_is_small():
     chosen = posttrain.parsed(["--quick"])
     assert isinstance(chosen, argparse.Namespace)
