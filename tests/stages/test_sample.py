@@ -189,6 +189,28 @@ def test_answers_are_chosen_again_from_a_scored_table(keep, expected):
     assert sorted(each.messages[-1].content for each in kept) == sorted(expected)
 
 
+@pytest.mark.parametrize(
+    ("keep", "kind", "options"),
+    [
+        ("best", "finetune", {}),
+        ("pairs", "prefer", {"objective": "dpo"}),
+        ("pairs", "prefer", {"objective": "odpo"}),
+        ("all", "prefer", {"objective": "rrhf"}),
+        ("all", "prefer", {"objective": "sppo"}),
+        ("all", "reward", {"heldout": "out/sample/answers/kept.jsonl"}),
+    ],
+)
+def test_what_is_kept_is_what_the_next_stage_learns_from(keep, kind, options):
+    run(scored="scored.jsonl", keep=keep)
+    learned = {"model": "base", "data": "out/sample/answers/kept.jsonl", "steps": 1, "batch_size": 2, "seq_len": 64}
+    stage = single(kind, learned | options).stages[kind]
+    stage.check()
+    with Run(Path("next"), quiet=True, machine=MACHINE) as running:
+        running.begin(kind, {})
+        stage.run(running)
+    assert np.isfinite(json.loads((Path("next") / "metrics.jsonl").read_text())["loss"])
+
+
 def test_hindsight_asks_with_the_best_control_and_leaves_the_prompt_as_it_was(monkeypatch):
     asked = []
     generate = Engine.generate

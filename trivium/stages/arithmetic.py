@@ -25,7 +25,7 @@ class Arithmetic:
     """
 
     kind: Literal["arithmetic"] = "arithmetic"
-    largest: int = Field(default=99, ge=1, le=9999)
+    largest: int = Field(default=99, ge=1, le=999)
     num_demonstrations: int = Field(default=500, ge=0)
     num_prompts: int = Field(default=1000, ge=0)
     num_heldout: int = Field(default=300, ge=0)

@@ -3,6 +3,10 @@
 Tables are read twice, row by row; of all answers only numbers are held. P prompts, N answers to each.
 """
 
+from __future__ import annotations
+
+import math
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -37,7 +41,7 @@ class Tally:
     records: int = 0
     prompts: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
-    scores: list[float] = field(default_factory=list)
+    scores: array[float] = field(default_factory=lambda: array("d"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,23 +98,25 @@ def joined(tables: Sequence[Table]) -> Table:
 
 def read_numbers(table: Table, seed: int, own: int) -> Answered:
     """The numbers of a table. own: how many of the answers to each prompt are this stage's; 0: all."""
-    scores, true, stopped, can, tokens = [], [], [], [], 0
+    scores, true, stopped, can, tokens = array("d"), array("d"), array("b"), array("b"), 0
+    sizes: Counter[int] = Counter()
     for row in table():
         count = len(row["responses"])
-        scores.append(row.get("scores", [np.nan] * count))
-        true.append(row.get("true_scores", [np.nan] * count))
-        stopped.append(row["stopped"])
-        can.append(usable(row["responses"], np.array(row["stopped"])))
+        sizes[count] += 1
+        scores.extend(row.get("scores", [math.nan] * count))
+        true.extend(row.get("true_scores", [math.nan] * count))
+        stopped.extend(row["stopped"])
+        can.extend(usable(row["responses"], np.array(row["stopped"])).tolist())
         tokens += sum(row.get("tokens", ())[: own or None])
     if not scores:
         raise DataError("there is no prompt with answers")
-    if len(set(map(len, scores))) > 1:
+    if len(sizes) > 1:
         raise DataError("the prompts of a scored table have different numbers of answers; give one that `trivium sample` left")
-    shape = (len(scores), len(scores[0]))
+    [shape] = [(count, size) for size, count in sizes.items()]
     numbers = np.arange(shape[0] * shape[1])
     lots = uniforms(key(seed, "ties"), numbers // shape[1], numbers % shape[1]).reshape(shape)
-    pool = Pool(np.array(scores, np.float64), np.array(can), lots)
-    return Answered(pool, np.array(true, np.float64), np.array(stopped), tokens, own or shape[1])
+    pool = Pool(np.array(scores).reshape(shape), np.array(can, bool).reshape(shape), lots)
+    return Answered(pool, np.array(true).reshape(shape), np.array(stopped, bool).reshape(shape), tokens, own or shape[1])
 
 
 def write_answers(folder: Path, table: Table, keep: KeepRule, answered: Answered) -> Tally:
@@ -134,7 +140,7 @@ def _records(table: Table, choose: Choose, answered: Answered, tally: Tally) -> 
         kept = choose(asked)
         tally.records += len(kept.records)
         tally.prompts += bool(kept.records)
-        tally.scores += asked.scores[list(kept.places)].tolist() if kept.records else []
+        tally.scores.extend(asked.scores[list(kept.places)].tolist() if kept.records else ())
         if not kept.records:
             tally.reasons[kept.why_none] += 1
         yield from kept.records
