@@ -134,6 +134,15 @@ def test_training_on_the_last_answer_leaves_the_others_out():
     assert rendered.tokens[rendered.loss_mask > 0].tolist() == [*TOKENIZER.encode("34").tolist(), TOKENIZER.id_of("<|end|>")]
 
 
+def test_a_turn_counts_by_its_weight_with_its_end():
+    turns = [USER, replace(ANSWER, weight=0.0), USER, replace(ANSWER, weight=0.5), USER, ANSWER]
+    plain, weighted = (render(each, TOKENIZER, PLAIN) for each in ([USER, ANSWER] * 3, turns))
+    assert weighted.tokens.tolist() == plain.tokens.tolist()
+    size = len(TOKENIZER.encode("world")) + 1
+    assert weighted.loss_mask[plain.loss_mask > 0].tolist() == [0.0] * size + [0.5] * size + [1.0] * size
+    assert not weighted.loss_mask[plain.loss_mask == 0].any()
+
+
 @pytest.mark.parametrize(
     ("messages", "problem"),
     [

@@ -66,10 +66,11 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a conversation."""
+    """One turn of a conversation; `weight` scales its loss, if it is the assistant's."""
 
     role: Role
     content: str
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,7 +79,7 @@ CHATML = ChatFormat(
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """tokens: (L,) int32. loss_mask: (L,) float32, 1 where the assistant speaks and on the token that ends its turn."""
+    """tokens: (L,) int32. loss_mask: (L,) float32, the turn's weight where the assistant speaks and on the token that ends its turn."""
 
     tokens: np.ndarray
     loss_mask: np.ndarray
@@ -113,7 +113,7 @@ def render(
         closing = _ids(after, tokenizer, chat_format)
         pieces += opening + content + closing
         num_counted = len(content) + 1 if index in counted else 0  # 1: the token that ends the turn
-        mask += [0.0] * len(opening) + [1.0] * num_counted + [0.0] * (len(content) + len(closing) - num_counted)
+        mask += [0.0] * len(opening) + [turn.weight] * num_counted + [0.0] * (len(content) + len(closing) - num_counted)
     if for_generation:
         opening = _ids(chat_format.opening["assistant"], tokenizer, chat_format)
         pieces, mask = pieces + opening, mask + [0.0] * len(opening)

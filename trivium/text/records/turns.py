@@ -1,7 +1,7 @@
 """Turns: lists of messages as data sets spell them, role and content or from and value, with content that may come in parts.
 
 Calls of tools and reasoning become text between the tags that Hermes, Qwen and DeepSeek models use, because a Message has only
-text; the tools themselves (`tools`) become part of the system turn (tools.py). Weights of single messages are not read.
+text; the tools themselves (`tools`) become part of the system turn (tools.py). The `weight` of a single message (OpenAI) is kept.
 """
 
 import json
@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, get_args
 
 from trivium.core.types import Message, Role
+from trivium.text.records.ranks import is_number
 from trivium.text.rows import Row, type_name
 
 
@@ -67,7 +68,7 @@ def message(row: Row, item: Any, name: str, spelling: _Spelling | None = None) -
     calls = _calls(row, item, name)
     content = "" if calls and item[text_field] is None else _content(row, item[text_field], f"{name}.{text_field}")
     said = _TAGS["tool_call"](content) if role == "function_call" else content
-    return Message(roles[role], said + ("\n" if said and calls else "") + calls)
+    return Message(roles[role], said + ("\n" if said and calls else "") + calls, _weight(row, item, name))
 
 
 def chat_field(row: Row) -> str | None:
@@ -89,6 +90,16 @@ def alternating(row: Row, field: str) -> tuple[Message, ...]:
     if not has_tools and any(first == second for first, second in zip(spoken, spoken[1:], strict=False)):
         row.fail(f"in '{field}' the user and the assistant must alternate")
     return turns
+
+
+def _weight(row: Row, item: Mapping[str, Any], name: str) -> float:
+    """How much a message counts: OpenAI's `weight`, 1 if it states none."""
+    stated = item.get("weight")
+    if stated is None:
+        return 1.0
+    if not is_number(stated) or stated < 0:
+        row.fail(f"'{name}.weight' is {stated!r}; a number of at least 0 is expected")
+    return float(stated)
 
 
 def _spelling(first: Any) -> _Spelling:
