@@ -65,6 +65,7 @@ class Environment:
 _TORCH = f"torch=={metadata.version('torch').split('+')[0]}"  # the same on both sides, so that only the code on top differs
 
 TRANSFORMERS = Environment("transformers", (_TORCH, "numpy", "transformers==5.23.0", "accelerate==1.15.0", "gguf==0.19.0"))
+TRL = Environment("trl", (_TORCH, "numpy", "trl==1.16.0", "transformers==5.23.0", "accelerate==1.15.0", "peft==0.21.2", "datasets==5.2.0"))
 LITGPT = Environment("litgpt", (_TORCH, "numpy", "litgpt==0.5.13"))
 LLAMA_CPP = Environment("llama-cpp", ("llama-cpp-python==0.3.36",))  # compiled on this machine, for this machine
 DATATROVE = Environment("datatrove", ("datatrove==0.10.1", "spacy==3.8.18", "regex", "tokenizers", "xxhash<4"))  # spaCy cuts its words

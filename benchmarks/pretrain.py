@@ -23,7 +23,9 @@ OURS: dict[str, dict[str, dict[str, Any]]] = {
     "cpu": {
         "torch": {"precision": "float32", "kernels": "torch", "products": "full", "compile": False},
         "native": {"precision": "float32", "kernels": "native", "products": "full", "compile": False},
+        "native bf16": {"precision": "bfloat16", "kernels": "native", "products": "full", "compile": False},
         "int8": {"precision": "float32", "kernels": "native", "products": "int8", "compile": False},
+        "int8 bf16": {"precision": "bfloat16", "kernels": "native", "products": "int8", "compile": False},
     },
     "cuda": {
         "bf16": {"precision": "bfloat16", "kernels": "torch", "products": "full", "compile": True},

@@ -18,7 +18,7 @@ PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 def test_the_python_example_starts_what_it_names(monkeypatch):
     started = []
-    monkeypatch.setattr(api, "execute", lambda recipe, folder, quiet: started.append((recipe, str(folder))))
+    monkeypatch.setattr(api, "execute", lambda recipe, folder, **_: started.append((recipe, str(folder))))
     exec(PYTHON[0], {"trivium": trivium})
     (whole, whole_folder), (single, single_folder) = started
     assert (whole.seed, whole.stages["pretrain"].steps, whole_folder) == (7, 100, "runs/small")

@@ -5,7 +5,8 @@ import importlib
 from trivium.core.world import prepare_environment
 
 __all__ = [
-    "annotate", "demonstrate", "evaluate", "finetune", "prefer", "prepare", "pretrain", "reinforce", "reward", "run", "tokenize",
+    "annotate", "arithmetic", "demonstrate", "evaluate", "finetune", "prefer", "prepare", "pretrain", "reinforce", "reward", "run",
+    "sample", "study", "tokenize",
 ]  # fmt: skip
 
 

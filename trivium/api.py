@@ -14,32 +14,48 @@ from typing import Any
 from trivium.core.config import plain
 from trivium.stages.pipeline import execute
 from trivium.stages.recipe import load_recipe, single
+from trivium.studies.finding import Finding
+from trivium.studies.run import run_study
 
 StageFunction = Callable[..., Path]
 
 
-def run(recipe: str | Path, *, out: str | Path | None = None, quiet: bool = False, **options: Any) -> Path:
-    """Run a recipe, a shipped name or a TOML file; options are tables by stage, and `seed` and `machine`."""
+def run(
+    recipe: str | Path, *, out: str | Path | None = None, quiet: bool = False, plugin: str | Path | None = None, **options: Any
+) -> Path:
+    """Run a recipe, a shipped name or a TOML file; options are tables by stage, and `seed` and `machine`. plugin: see docs/rewards.md."""
     resolved = load_recipe(str(recipe), plain(options))
     folder = Path(out) if out is not None else Path("runs") / resolved.name
-    execute(resolved, folder, quiet=quiet)
+    execute(resolved, folder, quiet=quiet, plugins=_files(plugin))
     return folder
 
 
-def _stage(kind: str, *, out: str | Path | None = None, quiet: bool = False, **options: Any) -> Path:
+def study(name: str, *folders: str | Path, out: str | Path | None = None, quiet: bool = False, **options: Any) -> Finding:
+    """What a study finds in these run folders, or in a run that its recipe makes; the page is below OUT, or below the first folder."""
+    found, _ = run_study(name, [Path(folder) for folder in folders], plain(options), Path(out) if out is not None else None, quiet=quiet)
+    return found
+
+
+def _stage(kind: str, *, out: str | Path | None = None, quiet: bool = False, plugin: str | Path | None = None, **options: Any) -> Path:
     """Run one stage; options as `trivium KIND --help` lists them, and `seed` and `machine`."""
     recipe = single(kind, plain(options))
     folder = Path(out) if out is not None else Path("runs") / kind
-    execute(recipe, folder, quiet=quiet)
+    execute(recipe, folder, quiet=quiet, plugins=_files(plugin))
     return folder
+
+
+def _files(plugin: str | Path | None) -> list[Path]:
+    return [] if plugin is None else [Path(plugin)]
 
 
 prepare: StageFunction = partial(_stage, "prepare")
 tokenize: StageFunction = partial(_stage, "tokenize")
 pretrain: StageFunction = partial(_stage, "pretrain")
 demonstrate: StageFunction = partial(_stage, "demonstrate")
+arithmetic: StageFunction = partial(_stage, "arithmetic")
 finetune: StageFunction = partial(_stage, "finetune")
 annotate: StageFunction = partial(_stage, "annotate")
+sample: StageFunction = partial(_stage, "sample")
 reward: StageFunction = partial(_stage, "reward")
 reinforce: StageFunction = partial(_stage, "reinforce")
 prefer: StageFunction = partial(_stage, "prefer")

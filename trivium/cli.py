@@ -3,7 +3,7 @@
 import json
 import signal
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
@@ -32,8 +32,10 @@ STAGES = {
     "tokenize": "train a tokenizer, write token shards",
     "pretrain": "a base model from token shards",
     "demonstrate": "questions and demonstrations from a dictionary",
+    "arithmetic": "sums to be done, whose answers can be checked",
     "finetune": "supervised fine-tuning on conversations",
     "annotate": "sample answers and let simulated annotators rank them",
+    "sample": "answer prompts many times, score the answers, keep what is worth learning from",
     "reward": "a reward model from rankings or judged steps",
     "reinforce": "PPO, GRPO and others, against reward models and rules",
     "prefer": "DPO, KTO, SimPO and others, on preferences",
@@ -46,20 +48,22 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="print the plan: paramet
 Quiet = Annotated[bool, typer.Option("--quiet", help="say only errors")]
 Json = Annotated[bool, typer.Option("--json", help="JSON lines, for programs")]
 StageName = Annotated[str, typer.Option("--stage", help="which, if several stages of the run are pre-training")]
+Plugins = Annotated[list[Path] | None, typer.Option("--plugin", help="let this Python file, which the recipe names, run as a reward")]
 Chat = Annotated[bool, typer.Option("--chat/--no-chat", help="open a chat at the end if this is a terminal")]
 
 
 @app.command()
 def run(
-    recipe: str, options: Options = None, out: Out = None, dry_run: DryRun = False, quiet: Quiet = False, chat_after: Chat = True
-) -> None:
+    recipe: str, options: Options = None, out: Out = None, dry_run: DryRun = False, quiet: Quiet = False, chat_after: Chat = True,
+    plugin: Plugins = None,
+) -> None:  # fmt: skip
     """Run a recipe: a shipped name or a TOML file. Repeating the command goes on where it was."""
     from trivium.core.config import parse_overrides
     from trivium.stages.recipe import load_recipe
 
     loaded = load_recipe(recipe, parse_overrides(options or []))
     folder = out or (Path(recipe).parent if Path(recipe).name == "run.toml" else Path("runs") / loaded.name)
-    _start(loaded, folder, dry_run, quiet, chat_after)
+    _start(loaded, folder, dry_run, quiet, chat_after, plugin or ())
 
 
 @app.command()
@@ -69,13 +73,13 @@ def recipes() -> None:
     from trivium.stages.recipe import shipped
 
     for name, path in shipped().items():
-        typer.echo(f"{name:<14} {read_toml(path).get('about', '')}")
+        typer.echo(f"{name:<18} {read_toml(path).get('about', '')}")
 
 
 def _stage_command(kind: str) -> Callable[..., None]:
     def command(
         options: Options = None, out: Out = None, dry_run: DryRun = False, quiet: Quiet = False,
-        show_help: Annotated[bool, typer.Option("--help", help="show the options and stop")] = False,
+        show_help: Annotated[bool, typer.Option("--help", help="show the options and stop")] = False, plugin: Plugins = None,
     ) -> None:  # fmt: skip
         from trivium.core.config import parse_overrides
         from trivium.stages.recipe import single
@@ -85,7 +89,8 @@ def _stage_command(kind: str) -> Callable[..., None]:
 
             typer.echo(describe(kind, STAGES[kind]))
             return
-        _start(single(kind, parse_overrides(options or [])), out or Path("runs") / kind, dry_run, quiet, chat_after=False)
+        recipe = single(kind, parse_overrides(options or []))
+        _start(recipe, out or Path("runs") / kind, dry_run, quiet, chat_after=False, plugins=plugin or ())
 
     return command
 
@@ -109,6 +114,26 @@ def _with_plan(command: Callable[..., None]) -> Callable[..., None]:
 for _kind, _summary in STAGES.items():
     _command = _stage_command(_kind) if _kind != "prepare" else _with_plan(_stage_command(_kind))
     app.command(_kind, help=_summary, context_settings={"help_option_names": []})(_command)
+
+
+@app.command()
+def study(
+    name: Annotated[str | None, typer.Argument(help="which; without it they are listed")] = None,
+    words: Annotated[list[str] | None, typer.Argument(metavar="[RUN]... [key=value]...", help="run folders to look at, or options")] = None,
+    out: Out = None, quiet: Quiet = False,
+) -> None:  # fmt: skip
+    """Ask what the data or the training did: of your own run folders, or of a run that the study makes for it."""
+    from trivium.core.config import parse_overrides
+    from trivium.studies.run import STUDIES, run_study
+
+    if name is None:
+        for known, (question, _) in STUDIES.items():
+            typer.echo(f"{known:<18} {question}")
+        return
+    folders = [Path(word) for word in words or [] if "=" not in word]
+    options = parse_overrides([word for word in words or [] if "=" in word])
+    finding, page = run_study(name, folders, options, out, quiet=quiet)
+    typer.echo(f"{finding.verdict}\nstudy:  {page}")
 
 
 @app.command()
@@ -294,17 +319,17 @@ def _say(found: Iterable[Any], as_json: bool, *, nothing: str = "") -> None:
         typer.echo(nothing)
 
 
-def _start(recipe: Any, folder: Path, dry_run: bool, quiet: bool, chat_after: bool) -> None:
+def _start(recipe: Any, folder: Path, dry_run: bool, quiet: bool, chat_after: bool, plugins: Sequence[Path]) -> None:
     """Check, then plan or run a recipe; at the end open the chat, or say how."""
     from trivium.stages.pipeline import check, execute
 
-    check(recipe)
+    check(recipe, plugins)
     if dry_run:
         from trivium.stages.plan import plan
 
         typer.echo(plan(recipe))
         return
-    page = execute(recipe, folder, quiet=quiet)
+    page = execute(recipe, folder, quiet=quiet, plugins=plugins)
     typer.echo(f"report: {page}")
     from trivium.stages.chat import best_model, talk
 

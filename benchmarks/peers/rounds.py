@@ -28,7 +28,11 @@ def peak_bytes(device):
         import torch  # the contestant's own, and loaded already
 
         return torch.cuda.max_memory_allocated()
-    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    try:  # ru_maxrss counts the process that started this one too
+        with open("/proc/self/status") as status:
+            return next(1024 * int(line.split()[1]) for line in status if line.startswith("VmHWM"))
+    except OSError:
+        return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def waiting(device):
@@ -52,27 +56,29 @@ class Rounds:
         self._out = os.fdopen(os.dup(1), "w")
         os.dup2(2, 1)
         self.request, self.facts = {}, {}
-        self._seconds, self._before = [], 0.0
+        self._seconds, self._measured, self._before = [], {}, 0.0
         self._send(ready)
 
-    def tick(self):
+    def tick(self, **measured):
         """Call at the beginning of every step; returns the request that it belongs to. Ends the process when nothing more is wanted.
 
         A request has `steps` (1 if it has not); all that happens from one tick to the next is the time of one step. `facts` travel with
-        the answer, and are then forgotten.
+        the answer, and are then forgotten. measured: numbers about the step that ends now, answered as lists beside its seconds.
         """
         steps = self.request.get("steps", 1)
         if self.request:
             if self._wait_for_device is not None and len(self._seconds) + 1 == steps:
                 self._wait_for_device()
             self._seconds.append(self._clock() - self._before)
+            for name, value in measured.items():
+                self._measured.setdefault(name, []).append(value)
         if len(self._seconds) >= steps:
             if self._wait_for_device is not None:
                 self._seconds = [sum(self._seconds) / steps] * steps
-            self._send({"seconds": self._seconds, **self.facts})
+            self._send({"seconds": self._seconds, **self._measured, **self.facts})
             self.request = {}
         if not self.request:
-            self._seconds, self.facts = [], {}
+            self._seconds, self._measured, self.facts = [], {}, {}
             self.request = self._wait()
         self._before = self._clock()
         return self.request

@@ -1,12 +1,17 @@
 """Our contestants at tiny size in this process; the talk is replaced by a list of requests."""
 
+import json
+
 import numpy as np
 import pytest
 
-from benchmarks.ours import pretrain, race, sample
+from benchmarks import conversations
+from benchmarks.ours import posttrain, pretrain, race, sample
 from benchmarks.race import dialled
+from tests.nn.io_models import FILES, SHAPES, V
 from trivium.core.types import example
 from trivium.nn.config import llama
+from trivium.nn.io.directory import save_model
 from trivium.nn.model import Model, initialise
 from trivium.nn.variants import SPEEDRUN
 
@@ -38,8 +43,8 @@ class Requests:
     def __init__(self, *requests):
         self.left, self.facts, self.seen = list(requests), {}, []
 
-    def tick(self):
-        self.seen.append(self.facts)
+    def tick(self, **measured):
+        self.seen.append(self.facts | measured)
         if not self.left:
             raise Enough
         self.facts = {}
@@ -87,6 +92,26 @@ def test_a_race_is_measured_between_updates_and_learns(tmp_path, how):
     before, after = rounds.seen[1]["loss"], rounds.seen[-1]["loss"]
     assert before == pytest.approx(np.log(64), abs=0.05)  # the head starts near 0: all ids are equally likely
     assert after < before - 0.5
+
+
+@pytest.mark.parametrize("work", ["sft", "dpo", "reward", "grpo"])
+def test_post_training_goes_on_as_long_as_updates_are_wanted(tmp_path, work):
+    save_model(tmp_path / "model", initialise(Model(SHAPES["llama"]), 1), **FILES)
+    rows = {
+        "sft": conversations.demonstrations([(5, 9), (20, 4), (3, 3)], V, 1),
+        "grpo": conversations.prompts(4, 6, V, 1),
+    }.get(work, conversations.pairs(4, 8, 8, V, 1))
+    (tmp_path / "rows.json").write_text(json.dumps(rows))
+    want = {
+        "work": work, "model": str(tmp_path / "model"), "data": str(tmp_path / "rows.json"), "threads": 1, "rows": 2, "seq_len": 24,
+        "micro_batch_rows": 4, "machine": {"precision": "float32"}, "prompts": 2, "answers": 3, "new_tokens": 5, "engine": {},
+    }  # fmt: skip
+    rounds = Requests({}, {})
+    with pytest.raises(Enough):
+        posttrain.train(want, rounds)
+    amounts = {"sft": [14 + 24, 6 + 14], "dpo": [2, 2], "reward": [2, 2], "grpo": [30, 30]}[work]
+    assert [seen["amounts"] for seen in rounds.seen[1:]] == amounts
+    assert all(seen["sampling"] > 0 for seen in rounds.seen[1:] if work == "grpo")
 
 
 def test_the_identity_check_counts_the_answers_that_do_not_depend_on_their_batch(monkeypatch):

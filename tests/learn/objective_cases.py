@@ -10,7 +10,7 @@ import torch
 
 from tests.nn.tiny import VOCAB, tiny_model
 from trivium.core.types import Example, Group, example
-from trivium.learn.objectives import CrossEntropy, Objective, Process, Ranking, Value
+from trivium.learn.objectives import GKD, CrossEntropy, Objective, Process, Ranking, Value
 from trivium.learn.objectives.policy import CISPO, REINFORCE, SAPO, PolicyGradient
 from trivium.learn.objectives.preference import (
     AOT,
@@ -33,6 +33,7 @@ from trivium.learn.objectives.preference import (
     SPPO,
     TDPO,
     WPO,
+    XPO,
     DiscoPOP,
     RobustDPO,
     SimPO,
@@ -75,6 +76,12 @@ def scored_pairs(rng: np.random.Generator) -> Group:
     """Pairs with what some losses read beside the reference: scores, and the margin that AOT compares with."""
     columns = [{"score": float(score), "baseline": 0.1} for score in rng.uniform(1, 2, 2) - (0, 1)]
     return tuple(_filled(item, **values) for item, values in zip(pairs(rng), columns, strict=True))
+
+
+def explored(rng: np.random.Generator) -> Group:
+    """A pair of which either answer, at random, is the reference's."""
+    side = int(rng.integers(2))
+    return tuple(_filled(item, from_reference=float(number == side)) for number, item in enumerate(pairs(rng)))
 
 
 def ranked(rng: np.random.Generator) -> Group:
@@ -127,9 +134,8 @@ def critiques(rng: np.random.Generator) -> Group:
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """label: what an objective compares with, a column or the tokens. start: metrics when the policy is its own reference.
-
-    goal: a metric, and the range in which eight examples learned by heart leave it.
+    """label: what an objective compares with: a column, the tokens, or what is before them. goal: a metric, and the range in which eight
+    examples learned by heart leave it. start: metrics when the policy is its own reference.
     """
 
     objective: Objective
@@ -139,6 +145,7 @@ class Case:
     goal: tuple[str, float, float]
     has_scalar: bool = False
     has_reference: bool = False
+    reference_seed: int = 0  # of another model than the policy
     has_constants: bool = False  # a part of the loss counts as a constant, so the loss is not what the slope is the slope of
 
     def groups(self, count: int, seed: int = 0) -> list[Group]:
@@ -149,8 +156,8 @@ class Case:
         return tiny_model(seed=seed, dtype=dtype, has_scalar=self.has_scalar)
 
     def reference(self, *, dtype: torch.dtype = torch.float32) -> Model | None:
-        """The frozen model that some objectives read in every step: what the policy is at first."""
-        return self.model(dtype=dtype).requires_grad_(False) if self.has_reference else None
+        """The frozen model that some objectives read in every step: what the policy is at first, or a teacher."""
+        return self.model(seed=self.reference_seed, dtype=dtype).requires_grad_(False) if self.has_reference else None
 
     def trainer(self, model: Model | None = None, *, lr: float = 0.02) -> Trainer:
         model = model or self.model()
@@ -173,6 +180,11 @@ def preference(objective: Objective, start: float | None, group: Callable[[np.ra
     """A preference loss; its loss where the policy is its own reference, if it has one. The label is the reference, or else the tokens."""
     label = "ref_logprobs" if "ref_logprobs" in objective.needs else "tokens"
     return Case(objective=objective, group=group, label=label, start={} if start is None else {"loss": start}, goal=RIGHT, **more)
+
+
+def taught(objective: Objective) -> Case:
+    """A divergence from a teacher; it is read before a token, whichever token that is."""
+    return Case(objective=objective, group=texts, label="before", goal=("loss", 0, 0.05), has_reference=True, reference_seed=5)
 
 
 CASES = {
@@ -210,6 +222,11 @@ CASES = {
     "rrhf": preference(RRHF(nll_coef=0.1), None, ranked),
     "tdpo": preference(TDPO(), LOG_2, has_reference=True, has_constants=True),
     "tdpo 1": preference(TDPO(version=1), LOG_2, has_reference=True),
+    "xpo": preference(XPO(), None, explored),
+    "xpo, very optimistic": replace(preference(XPO(optimism=0.1), None, explored), goal=("reference_answer_logprob", -math.inf, -20.0)),
+    "gkd": taught(GKD()),
+    "gkd forward": taught(GKD(beta=0.0, reduction="sequence")),
+    "gkd between": taught(GKD(beta=0.4)),
     "ppo": Case(objective=PolicyGradient(), group=samples, label="advantages", start=NO_MOVE, goal=("loss", -0.25, -0.15)),
     "grpo": Case(
         objective=PolicyGradient(kl_coef=0.01, kl="k3", reduction="sequence"),

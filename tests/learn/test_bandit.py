@@ -271,6 +271,15 @@ def test_k1_in_the_reward_has_the_gradient_of_the_kl_and_in_the_loss_none():
     torch.testing.assert_close(six.gradient((p * k1).sum()), torch.zeros(6, dtype=torch.float64))
 
 
+@pytest.mark.parametrize("how", ["k2", "k3"])
+def test_no_other_estimator_in_the_reward_has_the_gradient_of_the_kl(how):
+    """So there is no option for it: kl_coef takes k1."""
+    six = SixChoices()
+    p, estimate = six.log_p.exp().detach(), kl_estimate(six.log_p - six.log_q, how)
+    found, kl = six.gradient((p * estimate.detach() * six.log_p).sum()), six.kl_gradient()
+    assert (found - kl).norm() > 0.3 * kl.norm()
+
+
 @pytest.mark.parametrize(
     ("kl", "is_off_policy", "has_gradient_of"),
     [

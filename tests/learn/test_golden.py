@@ -1,5 +1,7 @@
 """Numbers that can be checked on paper: the formulas of the papers, computed once in float64 and never changed."""
 
+import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,7 +11,19 @@ import torch
 from trivium.core.errors import ConfigError
 from trivium.core.types import example
 from trivium.data.pack import pack
-from trivium.learn.credit import GAE, Answers, BatchMean, GreedyBaseline, GroupMean, LeaveOneOut, overlong, whiten
+from trivium.learn.credit import (
+    GAE,
+    Answers,
+    BatchMean,
+    Distillation,
+    GreedyBaseline,
+    GroupMean,
+    LeaveOneOut,
+    Versus,
+    overlong,
+    whiten,
+)
+from trivium.learn.credit.group_mean import beta_density
 from trivium.learn.kl import AdaptiveKL, kl_estimate
 from trivium.learn.objectives import Process, Ranking, Value
 from trivium.learn.objectives.policy import CISPO, REINFORCE, SAPO, PolicyGradient
@@ -191,6 +205,64 @@ def test_groups_do_not_see_each_other():
 def test_the_scale_of_a_batch_is_that_of_all_its_rewards():
     advantages = GroupMean(scale="batch", std_ddof=0)(one_prompt([1.0, 0.0, 7.0, 5.0], per_prompt=2)).advantages
     assert advantages[0][0] == pytest.approx(0.5 / np.std([1, 0, 7, 5]), rel=1e-3)
+
+
+def test_bnpo_divides_by_the_density_of_a_beta_distribution():
+    """Groups whose means are 1/4, 1/2 and 3/4: a = b = 5/2, so it is Beta(11/6, 11/6); its density at 1/2 by hand."""
+    rewards = np.array([[1.0, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0]])
+    density = beta_density(rewards)
+    assert density[1] == pytest.approx(math.gamma(11 / 3) / math.gamma(11 / 6) ** 2 * 0.5 ** (5 / 3))
+    assert density[0] == pytest.approx(density[2]) == pytest.approx(density[1] * (0.25 * 0.75 / 0.25) ** (5 / 6))
+    advantages = GroupMean(scale="beta")(one_prompt(rewards.ravel().tolist(), per_prompt=4)).advantages
+    assert advantages[0][0] == pytest.approx(0.75 / density[0])
+
+
+def test_no_other_beta_distribution_has_a_smaller_variance():
+    """The variance of the slope under Beta(a, b) is in proportion to B(alpha, beta)^2 B(a + 3 - 2 alpha, b + 3 - 2 beta) (BNPO, sec. 4)."""
+    log_B = lambda x, y: math.lgamma(x) + math.lgamma(y) - math.lgamma(x + y)  # noqa: E731
+    a, b = 2.0, 0.5
+    variance = lambda alpha, beta: 2 * log_B(alpha, beta) + log_B(a + 3 - 2 * alpha, b + 3 - 2 * beta)  # noqa: E731
+    least = variance(1 + a / 3, 1 + b / 3)
+    assert all(variance(1 + a / 3 + dx, 1 + b / 3 + dy) > least for dx, dy in [(0.1, 0), (-0.1, 0), (0, 0.1), (0, -0.1), (0.05, -0.05)])
+
+
+def test_means_that_do_not_differ_leave_bnpo_without_a_scale():
+    assert beta_density(np.array([[1.0, 0], [0, 1]])).tolist() == [1, 1]
+    assert beta_density(np.array([[1.0, 1], [0, 0]])).tolist() == [1, 1]
+    with pytest.raises(ConfigError, match="scale=beta takes rewards from 0 to 1, one is -1"):
+        beta_density(np.array([[1.0, -1]]))
+
+
+def test_versus_is_what_is_won_above_a_half_less_the_price():
+    answers = replace(one_prompt([7.0, 8.0], penalty=0.1), wins=np.array([0.9, 0.4]))
+    np.testing.assert_allclose(np.concatenate(Versus()(answers).advantages), [0.3, -0.3, -0.3])
+
+
+def test_distillation_credits_each_token_alone_or_with_all_that_follow():
+    answers = replace(one_prompt([0.0, 0.0], penalty=0.25), teacher=[np.array([1.0]), np.array([-1.0, 2.0])])
+    np.testing.assert_allclose(np.concatenate(Distillation()(answers).advantages), [0.75, -1.25, 1.75])
+    np.testing.assert_allclose(np.concatenate(Distillation(gamma=1.0)(answers).advantages), [0.75, 0.5, 1.75])
+
+
+def test_importance_multiplies_the_loss_and_its_kl_penalty():
+    columns = {"old_logprobs": [0.0, 0.0], "advantages": [1.0, 1.0], "ref_logprobs": [-1.0, -1.0]}
+    out = SimpleNamespace(logprobs_BL=at_the_answer(0, 0), entropy_BL=at_the_answer(0, 0))
+    for objective in (PolicyGradient(kl_coef=0.1), CISPO(kl_coef=0.1), SAPO(kl_coef=0.1), REINFORCE(kl_coef=0.1)):
+        plain, _ = objective(out, one_token_answers(**columns))
+        weighed, _ = objective(out, one_token_answers(**columns, importance=[1.0, 0.5]))
+        torch.testing.assert_close(weighed, plain * torch.tensor([[1.0], [0.5]]))
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.5, 1.1), (0.9, 1.5)])
+def test_what_is_clipped_is_counted_by_its_side(low, high):
+    batch = one_token_answers(old_logprobs=[0.0, 0.0], advantages=[1.0, 1.0])
+    out = SimpleNamespace(logprobs_BL=at_the_answer(np.log(low), np.log(high)), entropy_BL=at_the_answer(0.5, 1.5))
+    _, metrics = PolicyGradient()(out, batch)
+    found = {name: float(total / count) for name, (total, count) in metrics.items()}
+    assert (found["clip_low"], found["clip_high"], found["clip_fraction"]) == (0.5 * (low < 0.8), 0.5 * (high > 1.2), 0.5)
+    assert found["entropy"] == 1.0
+    assert found["ratio_error"] == pytest.approx((1 / low + high) / 2)
+    assert found["effective_share"] == pytest.approx((low + high) ** 2 / (2 * (low**2 + high**2)))
 
 
 def test_batch_mean_whitens_rewards_to_go_over_all_tokens():

@@ -107,8 +107,8 @@ def test_what_the_mask_shows_changes_the_loss(case):
 
 
 def case_label_changed(case: Case, item: Example, place: int) -> Example:
-    if case.label == "tokens":
-        tokens = item.tokens.copy()
+    if case.label in ("tokens", "before"):
+        tokens, place = item.tokens.copy(), place - (case.label == "before")
         tokens[place] = (tokens[place] + 1) % 16
         return replace(item, tokens=tokens)
     column = item.columns[case.label].copy()

@@ -1,5 +1,7 @@
 """Muon orthogonalises, and every weight is updated by exactly one optimizer."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -79,9 +81,14 @@ def test_adamw_decays_matrices_only():
 
 
 @pytest.mark.parametrize(
-    ("device", "capability", "dtype"),
-    [("cuda", (8, 0), torch.bfloat16), ("cuda", (7, 5), torch.float32), ("cpu", (9, 0), torch.float32), ("mps", (9, 0), torch.float32)],
-)
-def test_matrices_are_orthogonalised_in_bf16_where_a_gpu_is_fast_at_it(monkeypatch, device, capability, dtype):
+    ("device", "capability", "computes_in", "dtype"),
+    [
+        ("cuda", (8, 0), torch.float32, torch.bfloat16), ("cuda", (7, 5), torch.bfloat16, torch.float32),
+        ("mps", (9, 0), torch.float32, torch.float32), ("cpu", (9, 0), torch.float32, torch.float32),
+        ("cpu", (9, 0), torch.bfloat16, torch.bfloat16),
+    ],
+)  # fmt: skip
+def test_matrices_are_orthogonalised_in_bf16_where_the_machine_is_fast_at_it(monkeypatch, device, capability, computes_in, dtype):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
-    assert fast_dtype(torch.device(device)) == dtype
+    weight = SimpleNamespace(device=torch.device(device))
+    assert fast_dtype(SimpleNamespace(parameters=lambda: iter([weight]), trunk=SimpleNamespace(compute_dtype=computes_in))) == dtype

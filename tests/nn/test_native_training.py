@@ -82,12 +82,13 @@ def test_a_base_in_int8_goes_without_kernels():
     assert model.trunk.twin is None
 
 
+@pytest.mark.parametrize("how", ["int8", "bfloat16"])
 @pytest.mark.parametrize("family", ["qwen3", "gpt_neox"])
-def test_products_in_int8_are_near(family):
+def test_products_in_fewer_bits_are_near(family, how):
     model = random_model(family)
     probe_BLD = torch.randn(*TOKENS.shape, model.config.hidden_size, generator=RANDOM)
     expected = states_and_slopes(model, probe_BLD)
-    block.use(model.trunk, "int8")
+    block.use(model.trunk, how)
     found = states_and_slopes(model, probe_BLD)
     assert not torch.equal(found["states"], expected["states"])
     for name, value in found.items():
@@ -100,6 +101,27 @@ def test_a_position_that_the_model_lacks_is_refused():
     block.use(model.trunk)
     with pytest.raises(IndexError, match="position 128 of a model that has 128"):
         model.trunk(TOKENS[:, :1], torch.full((2, 1), 128))
+
+
+def test_a_model_in_bfloat16_has_its_products_in_it_and_its_states_in_float32():
+    model = random_model("llama")
+    model.trunk.compute_dtype = torch.bfloat16
+    assert block.use(model.trunk) is None
+    training_states = model.trunk(TOKENS, POSITION)
+    with torch.no_grad():
+        assert torch.equal(model.trunk(TOKENS, POSITION), training_states)
+    assert training_states.dtype == torch.float32
+    block.use(model.trunk, "bfloat16")
+    assert torch.equal(model.trunk(TOKENS, POSITION), training_states)
+
+
+def test_a_bfloat16_product_by_hand():
+    x, w = torch.tensor([[1 + 2**-9, 2.0]], requires_grad=True), torch.tensor([[3.0, 2**-9]], requires_grad=True)  # rounds to 1
+    y = training.products(x, [w], torch.tensor([0.25]), "bfloat16")
+    assert y.item() == 3.0 + 0.25  # 3 + 2^-8 is rounded to 3
+    y.backward(torch.tensor([[1 + 2**-9]]))
+    assert x.grad.tolist() == [[3.0, 2**-9]]
+    assert w.grad.tolist() == [[1.0, 2.0]]
 
 
 def test_an_int8_product_by_hand():
@@ -138,8 +160,11 @@ def test_logsumexp_and_its_slope_are_those_of_float64(width):
     target, weight = torch.randint(0, width, (9,), generator=RANDOM), torch.randn(9, generator=RANDOM)
     exact = logits.double().requires_grad_()
     (exact.log_softmax(-1)[torch.arange(9), target] * weight).sum().backward()
-    lse = training.logsumexp(logits)
+    lse, entropy = training.logsumexp(logits, with_entropy=True)
     torch.testing.assert_close(lse.double(), exact.detach().logsumexp(-1), atol=1e-6, rtol=1e-6)
+    log_p = exact.detach().log_softmax(-1)
+    torch.testing.assert_close(entropy.double(), -(log_p.exp() * log_p).sum(-1), atol=1e-6, rtol=1e-5)
+    assert torch.equal(training.logsumexp(logits)[0], lse)
     torch.testing.assert_close(training.softmax_slope(logits, target, lse, weight).double(), exact.grad, atol=1e-6, rtol=1e-5)
 
 
@@ -149,8 +174,8 @@ def test_families_without_a_kernel_say_so(family, reason):
 
 
 def test_other_precisions_say_so():
-    model = Model(replace(SHAPES["llama"], head_dim=16), compute_dtype=torch.bfloat16)
-    assert "bfloat16" in str(block.why_not_train(model.trunk))
+    model = Model(replace(SHAPES["llama"], head_dim=16), compute_dtype=torch.float16)
+    assert "not torch.float16" in str(block.why_not_train(model.trunk))
 
 
 @pytest.mark.parametrize("where", ["mlp.up.weight", "attention.query.weight"])

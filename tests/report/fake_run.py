@@ -27,6 +27,7 @@ def write_fake_run(folder: Path, *, num_steps: int = 120) -> Path:
     write_rows(folder / "speed.jsonl", _speed_rows(num_steps))
     write_json(folder / "results.json", _results())
     write_json(folder / "prepare/funnel.json", _funnel())
+    write_json(folder / "sample/selection.json", selection())
     write_json(folder / "evaluate/samples.json", _samples())
     write_json(folder / "reward/calibration.json", _bins())
     for place, (stage, seconds) in enumerate(STAGES.items()):
@@ -128,6 +129,19 @@ def _bins() -> list[dict[str, Any]]:
     found = [(0.5, 0.6, 0.55, 0.53, 90), (0.6, 0.7, 0.65, 0.6, 60), (0.9, 1.0, 0.93, 0.8, 20)]
     named = ("low", "high", "predicted", "observed", "n")
     return [dict(zip(named, row, strict=True)) | {"observed_low": row[3] - 0.1, "observed_high": row[3] + 0.1} for row in found]
+
+
+def selection() -> dict[str, Any]:
+    """What `sample` leaves for the report."""
+    curve = [
+        {"k": k, "value": value, "low": value - 0.1, "high": value + 0.1, "kl": kl} for k, value, kl in ((1, 0.25, 0), (2, 0.5, 0.193))
+    ]
+    return {
+        "keep": "threshold", "makes": "conversations", "prompts": 300, "answers": 600, "records": 120, "prompts_kept": 100,
+        "answers_kept": 120, "reasons": {"no answer scores 1 and ended by itself": 200}, "cut_off": 12, "empty_or_repeated": 30,
+        "curve": curve, "true_curve": curve,
+        "histogram": [{"low": 0.0, "high": 0.0, "answers": 480, "kept": 0}, {"low": 1.0, "high": 1.0, "answers": 120, "kept": 120}],
+    }  # fmt: skip
 
 
 def _samples() -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from trivium.core.errors import DataError
-from trivium.report.intervals import clustered_share_interval, mean_interval, paired_bootstrap, share_interval, t_95
+from trivium.report.intervals import clustered_share_interval, curve_bootstrap, mean_interval, paired_bootstrap, share_interval, t_95
 
 
 def test_mean_interval_of_one_to_five_by_hand():
@@ -93,3 +93,13 @@ def test_what_cannot_be_measured_is_refused_with_the_reason():
         share_interval(11, 10)
     with pytest.raises(DataError, match="a pair needs both"):
         paired_bootstrap([1.0], [1.0, 2.0], seed=1)
+
+
+def test_each_point_of_resampled_curves_has_the_interval_of_its_values():
+    # a share of 0.3 of 400: its standard error is sqrt(0.3 * 0.7 / 400) = 0.0229; the second point is the same for all
+    curves = np.stack([np.repeat([1.0, 0.0], [120, 280]), np.full(400, 2.0)], axis=1)
+    mean, low, high = curve_bootstrap(curves, 1)
+    assert mean == pytest.approx([0.3, 2])
+    assert (low[0], high[0]) == pytest.approx((0.3 - 1.96 * 0.0229, 0.3 + 1.96 * 0.0229), abs=0.005)
+    assert (low[1], high[1]) == (2, 2)
+    assert [part.tolist() for part in curve_bootstrap(curves[:1], 1)] == [[1, 2]] * 3

@@ -94,6 +94,15 @@ def test_hostile_text_is_text_wherever_it_comes_from(tmp_path):
     assert "<script>alert(1)</script>" in "".join(page.text)
 
 
+def test_what_was_sampled_and_selected_is_told_and_drawn(tmp_path):
+    shown = "".join(Elements(read(write_fake_run(tmp_path, num_steps=3))).text)
+    assert "600 answers to 300 prompts; 'threshold' kept 120 of them as 120 conversations of 100 prompts. 12 were cut off" in shown
+    assert "200 prompts gave none: no answer scores 1 and ended by itself." in shown
+    assert "The best of 2 answers is at most log k - (k - 1)/k = 0.193 nats away" in shown
+    assert "score: from 0.250 to 0.500; true score: from 0.250 to 0.500" in shown
+    assert "score 1.000: 120 answers; kept: 120" in shown
+
+
 def test_what_was_replaced_in_the_text_is_counted_and_shown(tmp_path):
     shown = "".join(Elements(read(write_fake_run(tmp_path, num_steps=3))).text)
     assert "replaced: email, 41 times in 30 documents" in shown
@@ -102,7 +111,7 @@ def test_what_was_replaced_in_the_text_is_counted_and_shown(tmp_path):
 
 def test_an_empty_run_folder_gives_a_page_that_says_what_is_missing(tmp_path):
     text = read(tmp_path)
-    assert text.count("Left out:") == 8
+    assert text.count("Left out:") == 9
     assert "run.toml is not in this run folder" in text
 
 

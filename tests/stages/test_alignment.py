@@ -1,23 +1,31 @@
 """`prefer` and `reinforce` with every kind of objective, credit and reward, on a model of a few thousand weights."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from tests.nn.io_models import FILES, ours
+from tests.nn.io_models import FILES, SHAPES, TEXTS, TOKENIZER, ours
 from trivium.core.config import plain
 from trivium.core.errors import ConfigError, DataError, DivergedError
 from trivium.core.interrupt import Interrupted
 from trivium.core.run import Run
-from trivium.core.types import Message, Preference
+from trivium.core.types import Document, Message, Preference
+from trivium.nn.flops import flops_per_token
+from trivium.nn.io.config_json import read_config
 from trivium.nn.io.directory import save_model
+from trivium.nn.model import Model, initialise
+from trivium.nn.native.library import why_not
+from trivium.stages.base import Foresight, Work
 from trivium.stages.machine import Machine
 from trivium.stages.methods import methods
 from trivium.stages.models import Speaker, ranked_group
 from trivium.stages.recipe import single
+from trivium.text.shards import write_shard
 from trivium.train.trainer import Trainer
 
 MACHINE = {"threads": 1, "precision": "float32", "compile": "off", "ceiling": 5e10, "kernels": "torch"}
@@ -32,6 +40,13 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     save_model(tmp_path / "base", ours("llama"), **FILES)
     save_model(tmp_path / "judge", ours("llama", has_scalar=True), **FILES)
+    teacher = ours("llama")
+    with torch.no_grad():
+        teacher.trunk.head.weight.mul_(3)
+    save_model(tmp_path / "teacher", teacher, **FILES)
+    write(tmp_path / "chats.jsonl", [{"prompt": word, "response": f"{word} no"} for word in WORDS])
+    TOKENIZER.save(tmp_path / "tokens" / "tokenizer.json")
+    write_shard(tmp_path / "tokens" / "train", [Document(text) for text in TEXTS * 5], TOKENIZER)
     pairs = [{"prompt": word, "responses": [word, "no", "a"], "scores": [3, 2, 1.5]} for word in WORDS]
     labels = [{"prompt": word, "completion": word if good else "no", "label": good} for word in WORDS for good in (True, False)]
     prompts = [{"prompt": word, "answer": f"{number}", "asked": word} for number, word in enumerate(WORDS)]
@@ -46,7 +61,7 @@ def write(path: Path, rows: list[dict[str, Any]]) -> None:
 
 def run(kind: str, out: str = "out", *, save_every_s: float = 1e9, **options: Any) -> list[dict[str, Any]]:
     """Run one stage from its last checkpoint, if there is one; its metrics."""
-    stage = single(kind, {"model": "base", **(PREFER if kind == "prefer" else SAMPLED), **options}).stages[kind]
+    stage = single(kind, {"model": "base", **(SAMPLED if kind == "reinforce" else PREFER), **options}).stages[kind]
     stage.check()
     with Run(Path(out), quiet=True, machine=MACHINE, save_every_s=save_every_s) as running:
         assert running.begin(kind, {})
@@ -148,6 +163,7 @@ def test_a_reference_that_cannot_move_is_refused(options, message):
         run("prefer", **options)
 
 
+TAUGHT = ("on_policy_distillation", "gkd")
 ONLINE = {
     "ppo": {"reward_model": "judge"},
     "ppo with rules only": {"rewards": [LENGTH]},
@@ -158,6 +174,18 @@ ONLINE = {
     "cispo": {"credit": "group_mean", "objective": "cispo", "answers": 2, "reward_model": "judge"},
     "ppo that holds its kl": {"reward_model": "judge", "adaptive_kl": {"target": 0.5}, "missing_end": "mask", "overlong_margin": 2},
     "online dpo": {"objective": "dpo", "answers": 2, "reward_model": "judge"},
+    "nash-md": {"method": "nash_md", "reward_model": "judge", "answers": 2},
+    "xpo": {"method": "xpo", "reward_model": "judge"},
+    "distillation": {"method": "on_policy_distillation", "teacher": "teacher"},
+    "gkd": {"method": "gkd", "teacher": "teacher", "objective": {"beta": 0.5}, "answers": 2},
+    "ppo-ptx": {"method": "ppo_ptx", "reward_model": "judge", "replay": {"tokens": "tokens", "rows_per_answer": 1, "coef": 2.0}},
+    "grpo with replayed demonstrations": {
+        "method": "grpo",
+        "rewards": [LENGTH],
+        "answers": 2,
+        "replay": {"demonstrations": "chats.jsonl", "rows_per_answer": 1},
+    },
+    "bnpo": {"method": "bnpo", "rewards": [{"kind": "format", "pattern": ".*[te].*", "weight": 1.0}], "answers": 2},
     "an ensemble that agrees with itself": {"reward_model": ["judge", "judge"], "disagreement_coef": 1.0},
 }
 
@@ -168,7 +196,10 @@ def test_every_online_method_runs_and_reports(options):
     last = rows[-1]
     assert np.isfinite(last["loss"])
     assert {"reward", "kl", "length", "stop_rate", "unique_answers"} <= set(last)
-    assert ("critic_loss" in last) == (options.get("credit", "gae") == "gae" and options.get("objective") != "dpo")
+    stage = single("reinforce", {"model": "base", **SAMPLED, **options}).stages["reinforce"]
+    assert ("critic_loss" in last) == stage.has_critic == (stage.has_credit and stage.credit.kind == "gae")
+    assert ("win_rate" in last) == (options.get("method") == "nash_md")
+    assert ("replay_loss" in last) == ("replay" in options)
 
 
 def test_an_ensemble_is_its_mean_less_what_its_members_differ_by():
@@ -177,10 +208,73 @@ def test_an_ensemble_is_its_mean_less_what_its_members_differ_by():
     assert [row["loss"] for row in one] == [row["loss"] for row in two]
 
 
-@pytest.mark.parametrize("method", ["grpo", "online dpo", "reinforce++", "ppo", "ppo that holds its kl"])
+RESUMED = (
+    "grpo", "online dpo", "reinforce++", "ppo", "ppo that holds its kl", "nash-md", "xpo", "distillation", "gkd", "ppo-ptx",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("method", RESUMED)
 def test_reinforce_goes_on_with_the_same_bits(method, monkeypatch):
-    updates = ONLINE[method].get("passes", 2) * 2
-    killed_once("reinforce", updates, monkeypatch, **ONLINE[method], phases=3)
+    stage = single("reinforce", {"model": "base", **SAMPLED, **ONLINE[method]}).stages["reinforce"]
+    killed_once("reinforce", stage.passes * stage.minibatches, monkeypatch, **ONLINE[method], phases=3)
+
+
+def test_text_of_pre_training_pulls_on_the_same_update():
+    """At a step that is small enough the text's loss falls with replay, and the first losses differ by coef times it."""
+    options = {**ONLINE["ppo-ptx"], "phases": 1, "passes": 1, "minibatches": 1}
+    [with_text] = run("reinforce", "text", **options)
+    [alone] = run("reinforce", "alone", **{name: value for name, value in options.items() if name not in ("method", "replay")})
+    assert with_text["loss"] == pytest.approx(alone["loss"] + 2.0 * with_text["replay_loss"], rel=1e-5)
+    assert with_text["critic_loss"] == alone["critic_loss"]
+    assert with_text["grad_norm"] != alone["grad_norm"]
+
+
+@pytest.mark.parametrize(("precision", "mismatch"), [("bfloat16", 1e-5), ("int8", 1e-4)])
+@pytest.mark.skipif(bool(why_not()), reason=str(why_not()))
+def test_a_sampler_in_fewer_bits_is_corrected_for(precision, mismatch, monkeypatch):
+    monkeypatch.setitem(MACHINE, "kernels", "native")
+    save_model(Path("wide"), initialise(Model(replace(SHAPES["llama"], head_dim=16)), seed=3), **FILES)
+    rows = run("reinforce", model="wide", method="grpo", rewards=[LENGTH], answers=2, sampler=precision)
+    assert 1 + mismatch < rows[-1]["sampler_mismatch"] < 1.2
+    assert 0.9 < rows[-1]["sampler_effective_share"] < 1
+    assert rows[0]["approx_kl"] == pytest.approx(0, abs=1e-6)  # the anchor is the trainer's own reading
+    assert "sampler_mismatch" not in run("reinforce", "plain", model="wide", method="grpo", rewards=[LENGTH], answers=2)[-1]
+
+
+def test_a_sampler_in_fewer_bits_needs_the_kernels_that_have_it():
+    with pytest.raises(ConfigError, match="precision is 'int8', which only the C"):
+        run("reinforce", method="grpo", rewards=[LENGTH], answers=2, sampler="int8")
+
+
+def foreseen(kind: str, **options: Any) -> Work:
+    stage = single(kind, {"model": "base", **(PREFER if kind == "prefer" else SAMPLED), **options}).stages[kind]
+    return stage.foresee(kind, Foresight(num_comparisons=10, sequence_tokens=32))
+
+
+def test_a_dry_run_counts_what_is_read_besides():
+    flops = flops_per_token(read_config(Path("base")), 64)
+    forward = 2 * 4 * 2 * 32 / 3 * flops  # steps x pairs x answers x tokens
+    dpo = foreseen("prefer").flops
+    assert foreseen("prefer", objective="simpo").flops == pytest.approx(dpo - 10 * 4 * 2 * 32 / 3 * flops)
+    assert foreseen("prefer", objective="aot").flops == pytest.approx(dpo + forward)
+    assert foreseen("prefer", objective="tdpo").flops == pytest.approx(dpo + forward)
+    bco, kto = (foreseen("prefer", objective=objective).flops for objective in ("bco", "kto"))
+    assert bco == pytest.approx(dpo - 3 * forward / 2 + forward / 2)
+    assert kto - bco == pytest.approx(10 * 4 * 2 * 32 / 3 * flops)  # the reference's reading of the mismatches
+
+
+def test_a_dry_run_counts_replay_teachers_and_opponents():
+    flops, answers = flops_per_token(read_config(Path("base")), 64), 2 * 4 * 32
+    plain = foreseen("reinforce", rewards=[LENGTH])
+    text = foreseen("reinforce", rewards=[LENGTH], replay={"tokens": "tokens", "rows_per_answer": 3})
+    assert text.tokens_trained - plain.tokens_trained == 2 * 2 * 2 * (2 * 3) * 64  # updates x rows x tokens
+    assert text.flops - plain.flops == pytest.approx((text.tokens_trained - plain.tokens_trained) * flops)
+    bare = foreseen("reinforce", method="remax", rewards=[LENGTH])
+    taught, exact = (foreseen("reinforce", method=method, teacher="teacher") for method in TAUGHT)
+    assert taught.flops == pytest.approx(bare.flops + answers / 3 * flops)
+    assert exact.flops == pytest.approx(bare.flops + 2 * answers / 3 * flops)
+    assert foreseen("reinforce", method="nash_md", rewards=[LENGTH]).tokens_generated == 2 * answers
+    assert foreseen("reinforce", method="xpo", rewards=[LENGTH]).flops == pytest.approx(bare.flops + answers / 3 * flops)
 
 
 @pytest.mark.parametrize(
@@ -195,6 +289,16 @@ def test_reinforce_goes_on_with_the_same_bits(method, monkeypatch):
         ({"rewards": [LENGTH], "adaptive_kl": {}, "kl_coef": 0.0}, "adaptive_kl moves kl_coef, which is 0"),
         ({"rewards": [LENGTH], "objective": {"kind": "policy_gradient", "kl_coef": 0.1}}, "the KL is priced twice"),
         ({"rewards": [LENGTH], "objective": "reinforce"}, "right for one update a phase only"),
+        ({"rewards": [LENGTH], "objective": {"kind": "policy_gradient", "kl_coef": 0.1, "kl": "k1"}}, "'objective.kl' is 'k1'"),
+        ({"rewards": [LENGTH], "kl_coef": 0.0, "objective": {"kl_coef": 0.1, "kl": "k3"}}, "k3 has the slope of KL.reference"),
+        ({"credit": "distillation"}, "there is no teacher: name the model"),
+        ({"objective": "gkd"}, "there is no teacher: name the model"),
+        ({"credit": "distillation", "teacher": "teacher", "rewards": [LENGTH]}, "a teacher is learned from instead of a reward"),
+        ({"rewards": [LENGTH], "teacher": "teacher"}, "teacher is learned from by credit=distillation or objective=gkd"),
+        ({"objective": "gkd", "teacher": "teacher", "adaptive_kl": {}}, "gkd has no KL in the reward"),
+        ({"rewards": [LENGTH], "replay": {}}, "give either tokens=FOLDER"),
+        ({"rewards": [LENGTH], "replay": {"tokens": "a", "demonstrations": "b"}}, "and not both"),
+        ({"method": "bnpo", "rewards": [LENGTH]}, "scale=beta takes rewards from 0 to 1"),
         ({"rewards": [{"kind": "nummeric"}]}, "numeric"),
         ({"rewards": [{"kind": "format", "pattern": "("}]}, "no regular expression"),
     ],
@@ -230,7 +334,9 @@ def test_a_held_out_judge_is_reported_beside_the_reward():
 
 @pytest.mark.parametrize("method", methods())
 def test_every_named_method_is_a_combination_that_is_allowed(method):
-    stage = single("reinforce", {"model": "base", **SAMPLED, "method": method, "rewards": [LENGTH]}).stages["reinforce"]
+    more = {"rewards": [LENGTH]} if method not in TAUGHT else {"teacher": "teacher"}
+    more |= {"replay": {"tokens": "tokens"}} if method == "ppo_ptx" else {}
+    stage = single("reinforce", {"model": "base", **SAMPLED, "method": method, **more}).stages["reinforce"]
     stage.check()
     again = single("reinforce", plain(stage)).stages["reinforce"]
     assert again == stage

@@ -77,7 +77,7 @@ def test_bytes_are_multiplied_where_that_is_fast(monkeypatch, has_fast_bytes, pr
     monkeypatch.setattr("trivium.nn.native.library.has_fast_int8", lambda: has_fast_bytes)
     assert Machine(**OPEN).measured().products == products
     assert Machine(**OPEN, products="full").measured().products == "full"
-    assert Machine(**OPEN | {"precision": "bfloat16"}).measured().kernels == "torch"
+    assert Machine(**OPEN | {"precision": "bfloat16"}).measured().kernels == "native"
 
 
 def test_products_in_fp8_are_taken_only_when_asked_for_and_refused_with_the_reason(monkeypatch):
@@ -90,4 +90,27 @@ def test_products_in_fp8_are_taken_only_when_asked_for_and_refused_with_the_reas
         Machine(**OPEN, products="fp8").measured()
     in_16_bits = OPEN | {"precision": "bfloat16"}
     assert Machine(**in_16_bits, products="fp8").measured().products == "fp8"
-    assert Machine(**in_16_bits).measured().products == "full"
+    assert Machine(**in_16_bits, kernels="torch").measured().products == "full"
+
+
+SLOW_HALF, FAST_HALF = {"float32": 1e11, "bfloat16": 1.2e11}, {"float32": 1e11, "bfloat16": 1.3e11}
+
+
+@pytest.mark.parametrize(
+    ("ceilings", "why_not", "has_fast_bytes", "expected"),
+    [
+        (SLOW_HALF, None, False, ("float32", "native", "full")),
+        (SLOW_HALF, None, True, ("float32", "native", "int8")),
+        (FAST_HALF, None, False, ("bfloat16", "native", "full")),
+        (FAST_HALF, None, True, ("bfloat16", "native", "int8")),
+        (FAST_HALF, "no compiler", False, ("bfloat16", "torch", "full")),
+    ],
+)
+def test_what_is_chosen_follows_from_what_is_measured(monkeypatch, ceilings, why_not, has_fast_bytes, expected):
+    monkeypatch.setattr("trivium.stages.machine._matmul_flops", lambda device, dtype: ceilings[str(dtype).removeprefix("torch.")])
+    monkeypatch.setattr("trivium.nn.native.library.why_not", lambda: why_not)
+    monkeypatch.setattr("trivium.nn.native.library.has_fast_int8", lambda: has_fast_bytes)
+    measured = Machine(device="cpu", threads=torch.get_num_threads()).measured()
+    assert (measured.precision, measured.kernels, measured.products) == expected
+    assert measured.ceiling == ceilings[measured.precision]
+    assert measured.measured() == measured

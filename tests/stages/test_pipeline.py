@@ -28,6 +28,8 @@ def test_only_options_that_are_read_count_as_inputs(tmp_path, monkeypatch):
     assert _sources({"kind": "prepare", "sources": ["a.jsonl"], "filters": filters}) == ["a.jsonl", "b.txt", "c"]
     mixed = {"kind": "pretrain", "tokens": "", "mix": {"web": {"tokens": "w", "weight": 1.0}, "books": {"tokens": "@b"}}}
     assert _sources(mixed) == ["w", "@b"]
+    online = {"kind": "reinforce", "model": "m", "teacher": "t", "replay": {"tokens": "@tokenize", "coef": 1.0}, "guard": {"models": ["g"]}}
+    assert _sources(online) == ["m", "t", "g", "@tokenize"]
 
 
 def test_a_pattern_is_the_content_of_the_files_that_fit_it(tmp_path, monkeypatch):

@@ -6,9 +6,9 @@ import pytest
 from trivium.core.errors import DivergedError
 from trivium.core.types import Example
 from trivium.generate.sampling import Sampling
-from trivium.learn.credit import GAE, GreedyBaseline, GroupMean
+from trivium.learn.credit import GAE, Distillation, GreedyBaseline, GroupMean, Versus
 from trivium.learn.kl import AdaptiveKL
-from trivium.stages.rollouts import MAX_BLIND_PHASES, MAX_REFILLS, Rollouts
+from trivium.stages.rollouts import MAX_BLIND_PHASES, MAX_IMPORTANCE, MAX_REFILLS, Rollouts
 
 PROMPT = np.array([1, 2], np.int32)
 
@@ -27,7 +27,8 @@ class Parrot:
 
 def rollouts(credit, **options):
     settings = {"prompts_per_phase": 2, "answers": 1, "passes": 2, "minibatches": 1, "kl_coef": 0.5, "missing_end_penalty": -7.0}
-    settings |= {"refill": False, "is_paired": False, "adaptive_kl": None, "missing_end": "penalty", "overlong_margin": 0}
+    settings |= {"refill": False, "is_paired": False, "has_credit": True, "adaptive_kl": None}
+    settings |= {"missing_end": "penalty", "overlong_margin": 0}
     settings |= {"sampling": Sampling(), "credit": credit, **options}
     return Rollouts(
         options=SimpleNamespace(**settings), engine=Parrot(), prompts=[PROMPT] * 5, seed=1,
@@ -178,3 +179,80 @@ def test_the_price_of_a_nat_follows_the_kl_and_a_run_that_goes_on_knows_it():
     again.load_state(source.state())
     again(2)
     assert again.measured["kl_coef"] == pytest.approx(0.5 * 1.02**2)
+
+
+def constant(value: float):
+    return lambda answers: [np.full(len(answer.tokens), value, np.float32) for answer in answers]
+
+
+def test_an_answer_is_worth_what_it_wins_against_the_opponents_to_the_same_prompt():
+    source = diced(Versus(), prompts_per_phase=1, answers=16, kl_coef=0.0)
+    source.opponent = Dice()
+    [group] = source(0)
+    [(purpose, asked)] = source.opponent.asked
+    assert (purpose, asked) == ("opponent", 16)
+    others = source.opponent.generate([PROMPT] * 16, Sampling(), seed=1, purpose="opponent", step=0)
+    won = [1 / (1 + np.exp(float(other.tokens[-1]) - item.tokens[-1])) for item, other in zip(group, others, strict=True)]
+    np.testing.assert_allclose([item.columns["advantages"][-1] for item in group], np.array(won) - 0.5, atol=1e-6)
+    assert source.measured["win_rate"] == pytest.approx(np.mean(won))
+
+
+def test_a_pair_of_xpo_is_an_answer_of_the_policy_and_one_of_the_reference():
+    source = diced(GAE(), is_paired=True, has_credit=False, prompts_per_phase=8, answers=1)
+    source.opponent = Dice()
+    groups = source(0)
+    assert [len(group) for group in groups] == [2] * 8
+    assert all(better.tokens[-1] >= worse.tokens[-1] for better, worse in groups)
+    assert all(sum(item.columns["from_reference"][-1] for item in group) == 1 for group in groups)
+    assert all(set(item.columns) == {"old_logprobs", "ref_logprobs", "from_reference"} for group in groups for item in group)
+
+
+def test_a_teacher_is_the_reward_and_credits_each_token():
+    source = rollouts(Distillation(), kl_coef=0.0)
+    source.teacher = constant(-0.25)  # the policy says -1
+    [first, second] = sorted((group[0] for group in source(0)), key=lambda item: len(item.tokens))
+    assert first.columns["advantages"].tolist() == [0, 0, 0.75]
+    assert second.columns["advantages"].tolist() == [0, 0, 0.75, 0.75]
+    assert source.measured["reward"] == pytest.approx(0.75 * 1.5)  # and no penalty for what was cut off
+
+
+def test_where_distributions_are_learned_answers_have_no_credit_but_may_be_masked():
+    source = rollouts(GAE(), has_credit=False, missing_end="mask")
+    source.teacher = constant(-0.25)
+    [first, second] = sorted((group[0] for group in source(0)), key=lambda item: len(item.tokens))
+    assert "advantages" not in first.columns
+    assert (first.loss_mask.any(), second.loss_mask.any()) == (True, False)
+
+
+def test_the_trainers_own_log_probs_are_the_anchor_where_the_sampler_is_another():
+    source, lines = rollouts(GAE(lam=1.0)), []
+    source.trainer, source.log = constant(-0.6), lines.append  # the sampler said -1
+    items = [group[0] for group in source(0)]
+    assert all(set(item.columns["old_logprobs"].tolist()) == {np.float32(-0.6)} for item in items)
+    counted = np.concatenate([item.columns["importance"][item.loss_mask > 0] for item in items])
+    np.testing.assert_allclose(counted, np.exp(0.4), rtol=1e-6)
+    assert source.measured["kl"] == pytest.approx(1.5 * (3 - 0.6))
+    assert source.measured["sampler_mismatch"] == pytest.approx(np.exp(0.4))
+    assert source.measured["sampler_effective_share"] == pytest.approx(1.0)
+    assert "by a factor above 1.05 on average" in lines[0]
+
+
+def test_importance_is_truncated_and_what_is_left_of_the_samples_is_reported():
+    source = rollouts(GAE(lam=1.0))
+    source.trainer = lambda answers: [np.full(len(a.tokens), 1.0 if len(a.tokens) == 3 else -2.0, np.float32) for a in answers]
+    items = sorted((group[0] for group in source(0)), key=lambda item: len(item.tokens))
+    assert [item.columns["importance"][-1] for item in items] == pytest.approx([MAX_IMPORTANCE, np.exp(-1)])
+    weights = np.array([2.0, np.exp(-1), np.exp(-1)])
+    assert source.measured["sampler_effective_share"] == pytest.approx(weights.sum() ** 2 / (3 * (weights**2).sum()), rel=1e-6)
+    assert source.measured["sampler_mismatch"] == pytest.approx((np.exp(2) + 2 * np.exp(1)) / 3, rel=1e-6)
+
+
+def test_a_sampler_that_should_be_the_trainer_is_watched_at_the_first_update_of_a_phase():
+    source, lines = rollouts(GAE()), []
+    source.log = lines.append
+    source(0)
+    source.report(1, {"ratio_error": 1.02})
+    source.report(2, {"ratio_error": 1.5})  # the second pass: the policy has moved
+    assert not lines
+    source.report(3, {"ratio_error": 1.06})
+    assert len(lines) == 1

@@ -21,6 +21,7 @@ PROMPTS = {"prompts": "prompts.jsonl", "sampling": {"max_new_tokens": 4}}
 STAGES = {
     "finetune": ({"model": "model", "data": "chat.jsonl", "steps": 1}, [READING]),
     "annotate": ({"model": "model", **PROMPTS}, [SAMPLING]),
+    "sample": ({"model": "model", **PROMPTS, "prompts": "chat.jsonl", "keep": "against", "answers": 2}, [SAMPLING]),
     "evaluate": ({"models": {"one": "model", "other": "model"}, **PROMPTS}, [READING, SAMPLING]),
     "reinforce": ({"model": "model", "reward_model": "judge", "phases": 1, "prompts_per_phase": 4, **PROMPTS}, [READING, SAMPLING]),
 }

@@ -38,7 +38,14 @@ def test_rows_are_streamed_from_the_split_that_was_named(datasets):
     assert datasets.asked == ("name", None, None, "train", True)
 
 
-@pytest.mark.parametrize("source", ["hf:", "hf:a/b/c", "hf:a/b#", "hf:a b", "hf:a/b#x@y z"])
+def test_only_the_first_rows_are_read_where_a_number_is_named(datasets):
+    datasets.rows = iter([{"text": "one"}, {"text": "two"}, {"text": "three"}])
+    assert [document.text for document in read_documents("hf:owner/name#train[:2]")] == ["one", "two"]
+    assert next(datasets.rows) == {"text": "three"}
+    assert datasets.asked[3] == "train"
+
+
+@pytest.mark.parametrize("source", ["hf:", "hf:a/b/c", "hf:a/b#", "hf:a b", "hf:a/b#x@y z", "hf:a/b#x[:0]", "hf:a/b#x[2:3]"])
 def test_what_is_no_reference_is_refused_before_the_network(source):
     with pytest.raises(ConfigError, match="the form is hf:owner/name"):
         check_head(source, "documents")

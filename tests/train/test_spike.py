@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.learn.objective_cases import CASES, LONGEST
-from tests.train.two_ranks import RECIPES, SAVED_AT, STEPS, recipe_trainer, shares, train
+from tests.train.two_ranks import RECIPES, SAVED_AT, STEPS, beside_trainer, follow, recipe_trainer, shares, train
 from trivium.data.pack import pack
 from trivium.nn.model import Model
 from trivium.train.trainer import Trainer
@@ -81,6 +81,17 @@ def test_two_ranks_go_on_from_what_one_process_saved(two_ranks, name):
     trainer = recipe_trainer(name)
     train(trainer, sum(shares(CASES["cross-entropy"])["five and one"], []), 0, STEPS)
     torch.testing.assert_close(below(f"{name}/resumed/", two_ranks), trainer.state(), **TRAINED)
+
+
+def test_two_ranks_share_what_is_learned_beside(two_ranks):
+    loss, gradients = beside_trainer().gradients(sum(shares(CASES["ppo"])["five and one"], []))
+    torch.testing.assert_close(below("beside/", two_ranks), {**gradients, "loss": loss}, **CLOSE)
+
+
+def test_a_reference_follows_a_policy_that_is_spread_over_two_ranks(two_ranks):
+    trainer, reference = follow(list)
+    torch.testing.assert_close(below("followed/", two_ranks), trainer.state(), **TRAINED)
+    torch.testing.assert_close(below("reference/", two_ranks), reference.state(), **TRAINED)
 
 
 def compiled_gradients(name: str, model: Model) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:

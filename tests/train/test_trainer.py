@@ -1,5 +1,7 @@
 """One update: the rate of the schedule, the clipped norm, what it refuses, and what it saves."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -13,16 +15,18 @@ from trivium.learn.objectives import CrossEntropy
 from trivium.learn.objectives.policy import PolicyGradient
 from trivium.learn.optim import AdamW
 from trivium.learn.schedules import Schedule
+from trivium.nn.batch import Batch
 from trivium.nn.model import Model
 from trivium.nn.outputs import Outputs
 from trivium.train.annotate import annotate, column_of, final_scores, logprobs
+from trivium.train.beside import Beside
 from trivium.train.trainer import Trainer
 
 EXAMPLES = [example(np.arange(length) % 7 + length) for length in (5, 3, 8, 6, 2)]
 BATCHES = pack([(item,) for item in EXAMPLES], rows=2, length=12)
 
 
-def sgd_trainer(model: Model, **options: float) -> Trainer:
+def sgd_trainer(model: Model, **options: Any) -> Trainer:
     return Trainer("policy", model, CrossEntropy(), [torch.optim.SGD(model.parameters(), lr=0.5)], schedule=Schedule(), steps=10, **options)
 
 
@@ -56,6 +60,28 @@ def test_a_constant_length_must_be_said():
     model = tiny_model()
     with pytest.raises(ConfigError, match="'length' divides by a constant length; say which with max_length"):
         Trainer("policy", model, PolicyGradient(reduction="length"), [], schedule=Schedule(), steps=1)
+
+
+def test_what_is_learned_beside_has_a_mean_of_its_own_whatever_the_micro_batches():
+    model, text = tiny_model(), [(item,) for item in EXAMPLES[:3]]
+
+    def gradients(batches: list[Batch], rows: int = 0) -> dict[str, torch.Tensor]:
+        beside = Beside("replay", lambda step: text[step:], CrossEntropy(), 2.5, rows=rows, length=12) if rows else None
+        return {name: gradient.clone() for name, gradient in sgd_trainer(model, beside=beside).gradients(batches, 1)[1].items()}
+
+    both, cut = gradients(BATCHES, 4), gradients(BATCHES, 1)
+    alone, beside = gradients(BATCHES), gradients(pack(text[1:], rows=4, length=12))
+    for name, gradient in both.items():
+        torch.testing.assert_close(gradient, alone[name] + 2.5 * beside[name], rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(gradient, cut[name], rtol=1e-5, atol=1e-6)
+
+
+def test_a_loss_beside_is_reported_as_it_is_and_counts_coef_times():
+    beside = Beside("replay", lambda _: [(EXAMPLES[0],)], CrossEntropy(), 2.5, rows=1, length=12)
+    report, alone = sgd_trainer(tiny_model(), beside=beside).step(0, BATCHES), sgd_trainer(tiny_model()).step(0, BATCHES)
+    only = sgd_trainer(tiny_model()).step(0, pack([(EXAMPLES[0],)], rows=1, length=12))
+    assert report["replay_loss"] == pytest.approx(only["loss"])
+    assert report["loss"] == pytest.approx(alone["loss"] + 2.5 * only["loss"])
 
 
 def test_gradients_of_a_graph_are_added_to_memory_that_no_replay_overwrites():

@@ -5,6 +5,7 @@ All checks run inside one launch, since loading torch takes longer than all of t
 
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -20,8 +21,11 @@ from trivium.core.types import Group
 from trivium.data.pack import pack
 from trivium.learn.objectives import CrossEntropy
 from trivium.learn.optim import AdamW, MuonAdamW
+from trivium.learn.reference_update import ReferenceUpdate
 from trivium.learn.schedules import Schedule
 from trivium.nn.batch import Batch
+from trivium.train.beside import Beside
+from trivium.train.reference import MovingReference
 from trivium.train.trainer import Trainer
 
 RECIPES = {"adamw": AdamW(lr=0.01), "muon": MuonAdamW()}
@@ -51,6 +55,23 @@ def recipe_trainer(name: str) -> Trainer:
     return Trainer("policy", model, CrossEntropy(), RECIPES[name](model), schedule=Schedule(decay_share=0), steps=STEPS)
 
 
+def beside_trainer() -> Trainer:
+    """A policy that learns text beside: five rows of it, which two ranks share unequally."""
+    case, model = CASES["ppo"], CASES["ppo"].model()
+    text = Beside("replay", lambda _: CASES["cross-entropy"].groups(5, seed=2), CrossEntropy(), 3.0, rows=2, length=LONGEST)
+    return Trainer("policy", model, case.objective, AdamW(lr=0.01)(model), schedule=Schedule(), steps=STEPS, beside=text)
+
+
+def follow(share: Callable[[list[Group]], list[Group]]) -> tuple[Trainer, MovingReference]:
+    """Four updates of DPO against a reference that moves after each second one (TR-DPO). share: the groups of this process."""
+    case, model = CASES["dpo"], CASES["dpo"].model()
+    reference = MovingReference(ReferenceUpdate(every=2, share=0.6), lambda n: case.groups(6, seed=n), model, rows=4, length=LONGEST)
+    trainer = Trainer("policy", model, case.objective, AdamW(lr=0.01)(model), schedule=Schedule(decay_share=0), steps=STEPS)
+    for step in range(STEPS):
+        trainer.step(step, pack(share(reference(step)), rows=2, length=LONGEST))
+    return trainer, reference
+
+
 def train(trainer: Trainer, batches: list[Batch], first: int, last: int) -> list[dict[str, float]]:
     return [trainer.step(step, batches) for step in range(first, last)]
 
@@ -65,6 +86,11 @@ def main(folder: Path) -> None:
             tensors |= {f"{name}/{kind}/{weight}": gradient.clone() for weight, gradient in gradients.items()} | {
                 f"{name}/{kind}/loss": loss
             }
+    loss, gradients = beside_trainer().gradients(shares(CASES["ppo"])["five and one"][rank])
+    tensors |= {f"beside/{weight}": gradient.clone() for weight, gradient in gradients.items()} | {"beside/loss": loss}
+    trainer, reference = follow(lambda groups: groups[:5] if rank == 0 else groups[5:])
+    tensors |= {f"followed/{name}": value for name, value in trainer.state().items()}
+    tensors |= {f"reference/{name}": value for name, value in reference.state().items()}
     share = shares(CASES["cross-entropy"])["five and one"][rank]
     for name in RECIPES:
         trainer = recipe_trainer(name)

@@ -38,6 +38,7 @@ class Run:
     ) -> None:  # fmt: skip
         self.path, self.seed, self.save_every_s, self.stage = Path(path), seed, save_every_s, ""
         self.machine = dict(machine or {})
+        self.plugins: dict[str, str] = {}  # Python files of the user's that may run: absolute path -> sha256
         self._said: set[str] = set()
         self._console = Console(file=sys.stderr, quiet=quiet, highlight=False, soft_wrap=True)
 

@@ -16,6 +16,8 @@ A column is an array aligned with the tokens of its example: entry t speaks abou
     label          1: the whole answer is good, -1: bad            rankings, labels     kto, bco
     baseline       what the log-ratio is compared with             of_step              kto, bco, aot
     correct        how right the step is that ends at t, 0 to 1    solutions            process
+    importance     trainer's probability over the sampler's, <= 2  rollouts             policy losses
+    from_reference 1: an answer that the reference gave            rollouts             xpo
 
 A batch that lacks a column an objective needs is refused by name, before the first forward pass.
 """
@@ -42,6 +44,8 @@ COLUMN_WRITERS = {
     "label": "a file of answers that were found good or bad, or of rankings",
     "baseline": "the objective's own `of_step`, before each step",
     "correct": "a file of solutions whose steps were judged",
+    "importance": "`reinforce` with another sampler than the trainer",
+    "from_reference": "`reinforce`, which samples from the reference too",
 }
 
 

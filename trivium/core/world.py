@@ -1,5 +1,6 @@
 """The machine and the launcher: rank, threads, processor, and the one place that reads or writes environment variables."""
 
+import ctypes
 import importlib
 import os
 import platform
@@ -8,6 +9,8 @@ import types
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # of malloc.h
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,23 @@ def prepare_environment() -> None:
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+
+
+def keep_memory() -> None:
+    """Let the C library keep what is freed for what is asked for next, instead of giving it back to the system.
+
+    Training frees and takes the same large tensors in every step; getting their pages anew was a tenth of a step (LOG.md). The process
+    then stays as large as it was at its largest. Nothing happens where the C library has no `mallopt`.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        for option, value in ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, -1), (_M_TOP_PAD, 256 << 20)):
+            mallopt(option, value)
+
+
+def environment_value(name: str) -> str | None:
+    """A variable that the user named in an option, such as the one that holds a key."""
+    return os.environ.get(name)
 
 
 # loaded only when a run gets to them: together they take most of the time that a command needs to start

@@ -16,6 +16,7 @@ import numpy as np
 from trivium.core.errors import ConfigError, DataError
 from trivium.core.seeds import key
 from trivium.core.types import Example
+from trivium.generate.blend import BlendedReader
 from trivium.generate.readers import ModuleReader, NativeReader, Piece, Reader
 from trivium.generate.sampling import Sampling
 from trivium.nn.model import Model
@@ -51,8 +52,9 @@ class Engine:
     stop_ids: the first one closes an answer; the others (the start of another turn or document) end it too, but unfinished.
     rows: how many requests are decoded together; memory and speed depend on it, results do not. precision: of the weights in the
     C++ kernels: bfloat16 and int8 are faster and no longer exactly what the trainer computes. kernels:
-    "torch" never uses C++. log: told how it works when it first does. Raises ConfigError for such a precision where there are no C++
-    kernels.
+    "torch" never uses C++. log: told how it works when it first does. others: models whose logits are added to the `weight` times of
+    this one's, each times its own weight (blend.py). Raises ConfigError for such a precision where there are no C++ kernels, and for
+    others with another vocabulary.
     """
 
     def __init__(
@@ -64,11 +66,20 @@ class Engine:
         precision: Precision = "float32",
         kernels: Literal["native", "torch"] = "native",
         log: Callable[[str], None] | None = None,
+        weight: float = 1.0,
+        others: Sequence[tuple[Model, float]] = (),
     ) -> None:
         self.model, self.stop_ids, self.closing_id, self.rows = model, frozenset(stop_ids), next(iter(stop_ids), None), rows
-        self.precision, self.why_not_native = precision, why_not_native(model.trunk) if kernels == "native" else "they are switched off"
+        self.models, self.weights = [model, *(other for other, _ in others)], [weight, *(share for _, share in others)]
+        reasons = [why_not_native(each.trunk) for each in self.models] if kernels == "native" else ["they are switched off"]
+        self.precision, self.why_not_native = precision, next(filter(None, reasons), None)
         if self.why_not_native is not None and precision != "float32":
             raise ConfigError(f"precision is '{precision}', which only the C++ kernels have, but {self.why_not_native}; use float32")
+        if len(sizes := {each.config.vocab_size for each in self.models}) > 1:
+            raise ConfigError(
+                f"models with {' and '.join(f'{size:,}' for size in sorted(sizes))} words cannot speak together:"
+                " their logits are added word by word"
+            )
         self.log, self._said = log, ""
         self._reader: Reader | None = None
 
@@ -93,7 +104,7 @@ class Engine:
         Columns: old_logprobs. meta: stopped (False: it was not closed, or max_new_tokens or the context ran out).
         Raises DataError if a prompt is empty or leaves no room in the context, DivergedError if the model's numbers are not finite.
         """
-        longest = self.model.config.max_seq_len
+        longest = min(model.config.max_seq_len for model in self.models)
         for number, prompt in enumerate(prompts):
             if not 0 < len(prompt) < longest:
                 raise DataError(f"prompt {number} has {len(prompt):,} tokens; it needs 1 to {longest - 1:,} to leave room for an answer")
@@ -115,10 +126,11 @@ class Engine:
             self._reader.renew()
             return self._reader
         self._reader = None  # its memory is needed for the next
-        if self.why_not_native is None:
-            self._reader = NativeReader(self.model, rows, capacity, self.precision)
-        else:
-            self._reader = ModuleReader(self.model, rows, capacity)
+        readers: list[Reader] = [
+            NativeReader(model, rows, capacity, self.precision) if self.why_not_native is None else ModuleReader(model, rows, capacity)
+            for model in self.models
+        ]
+        self._reader = readers[0] if len(readers) == 1 and self.weights == [1.0] else BlendedReader(readers, self.weights)
         self._tell(self._reader.how)
         return self._reader
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from trivium.core.errors import ArtefactError, ConfigError, DivergedError
 from trivium.nn.batch import Batch
 from trivium.nn.config import ModelConfig
-from trivium.nn.divergence import kl_of_logits
+from trivium.nn.divergence import divergence_of_logits
 from trivium.nn.heads import ScalarHead, logprobs_of_logits
 from trivium.nn.io.config_json import FILE as CONFIG_FILE, GUEST
 from trivium.nn.io.weights import find_weights
@@ -80,12 +80,12 @@ class GuestModel(Model):
         logits_BLV = self.trunk.logits(hidden_BLD)
         return logprobs_of_logits(logits_BLV, batch.tokens_BL, batch.scored_P, temperature=temperature, with_entropy=with_entropy)
 
-    def kl_from(self, reference: Model, hidden_BLD: Tensor, batch: Batch, temperature: float) -> Tensor:
-        """KL(reference || this model) in nats where the tokens that count were drawn, (B, L), 0 elsewhere; costs a forward pass of it."""
+    def divergence_from(self, reference: Model, hidden_BLD: Tensor, batch: Batch, temperature: float, beta: float) -> Tensor:
+        """How far this model is from the reference where the tokens that count were drawn, (B, L); costs a forward pass of it."""
         with torch.no_grad():
             ref_hidden_BLD = reference.hidden(batch)
         logits = (self.trunk.logits(hidden_BLD), reference.trunk.logits(ref_hidden_BLD))
-        return kl_of_logits(*logits, batch.scored_P, temperature=temperature)
+        return divergence_of_logits(*logits, batch.scored_P, beta=beta, temperature=temperature)
 
     def scalar(self, hidden_BLD: Tensor) -> Tensor:
         """The scalar head at every position, (B, L) float32."""

@@ -46,16 +46,19 @@ def _scores(
     """Log-probs of the targets, the logsumexp, and the entropies if they are wanted; (P,) each."""
     logits = _bounded(raw_PV, softcap, is_native)
     logits = logits if temperature == 1.0 else logits / temperature
-    total = training.logsumexp(logits) if is_native else logits.logsumexp(-1)
-    entropy = total - ((logits - total[:, None]).exp() * logits).sum(-1) if with_entropy else None
+    if is_native:
+        total, entropy = training.logsumexp(logits, with_entropy=with_entropy)
+    else:
+        total = logits.logsumexp(-1)
+        entropy = total - ((logits - total[:, None]).exp() * logits).sum(-1) if with_entropy else None
     return logits.gather(-1, target_P[:, None])[:, 0] - total, total, entropy
 
 
 def _slope(
-    raw_PV: Tensor, target_P: Tensor, lse_P: Tensor, entropy_P: Tensor | None, grad_logprob_P: Tensor, grad_entropy_P: Tensor,
+    raw_PV: Tensor, target_P: Tensor, lse_P: Tensor, entropy_P: Tensor | None, grad_logprob_P: Tensor, grad_entropy_P: Tensor | None,
     temperature: float, softcap: float | None, is_native: bool = False,
 ) -> Tensor:  # fmt: skip
-    """The slope by the raw logits, (P, V) in their precision. entropy_P: None if nobody reads it."""
+    """The slope by the raw logits, (P, V) in their precision. entropy_P: None, as its own slope, if nobody learns from it."""
     logits = _bounded(raw_PV, softcap, is_native)
     is_one_pass = is_native and entropy_P is None
     bend = None if softcap is None or is_one_pass else 1 - (logits / softcap) ** 2
@@ -66,7 +69,7 @@ def _slope(
     else:
         log_p = logits - lse_P[:, None]
         slope = -grad_logprob_P[:, None]
-        if entropy_P is not None:
+        if entropy_P is not None and grad_entropy_P is not None:
             slope = slope - grad_entropy_P[:, None] * (log_p + entropy_P[:, None])
         grad = log_p.exp_().mul_(slope)
         grad.scatter_add_(1, target_P[:, None], grad_logprob_P[:, None])
@@ -103,6 +106,7 @@ class _TokenLogprobs(torch.autograd.Function):
         softcap: float | None,
         with_entropy: bool,
         kernels: Kernels,
+        slope_dtype: torch.dtype,
     ):
         weight = weight_VD.to(hidden_PD.dtype)
         chunk = chunk_of(hidden_PD.device, weight.shape[0])
@@ -121,45 +125,53 @@ class _TokenLogprobs(torch.autograd.Function):
         logprob_P = torch.cat(logprob)
         entropy_P = torch.cat(entropy) if with_entropy else torch.zeros_like(logprob_P)
         ctx.save_for_backward(hidden_PD, weight_VD, target_P, lse_P, entropy_P, *kept)
-        ctx.temperature, ctx.softcap, ctx.with_entropy, ctx.kernels, ctx.chunk = temperature, softcap, with_entropy, kernels, chunk
+        ctx.temperature, ctx.softcap, ctx.kernels, ctx.chunk = temperature, softcap, kernels, chunk
+        ctx.slope_dtype = slope_dtype
+        ctx.set_materialize_grads(False)  # of an entropy that is only reported there is none
         return logprob_P, entropy_P
 
     @staticmethod
-    def backward(ctx, grad_logprob_P: Tensor, grad_entropy_P: Tensor):  # type: ignore[override]  # noqa: ANN205
+    def backward(ctx, grad_logprob_P: Tensor | None, grad_entropy_P: Tensor | None):  # type: ignore[override]  # noqa: ANN205
         hidden_PD, weight_VD, target_P, lse_P, entropy_P, *kept = ctx.saved_tensors
-        weight = weight_VD.to(hidden_PD.dtype)
+        grad_logprob_P = torch.zeros_like(lse_P) if grad_logprob_P is None else grad_logprob_P
+        weight = weight_VD.to(ctx.slope_dtype)
         slope = _compiled(_slope) if ctx.kernels == "compiled" else _slope
         grad_hidden = torch.empty_like(hidden_PD)
         grad_weight = torch.zeros_like(weight_VD) if ctx.needs_input_grad[1] else None  # none for a frozen head
         for number, start in enumerate(range(0, len(target_P), ctx.chunk)):
             part = slice(start, start + ctx.chunk)
-            raw = kept[number] if kept else hidden_PD[part] @ weight.T
-            entropy = entropy_P[part].detach() if ctx.with_entropy else None  # it is an output, and has a history
+            hidden = hidden_PD[part].to(ctx.slope_dtype)
+            raw = kept[number] if kept else (hidden @ weight.T).to(hidden_PD.dtype)
+            entropies = (
+                (None, None) if grad_entropy_P is None else (entropy_P[part].detach(), grad_entropy_P[part])
+            )  # an output has a history
             grad = slope(
-                raw, target_P[part], lse_P[part], entropy, grad_logprob_P[part], grad_entropy_P[part],
+                raw, target_P[part], lse_P[part], entropies[0], grad_logprob_P[part], entropies[1],
                 ctx.temperature, ctx.softcap, ctx.kernels == "native",
-            )  # fmt: skip
+            ).to(ctx.slope_dtype)  # fmt: skip
             grad_hidden[part] = grad @ weight
             if grad_weight is not None:
-                grad_weight += grad.T @ hidden_PD[part]
-        return grad_hidden, grad_weight, None, None, None, None, None
+                grad_weight += grad.T @ hidden
+        return grad_hidden, grad_weight, None, None, None, None, None, None
 
 
 def token_logprobs(
     hidden_BLD: Tensor, weight_VD: Tensor, tokens_BL: Tensor, scored_P: Tensor,
     *, temperature: float = 1.0, with_entropy: bool = False, softcap: float | None = None, kernels: Kernels = "torch",
+    slope_dtype: torch.dtype | None = None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Log-prob of each scored token given what comes before it, and the entropy of the distribution it was drawn from.
 
     hidden_BLD: (B, L, D). scored_P: flat indices of the tokens to score, none of them the first of its sequence.
     softcap bounds the logits before the temperature divides them (Gemma 2). kernels: native are ours, for float32 on a CPU; compiled
-    are torch's compiler's, for many chunks of one size.
+    are torch's compiler's, for many chunks of one size. slope_dtype: of the products of the backward pass, that of the states if None; the
+    forward pass, which log-probs are read from, has the states' own.
     Returns two (B, L) tensors that are 0 elsewhere: fp32, or the precision of the states where that is higher.
     """
     # not by brackets: their slope sorts the indices on a GPU, in case some are there twice
     hidden_PD = hidden_BLD.flatten(0, 1).index_select(0, scored_P - 1)
     logprob_P, entropy_P = _TokenLogprobs.apply(
-        hidden_PD, weight_VD, tokens_BL.flatten()[scored_P], temperature, softcap, with_entropy, kernels
+        hidden_PD, weight_VD, tokens_BL.flatten()[scored_P], temperature, softcap, with_entropy, kernels, slope_dtype or hidden_PD.dtype
     )
     return _placed(logprob_P, tokens_BL, scored_P), _placed(entropy_P, tokens_BL, scored_P)
 

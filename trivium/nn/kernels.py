@@ -1,4 +1,4 @@
-"""Which attention kernels a device has: the order to try them in, and the one that reads packed rows without a mask.
+"""Which attention kernels a device has: the order to try them in, and those that read packed rows without a mask.
 
 FlexAttention is left out: it has no backward pass on a CPU, compiles a kernel for every shape, and where it is fast varlen is there too.
 """
@@ -29,6 +29,17 @@ class Documents(NamedTuple):
 
     starts_D: Tensor
     longest: int
+
+
+class Sight(NamedTuple):
+    """What our kernels read instead of a mask: position i sees those from start[i] to i, but for skip_from[i] to before skip_to[i].
+
+    (B, L) int32 each, contiguous; places in the row.
+    """
+
+    start_BL: Tensor
+    skip_from_BL: Tensor
+    skip_to_BL: Tensor
 
 
 def preferred_attention(device: torch.device) -> AbstractContextManager[Any]:

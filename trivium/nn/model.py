@@ -8,10 +8,11 @@ from torch import Tensor, nn
 from trivium.core.seeds import key
 from trivium.nn.batch import Batch
 from trivium.nn.config import ModelConfig
-from trivium.nn.divergence import reference_kl
+from trivium.nn.divergence import divergence
 from trivium.nn.graphs import why_not_graphs
 from trivium.nn.heads import Kernels, ScalarHead, token_logprobs, values_before
 from trivium.nn.kernels import Documents, why_masks
+from trivium.nn.native.compact import Compact
 from trivium.nn.transformer import Mask, Transformer, block_diagonal
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -37,6 +38,9 @@ class Model(nn.Module):
 
     def hidden(self, batch: Batch) -> Tensor:
         """Hidden states of a batch, (B, L, D); sequences packed into one row do not see each other."""
+        if self.trunk.twin is not None and batch.num_sequences:
+            compact = Compact.of(batch, is_shared=self.config.sliding_window is None)
+            return compact.spread(self.trunk(compact.tokens_1U, compact.position_1U, compact.sight), batch)
         # without gradients shapes vary (sampling, evaluation), and each would be compiled again
         trunk = self._compiled if self._compiled is not None and torch.is_grad_enabled() else self.trunk
         return trunk(batch.tokens_BL, batch.position_BL, self._mask(batch))
@@ -73,16 +77,19 @@ class Model(nn.Module):
         return token_logprobs(
             hidden_BLD, self.trunk.head.weight, batch.tokens_BL, batch.scored_P,
             temperature=temperature, with_entropy=with_entropy, softcap=self.config.logit_softcap,
-            kernels=self._head_kernels(),
+            kernels=self._head_kernels(), slope_dtype=self.trunk.compute_dtype if self.trunk.twin is not None else None,
         )  # fmt: skip
 
-    def kl_from(self, reference: "Model", hidden_BLD: Tensor, batch: Batch, temperature: float) -> Tensor:
-        """KL(reference || this model) in nats where the tokens that count were drawn, (B, L), 0 elsewhere; costs a forward pass of it."""
+    def divergence_from(self, reference: "Model", hidden_BLD: Tensor, batch: Batch, temperature: float, beta: float) -> Tensor:
+        """How far this model is from the reference where the tokens that count were drawn, (B, L), 0 elsewhere; costs a forward pass of it.
+
+        beta: which divergence it is, see nn/divergence.py.
+        """
         with torch.no_grad():
             ref_hidden_BLD = reference.hidden(batch)
-        return reference_kl(
+        return divergence(
             hidden_BLD, self.trunk.head.weight, ref_hidden_BLD, reference.trunk.head.weight, batch.scored_P,
-            temperature=temperature, softcap=self.config.logit_softcap,
+            beta=beta, temperature=temperature, softcaps=(self.config.logit_softcap, reference.config.logit_softcap),
         )  # fmt: skip
 
     def _head_kernels(self) -> Kernels:

@@ -21,8 +21,8 @@ class Network(Protocol):
         """Log-probs of the tokens that count and entropies of what they were drawn from, (B, L) each."""
         ...
 
-    def kl_from(self, reference: Any, hidden_BLD: torch.Tensor, batch: Batch, temperature: float) -> torch.Tensor:
-        """KL(reference || model) where the tokens that count were drawn, (B, L)."""
+    def divergence_from(self, reference: Any, hidden_BLD: torch.Tensor, batch: Batch, temperature: float, beta: float) -> torch.Tensor:
+        """How far the model is from the reference where the tokens that count were drawn, (B, L)."""
         ...
 
     def scalar(self, hidden_BLD: torch.Tensor) -> torch.Tensor:
@@ -38,7 +38,7 @@ class Outputs:
     """What `model` says about `batch`. Every property is computed at most once.
 
     with_entropy: compute the entropy in the same pass as the log-probs (an objective that reads `entropy_BL` declares it).
-    reference: the model that `reference_kl_BL` compares with.
+    reference: the model that `divergence` and `reference_kl_BL` compare with.
     """
 
     def __init__(
@@ -71,9 +71,13 @@ class Outputs:
     @cached_property
     def reference_kl_BL(self) -> torch.Tensor:
         """KL(reference || model) in nats of the distribution that each counted token was drawn from; (B, L) float32."""
+        return self.divergence(0.0)
+
+    def divergence(self, beta: float) -> torch.Tensor:
+        """The generalised Jensen-Shannon divergence (nn/divergence.py) from the reference where each counted token was drawn; (B, L)."""
         if self._reference is None:
-            raise RuntimeError("this objective reads reference_kl_BL; give the trainer a reference")
-        return self._model.kl_from(self._reference, self.hidden_BLD, self._batch, self._temperature)
+            raise RuntimeError("this objective compares whole distributions; give the trainer a reference")
+        return self._model.divergence_from(self._reference, self.hidden_BLD, self._batch, self._temperature, beta)
 
     @cached_property
     def scores_BL(self) -> torch.Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from trivium.nn.cache import Cache
 from trivium.nn.config import ModelConfig
-from trivium.nn.kernels import Documents, attend_documents
+from trivium.nn.kernels import Documents, Sight, attend_documents
 from trivium.nn.pages import PagedCache
 from trivium.nn.rope import rope_table, rotate
 
@@ -260,16 +260,20 @@ class Transformer(nn.Module):
                 self.register_buffer(f"{prefix}cos", cos, persistent=False)
                 self.register_buffer(f"{prefix}sin", sin, persistent=False)
 
-    def forward(self, tokens_BL: Tensor, position_BL: Tensor, mask: Mask = None, cache: AnyCache | None = None) -> Tensor:
-        """Hidden states after the last norm, (B, L, D) in compute_dtype.
+    def forward(self, tokens_BL: Tensor, position_BL: Tensor, mask: Mask | Sight = None, cache: AnyCache | None = None) -> Tensor:
+        """Hidden states after the last norm, (B, L, D) in compute_dtype, from our kernels in float32.
 
-        mask: (B, 1, L, keys) bool, True where a query may look; or the documents of packed rows; None means plain causal. Positions
-        must be below max_seq_len.
+        mask: (B, 1, L, keys) bool, True where a query may look; or the documents of packed rows; or what our kernels read; None means
+        plain causal. Positions must be below max_seq_len.
         """
-        x_BLD = self.embedded(tokens_BL, position_BL)
-        added = self.added_values(tokens_BL)
-        if self.twin is not None and cache is None:
-            return self.final_norm(self.twin(self, x_BLD, position_BL, added))
+        is_native = self.twin is not None and cache is None
+        dtype = torch.float32 if is_native else self.compute_dtype
+        x_BLD = self.embedded(tokens_BL, position_BL, dtype)
+        added = self.added_values(tokens_BL, dtype)
+        if self.twin is not None and is_native:
+            return self.final_norm(self.twin(self, x_BLD, position_BL, added, mask if isinstance(mask, Sight) else None))
+        if isinstance(mask, Sight):
+            raise RuntimeError("only our kernels read a Sight; give a mask")
         ropes = {name: self._rope(name, position_BL) for name in {layer.rope for layer in self.layers}}
         masks = {window: windowed(mask, window, position_BL, cache) for window in {layer.window for layer in self.layers}}
         first_BLD = x_BLD
@@ -283,8 +287,8 @@ class Transformer(nn.Module):
         """Scores of every word from hidden states, (..., V): what heads.py computes in chunks."""
         return capped(self.head(hidden), self.config.logit_softcap)
 
-    def embedded(self, tokens_BL: Tensor, position_BL: Tensor) -> Tensor:
-        """What goes into the first block, in compute_dtype."""
+    def embedded(self, tokens_BL: Tensor, position_BL: Tensor, dtype: torch.dtype) -> Tensor:
+        """What goes into the first block."""
         x_BLD = self.embed(tokens_BL)
         if self.config.has_scaled_embedding:
             x_BLD = x_BLD * self.config.hidden_size**0.5
@@ -292,12 +296,12 @@ class Transformer(nn.Module):
             x_BLD = x_BLD + self.position_embed(position_BL)
         if self.config.has_residual_scalars:
             x_BLD = F.rms_norm(x_BLD, (self.config.hidden_size,), eps=self.config.norm_eps)
-        return x_BLD.to(self.compute_dtype)
+        return x_BLD.to(dtype)
 
-    def added_values(self, tokens: Tensor) -> list[Tensor | None]:
-        """What the tokens (...) add to the values of each layer, (..., KV * D) in compute_dtype; None where nothing."""
+    def added_values(self, tokens: Tensor, dtype: torch.dtype) -> list[Tensor | None]:
+        """What the tokens (...) add to the values of each layer, (..., KV * D); None where nothing."""
         numbers = map(str, range(len(self.layers)))
-        return [self.value_embeds[name](tokens).to(self.compute_dtype) if name in self.value_embeds else None for name in numbers]
+        return [self.value_embeds[name](tokens).to(dtype) if name in self.value_embeds else None for name in numbers]
 
     def entering(self, number: int, x: Tensor, first: Tensor) -> Tensor:
         """What layer `number` reads when the stream is x and the first one read `first`: with residual scalars a mixture of both."""
@@ -323,7 +327,8 @@ class Transformer(nn.Module):
         self.is_compiled = True
 
 
-Twin = Callable[[Transformer, Tensor, Tensor, Sequence[Tensor | None]], Tensor]  # stream, positions, what is added to values
+# stream, positions, what is added to values, who sees whom if it does not follow from the positions, which restart with every sequence
+Twin = Callable[[Transformer, Tensor, Tensor, Sequence[Tensor | None], Sight | None], Tensor]
 
 
 def why_not_compile(device: torch.device | str = "cpu") -> str | None:

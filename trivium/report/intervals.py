@@ -67,12 +67,26 @@ def paired_bootstrap(a: Sequence[float], b: Sequence[float], seed: int, *, resam
     if len(a) != len(b):
         raise DataError(f"paired_bootstrap: {len(a)} and {len(b)} values; a pair needs both")
     difference_N = _checked(a, "paired_bootstrap") - _checked(b, "paired_bootstrap")
-    draw, n = generator(seed, "paired_bootstrap"), len(difference_N)
-    rows = max(1, _CHUNK // n)
-    sizes = [min(rows, resamples - start) for start in range(0, resamples, rows)]
-    means = np.concatenate([difference_N[draw.integers(n, size=(size, n))].mean(axis=1) for size in sizes])
-    low, high = np.quantile(means, [0.025, 0.975])
+    low, high = _percentiles(difference_N, seed, "paired_bootstrap", resamples)
     return float(difference_N.mean()), float(low), float(high)
+
+
+def curve_bootstrap(curves_NK: np.ndarray, seed: int, *, resamples: int = 1000) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The mean of N curves with K points each, and its 95 % percentile interval at each point over resampled curves; (K,) each.
+
+    One curve has no interval: its ends are the curve itself. Costs O(resamples * N * K) time.
+    """
+    low_K, high_K = _percentiles(curves_NK, seed, "curve_bootstrap", resamples)
+    return curves_NK.mean(axis=0), low_K, high_K
+
+
+def _percentiles(values: np.ndarray, seed: int, purpose: str, resamples: int) -> np.ndarray:
+    """The 2.5 and the 97.5 % percentile of the mean over the first axis, when its items are drawn again."""
+    draw, n = generator(seed, purpose), len(values)
+    rows = max(1, _CHUNK // values.size)
+    sizes = [min(rows, resamples - start) for start in range(0, resamples, rows)]
+    means = np.concatenate([values[draw.integers(n, size=(size, n))].mean(axis=1) for size in sizes])
+    return np.quantile(means, [0.025, 0.975], axis=0)
 
 
 def _score_interval(observed: float, n: float) -> tuple[float, float]:

@@ -1,6 +1,6 @@
 """The report: one HTML file, made from a run folder, that opens offline, needs no script and asks the network for nothing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from trivium.core.commit import commit_file
@@ -15,6 +15,7 @@ from trivium.report.overoptimisation import overoptimisation
 from trivium.report.provenance import machine, repeat
 from trivium.report.reading import Record, read_record
 from trivium.report.samples import samples
+from trivium.report.selection import selection
 from trivium.report.story import story
 
 REPORT = "report.html"
@@ -24,6 +25,7 @@ _SECTIONS: tuple[tuple[str, Callable[[Record], Html]], ...] = (
     ("Held-out measures", measures),
     ("Samples", samples),
     ("Calibration of reward models", calibration),
+    ("Sampled and selected", selection),
     ("Reward and over-optimisation", overoptimisation),
     ("Curves", curves),
     ("Data", funnel),
@@ -45,9 +47,13 @@ def write_report(run_folder: Path) -> Path:
 
 def page(record: Record) -> str:
     """The whole page of a run as text."""
-    name = str(record.manifest.get("name") or record.name)
-    links = (element("a", title, href=f"#{_anchor(title)}") for title, _ in _SECTIONS)
-    parts = (element("section", element("h2", title), section(record), id=_anchor(title)) for title, section in _SECTIONS)
+    return sheet(str(record.manifest.get("name") or record.name), [(title, section(record)) for title, section in _SECTIONS])
+
+
+def sheet(name: str, sections: Sequence[tuple[str, Html]]) -> str:
+    """A page of sections, each a title and what is below it."""
+    links = (element("a", title, href=f"#{_anchor(title)}") for title, _ in sections)
+    parts = (element("section", element("h2", title), content, id=_anchor(title)) for title, content in sections)
     body = element("body", element("main", element("h1", name), element("nav", join(links, " "), aria_label="sections"), *parts))
     return f"<!doctype html>\n{element('html', _head(name), body, lang='en')}\n"
 

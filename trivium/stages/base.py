@@ -45,6 +45,7 @@ class Foresight:
     """What earlier stages will have made, for a later one that foresees its work.
 
     models: stage -> the shape of its model. vocab_size: of the tokenizer. sequence_tokens: a question with its answer, about.
+    num_prompts: reference to a file of prompts -> how many it will hold.
     """
 
     models: dict[str, ModelConfig] = field(default_factory=dict)
@@ -52,7 +53,8 @@ class Foresight:
     sequence_tokens: int = 256
     num_comparisons: int = 1000  # prompts whose answers are ranked
     num_heldout: int = 300
-    compute_bytes: Literal[2, 4] = 4  # of a number in the machine's precision
+    num_prompts: dict[str, int] = field(default_factory=dict)
+    compute_bytes: Literal[2, 4] = 4  # of a number that training keeps
 
 
 class Stage(Protocol):

@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from trivium.stages.annotate import Annotate
+from trivium.stages.arithmetic import Arithmetic
 from trivium.stages.demonstrate import Demonstrate
 from trivium.stages.evaluate import Evaluate
 from trivium.stages.finetune import Finetune
@@ -13,12 +14,15 @@ from trivium.stages.prepare import Prepare
 from trivium.stages.pretrain import Pretrain
 from trivium.stages.reinforce import Reinforce
 from trivium.stages.reward import Reward
+from trivium.stages.sample import Sample
 from trivium.stages.tokenize import Tokenize
 
 AnyStage = Annotated[
-    Prepare | Tokenize | Pretrain | Demonstrate | Finetune | Annotate | Reward | Reinforce | Prefer | Evaluate, Field(discriminator="kind")
+    Prepare | Tokenize | Pretrain | Demonstrate | Arithmetic | Finetune | Annotate | Sample | Reward | Reinforce | Prefer | Evaluate,
+    Field(discriminator="kind"),
 ]
 STAGES: dict[str, type] = {
-    "prepare": Prepare, "tokenize": Tokenize, "pretrain": Pretrain, "demonstrate": Demonstrate, "finetune": Finetune,
-    "annotate": Annotate, "reward": Reward, "reinforce": Reinforce, "prefer": Prefer, "evaluate": Evaluate,
+    "prepare": Prepare, "tokenize": Tokenize, "pretrain": Pretrain, "demonstrate": Demonstrate, "arithmetic": Arithmetic,
+    "finetune": Finetune, "annotate": Annotate, "sample": Sample, "reward": Reward, "reinforce": Reinforce, "prefer": Prefer,
+    "evaluate": Evaluate,
 }  # fmt: skip

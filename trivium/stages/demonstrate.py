@@ -47,6 +47,8 @@ class Demonstrate:
     def foresee(self, name: str, known: Foresight) -> Work:
         known.sequence_tokens = 16 + round(1.3 * self.max_words)  # a question, control tokens, an answer of up to max_words
         known.num_comparisons, known.num_heldout = self.num_comparisons, self.num_heldout
+        for part, size in (("comparisons", self.num_comparisons), ("prompts", self.num_prompts), ("heldout", self.num_heldout)):
+            known.num_prompts[f"@{name}/questions/{part}.jsonl"] = size
         return Work(seconds=5.0)
 
     def run(self, run: Run) -> Mapping[str, Any]:

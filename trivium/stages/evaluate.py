@@ -13,8 +13,10 @@ from trivium.generate.sampling import Sampling
 from trivium.nn.flops import num_parameters
 from trivium.report.intervals import mean_interval, share_interval
 from trivium.score.answers import AnswerRule
+from trivium.score.rewards import AnyReward, Said, checked
+from trivium.score.rewards.opened import check_rules, names_of, opened
 from trivium.stages.base import Foresight, Work, check_model, known_model, resolve
-from trivium.text.read import check_head, read_field, read_prompts
+from trivium.text.read import check_head, read_field, read_prompt_records, read_prompts
 from trivium.text.shards import Shard
 
 
@@ -23,7 +25,8 @@ class Evaluate:
     """Leaves `results.json` (a row a model and measure, with 95 % intervals) and `samples.json` below `@evaluate`.
 
     models: name -> model directory, in the order of the report. tokens: token shards, for bits per byte. rule: the true score,
-    where it is known. reference: the model that KL is measured from (nats an answer, on the model's own answers).
+    where it is known; rewards: what rules say of the answers (see reinforce), for example whether they are right. reference: the model
+    that KL is measured from (nats an answer, on the model's own answers).
     """
 
     kind: Literal["evaluate"] = "evaluate"
@@ -33,12 +36,14 @@ class Evaluate:
     reward_model: str | None = None
     reference: str | None = None
     rule: AnswerRule | None = None
+    rewards: tuple[AnyReward, ...] = ()
     sampling: Sampling = Sampling(max_new_tokens=40)
     num_samples: int = Field(default=12, ge=0)
     seq_len: int = Field(default=128, ge=8)
     rows: int = Field(default=64, gt=0)
 
     def check(self) -> None:
+        check_rules(self.rewards)
         for reference in (*self.models.values(), self.reward_model, self.reference):
             check_model(reference or "@")
         if not self.prompts.startswith("@"):
@@ -87,11 +92,13 @@ class Evaluate:
             table.mean("true_score", scores)
             parts = [self.rule.parts(word, text, end) for word, text, end in zip(asked, texts, stopped, strict=True)]
             for part in parts[0]:
-                values = [each[part] for each in parts]
-                if set(values) <= {0, 1}:
-                    table.share(f"true_{part}", [bool(value) for value in values])
-                else:
-                    table.mean(f"true_{part}", values)
+                table.share_or_mean(f"true_{part}", [each[part] for each in parts])
+        if self.rewards:
+            records = list(read_prompt_records(prompts))
+            said = [Said(prompt, text, end, fields) for (prompt, fields), text, end in zip(records, texts, stopped, strict=True)]
+            rules = opened(self.rewards, [fields for _, fields in records], seed=run.seed, plugins=run.plugins, say=run.log_once)
+            for rule, named in zip(rules, names_of(rules), strict=True):
+                table.share_or_mean(f"{named}_score", checked(rule, said))
         self._from_models(run, table, speaker, answers)
         shown = [
             {"stage": name, "prompt": messages[i][-1].content, "response": texts[i], "score": scores[i], "stopped": stopped[i]}
@@ -133,6 +140,13 @@ class _Table:
     def mean(self, measure: str, values: Sequence[float | None]) -> None:
         numbers = [value for value in values if value is not None]
         self._add(measure, *mean_interval(numbers), n=len(numbers))
+
+    def share_or_mean(self, measure: str, values: Sequence[float]) -> None:
+        """Of numbers that are all 0 or 1 the share."""
+        if set(values) <= {0, 1}:
+            self.share(measure, [bool(value) for value in values])
+        else:
+            self.mean(measure, values)
 
     def share(self, measure: str, flags: Sequence[bool]) -> None:
         self._add(measure, *share_interval(sum(flags), len(flags)), n=len(flags))

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from trivium.core.run import Run
 from trivium.core.types import Example
+from trivium.generate.sampling import Sampling
 from trivium.nn.adapter import frozen_reference
+from trivium.nn.lora import LoRA
 from trivium.nn.model import Model
-from trivium.score.rewards import Said, checked
+from trivium.score.answers import AnswerRule
+from trivium.score.rewards import AnyReward, RewardRule, Said, checked
+from trivium.score.rewards.opened import names_of, opened
 from trivium.stages.base import resolve
 from trivium.stages.models import Speaker, check_reader, machine_of, same_tokenizer, say_what_is_slower
 from trivium.text.read import read_prompt_records
@@ -21,15 +25,27 @@ if TYPE_CHECKING:
     from trivium.stages.reinforce import Reinforce
 
 
+class Scoring(Protocol):
+    """The options that say what a reward is made of."""
+
+    @property
+    def reward_model(self) -> tuple[str, ...]: ...
+    @property
+    def disagreement_coef(self) -> float: ...
+    @property
+    def rewards(self) -> tuple[AnyReward, ...]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Judges:
     """Everything that reads the answers to a list of prompts.
 
-    prompt_ids: tokens of each prompt. models: what the policy is trained on; heldout: what only watches. critic: a model with a scalar
-    head that is trained, if there is to be one. read: scores of answers under a reward model.
+    prompt_ids: tokens of each prompt. models: what the reward is made of; heldout: what only watches. critic: a model with a scalar
+    head that is trained, if there is to be one. read: scores of answers under one of them. rules: those of the options, ready for this run.
+    truth: the rule behind the preferences, if it is known. said: by answer, what each rule said of it since `means` was asked.
     """
 
-    options: Reinforce
+    options: Scoring
     policy: Speaker
     prompt_ids: list[np.ndarray]
     records: list[tuple[Any, Any]]
@@ -37,21 +53,19 @@ class Judges:
     heldout: list[Speaker]
     critic: Model | None
     read: Callable[[Speaker, Sequence[Example]], np.ndarray]
+    rules: list[RewardRule]
+    truth: AnswerRule | None = None
+    said: dict[tuple[int, bytes], list[float]] = field(default_factory=dict)
 
     @staticmethod
     def load(options: Reinforce, run: Run, policy: Speaker, *, rows: int, length: int) -> Judges:
         """Read the prompts and the models. The critic begins as the first reward model, or without one as the policy with a new head."""
         records = list(read_prompt_records(resolve(run, options.prompts)))
+        rules = opened(options.rewards, [fields for _, fields in records], seed=run.seed, plugins=run.plugins, say=run.log_once)
         prompt_ids = [policy.prompt(messages) for messages, _ in records]
 
         def speaker(reference: str, *, is_judge: bool = True) -> Speaker:
-            path, machine = resolve(run, reference), machine_of(run)
-            found = Speaker.load_judge(path, machine) if is_judge else Speaker.load(path, machine, has_scalar=True)
-            found = found.adapt(options.lora, run.seed)
-            same_tokenizer(policy, found)
-            check_reader(prompt_ids, options.sampling, policy, found)
-            say_what_is_slower(run, found.model)
-            return found
+            return judge(run, policy, reference, prompt_ids, options.sampling, options.lora, is_judge=is_judge)
 
         models = [speaker(reference) for reference in options.reward_model]
         critic = None
@@ -61,7 +75,7 @@ class Judges:
         watching = [speaker(reference) for reference in options.guard.models]
         return Judges(
             options, policy, prompt_ids, records, models, watching, critic,
-            lambda judge, answers: judge.scores(answers, rows=rows, length=length),
+            lambda judge, answers: judge.scores(answers, rows=rows, length=length), rules, options.truth,
         )  # fmt: skip
 
     def score(self, answers: Sequence[Example], owners: Sequence[int]) -> np.ndarray:
@@ -70,11 +84,21 @@ class Judges:
         if self.models:
             opinions = np.stack([self.read(judge, answers) for judge in self.models])
             total += opinions.mean(0) - self.options.disagreement_coef * opinions.std(0)
-        if self.options.rewards:
+        if self.rules:
             said = [self._said(answer, owner) for answer, owner in zip(answers, owners, strict=True)]
-            for rule in self.options.rewards:
-                total += rule.weight * np.array(checked(rule, said))
+            scores_NR = np.array([checked(rule, said) for rule in self.rules]).T
+            for rule, scores_N in zip(self.rules, scores_NR.T, strict=True):
+                total += rule.weight * scores_N
+            self.said.update(
+                {_key(answer, owner): scores for answer, owner, scores in zip(answers, owners, scores_NR.tolist(), strict=True)}
+            )
         return total
+
+    def means(self, answers: Sequence[Example], owners: Sequence[int]) -> dict[str, float]:
+        """The mean of what each rule said of answers that were scored, before its weight, by its name; then they are forgotten."""
+        means = np.mean([self.said[_key(answer, owner)] for answer, owner in zip(answers, owners, strict=True)], axis=0)
+        self.said.clear()
+        return {f"reward/{name}": mean for name, mean in zip(names_of(self.rules), means.tolist(), strict=True)}
 
     def heldout_score(self, answers: Sequence[Example], owners: Sequence[int]) -> np.ndarray:
         """The mean score of the models that only watch, (N,)."""
@@ -83,7 +107,7 @@ class Judges:
 
     def true_score(self, answers: Sequence[Example], owners: Sequence[int]) -> np.ndarray:
         """The score by the rule behind the preferences, where it is known, (N,)."""
-        rule = self.options.truth
+        rule = self.truth
         assert rule is not None
         said = [self._said(answer, owner) for answer, owner in zip(answers, owners, strict=True)]
         return np.array([rule(each.field("asked"), each.response, each.is_stopped) for each in said])
@@ -91,3 +115,24 @@ class Judges:
     def _said(self, answer: Example, owner: int) -> Said:
         messages, fields = self.records[owner]
         return Said(messages, self.policy.text_of(answer), bool(answer.meta["stopped"]), fields)
+
+
+def judge(
+    run: Run, policy: Speaker, reference: str, prompt_ids: Sequence[np.ndarray], sampling: Sampling, lora: LoRA | None = None, *,
+    is_judge: bool = True,
+) -> Speaker:  # fmt: skip
+    """A reward model that can read every answer of the policy to these prompts. Raises what is wrong if it cannot.
+
+    is_judge: no critic, which begins without opinions.
+    """
+    path, machine = resolve(run, reference), machine_of(run)
+    found = Speaker.load_judge(path, machine) if is_judge else Speaker.load(path, machine, has_scalar=True)
+    found = found.adapt(lora, run.seed)
+    same_tokenizer(policy, found)
+    check_reader(prompt_ids, sampling, policy, found)
+    say_what_is_slower(run, found.model)
+    return found
+
+
+def _key(answer: Example, owner: int) -> tuple[int, bytes]:
+    return owner, answer.tokens.tobytes()

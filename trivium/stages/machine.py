@@ -8,7 +8,7 @@ from pydantic import Field
 
 from trivium.core.config import component
 from trivium.core.errors import ConfigError
-from trivium.core.world import num_cores
+from trivium.core.world import keep_memory, num_cores
 
 if TYPE_CHECKING:
     import torch
@@ -34,9 +34,9 @@ class Machine:
     device auto is cuda where there is such a GPU. threads 0 means all cores. ceiling is the measured FLOP/s of a large matrix product
     in `precision` on the device, 0 before it is measured: what the machine can do, so it does not depend on the model. compile: `on`
     compiles where training is long enough to pay for it; auto is on where a C++ compiler is found and the next does not apply.
-    kernels: native are ours in C++, for float32 on a CPU; auto takes them where they compile. products: what pre-training
-    multiplies inside the blocks; int8 (auto: where bytes are several times faster, with native kernels) rounds the factors to 8 bits,
-    fp8 (never by itself: it pays for wide models only) to 8-bit floats, in bfloat16 on a GPU.
+    kernels: native are ours in C++, for a CPU, with states in float32; auto takes them where they compile. products: what pre-training
+    multiplies inside the blocks; full is `precision`, int8 (auto: where bytes are several times faster, with native kernels) rounds the
+    factors to 8 bits, fp8 (never by itself: it pays for wide models only) to 8-bit floats, in bfloat16 on a GPU.
     """
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
@@ -104,6 +104,8 @@ class Machine:
 
         threads, device = self.threads or num_cores(), self.place()
         torch.set_num_threads(threads)
+        if device == "cpu":
+            keep_memory()
         names: tuple[Precision, ...] = ("float32", "bfloat16") if self.precision == "auto" else (self.precision,)
         ceilings: dict[Precision, float] = {}
         for name in names:
@@ -113,21 +115,19 @@ class Machine:
         set_matmul_precision(device, best)
         found = "on" if any(shutil.which(name) for name in ("c++", "g++", "clang++")) else "off"
         use = found if self.compile == "auto" else self.compile
-        kernels = self._kernels(device, best)
+        kernels = self._kernels(device)
         products = self._products(kernels, torch.device(device), best)
         ceiling = float(f"{ceilings[best]:.3g}")
         return Machine(
             device=device, threads=threads, precision=best, ceiling=ceiling, compile=use, kernels=kernels, products=products
         )  # fmt: skip
 
-    def _kernels(self, device: str, precision: Precision) -> Literal["native", "torch"]:
+    def _kernels(self, device: str) -> Literal["native", "torch"]:
         from trivium.nn.native.library import why_not
 
         if self.kernels == "torch":
             return "torch"
-        reason = (
-            why_not() if (device, precision) == ("cpu", "float32") else f"they compute in float32 on a CPU, not in {precision} on {device}"
-        )
+        reason = why_not() if device == "cpu" else f"they compute on a CPU, not on {device}"
         if reason and self.kernels == "native":
             raise ConfigError(f"machine.kernels is 'native', but {reason}; set machine.kernels=torch, which is slower")
         return "torch" if reason else "native"

@@ -22,6 +22,7 @@ from trivium.nn.io.tokenizer_files import tokenizer_config
 from trivium.nn.lora import LoRA
 from trivium.nn.model import DTYPES, Model
 from trivium.nn.native.block import use, why_not_train
+from trivium.nn.native.decoder import Precision, why_not_native
 from trivium.nn.native.training import Products
 from trivium.stages.chat_formats import CHAT_KEY, chat_format, read_tokenizer_config
 from trivium.stages.machine import Machine
@@ -87,7 +88,13 @@ class Speaker:
         """The last answer of a conversation, as a reward model reads it."""
         messages = conversation.messages
         last = max(index for index, message in enumerate(messages) if message.role == "assistant")
-        return _readable(self, messages[:last], messages[last].content, is_stopped=True)
+        item, reads = self.answer(messages[:last], messages[last].content), self.model.config.max_seq_len
+        if len(item.tokens) > reads:
+            raise DataError(
+                f"a conversation up to its last answer has {len(item.tokens):,} tokens, the model reads {reads:,}; drop it"
+                f" (it begins: {messages[0].content[:60]!r})"
+            )
+        return item
 
     def answer(self, prompt: tuple[Message, ...], response: str, *, is_stopped: bool = True) -> Example:
         """A prompt and one answer to it; an answer that was cut off has no end token."""
@@ -139,8 +146,8 @@ class Speaker:
         return self.tokenizer.decode(example.response)
 
 
-def with_kernels(model: Model, machine: Machine, products: Products = "float32") -> str | None:
-    """Let native kernels compute the model's blocks where the machine is to use them; else the reason in one line."""
+def with_kernels(model: Model, machine: Machine, products: Products | None = None) -> str | None:
+    """Let native kernels compute the model's blocks where the machine is to use them; else the reason in one line. products: see `use`."""
     return use(model.trunk, products) if machine.kernels == "native" else "machine.kernels is torch"
 
 
@@ -152,7 +159,7 @@ def with_products(model: Model, machine: Machine, seq_len: int) -> None:
     if machine.products == "fp8":
         fp8.use(model.trunk, seq_len)
     else:
-        with_kernels(model, machine, "int8" if machine.products == "int8" else "float32")
+        with_kernels(model, machine, "int8" if machine.products == "int8" else None)
 
 
 def say_what_is_slower(run: Run, model: Model) -> None:
@@ -163,12 +170,28 @@ def say_what_is_slower(run: Run, model: Model) -> None:
         run.log_once(f"no native kernels, which is slower: {reason}")
 
 
-def engine_of(run: Run, speaker: Speaker, *, rows: int) -> Engine:
-    """What samples from a speaker's model in a run; logs once why it does so without the kernels that the machine has."""
-    engine = Engine(speaker.model, stop_ids=speaker.stop_ids, rows=rows, kernels=machine_of(run).sampler, log=run.log_once)
-    if machine_of(run).kernels == "native" and (line := slower_sampling(engine)):
+def engine_of(
+    run: Run, speaker: Speaker, *, rows: int, precision: Precision | None = None, weight: float = 1.0,
+    others: Sequence[tuple[Model, float]] = (),
+) -> Engine:  # fmt: skip
+    """What samples from a speaker's model in a run; logs once why it does so without the kernels that the machine has.
+
+    precision: of the kernels' weights, None: the trainer's. weight, others: see Engine.
+    """
+    machine = machine_of(run)
+    engine = Engine(
+        speaker.model, stop_ids=speaker.stop_ids, rows=rows, precision=precision or sampling_precision(machine, speaker.model),
+        kernels=machine.sampler, log=run.log_once, weight=weight, others=others,
+    )  # fmt: skip
+    if machine.kernels == "native" and (line := slower_sampling(engine)):
         run.log_once(line)
     return engine
+
+
+def sampling_precision(machine: Machine, model: Model) -> Precision:
+    """What kernels sample in: as the trainer multiplies, so that both round the same weights in the same way."""
+    is_native = machine.sampler == "native" and why_not_native(model.trunk) is None
+    return machine.precision if is_native and machine.precision != "auto" else "float32"
 
 
 def slower_sampling(engine: Engine) -> str | None:
@@ -188,7 +211,7 @@ def ranked_group(speaker: Speaker, preference: Preference) -> tuple[Example, ...
     order = np.argsort(preference.ranks, kind="stable")
     group = []
     for i in order.tolist():
-        item = _readable(speaker, preference.prompt, preference.responses[i], is_stopped=bool(stopped[i]))
+        item = speaker.answer(preference.prompt, preference.responses[i], is_stopped=bool(stopped[i]))
         values = {"rank": preference.ranks[i], **_judgement(preference, is_swapped=order[0] != 0)}
         group.append(item.with_columns(**{name: np.full(len(item.tokens), value, np.float32) for name, value in values.items()}))
     return tuple(group)
@@ -199,7 +222,7 @@ def judged_steps(speaker: Speaker, solution: Solution, process: Process) -> Exam
 
     Raises DataError if its text does not read as its steps, because one of them holds the separator.
     """
-    item = _readable(speaker, solution.prompt, process.separator.join(solution.steps), is_stopped=True)
+    item = speaker.answer(solution.prompt, process.separator.join(solution.steps))
     [ends] = step_ends([item], speaker.tokenizer, process.separator)
     if len(ends) != len(solution.steps):
         raise DataError(
@@ -211,16 +234,6 @@ def judged_steps(speaker: Speaker, solution: Solution, process: Process) -> Exam
     judged = {end: label for end, label in judged.items() if process.score != "last" or end == ends[-1]}
     mask[list(judged)], correct[list(judged)] = 1.0, list(judged.values())
     return Example(item.tokens, mask, {"correct": correct}, item.meta)
-
-
-def _readable(speaker: Speaker, prompt: tuple[Message, ...], response: str, *, is_stopped: bool) -> Example:
-    item = speaker.answer(prompt, response, is_stopped=is_stopped)
-    if len(item.tokens) > speaker.model.config.max_seq_len:
-        raise DataError(
-            f"a prompt with its answer has {len(item.tokens):,} tokens, the model reads {speaker.model.config.max_seq_len:,}; drop it"
-            f" (it begins: {prompt[0].content[:60]!r})"
-        )
-    return item
 
 
 def _judgement(preference: Preference, *, is_swapped: bool) -> dict[str, float]:

@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,38 +18,41 @@ from trivium.nn.io.adapter_config import base_of, is_adapter
 from trivium.report import write_report
 from trivium.stages.base import references
 from trivium.stages.machine import Machine
+from trivium.stages.plugins import allowed_plugins, hashes_of
 from trivium.stages.recipe import Recipe, recipe_toml
 from trivium.stages.settle import settle
 from trivium.text.hub import is_hub
 from trivium.text.read import files_of
 
 # options whose values are read: their content is part of what a stage's result depends on
-INPUTS = {"sources", "decontaminate", "corpus", "tokenizer", "tokens", "dictionary", "data", "heldout", "truth", "prompts"}
-INPUTS |= {"model", "models", "reward_model", "reference", "normalise"}
+INPUTS = {"sources", "decontaminate", "corpus", "tokenizer", "tokens", "dictionary", "data", "heldout", "truth", "prompts", "scored"}
+INPUTS |= {"model", "models", "reward_model", "reference", "teacher", "demonstrations", "normalise"}
 INPUTS |= {"blocklist", "words", "classifier"}  # of filters
 TEXT_STAGES = {"prepare", "tokenize"}  # they do not depend on how the machine computes, so it is not measured for them
 PACKAGES = ("trivium", "torch", "numpy", "tokenizers", "safetensors", "pyarrow")
 
 
-def check(recipe: Recipe) -> None:
-    """What can be found wrong before anything is loaded or written."""
+def check(recipe: Recipe, plugins: Sequence[Path] = ()) -> dict[str, str]:
+    """What can be found wrong before anything is loaded or written. plugins: files of the user that may run; returns their hashes."""
+    hashes = allowed_plugins(recipe, plugins)
     for stage in recipe.stages.values():
         stage.check()
+    return hashes
 
 
-def execute(recipe: Recipe, out: Path, *, quiet: bool = False) -> Path:
-    """Run every stage of a recipe in the folder `out` and write its report; returns the report's path.
+def execute(recipe: Recipe, out: Path, *, quiet: bool = False, plugins: Sequence[Path] = ()) -> Path:
+    """Run every stage of a recipe in the folder `out` and write its report; returns the report's path. plugins: files that may run.
 
     The same call after a kill goes on where it was, with the same bits.
     """
-    check(recipe)
+    hashes = check(recipe, plugins)
     computes = any(stage.kind not in TEXT_STAGES for stage in recipe.stages.values())
     with Run(out, seed=recipe.seed, quiet=quiet, save_every_s=recipe.save_every_s) as run:
         machine = _machine(recipe, out, run) if computes else _kept_machine(recipe, out)
         recipe, derived = settle(replace(recipe, machine=machine))
         for line in derived:
             run.log(line)
-        run.machine = plain(recipe.machine)
+        run.machine, run.plugins = plain(recipe.machine), hashes
         commit_file(out / "run.toml", recipe_toml(recipe))
         _write_manifest(run, recipe)
         for name, stage in recipe.stages.items():
@@ -105,6 +108,7 @@ def _identity(run: Run, recipe: Recipe, options: Mapping[str, Any]) -> dict[str,
     for value in _sources(options):
         if not value.startswith("@"):
             inputs[value] = _content(value)
+    inputs |= hashes_of(options, run.plugins)
     how = {} if options["kind"] in TEXT_STAGES else plain(recipe.machine)
     computing = {name: value for name, value in how.items() if name != "ceiling"}
     return {"options": dict(options), "seed": recipe.seed, "machine": computing, "inputs": inputs}
@@ -124,8 +128,9 @@ def _content(source: str) -> Any:
 
 
 def _sources(options: Mapping[str, Any]) -> list[str]:
-    """The values of the options that name files, models or data; those of filters and of the texts of a mixture among them."""
+    """The values of the options that name files, models or data; those of filters, of the texts of a mixture, of a guard among them."""
     tables = [*(options.get("mix") or {}).values(), *(one for one in options.get("filters", []) if isinstance(one, Mapping))]
+    tables += [options[name] for name in ("guard", "replay") if isinstance(options.get(name), Mapping)]
     below = [text for table in tables for text in _sources(table)]
     named = [value for name, value in options.items() if name in INPUTS]
     texts = [
@@ -148,6 +153,7 @@ def _write_manifest(run: Run, recipe: Recipe) -> None:
         "about": recipe.about,
         "seed": recipe.seed,
         "versions": versions,
+        "plugins": {file: digest for stage in recipe.stages.values() for file, digest in hashes_of(plain(stage), run.plugins).items()},
         "machine": {**describe_machine(), **plain(recipe.machine)},
     }
     commit_file(run.path / "manifest.json", json.dumps(facts, indent=1))

@@ -16,7 +16,7 @@ def plan(recipe: Recipe) -> str:
     """A table of the stages: parameters, tokens, FLOPs, memory, and an estimate of the time."""
     machine = recipe.machine.measured()
     recipe, derived = settle(replace(recipe, machine=machine))
-    known = Foresight(compute_bytes=4 if machine.precision == "float32" else 2)
+    known = Foresight(compute_bytes=4 if machine.precision == "float32" or machine.kernels == "native" else 2)
     lines = [f"{'stage':<12}{'parameters':>12}{'trained':>10}{'generated':>11}{'FLOPs':>11}{'memory':>10}  {'time':>12}"]
     total = START_S
     for name, stage in recipe.stages.items():

@@ -1,10 +1,13 @@
 """prefer: the policy learns from preferences directly, without a reward model (DPO)."""
 
+import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 from pydantic import Field
 
+from trivium.core.commit import commit_file
 from trivium.core.config import component
 from trivium.core.errors import ConfigError
 from trivium.core.run import Run
@@ -13,6 +16,7 @@ from trivium.learn.objectives.preference import DPO, KTO, TDPO, PreferenceObject
 from trivium.learn.optim.recipes import AdamW
 from trivium.learn.reference_update import ReferenceUpdate
 from trivium.learn.schedules import Schedule
+from trivium.nn.flops import flops_per_token
 from trivium.nn.lora import LoRA
 from trivium.stages.base import Foresight, Unreadable, Work, check_model, known_model, resolve
 from trivium.stages.training import foresee_training, save, train
@@ -25,13 +29,15 @@ class Prefer:
 
     A ranking of K answers gives K(K-1)/2 pairs without ties; pairs_per_prompt of them are drawn (0: all). batch_size is in pairs, for kto
     and bco in answers, which are those of pairs or rows with a `label`, for rrhf in rankings. Reference log-probs are computed once, as a
-    column; with reference_update the reference follows the policy (TR-DPO). lora, unreadable: see finetune.
+    column; with reference_update the reference follows the policy (TR-DPO). heldout: preferences to measure on, before and after.
+    Preferences with an answer longer than seq_len are left out and counted. lora, unreadable: see finetune.
     """
 
     kind: Literal["prefer"] = "prefer"
     model: str
     data: str
     unreadable: Unreadable = "stop"
+    heldout: str | None = None
     steps: int = Field(gt=0)
     batch_size: int = Field(default=32, gt=0)
     pairs_per_prompt: int = Field(default=4, ge=0)
@@ -54,6 +60,8 @@ class Prefer:
             raise ConfigError(f"objective {self.objective.kind} reads its reference before training starts; leave reference_update out")
         if self.reference_update is not None and self.lora is not None:
             raise ConfigError("reference_update moves a reference's own weights, which an adapter does not have; leave lora out")
+        if self.heldout is not None and not self.heldout.startswith("@"):
+            check_head(self.heldout, "preferences")
         if self.data.startswith("@"):
             return
         is_lenient = self.unreadable == "skip"
@@ -61,12 +69,24 @@ class Prefer:
         check_head(self.data, kind, is_lenient=is_lenient)
 
     def foresee(self, name: str, known: Foresight) -> Work:
+        config = known_model(known, self.model)
         tokens = self.steps * self.batch_size * (1 if self.objective.takes.startswith("labels") else 2) * known.sequence_tokens
-        return foresee_training(self, name, known_model(known, self.model), known, tokens=tokens, lora=self.lora)
+        work = foresee_training(self, name, config, known, tokens=tokens, lora=self.lora)
+        read = self._passes * tokens
+        if "ref_logprobs" in self.objective.needs and self.reference_update is None:  # once, of all pairs; of kto's mismatches too
+            pairs = known.num_comparisons * (self.pairs_per_prompt or 4)
+            read += pairs * 2 * (2 if self.objective.takes == "labels with mismatches" else 1) * known.sequence_tokens
+        return replace(work, flops=work.flops + read / 3 * flops_per_token(config, self.seq_len))
+
+    @property
+    def _passes(self) -> int:
+        """How often each update reads its answers besides training on them: for a loss that looks at all of a step, or a reference."""
+        return isinstance(self.objective, StepWide) + isinstance(self.objective, TDPO) + (self.reference_update is not None)
 
     def run(self, run: Run) -> Mapping[str, Any]:
         from trivium.data.sources import Groups
         from trivium.nn.adapter import frozen_reference
+        from trivium.stages.heldout_pairs import HeldoutPairs
         from trivium.stages.models import Speaker, machine_of
         from trivium.stages.preference_groups import groups_for
         from trivium.train.annotate import StepColumns, annotate, column_of, logprobs
@@ -76,6 +96,7 @@ class Prefer:
         size = {"rows": self.micro_batch_rows, "length": self.seq_len}
         groups = groups_for(self, speaker, run)
         run.log(f"{len(groups):,} {self.objective.takes.split()[0]}")
+        heldout = HeldoutPairs.read(self, speaker, run) if self.heldout is not None else None
         reference = None
         if self.reference_update is None and "ref_logprobs" in self.objective.needs:
             groups = annotate(groups, speaker.model, "ref_logprobs", logprobs, **size)
@@ -91,5 +112,9 @@ class Prefer:
             reference=frozen_reference(speaker.model) if isinstance(self.objective, TDPO) else None,
             companions=[reference] if reference else [],
         )  # fmt: skip
+        if heldout is not None:
+            table = heldout.measure(speaker.model, run.stage)
+            commit_file(run.folder / "results.json", json.dumps(table, indent=1))
+            run.log("; ".join(f"{row['measure']} {row['value']:.3f}" for row in table))
         save(run, speaker, self.lora)
         return facts

@@ -29,9 +29,9 @@ def groups_for(stage: Prefer, speaker: Speaker, run: Run) -> list[Group]:
     if objective.takes.startswith("labels") and is_labelled(data):
         groups = [_labelled(speaker, *each) for each in gather(lambda on_skip: read_labels(data, on_skip), run, unreadable)]
     else:
-        found = gather(lambda on_skip: read_preferences(data, on_skip), run, unreadable)
+        found = ranked_groups(gather(lambda on_skip: read_preferences(data, on_skip), run, unreadable), speaker, stage.seq_len, run)
         needs_scores = "score" in objective.needs
-        ranked = [_scored(ranked_group(speaker, item), item, needs_scores, data) for item in found]
+        ranked = [_scored(group, item, needs_scores, data) for item, group in found]
         if objective.takes == "rankings":
             groups = [group for group in ranked if len({item.columns["rank"][0] for item in group}) > 1]
         else:
@@ -44,6 +44,21 @@ def groups_for(stage: Prefer, speaker: Speaker, run: Run) -> list[Group]:
         singles: list[Group] = [(item,) for group in groups for item in (group if len(group) == 1 else _both_labelled(group))]
         groups = singles
     return mismatched(groups, stage.seq_len, str(data)) if objective.takes == "labels with mismatches" else groups
+
+
+def ranked_groups(preferences: Sequence[Preference], speaker: Speaker, seq_len: int, run: Run) -> list[tuple[Preference, Group]]:
+    """Each preference with its ranked group; those with an answer that is too long for a row or the model are left out and counted.
+
+    Raises DataError if none is left.
+    """
+    longest = min(seq_len, speaker.model.config.max_seq_len)
+    all_groups: list[tuple[Preference, Group]] = [(item, ranked_group(speaker, item)) for item in preferences]
+    kept = [(item, group) for item, group in all_groups if max(len(answer.tokens) for answer in group) <= longest]
+    if not kept:
+        raise DataError(f"none of {len(all_groups):,} preferences fits in {longest:,} tokens, prompt and answer together; raise seq_len")
+    if len(kept) < len(all_groups):
+        run.log(f"{len(kept):,} of {len(all_groups):,} preferences fit in {longest:,} tokens; the others are left out")
+    return kept
 
 
 def pairs_of(group: Sequence[Example], per_prompt: int, seed: int, number: int) -> list[Group]:

@@ -32,9 +32,9 @@ class Recipe:
 
 
 def shipped() -> dict[str, Path]:
-    """Name -> file of every recipe that comes with the package."""
+    """Name -> file of every recipe that comes with the package, the quickstart first."""
     folder = Path(str(resources.files("trivium"))) / "recipes"
-    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+    return {path.stem: path for path in sorted(folder.glob("*.toml"), key=lambda path: (path.stem != "quickstart", path))}
 
 
 def load_recipe(name: str, options: Mapping[str, Any]) -> Recipe:

@@ -10,10 +10,11 @@ from trivium.core.config import Texts, component
 from trivium.core.errors import ConfigError
 from trivium.core.run import Run
 from trivium.generate.sampling import Sampling
-from trivium.learn.credit import GAE, CreditRule
+from trivium.learn.credit import GAE, CreditRule, Distillation, GroupMean, Versus
 from trivium.learn.kl import AdaptiveKL
+from trivium.learn.objectives import GKD
 from trivium.learn.objectives.policy import PolicyGradient, PolicyLoss
-from trivium.learn.objectives.preference import ODPO, TDPO, PreferenceLoss, StepWide
+from trivium.learn.objectives.preference import ODPO, TDPO, XPO, PreferenceLoss, StepWide
 from trivium.learn.objectives.value import Value
 from trivium.learn.optim.recipes import AdamW
 from trivium.learn.schedules import Schedule
@@ -21,24 +22,29 @@ from trivium.nn.flops import flops_per_token
 from trivium.nn.lora import LoRA
 from trivium.score.answers import AnswerRule
 from trivium.score.rewards import AnyReward
+from trivium.score.rewards.opened import check_rules
 from trivium.stages.base import Foresight, Work, check_model, known_model, resolve
 from trivium.stages.guard import Guard
+from trivium.stages.replay import Replay
 from trivium.stages.training import foresee_training, save
 from trivium.text.read import check_head
 
 
 @component
 class Reinforce:
-    """PPO, RLOO, REINFORCE++, ReMax, GRPO and its variants, online DPO: credit x objective x reduction; leaves `@reinforce/model`.
+    """PPO, RLOO, REINFORCE++, ReMax, GRPO and its variants, online DPO, XPO, Nash-MD, on-policy distillation; leaves `@reinforce/model`.
 
-    Ouyang et al. 2022, section 3.5, without the pre-training term. In a recipe and on the command line method=NAME stands for the options
-    of a known combination (`trivium/stages/methods.toml`), over which one's own go. reward_model: one or several, whose scores are
-    averaged less disagreement_coef standard deviations; rewards: rules, which are added. kl_coef: price of one nat from the starting
+    Each is credit x objective x reduction. Ouyang et al. 2022, section 3.5. In a recipe and on the command line method=NAME stands for the
+    options of a known combination (`trivium/stages/methods.toml`), over which one's own go. reward_model: one or several, whose scores are
+    averaged less disagreement_coef standard deviations; rewards: rules, which are added. A teacher is learned from instead of a reward, by
+    credit=distillation or objective=gkd. kl_coef: price of one nat from the starting
     model, taken off the reward. adaptive_kl moves kl_coef so that the KL stays near its target. An answer that is cut off gets
     missing_end_penalty, or is left out of the loss (missing_end=mask); overlong_margin: within so many tokens of max_new_tokens an answer
     loses up to 1. An update is one minibatch; a phase samples prompts_per_phase prompts and makes passes x minibatches updates. refill:
     prompts whose answers all got the same reward are replaced. A preference loss as objective learns from the best and worst answer to a
-    prompt, without credit and kl_coef. truth: the rule behind the preferences where it is known; its score is reported, never trained on.
+    prompt, without credit and kl_coef. replay: text of pre-training (PPO-ptx) or demonstrations that each update learns as well. sampler:
+    the precision that our kernels sample in, auto: the trainer's; in fewer bits it is faster, and corrected for. truth: the rule behind the
+    preferences where it is known; its score is reported, never trained on.
     lora: see finetune; policy and reference share their frozen weights then, and so do critic and judge.
     """
 
@@ -47,6 +53,7 @@ class Reinforce:
     reward_model: Texts = ()
     disagreement_coef: float = Field(default=0.0, ge=0)
     rewards: tuple[AnyReward, ...] = ()
+    teacher: str = ""
     prompts: str
     phases: int = Field(gt=0)
     prompts_per_phase: int = Field(default=64, gt=0)
@@ -55,7 +62,8 @@ class Reinforce:
     minibatches: int = Field(default=2, gt=0)
     refill: bool = False
     credit: CreditRule = GAE()
-    objective: Annotated[PolicyLoss | PreferenceLoss, Field(discriminator="kind")] = PolicyGradient()
+    objective: Annotated[PolicyLoss | PreferenceLoss | GKD, Field(discriminator="kind")] = PolicyGradient()
+    replay: Replay | None = None
     value: Value = Value()
     kl_coef: float = Field(default=0.05, ge=0)
     adaptive_kl: AdaptiveKL | None = None
@@ -63,6 +71,7 @@ class Reinforce:
     missing_end_penalty: float = -1.0
     overlong_margin: int = Field(default=0, ge=0)
     sampling: Sampling = Sampling(max_new_tokens=40)
+    sampler: Literal["auto", "float32", "bfloat16", "int8"] = "auto"
     guard: Guard = Guard()
     optimizer: AdamW = AdamW(lr=1e-4, eps=1e-5)
     critic_optimizer: AdamW = AdamW(lr=3e-4, eps=1e-5)
@@ -79,9 +88,31 @@ class Reinforce:
         return isinstance(self.objective, PreferenceLoss)
 
     @property
+    def has_credit(self) -> bool:
+        """Whether it learns from advantages."""
+        return not isinstance(self.objective, PreferenceLoss | GKD)
+
+    @property
     def has_critic(self) -> bool:
         """Whether a critic is trained beside the policy."""
-        return self.credit.needs_critic and not self.is_paired
+        return self.credit.needs_critic and self.has_credit
+
+    @property
+    def is_taught(self) -> bool:
+        """Whether it learns from a teacher instead of a reward."""
+        return isinstance(self.objective, GKD) or (self.has_credit and isinstance(self.credit, Distillation))
+
+    @property
+    def opponent(self) -> float | None:
+        """The reference's share in the opponent that answers beside the policy, if there is one."""
+        if isinstance(self.objective, XPO):
+            return 1.0
+        return self.credit.mixture if self.has_credit and isinstance(self.credit, Versus) else None
+
+    @property
+    def rows_replayed(self) -> int:
+        """Rows of text, or demonstrations, of an update."""
+        return -(-self.prompts_per_phase * self.answers // self.minibatches) * (self.replay.rows_per_answer if self.replay else 0)
 
     @property
     def steps(self) -> int:
@@ -94,18 +125,35 @@ class Reinforce:
                 "sampling: reinforcement learning needs the whole distribution; set temperature above 0, top_k=0, top_p=1, min_p=0"
                 " and repetition_penalty=1"
             )
-        if not self.reward_model and not self.rewards:
-            raise ConfigError("there is no reward: name a reward_model, or rules as rewards=[{ kind = 'numeric' }]")
+        self._check_reward()
         self._check_combination()
-        check_model(self.model)
-        for reward_model in (*self.reward_model, *self.guard.models):
-            check_model(reward_model)
+        check_rules(self.rewards)
+        if self.has_credit:
+            self._check_kl()
+        for model in (self.model, *self.reward_model, *self.guard.models, *([self.teacher] if self.teacher else [])):
+            check_model(model)
+        if self.replay is not None:
+            self.replay.check()
         if not self.prompts.startswith("@"):
             check_head(self.prompts, "prompts", field="asked" if self.truth else "")
 
+    def _check_reward(self) -> None:
+        """Either a reward or a teacher."""
+        if self.is_taught:
+            if not self.teacher:
+                raise ConfigError("there is no teacher: name the model that is to be learned from, teacher=MODEL")
+            if self.reward_model or self.rewards or self.refill or self.overlong_margin:
+                raise ConfigError(
+                    "a teacher is learned from instead of a reward; leave reward_model, rewards, refill and overlong_margin out"
+                )
+        elif self.teacher:
+            raise ConfigError("teacher is learned from by credit=distillation or objective=gkd; choose one of them, or leave teacher out")
+        elif not self.reward_model and not self.rewards:
+            raise ConfigError("there is no reward: name a reward_model, or rules as rewards=[{ kind = 'numeric' }]")
+
     def _check_combination(self) -> None:
         """Refuse what cannot be learned from, or would silently be something else."""
-        if not self.is_paired and self.answers < self.credit.min_answers:
+        if self.has_credit and self.answers < self.credit.min_answers:
             raise ConfigError(
                 f"'answers' is {self.answers}, but credit {self.credit.kind} compares answers to one prompt; set answers to 4 or more,"
                 " or credit=gae"
@@ -119,37 +167,53 @@ class Reinforce:
                 raise ConfigError(
                     f"objective {self.objective.kind} has neither a KL in the reward nor a mask; leave adaptive_kl and missing_end out"
                 )
-            if self.answers < 2:
+            if self.answers < 2 and self.opponent is None:
                 raise ConfigError(f"objective {self.objective.kind} compares answers to one prompt; set answers to 2 or more")
-        elif self.kl_coef and self.objective.kl_coef:
-            raise ConfigError("the KL is priced twice, in the reward (kl_coef) and in the loss (objective.kl_coef); set one of them to 0")
-        elif self.adaptive_kl is not None and not self.kl_coef:
-            raise ConfigError("adaptive_kl moves kl_coef, which is 0; begin with 0.1 or so")
+        elif isinstance(self.objective, GKD) and self.adaptive_kl is not None:
+            raise ConfigError("objective gkd has no KL in the reward; leave adaptive_kl out")
         elif self.objective.kind == "reinforce" and self.passes * self.minibatches > 1:
             raise ConfigError("objective reinforce is right for one update a phase only; set passes=1 and minibatches=1")
+
+    def _check_kl(self) -> None:
+        """A KL penalty stands in one place, where its estimate has the slope of what it says (learn/kl.py)."""
+        if isinstance(self.objective, PreferenceLoss | GKD):
+            return
+        if self.kl_coef and self.objective.kl_coef:
+            raise ConfigError("the KL is priced twice, in the reward (kl_coef) and in the loss (objective.kl_coef); set one of them to 0")
+        if self.adaptive_kl is not None and not self.kl_coef:
+            raise ConfigError("adaptive_kl moves kl_coef, which is 0; begin with 0.1 or so")
+        if self.objective.kl_coef and self.objective.kl == "k3" and not isinstance(self.credit, GroupMean):
+            raise ConfigError(
+                "objective.kl=k3 has the slope of KL(reference || policy), and is here for GRPO as published (method=grpo);"
+                " set objective.kl to k2, or to ratio_k3 for several updates a phase"
+            )
 
     def foresee(self, name: str, known: Foresight) -> Work:
         config = known_model(known, self.model)
         sampled = self.phases * self.prompts_per_phase * self.answers * known.sequence_tokens
         networks = 2 if self.has_critic else 1
-        work = foresee_training(self, name, config, known, tokens=sampled * self.passes * networks, lora=self.lora)
-        judges = len(self.reward_model) + len(self.guard.models)
-        reading = sampled * (networks + judges) / 3 * flops_per_token(config, self.seq_len)  # forward only, with the reference
+        replayed = self.steps * self.rows_replayed * self.seq_len
+        work = foresee_training(self, name, config, known, tokens=sampled * self.passes * networks + replayed, lora=self.lora)
+        judges, sides = len(self.reward_model) + len(self.guard.models), 1 if self.opponent is None else 2
+        read_again = (self.sampler != "auto") + isinstance(self.objective, XPO)  # by the trainer, and the opponent's by the reference
+        readings = networks + judges * sides + read_again  # forward only, with the reference
+        reading = sampled * readings / 3 * flops_per_token(config, self.seq_len)
+        if self.teacher:  # once for the answers of a phase, and in each update if its distributions are compared
+            readings = 1 + isinstance(self.objective, GKD) * self.passes
+            reading += sampled * readings / 3 * flops_per_token(known_model(known, self.teacher), self.seq_len)
         return replace(
             work,
-            tokens_generated=sampled,
+            tokens_generated=sampled * sides,
             parameters_sampled=work.parameters,
             flops=work.flops + reading,
             memory_bytes=networks * work.memory_bytes,
         )
 
     def run(self, run: Run) -> Mapping[str, Any]:
-        from trivium.nn.adapter import frozen_reference
         from trivium.stages.judges import Judges
-        from trivium.stages.models import Speaker, check_room, engine_of, machine_of, say_what_is_slower
-        from trivium.stages.rollouts import Rollouts
+        from trivium.stages.models import Speaker, check_room, machine_of, say_what_is_slower
+        from trivium.stages.partners import beside_of, rollouts_of, teacher_of
         from trivium.stages.watch import Watch
-        from trivium.train.annotate import column_of, logprobs, values
         from trivium.train.checkpoint import Checkpoints
         from trivium.train.fit import Layout, fit
         from trivium.train.trainer import Trainer
@@ -159,26 +223,17 @@ class Reinforce:
         size = {"rows": self.micro_batch_rows, "length": self.seq_len}
         judges = Judges.load(self, run, policy, **size)
         check_room(judges.prompt_ids, self.sampling, self.seq_len)
-        reference, critic = frozen_reference(policy.model), judges.critic
-        temperature = self.sampling.temperature
-        rollouts = Rollouts(
-            options=self,
-            engine=engine_of(run, policy, rows=self.prompts_per_phase * self.answers),
-            prompts=judges.prompt_ids,
-            seed=run.seed,
-            score=judges.score,
-            reference=lambda answers: column_of(reference, answers, logprobs, temperature=temperature, **size),
-            values=(lambda answers: column_of(critic, answers, values, **size)) if critic is not None else None,
-            truth=judges.true_score if self.truth else None,
-            watched=judges.heldout_score if self.guard.models else None,
-        )
+        teacher = teacher_of(self, run, policy, judges.prompt_ids)
+        rollouts = rollouts_of(self, run, policy, judges, teacher)
         common = {"schedule": self.schedule, "steps": self.steps, "max_grad_norm": self.max_grad_norm}
-        longest = self.sampling.max_new_tokens
         trainers = [
             Trainer(
-                "policy", policy.model, self.objective, self.optimizer(policy.model), temperature=temperature, max_length=longest, **common
+                "policy", policy.model, self.objective, self.optimizer(policy.model), temperature=self.sampling.temperature,
+                max_length=self.sampling.max_new_tokens, reference=teacher if isinstance(self.objective, GKD) else None,
+                beside=beside_of(self, run, policy), **common,
             )
-        ]
+        ]  # fmt: skip
+        critic = judges.critic
         if critic is not None:
             trainers.append(Trainer("critic", critic, self.value, self.critic_optimizer(critic), **common))
         watch = Watch(self.guard)

@@ -1,7 +1,9 @@
 """The on-policy source: the policy answers prompts, rewards score the answers, credit is assigned, and the trainers get it.
 
 Per-token penalty: kl_coef (log policy - log reference), k1. An answer that did not stop by itself gets missing_end_penalty instead of
-its score, or is left out of the loss. What phase p samples is a function of (seed, p, weights).
+its score, or is left out of the loss. Where another speaks than the trainer's model as it is (a sampler in fewer bits), the trainer
+reads the answers again: its log-probs are the anchor, and each token counts by how much more likely the trainer finds it, at most
+MAX_IMPORTANCE times. What phase p samples is a function of (seed, p, weights).
 """
 
 from collections.abc import Callable, Sequence
@@ -22,8 +24,11 @@ from trivium.learn.credit import Answers, CreditRule, overlong
 from trivium.learn.kl import AdaptiveKL
 
 Score = Callable[[Sequence[Example], Sequence[int]], np.ndarray]  # (answers, index of their prompts) -> (N,)
+Parts = Callable[[Sequence[Example], Sequence[int]], dict[str, float]]
 Column = Callable[[Sequence[Example]], list[np.ndarray]]  # answers -> one (L,) array each
 MAX_REFILLS = 10  # times that prompts whose answers all got the same reward are replaced by others
+MAX_IMPORTANCE = 2.0  # truncated importance sampling (Ionides 2008): a little bias for a bounded variance
+MAX_MISMATCH = 1.05  # mean of the ratio between sampler and trainer, or its inverse, above which a line says so
 MAX_BLIND_PHASES = 5  # phases in a row without any difference in reward, after which a run has nothing to learn from
 
 
@@ -36,6 +41,8 @@ class RolloutOptions(Protocol):
     def credit(self) -> CreditRule: ...
     @property
     def is_paired(self) -> bool: ...
+    @property
+    def has_credit(self) -> bool: ...
     @property
     def refill(self) -> bool: ...
     @property
@@ -63,7 +70,9 @@ class Rollouts:
     """Groups of on-policy answers; a phase is sampled once and served in `passes` x `minibatches` steps.
 
     prompts: token ids. score: the reward of each answer. reference: its log-probs under the reference. values: the critic's
-    estimates, for a rule with a critic. truth: the true score where it is known; watched: a held-out reward. Both are only reported.
+    estimates, for a rule with a critic. teacher: log-probs under a teacher, which then is the reward. opponent: whose answers are compared
+    with. trainer: the log-probs that the trainer computes, for an engine whose numbers are others. Only reported are parts: means of what
+    a reward is made of; truth: the true score where it is known; watched: a held-out reward. log: where a warning goes.
     """
 
     options: RolloutOptions
@@ -73,8 +82,13 @@ class Rollouts:
     score: Score
     reference: Column
     values: Column | None = None
+    teacher: Column | None = None
+    opponent: Engine | None = None
+    trainer: Column | None = None
+    parts: Parts | None = None
     truth: Score | None = None
     watched: Score | None = None
+    log: Callable[[str], None] = lambda _: None
     measured: dict[str, float] = field(default_factory=dict)
     _phase: int = -1
     _groups: list[Group] = field(default_factory=list)
@@ -109,6 +123,8 @@ class Rollouts:
 
     def report(self, done: int, metrics: dict[str, Any]) -> None:
         """A hook: what the phase of the step that was just done was worth, once a phase."""
+        if (done - 1) % self.steps_per_phase == 0 and self.trainer is None:
+            self._look_at_mismatch(metrics.get("ratio_error", 1.0))
         if done % self.steps_per_phase == 0:
             metrics |= self.measured
 
@@ -119,11 +135,17 @@ class Rollouts:
         if self.options.refill:
             owners, answers, scores, replaced = self._refilled(owners, answers, scores, phase)
         self._look_for_differences(scores)
+        answers, mismatch = self._read_again(answers)
         reference = self.reference(answers)
         kl = [(answer.columns["old_logprobs"] - column) * (answer.loss_mask > 0) for answer, column in zip(answers, reference, strict=True)]
         answers = [answer.with_columns(ref_logprobs=column) for answer, column in zip(answers, reference, strict=True)]
-        self.measured = self._measure(owners, answers, scores, kl) | {"replaced_share": replaced}
-        groups = self._pairs(answers, scores, phase) if self.options.is_paired else self._credited(owners, answers, scores, kl, phase)
+        self.measured = self._measure(owners, answers, scores, kl) | {"replaced_share": replaced} | mismatch
+        if self.options.is_paired:
+            groups = self._pairs(owners, answers, scores, phase)
+        elif self.options.has_credit:
+            groups = self._credited(owners, answers, scores, kl, phase)
+        else:
+            groups = self._grouped(answers)
         if self.options.adaptive_kl is not None:
             self.measured["kl_coef"] = self._kl_coef
             self._kl_coef = self.options.adaptive_kl(self._kl_coef, self.measured["kl"], len(answers))
@@ -138,12 +160,41 @@ class Rollouts:
         return owners, answers, self._scores(answers, owners)
 
     def _scores(self, answers: Sequence[Example], owners: Sequence[int]) -> np.ndarray:
+        if self.teacher is not None:
+            return np.array([gap.sum() for gap in self._teaching(answers, self.teacher)])
         scores = np.asarray(self.score(answers, owners), np.float64)
         if self.options.missing_end == "penalty":
             stopped = np.array([bool(answer.meta["stopped"]) for answer in answers])
             scores = np.where(stopped, scores, self.options.missing_end_penalty)
         lengths = np.array([len(answer.response) for answer in answers])
         return scores + overlong(lengths, self.options.sampling.max_new_tokens, self.options.overlong_margin)
+
+    def _teaching(self, answers: Sequence[Example], teacher: Column) -> list[np.ndarray]:
+        """Of each answer log teacher - log policy at the tokens that count, (T,): summed, minus what its KL from the teacher is about."""
+        pairs = zip(answers, teacher(answers), strict=True)
+        return [(column - answer.columns["old_logprobs"])[answer.loss_mask > 0] for answer, column in pairs]
+
+    def _read_again(self, answers: list[Example]) -> tuple[list[Example], dict[str, float]]:
+        """The answers with the trainer's log-probs and how much each token counts, where the sampler is another; and by how much it is."""
+        if self.trainer is None:
+            return answers, {}
+        found, gaps = [], []
+        for answer, column in zip(answers, self.trainer(answers), strict=True):
+            gap = (column - answer.columns["old_logprobs"]) * (answer.loss_mask > 0)
+            importance = np.exp(np.minimum(gap, np.log(MAX_IMPORTANCE))).astype(np.float32)
+            found.append(answer.with_columns(old_logprobs=column, importance=importance))
+            gaps.append(gap[answer.loss_mask > 0])
+        gap = np.concatenate(gaps).astype(np.float64)
+        weight, mismatch = np.minimum(np.exp(gap), MAX_IMPORTANCE), float(np.exp(np.abs(gap)).mean())
+        self._look_at_mismatch(mismatch)
+        return found, {"sampler_mismatch": mismatch, "sampler_effective_share": float(weight.mean() ** 2 / (weight**2).mean())}
+
+    def _look_at_mismatch(self, mismatch: float) -> None:
+        if mismatch > MAX_MISMATCH:
+            self.log(
+                f"the sampler gives tokens other probabilities than the trainer, by a factor above {MAX_MISMATCH} on average"
+                " (sampler_mismatch or ratio_error among the metrics); sampler=float32, or machine.precision=float32, comes closer"
+            )
 
     def _refilled(
         self, owners: list[int], answers: list[Example], scores: np.ndarray, phase: int
@@ -191,6 +242,8 @@ class Rollouts:
             found["equal_groups"] = float((groups.max(1) == groups.min(1)).mean())
         if lengths.std() > 0 and scores.std() > 0:
             found["reward_length_correlation"] = float(np.corrcoef(lengths, scores)[0, 1])
+        if self.parts is not None:
+            found |= self.parts(answers, owners)
         if self.truth is not None:
             found["true_reward"] = float(self.truth(answers, owners).mean())
         if self.watched is not None:
@@ -210,6 +263,8 @@ class Rollouts:
                 self.options.answers,
                 None if values is None else [column[span] for column, span in zip(values, spans, strict=True)],
                 self._greedy_scores(owners, phase) if rule.needs_greedy else None,
+                self._wins(owners, scores, phase) if self.opponent is not None else None,
+                self._teaching(answers, self.teacher) if self.teacher is not None else None,
             )
         )
         credited = [
@@ -221,9 +276,13 @@ class Rollouts:
                 answer.with_columns(values=value, returns=_placed(answer, span, target))
                 for answer, value, span, target in zip(credited, values, spans, credit.returns, strict=True)
             ]
+        return self._grouped(credited)
+
+    def _grouped(self, answers: Sequence[Example]) -> list[Group]:
+        """Those to one prompt together; what was cut off is masked, where that is asked for."""
         if self.options.missing_end == "mask":
-            credited = [each if each.meta["stopped"] else replace(each, loss_mask=np.zeros_like(each.loss_mask)) for each in credited]
-        return [tuple(credited[i : i + self.options.answers]) for i in range(0, len(credited), self.options.answers)]
+            answers = [each if each.meta["stopped"] else replace(each, loss_mask=np.zeros_like(each.loss_mask)) for each in answers]
+        return [tuple(answers[i : i + self.options.answers]) for i in range(0, len(answers), self.options.answers)]
 
     def _greedy_scores(self, owners: Sequence[int], phase: int) -> np.ndarray:
         """The score of the policy's greedy answer to the prompt of each answer."""
@@ -233,18 +292,48 @@ class Rollouts:
         by_row = dict(zip(rows, self._scores(answers, rows), strict=True))
         return np.array([by_row[owner] for owner in owners])
 
-    def _pairs(self, answers: Sequence[Example], scores: np.ndarray, phase: int) -> list[Group]:
+    def _opposed(self, owners: Sequence[int], phase: int) -> tuple[list[Example], np.ndarray]:
+        """An opponent's answer beside each of the policy's, to the same prompt, and their scores."""
+        assert self.opponent is not None
+        prompts = [self.prompts[row] for row in owners]
+        answers = self.opponent.generate(prompts, self.options.sampling, seed=self.seed, purpose="opponent", step=phase)
+        return answers, self._scores(answers, owners)
+
+    def _wins(self, owners: Sequence[int], scores: np.ndarray, phase: int) -> np.ndarray:
+        """The probability that each answer is preferred to its opponent's, by Bradley and Terry's model of the scores; (N,)."""
+        wins = 1 / (1 + np.exp(self._opposed(owners, phase)[1] - scores))
+        self.measured["win_rate"] = float(wins.mean())
+        return wins
+
+    def _pairs(self, owners: Sequence[int], answers: Sequence[Example], scores: np.ndarray, phase: int) -> list[Group]:
         """Of the answers to each prompt the best before the worst, for a preference loss; equal ones in an order drawn by lot.
 
         Guo et al. 2024, arXiv:2402.04792 (online DPO). A prompt whose answers are the same text has no pair to learn from: its pair gives
-        no slope.
+        no slope. With an opponent a pair is an answer of either.
         """
-        lots, size = generator(self.seed, "ties", phase).random(len(answers)), self.options.answers
+        size = self.options.answers
+        if self.opponent is not None:
+            others, their_scores = self._opposed(owners, phase)
+            others = [other.with_columns(ref_logprobs=column) for other, column in zip(others, self.reference(others), strict=True)]
+            sides = zip(_side(answers, is_reference=False), _side(others, is_reference=True), strict=True)
+            answers, size = [item for pair in sides for item in pair], 2
+            scores = np.stack([scores, their_scores], 1).ravel()
+        lots = generator(self.seed, "ties", phase).random(len(answers))
         pairs: list[Group] = []
         for start in range(0, len(answers), size):
             order = sorted(range(start, start + size), key=lambda i: (-scores[i], lots[i]))
             pairs.append((answers[order[0]], answers[order[-1]]))
         return pairs
+
+
+def _side(answers: Sequence[Example], *, is_reference: bool) -> list[Example]:
+    """The answers of one side of a pair, with the columns that both sides have."""
+    kept = ("old_logprobs", "ref_logprobs")
+    filled = [np.full(len(answer.tokens), is_reference, np.float32) for answer in answers]
+    return [
+        replace(answer, columns={name: answer.columns[name] for name in kept}).with_columns(from_reference=column)
+        for answer, column in zip(answers, filled, strict=True)
+    ]
 
 
 def _placed(answer: Example, span: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ parallelism, and reading a sharded model outside of its `Loss` (generation, anno
 """
 
 from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
@@ -17,6 +18,8 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from trivium.data.pack import empty_batch
 from trivium.nn.batch import Batch
 from trivium.nn.transformer import Block, Transformer
+
+T = TypeVar("T")
 
 
 def is_parallel() -> bool:
@@ -47,6 +50,11 @@ def shard(loss: nn.Module, optimizers: Iterable[torch.optim.Optimizer] = ()) -> 
         for group in optimizer.param_groups:
             group["params"] = [shards[names[parameter]] for parameter in group["params"]]
     return loss
+
+
+def own_share(items: Sequence[T]) -> Sequence[T]:
+    """Of a list that every rank has, the items that this one works on: all of them for one process."""
+    return items[dist.get_rank() :: dist.get_world_size()] if is_parallel() else items
 
 
 def equal_batches(batches: Sequence[Batch]) -> list[Batch]:

@@ -9,12 +9,14 @@ from trivium.learn.reference_update import ReferenceUpdate
 from trivium.nn.adapter import frozen_reference
 from trivium.nn.model import Model
 from trivium.train.annotate import annotate, logprobs
+from trivium.train.parallel import full_tensor
 
 
 class MovingReference:
     """A source that adds `ref_logprobs` to the groups of another one, under a reference that moves as `update` says.
 
-    Steps must be asked for in order. The policy is trained in full: its weights are those of the reference, one by one.
+    Steps must be asked for in order, by every rank: each has a whole reference, and gathers what the policy has become. The policy is
+    trained in full: its weights are those of the reference, one by one.
     """
 
     name = "reference"
@@ -33,7 +35,7 @@ class MovingReference:
         ours = dict(self.model.named_parameters())
         with torch.no_grad():
             for name, weight in self.policy.named_parameters():
-                ours[name].lerp_(weight, self.update.share)
+                ours[name].lerp_(full_tensor(weight), self.update.share)
 
     def state(self) -> dict[str, Tensor]:
         """What a checkpoint holds of it."""

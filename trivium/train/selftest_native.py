@@ -1,4 +1,4 @@
-"""The checks of selftest.py for the kernels in C++: in float32 on a CPU, where there is a compiler."""
+"""The checks of selftest.py for the kernels in C++: with states in float32 on a CPU, where there is a compiler."""
 
 import numpy as np
 import torch
@@ -45,6 +45,7 @@ def native_checks() -> list[Check]:
         return []
     return [
         Check("training in C++", lambda device, dtype: trained("float32"), {FLOAT32: 1e-4}),
+        Check("training in C++, products in bfloat16", lambda device, dtype: trained("bfloat16"), {FLOAT32: 6e-2}),
         Check("training in int8", lambda device, dtype: trained("int8"), {FLOAT32: 6e-2}),
         Check("sampling in C++", lambda device, dtype: spoken("float32"), {FLOAT32: 1e-4}),
         Check("sampling in bfloat16", lambda device, dtype: spoken("bfloat16"), {FLOAT32: 2e-2}),

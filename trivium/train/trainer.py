@@ -14,6 +14,7 @@ from trivium.nn.batch import Batch
 from trivium.nn.kernels import preferred_attention
 from trivium.nn.model import Model
 from trivium.nn.outputs import Outputs
+from trivium.train.beside import Beside
 from trivium.train.parallel import equal_batches, full_tensor, like, shard, sum_over_ranks
 
 
@@ -27,11 +28,12 @@ class Loss(nn.Module):
         super().__init__()
         self.model, self.objective, self.temperature, self.reference = model, objective, temperature, reference
 
-    def forward(self, batch: Batch, counts: Counts) -> tuple[Tensor, dict[str, tuple[Tensor, Tensor]]]:
-        """Loss of this micro-batch, a part of the step's, and the (sum, count) of each metric."""
-        out = Outputs(self.model, batch, temperature=self.temperature, with_entropy=self.objective.reads_entropy, reference=self.reference)
-        loss, metrics = self.objective(out, batch)
-        total = reduce(loss, batch, counts, self.objective.reduction)
+    def forward(self, batch: Batch, counts: Counts, beside: Beside | None = None) -> tuple[Tensor, dict[str, tuple[Tensor, Tensor]]]:
+        """Loss of this micro-batch, a part of the step's, and the (sum, count) of each metric. beside: what the batch is for, if not it."""
+        objective, temperature = (self.objective, self.temperature) if beside is None else (beside.objective, 1.0)
+        out = Outputs(self.model, batch, temperature=temperature, with_entropy=objective.reads_entropy, reference=self.reference)
+        loss, metrics = objective(out, batch)
+        total = reduce(loss, batch, counts, objective.reduction)
         if not total.requires_grad:  # nothing counts: keep the graph, so that every rank runs the same collectives
             total = total + 0.0 * out.hidden_BLD.sum()
         return total, metrics
@@ -42,26 +44,26 @@ class Trainer:
 
     name: prefix of its metrics and of its tensors in a checkpoint. steps: the length of the run, for the schedule.
     max_length: the constant of the reduction `length`. reference: a frozen model, for objectives that compare whole
-    distributions. With several ranks the weights are sharded here, each rank passes its own micro-batches, and every rank gets the
-    metrics of all.
+    distributions. beside: what each update learns as well. With several ranks the weights are sharded here, each rank passes its own
+    micro-batches, and every rank gets the metrics of all.
     """
 
     def __init__(
         self, name: str, model: Model, objective: Objective, optimizers: Sequence[torch.optim.Optimizer], *,
         schedule: Schedule, steps: int, max_grad_norm: float = 1.0, temperature: float = 1.0, max_length: int = 0,
-        reference: Model | None = None,
+        reference: Model | None = None, beside: Beside | None = None,
     ) -> None:  # fmt: skip
         self.name, self.model, self.optimizers = name, model, list(optimizers)
         if objective.reduction == "length" and max_length < 1:
             raise ConfigError("the reduction 'length' divides by a constant length; say which with max_length (max_new_tokens is usual)")
         self.loss = shard(Loss(model, objective, temperature, reference), self.optimizers)
-        self.objective = objective
+        self.objective, self.beside = objective, beside
         self.schedule, self.steps, self.max_grad_norm, self.max_length = schedule, steps, max_grad_norm, max_length
         self._peaks = [[group["lr"] for group in optimizer.param_groups] for optimizer in self.optimizers]
 
     def step(self, n: int, batches: Sequence[Batch]) -> dict[str, float]:
         """Update number n. Weights stay as they are when the gradient is not finite; the metrics then say `skipped`."""
-        total, report = self._backward(batches)
+        total, report = self._backward(n, batches)
         norm = self._clip()
         factor = self.schedule(n, self.steps)
         report |= {"grad_norm": float(norm), "lr_factor": factor}
@@ -71,23 +73,32 @@ class Trainer:
         self._update(factor)
         return report
 
-    def gradients(self, batches: Sequence[Batch]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss and whole gradients of a step without the update; for tests and studies."""
-        total, _ = self._backward(batches)
+    def gradients(self, batches: Sequence[Batch], n: int = 0) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss and whole gradients of step n without the update; for tests and studies."""
+        total, _ = self._backward(n, batches)
         return total, {name: full_tensor(parameter.grad) for name, parameter in self.model.named_parameters() if parameter.grad is not None}
 
-    def _backward(self, batches: Sequence[Batch]) -> tuple[Tensor, dict[str, float]]:
+    def _backward(self, n: int, batches: Sequence[Batch]) -> tuple[Tensor, dict[str, float]]:
         """Gradients of all micro-batches of all ranks; their loss, and the metrics as means."""
         self._check_columns(batches)
-        counts = Counts(*sum_over_ranks(Counts.of(batches).tensor()).tolist()[:3], max_length=self.max_length)
         self._zero_grad()
+        total, report = self._add_gradients(batches)
+        if self.beside is not None:
+            more, metrics = self._add_gradients(self.beside.batches(n), self.beside)
+            total = total + self.beside.coef * more
+            report |= {f"{self.beside.name}_{name}": value for name, value in metrics.items()} | {"loss": float(total)}
+        return total, report
+
+    def _add_gradients(self, batches: Sequence[Batch], beside: Beside | None = None) -> tuple[Tensor, dict[str, float]]:
+        """Add the gradients of one objective; its loss, and its metrics as means."""
+        counts = Counts(*sum_over_ranks(Counts.of(batches).tensor()).tolist()[:3], max_length=self.max_length)
         device = self.model.device
         wide = torch.float32 if device.type == "mps" else torch.float64  # which has no more
         total, sums = torch.zeros((), device=device), {}
         with preferred_attention(device):
             for batch in equal_batches(batches):
-                loss, metrics = self.loss(batch.to(device), counts)
-                loss.backward()
+                loss, metrics = self.loss(batch.to(device), counts, beside)
+                (loss if beside is None else beside.coef * loss).backward()
                 total = total + loss.detach()
                 for name, pair in metrics.items():
                     sums[name] = sums.get(name, 0.0) + torch.stack(pair).detach().to(wide)

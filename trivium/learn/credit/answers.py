@@ -12,6 +12,7 @@ class Answers:
 
     scores: (N,), the reward of whole answers. penalties: of each answer its (T,) KL penalty a token, kl_coef x k1, in units of the score.
     values: of each answer the critic's (T,) estimates before each token. greedy: (N,), the score of the greedy answer to the same prompt.
+    wins: (N,), the probability that the answer is preferred to an opponent's. teacher: of each answer (T,), log teacher - log policy.
     """
 
     scores: np.ndarray
@@ -19,6 +20,8 @@ class Answers:
     per_prompt: int = 1
     values: Sequence[np.ndarray] | None = None
     greedy: np.ndarray | None = None
+    wins: np.ndarray | None = None
+    teacher: Sequence[np.ndarray] | None = None
 
     def rewards(self) -> np.ndarray:
         """The scores less the penalty of the whole answer, (N,)."""

@@ -30,13 +30,19 @@ class BatchMean:
         scores = answers.groups(answers.scores)
         if self.is_grouped:
             scores = scores - scores.mean(1, keepdims=True)
-        to_go = [self._to_go(score, penalty) for score, penalty in zip(scores.ravel(), answers.penalties, strict=True)]
-        white = whiten(np.concatenate(to_go))
-        return Credit(np.split(white, np.cumsum([len(part) for part in to_go])[:-1]))
+        parts = [self._to_go(score, penalty) for score, penalty in zip(scores.ravel(), answers.penalties, strict=True)]
+        white = whiten(np.concatenate(parts))
+        return Credit(np.split(white, np.cumsum([len(part) for part in parts])[:-1]))
 
     def _to_go(self, score: float, penalty: np.ndarray) -> np.ndarray:
-        rewards, left = -penalty.astype(np.float64), 0.0
+        rewards = -penalty.astype(np.float64)
         rewards[-1] += score
-        for t in range(len(rewards) - 1, -1, -1):
-            left = rewards[t] = rewards[t] + self.gamma * left
-        return rewards
+        return to_go(rewards, self.gamma)
+
+
+def to_go(rewards_T: np.ndarray, gamma: float) -> np.ndarray:
+    """The reward of each token and of those after it, each of these times gamma to the power of the distance; (T,)."""
+    sums, left = np.zeros(len(rewards_T)), 0.0
+    for t in range(len(rewards_T) - 1, -1, -1):
+        left = sums[t] = rewards_T[t] + gamma * left
+    return sums

@@ -7,10 +7,11 @@ union of its folder.
 """
 
 from trivium.learn.objectives.cross_entropy import CrossEntropy
+from trivium.learn.objectives.gkd import GKD
 from trivium.learn.objectives.policy import PolicyLoss
 from trivium.learn.objectives.preference import PreferenceLoss
 from trivium.learn.objectives.process import Process
 from trivium.learn.objectives.ranking import Ranking
 from trivium.learn.objectives.value import Value
 
-Objective = CrossEntropy | PolicyLoss | PreferenceLoss | Process | Ranking | Value
+Objective = CrossEntropy | GKD | PolicyLoss | PreferenceLoss | Process | Ranking | Value

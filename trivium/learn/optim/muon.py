@@ -31,8 +31,14 @@ def orthogonalise(matrices_NRC: Tensor) -> Tensor:
     return x.mT if matrices_NRC.shape[-2] > matrices_NRC.shape[-1] else x
 
 
-def fast_dtype(device: torch.device) -> torch.dtype:
-    """What matrices are orthogonalised in: bf16, as in the original code, on GPUs that multiply it several times as fast; else fp32."""
+def fast_dtype(model: torch.nn.Module) -> torch.dtype:
+    """What matrices are orthogonalised in: bf16, as in the original code, where the machine multiplies it clearly faster; else fp32.
+
+    That is a GPU that does, and a processor on which the model computes in it for this reason (stages/machine.py).
+    """
+    device, trunk = next(model.parameters()).device, getattr(model, "trunk", None)
+    if device.type == "cpu":
+        return getattr(trunk, "compute_dtype", torch.float32)
     is_fast = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
     return torch.bfloat16 if is_fast else torch.float32
 

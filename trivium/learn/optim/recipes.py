@@ -38,8 +38,8 @@ class MuonAdamW:
         adamw = torch.optim.AdamW(
             [group for group in groups if group["params"]], betas=(0.8, 0.95), eps=1e-10, weight_decay=0.0, fused=True
         )
-        dtype = fast_dtype(next(model.parameters()).device)
-        return [Muon(matrices, lr=self.lr or MATRIX_LR, momentum=self.momentum, weight_decay=self.weight_decay, dtype=dtype), adamw]
+        rates = {"lr": self.lr or MATRIX_LR, "momentum": self.momentum, "weight_decay": self.weight_decay}
+        return [Muon(matrices, **rates, dtype=fast_dtype(model)), adamw]
 
 
 @component

@@ -1,4 +1,7 @@
-"""A block of the transformer out of the parts in training.py: the twin of `transformer.Block.forward` for float32 on a CPU."""
+"""A block of the transformer out of the parts in training.py: the twin of `transformer.Block.forward` on a CPU.
+
+States are float32 whatever the products are computed in, which by themselves are computed in the trunk's `compute_dtype`.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,11 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from trivium.nn.adapter import AdaptedLinear, Int8Linear, bias_of, effective_weight
+from trivium.nn.kernels import Sight
 from trivium.nn.native import training
 from trivium.nn.native.library import why_not
 from trivium.nn.native.packed import MULTIPLE
 from trivium.nn.native.training import Products
 from trivium.nn.transformer import Block, Norm, Transformer
+
+PLAIN: dict[torch.dtype, Products] = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
 
 
 def why_not_train(trunk: Transformer) -> str | None:
@@ -29,26 +35,27 @@ def why_not_train(trunk: Transformer) -> str | None:
         return f"attention of {config.family} has no kernel for its slopes"
     if any(isinstance(module, Int8Linear) for module in trunk.modules()):
         return "a base that is kept in int8 has no kernel"
-    if trunk.compute_dtype != torch.float32 or trunk.embed.weight.device.type != "cpu":
-        return f"they are for float32 on a CPU, not {trunk.compute_dtype} on {trunk.embed.weight.device.type}"
+    if trunk.compute_dtype not in PLAIN or trunk.embed.weight.device.type != "cpu":
+        return f"they are for float32 and bfloat16 on a CPU, not {trunk.compute_dtype} on {trunk.embed.weight.device.type}"
     return why_not()
 
 
-def use(trunk: Transformer, how: Products = "float32") -> str | None:
+def use(trunk: Transformer, how: Products | None = None) -> str | None:
     """Compute the blocks here from now on, except over a cache, or not any more; returns the reason if not, else None.
 
-    how: the products while gradients are kept; without them they are float32, so what is measured is what is saved. Who sees whom
-    follows from the positions alone, which restart with every sequence of a row.
+    how: the products while gradients are kept; None, and without them always, as the trunk computes, so what is measured is what is saved.
     """
     reason = why_not_train(trunk)
-    trunk.twin = partial(blocks, how=how) if reason is None else None
+    trunk.twin = partial(blocks, how=how or PLAIN[trunk.compute_dtype]) if reason is None else None
     return reason
 
 
-def blocks(trunk: Transformer, x_BLD: Tensor, position_BL: Tensor, added: Sequence[Tensor | None], *, how: Products) -> Tensor:
-    """The stream after all blocks, (B, L, D). added: to the values of each layer, (B, L, KV * D)."""
-    how = how if torch.is_grad_enabled() else "float32"
-    places = {window: Places.of(position_BL, window) for window in {layer.window for layer in trunk.layers}}
+def blocks(
+    trunk: Transformer, x_BLD: Tensor, position_BL: Tensor, added: Sequence[Tensor | None], sight: Sight | None, *, how: Products
+) -> Tensor:
+    """The stream after all blocks, (B, L, D). added: to the values of each layer, (B, L, KV * D). sight: see Places."""
+    how = how if torch.is_grad_enabled() else PLAIN[trunk.compute_dtype]
+    places = {window: Places.of(position_BL, window, sight) for window in {layer.window for layer in trunk.layers}}
     first_BLD = x_BLD
     for number, layer in enumerate(trunk.layers):
         x_BLD = forward(trunk, number, trunk.entering(number, x_BLD, first_BLD), added[number], places=places[layer.window], how=how)
@@ -57,19 +64,22 @@ def blocks(trunk: Transformer, x_BLD: Tensor, position_BL: Tensor, added: Sequen
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where the tokens of a batch stand. position_BL, start_BL: int32; start is the first position of the row that a token sees."""
+    """Where the tokens of a batch stand, and who sees whom. position_BL: int32."""
 
     position_BL: Tensor
-    start_BL: Tensor
+    sight: Sight
 
     @staticmethod
-    def of(position_BL: Tensor, window: int | None) -> "Places":
-        """Positions restart with every sequence of a row, so a sequence began where position 0 was."""
-        here = torch.arange(position_BL.shape[1])
-        start_BL = (here - position_BL).clamp(min=0)
+    def of(position_BL: Tensor, window: int | None, sight: Sight | None = None) -> "Places":
+        """Without `sight` positions restart with every sequence of a row, so a sequence began where position 0 was."""
+        here = torch.arange(position_BL.shape[1], dtype=torch.int32)
+        position_BL = position_BL.to(torch.int32).contiguous()
+        if sight is None:
+            nothing_BL = torch.zeros_like(position_BL)
+            sight = Sight((here - position_BL).clamp(min=0), nothing_BL, nothing_BL)
         if window is not None:
-            start_BL = torch.maximum(start_BL, here - window + 1)
-        return Places(position_BL.to(torch.int32).contiguous(), start_BL.to(torch.int32).contiguous())
+            sight = sight._replace(start_BL=torch.maximum(sight.start_BL, here - window + 1))
+        return Places(position_BL, sight)
 
 
 def forward(trunk: Transformer, number: int, x_BLD: Tensor, added_BLE: Tensor | None, *, places: Places, how: Products) -> Tensor:
@@ -83,7 +93,7 @@ def forward(trunk: Transformer, number: int, x_BLD: Tensor, added_BLE: Tensor | 
     if added_BLE is not None:
         value = (value + added_BLE.unflatten(-1, (config.num_kv_heads, -1)).transpose(1, 2)).contiguous()
     scale = (config.query_pre_attn_scalar or config.head_dim) ** -0.5
-    mixed = training.attend(query, key, value, places.start_BL, scale).flatten(2)
+    mixed = training.attend(query, key, value, places.sight, scale).flatten(2)
     after = x_BLD + _norm(block.attention_post_norm, _products(mixed, [attention.out], how))
     inner = _norm(block.mlp_norm, x_BLD if block.is_parallel else after)
     if mlp.gate is None:

@@ -59,8 +59,8 @@ class Decoder:
                 raise IndexError(f"{name} go from {numbers.min()} to {numbers.max()}; they are from 0 to {limit - 1}")
         ids, places = (torch.from_numpy(array.astype(np.int64)) for array in (tokens, positions))
         with torch.no_grad():
-            x = self.trunk.embedded(ids, places).float().contiguous()
-            added = [values.float() for values in self.trunk.added_values(ids) if values is not None]
+            x = self.trunk.embedded(ids, places, torch.float32).contiguous()
+            added = [values for values in self.trunk.added_values(ids, torch.float32) if values is not None]
         values = torch.stack(added) if added else None
         if len(self._logits) < len(wanted):
             self._logits = torch.empty(len(wanted), self.trunk.config.vocab_size)

@@ -183,8 +183,8 @@ void trivium_squared_relu(const float* x, const float* by_y, int64_t n, float* t
   }
 }
 
-// Log of the sum of e^logits of each row, (rows,); n need not be whole vectors.
-void trivium_logsumexp(const float* logits, int64_t rows, int64_t n, float* to) {
+// Log of the sum of e^logits of each row, (rows,), and unless null the entropy of its softmax; n need not be whole vectors.
+void trivium_logsumexp(const float* logits, int64_t rows, int64_t n, float* to, float* entropy) {
 #pragma omp parallel for schedule(static)
   for (int64_t row = 0; row < rows; row++) {
     const float* x = logits + row * n;
@@ -193,14 +193,28 @@ void trivium_logsumexp(const float* logits, int64_t rows, int64_t n, float* to) 
     for (int64_t i = 0; i < whole; i += LANES) most = maximum(most, load(x + i));
     float peak = largest(most);
     for (int64_t i = whole; i < n; i++) peak = std::max(peak, x[i]);
-    double total = 0;
+    double total = 0, weighted = 0;  // sums of e^(x - peak), and of that times x - peak
     for (int64_t block = 0; block < whole; block += 1024) {
-      vf part = {};
-      for (int64_t i = block; i < std::min(whole, block + 1024); i += LANES) part += exponential(load(x + i) - peak);
+      const int64_t end = std::min(whole, block + 1024);
+      vf part = {}, product = {};
+      if (entropy)
+        for (int64_t i = block; i < end; i += LANES) {
+          const vf down = load(x + i) - peak, e = exponential(down);
+          part += e;
+          product += e == 0 ? (vf){} : e * down;
+        }
+      else
+        for (int64_t i = block; i < end; i += LANES) part += exponential(load(x + i) - peak);
       total += sum(part);
+      weighted += sum(product);
     }
-    for (int64_t i = whole; i < n; i++) total += expf(x[i] - peak);
+    for (int64_t i = whole; i < n; i++) {
+      const float e = expf(x[i] - peak);
+      total += e;
+      weighted += e == 0 ? 0 : e * (x[i] - peak);
+    }
     to[row] = peak + (float)log(total);
+    if (entropy) entropy[row] = (float)(log(total) - weighted / total);
   }
 }
 

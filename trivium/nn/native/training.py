@@ -1,6 +1,6 @@
 """The parts of a training step in C++, with their slopes: products of several matrices at once, norms, heads, attention, gates.
 
-float32 in and out, on the CPU. `precision` says how products are computed: float32, or int8 (see `_Int8Products`).
+float32 in and out, on the CPU. `precision` says how products are computed: float32, bfloat16, or int8 (see `_Int8Products`).
 """
 
 from collections.abc import Sequence
@@ -10,9 +10,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from trivium.nn.kernels import Sight
 from trivium.nn.native.library import loaded
 
-Products = Literal["float32", "int8"]
+Products = Literal["float32", "bfloat16", "int8"]
 ACTIVATIONS = {"silu": 0, "gelu": 1, "gelu_tanh": 2, "relu2": 3}
 
 
@@ -38,6 +39,32 @@ class _Products(torch.autograd.Function):
         by_weight = slope.T @ x_ME if any(ctx.needs_input_grad[2:]) else None
         parts = [None] * len(ctx.sizes) if by_weight is None else by_weight.split(ctx.sizes)
         return by_x, slope.sum(0) if ctx.has_bias else None, *parts
+
+
+class _Bfloat16Products(torch.autograd.Function):
+    """The same with every factor rounded to bfloat16, and sums in float32 rounded once, as under torch's autocast."""
+
+    @staticmethod
+    def forward(ctx: Any, x_ME: Tensor, bias: Tensor | None, *weights: Tensor) -> Tensor:
+        x = x_ME.bfloat16()
+        ctx.sizes, ctx.has_bias = [len(part) for part in weights], bias is not None
+        ctx.save_for_backward(x, *weights)
+        y = torch.nn.functional.linear(x, _halved(weights)).float()
+        return y if bias is None else y.add_(bias)
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, ...]:
+        x, *weights = ctx.saved_tensors
+        slope = slopes[0].bfloat16()
+        by_x = (slope @ _halved(weights)).float() if ctx.needs_input_grad[0] else None
+        by_weight = (slope.T @ x).float() if any(ctx.needs_input_grad[2:]) else None
+        parts = [None] * len(ctx.sizes) if by_weight is None else by_weight.split(ctx.sizes)
+        return by_x, slopes[0].sum(0) if ctx.has_bias else None, *parts
+
+
+def _halved(weights: Sequence[Tensor]) -> Tensor:
+    """Side by side in bfloat16."""
+    return torch.cat([weight.bfloat16() for weight in weights])
 
 
 class _Int8Products(torch.autograd.Function):
@@ -71,7 +98,12 @@ def products(x_ME: Tensor, weights: Sequence[Tensor], bias: Tensor | None, preci
     """x W^T + bias for several W, (M, sum of their rows). In int8 all sizes of a W are multiples of 16."""
     if precision == "int8" and any(size % 16 for weight in weights for size in weight.shape):
         raise ValueError(f"products in int8 need multiples of 16, not {[tuple(weight.shape) for weight in weights]}")
-    return (_Int8Products if precision == "int8" else _Products).apply(x_ME, bias, *weights)
+    return _PRODUCTS[precision].apply(x_ME, bias, *weights)
+
+
+_PRODUCTS: dict[Products, type[torch.autograd.Function]] = {
+    "float32": _Products, "bfloat16": _Bfloat16Products, "int8": _Int8Products,
+}  # fmt: skip
 
 
 def _bytes_of_rows(x_MN: Tensor) -> tuple[Tensor, Tensor]:
@@ -174,39 +206,39 @@ def heads(
 
 class _HeadsOf(Structure):
     _fields_ = (
-        [(name, c_void_p) for name in ("query", "key", "value", "start")]
+        [(name, c_void_p) for name in ("query", "key", "value", "start", "skip_from", "skip_to")]
         + [(name, c_int32) for name in ("batch", "heads", "kv_heads", "length", "dim")]
         + [("scale", c_float)]
     )
 
     @staticmethod
-    def of(query: Tensor, key: Tensor, value: Tensor, start: Tensor, scale: float) -> "_HeadsOf":
+    def of(query: Tensor, key: Tensor, value: Tensor, sight: Sight, scale: float) -> "_HeadsOf":
         batch, heads, length, dim = query.shape
-        return _HeadsOf(*(x.data_ptr() for x in (query, key, value, start)), batch, heads, key.shape[1], length, dim, scale)
+        return _HeadsOf(*(x.data_ptr() for x in (query, key, value, *sight)), batch, heads, key.shape[1], length, dim, scale)
 
 
 class _Attend(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, start: Tensor, scale: float) -> Tensor:
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, sight: Sight, scale: float) -> Tensor:
         batch, heads, length, dim = query.shape
         mixed, lse = torch.empty(batch, length, heads, dim), torch.empty(batch, heads, length)
-        loaded().trivium_attend(byref(_HeadsOf.of(query, key, value, start, scale)), _at(mixed), _at(lse))
-        ctx.save_for_backward(query, key, value, start, mixed, lse)
-        ctx.scale = scale
+        loaded().trivium_attend(byref(_HeadsOf.of(query, key, value, sight, scale)), _at(mixed), _at(lse))
+        ctx.save_for_backward(query, key, value, mixed, lse)
+        ctx.sight, ctx.scale = sight, scale
         return mixed
 
     @staticmethod
     def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, ...]:
-        query, key, value, start, mixed, lse = ctx.saved_tensors
+        query, key, value, mixed, lse = ctx.saved_tensors
         slope, by_inputs = slopes[0].contiguous(), [torch.empty_like(x) for x in (query, key, value)]
-        given = _HeadsOf.of(query, key, value, start, ctx.scale)
+        given = _HeadsOf.of(query, key, value, ctx.sight, ctx.scale)
         loaded().trivium_attend_backward(byref(given), _at(mixed), _at(lse), _at(slope), *map(_at, by_inputs))
         return *by_inputs, None, None
 
 
-def attend(query_BHLD: Tensor, key_BKLD: Tensor, value_BKLD: Tensor, start_BL: Tensor, scale: float) -> Tensor:
-    """softmax(Q K^T scale) V where position i sees start[i] to i; (B, L, H, D). Contiguous tensors; start int32."""
-    return _Attend.apply(query_BHLD, key_BKLD, value_BKLD, start_BL, scale)
+def attend(query_BHLD: Tensor, key_BKLD: Tensor, value_BKLD: Tensor, sight: Sight, scale: float) -> Tensor:
+    """softmax(Q K^T scale) V where a position sees what `sight` says; (B, L, H, D). Contiguous tensors."""
+    return _Attend.apply(query_BHLD, key_BKLD, value_BKLD, sight, scale)
 
 
 class _Gated(torch.autograd.Function):
@@ -253,11 +285,11 @@ def squared_relu(x: Tensor) -> Tensor:
     return _SquaredRelu.apply(x)
 
 
-def logsumexp(logits_PV: Tensor) -> Tensor:
-    """Of each row, (P,); contiguous float32."""
-    total = torch.empty(len(logits_PV))
-    loaded().trivium_logsumexp(_at(logits_PV), c_int64(len(logits_PV)), c_int64(logits_PV.shape[1]), _at(total))
-    return total
+def logsumexp(logits_PV: Tensor, *, with_entropy: bool = False) -> tuple[Tensor, Tensor | None]:
+    """Of each row, and if it is wanted the entropy of its softmax, (P,) each; contiguous float32."""
+    total, entropy = torch.empty(len(logits_PV)), torch.empty(len(logits_PV)) if with_entropy else None
+    loaded().trivium_logsumexp(_at(logits_PV), *map(c_int64, logits_PV.shape), _at(total), _at(entropy))
+    return total, entropy
 
 
 def capped(x: Tensor, softcap: float) -> Tensor:

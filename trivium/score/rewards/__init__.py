@@ -4,15 +4,24 @@ from typing import Annotated
 
 from pydantic import Field
 
+from trivium.score.rewards.code import Code
 from trivium.score.rewards.exact import Exact
 from trivium.score.rewards.format import Format
 from trivium.score.rewards.language import Language
 from trivium.score.rewards.length import Length
+from trivium.score.rewards.llm_judge import LLMJudge
 from trivium.score.rewards.math_answer import MathAnswer
 from trivium.score.rewards.numeric import Numeric
+from trivium.score.rewards.plugin import Plugin
 from trivium.score.rewards.repetition import Repetition
-from trivium.score.rewards.reward import RewardRule, Said, checked
+from trivium.score.rewards.reward import RewardRule, checked
+from trivium.score.said import Said
 
-AnyReward = Annotated[Exact | Format | Language | Length | MathAnswer | Numeric | Repetition, Field(discriminator="kind")]
+AnyReward = Annotated[
+    Code | Exact | Format | Language | Length | LLMJudge | MathAnswer | Numeric | Plugin | Repetition, Field(discriminator="kind")
+]
 
-__all__ = ["AnyReward", "Exact", "Format", "Language", "Length", "MathAnswer", "Numeric", "Repetition", "RewardRule", "Said", "checked"]
+__all__ = [
+    "AnyReward", "Code", "Exact", "Format", "Language", "Length", "LLMJudge", "MathAnswer", "Numeric", "Plugin", "Repetition",
+    "RewardRule", "Said", "checked",
+]  # fmt: skip

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from trivium.core.config import component
-from trivium.score.rewards.reward import Said
+from trivium.score.said import Said
 
 
 @component

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from trivium.core.config import component
 from trivium.core.types import Document
-from trivium.score.rewards.reward import Said
+from trivium.score.said import Said
 from trivium.text.filters.language import Language as Filter
 from trivium.text.signals import Signals
 

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from trivium.core.config import component
 from trivium.core.errors import ConfigError, DataError
-from trivium.score.rewards.reward import Said
+from trivium.score.said import Said
 
 
 @component

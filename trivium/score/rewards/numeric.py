@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from trivium.core.config import component
-from trivium.score.rewards.reward import Said
+from trivium.score.said import Said
 
 _NUMBER = re.compile(r"-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|-?\.\d+")
 MAX_CHARACTERS = 20_000  # of the end of an answer

@@ -15,7 +15,7 @@ Penalty = Literal["k2", "k3", "ratio_k3"]  # k1 has no gradient in a loss, so it
 
 
 def log_ratio(out: Outputs, batch: Batch) -> torch.Tensor:
-    """log policy - log of the policy that sampled, as the sampler stored it; (B, L)."""
+    """log policy - log of the policy that sampled, as the sampler stored it or the trainer read it again; (B, L)."""
     return out.logprobs_BL - batch["old_logprobs"]
 
 
@@ -31,8 +31,9 @@ def columns(kl_coef: float) -> tuple[str, ...]:
 
 
 def with_kl(loss_BL: torch.Tensor, out: Outputs, batch: Batch, ratio_BL: torch.Tensor, *, kl_coef: float, kl: Penalty) -> torch.Tensor:
-    """The loss plus kl_coef times the penalty, (B, L)."""
-    return loss_BL + kl_coef * kl_penalty(out, batch, ratio_BL, kl) if kl_coef else loss_BL
+    """The loss plus kl_coef times the penalty, (B, L); times the column `importance`, where tokens came from another sampler."""
+    whole_BL = loss_BL + kl_coef * kl_penalty(out, batch, ratio_BL, kl) if kl_coef else loss_BL
+    return whole_BL * batch["importance"] if "importance" in batch.columns else whole_BL
 
 
 def kl_penalty(out: Outputs, batch: Batch, ratio_BL: torch.Tensor, how: Penalty) -> torch.Tensor:
@@ -47,6 +48,8 @@ def report(out: Outputs, batch: Batch, log_ratio_BL: torch.Tensor, *, low: float
     """Shares of tokens whose ratio is below and above the clip, the KL from the sampler, the entropy, and how evenly samples count.
 
     effective_share: (sum of ratios)^2 / (tokens x sum of squared ratios), 1 on-policy; low where few samples carry the step.
+    ratio_error: the mean of the ratio or its inverse, whichever is above 1; before the first update of a phase it is what sampler and
+    trainer differ by.
     """
     counted = (batch.loss_mask_BL > 0).float()
     log_ratio_BL = log_ratio_BL.detach()
@@ -59,5 +62,6 @@ def report(out: Outputs, batch: Batch, log_ratio_BL: torch.Tensor, *, low: float
         "clip_high": ((above * counted).sum(), tokens),
         "approx_kl": ((kl_estimate(log_ratio_BL, "k3") * counted).sum(), tokens),
         "entropy": ((out.entropy_BL.detach() * counted).sum(), tokens),
+        "ratio_error": ((log_ratio_BL.abs().exp() * counted).sum(), tokens),
         "effective_share": (total**2 / squares.clamp(min=1e-9), tokens),
     }

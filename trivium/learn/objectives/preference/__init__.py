@@ -28,13 +28,15 @@ from trivium.learn.objectives.preference.slic import SLiC
 from trivium.learn.objectives.preference.sppo import SPPO
 from trivium.learn.objectives.preference.tdpo import TDPO
 from trivium.learn.objectives.preference.wpo import WPO
+from trivium.learn.objectives.preference.xpo import XPO
 
 StepWide = AOT | BCO | KTO  # look at all of a step before it: `of_step`
-PreferenceLoss = (
+OfflineLoss = (
     DPO | IPO | AOT | APO | BCO | CPL | CPO | DiscoPOP | EXO | FDPO | GPO | KTO
     | LDDPO | NCA | ODPO | ORPO | RDPO | RobustDPO | RRHF | SimPO | SLiC | SPPO | TDPO | WPO
 )  # fmt: skip
-PreferenceObjective = Annotated[PreferenceLoss, Field(discriminator="kind")]
+PreferenceLoss = OfflineLoss | XPO  # which needs answers of the reference, sampled beside the policy's
+PreferenceObjective = Annotated[OfflineLoss, Field(discriminator="kind")]
 
 __all__ = [
     "AOT",
@@ -57,6 +59,7 @@ __all__ = [
     "SPPO",
     "TDPO",
     "WPO",
+    "XPO",
     "DiscoPOP",
     "PreferenceLoss",
     "PreferenceObjective",

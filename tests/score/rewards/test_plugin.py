@@ -1,0 +1,116 @@
+"""Functions of the user: what they see, and that each way to fail is one line that names the function."""
+
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from trivium.core.errors import ArtefactError, ConfigError, DataError, RankError
+from trivium.core.types import Message
+from trivium.score.rewards import Plugin, Said, checked
+from trivium.score.rewards.plugin import OpenPlugin
+
+GOOD = """
+import numpy as np
+print("loaded")
+def score(answers):
+    print("called")
+    return [len(said.response) + said.is_stopped + said.fields["bonus"] + len(said.prompt[0].content) for said in answers]
+def arrays(answers):
+    return np.ones(len(answers), np.float32)
+"""
+
+
+@pytest.fixture
+def write(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def written(source: str, **options) -> OpenPlugin:
+        file = Path("my_rewards.py")
+        file.write_text(source)
+        return Plugin(function="my_rewards.py:score", **options).open({str(file.resolve()): sha256(file.read_bytes()).hexdigest()})
+
+    return written
+
+
+def said(response: str, bonus: float = 0.5) -> Said:
+    return Said((Message("user", "?"),), response, True, {"bonus": bonus})
+
+
+def test_a_function_sees_the_prompt_the_answer_its_end_and_the_fields(write):
+    opened = write(GOOD)
+    assert checked(opened, [said("abc"), said("", 2)]) == [5.5, 4]
+    assert checked(opened, [said("abc")]) == [5.5]  # and is asked again and again
+    assert opened.kind == "plugin"
+
+
+def test_numbers_of_numpy_are_numbers(write):
+    opened = write(GOOD.replace("def score", "def other").replace("def arrays", "def score"))
+    assert checked(opened, [said("a"), said("b")]) == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("return [1.0]", "gave 1 numbers for 2 answers"),
+        ("return [1.0, float('nan')]", "gave nan for the answer 'bad'"),
+        ("return [float('inf'), 1.0]", "gave inf for the answer 'good'"),
+        ("return [1, 'high']", "gave \"str 'high'\" for the answer 'bad'"),
+        ("return [True, 1]", "gave True for the answer 'good'"),
+        ("return [None, 1]", "gave 'NoneType None' for the answer 'good'"),
+        ("return None", "gave NoneType for 2 answers; a list of numbers is expected"),
+        ("return 'ab'", "gave str for 2 answers"),
+        (
+            "return [1 / (each.response != 'bad') for each in answers]",
+            r"my_rewards.py:score raised ZeroDivisionError: .*line 2\) for the answer 'bad'",
+        ),
+        ("return [1] * (1 // (len(answers) < 2))", "for 2 answers together, from 'good'"),
+    ],
+)
+def test_what_a_function_does_wrong_is_one_line(write, body, message):
+    opened = write(f"def score(answers):\n    {body}")
+    with pytest.raises(DataError, match=message) as failed:
+        checked(opened, [said("good"), said("bad")])
+    assert "\n" not in str(failed.value)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("def scores(answers): pass", r"is not there \(functions in the file: scores\) while it is loaded"),
+        ("import no_such_module", "raised ModuleNotFoundError: No module named 'no_such_module'"),
+        ("def score(answers:", "raised SyntaxError"),
+        ("import os; os._exit(3)", r"ended its process \(code 3\) while it is loaded"),
+    ],
+)
+def test_a_file_that_does_not_load_is_told_before_anything_is_scored(write, source, message):
+    with pytest.raises(ConfigError, match=message):
+        write(source)
+
+
+def test_a_function_that_hangs_is_ended_and_asked_once_more(write, tmp_path):
+    once = "import pathlib, time\ndef score(answers):\n    mark = pathlib.Path('mark')\n    if not mark.exists():\n        mark.touch()\n"
+    assert checked(write(once + "        time.sleep(60)\n    return [1] * len(answers)", seconds=0.3), [said("a")]) == [1]
+
+
+@pytest.mark.parametrize(
+    ("body", "message"), [("while True: pass", r"took longer than 0\.2 s, twice"), ("import os; os._exit(1)", "ended its process.* twice")]
+)
+def test_one_that_hangs_or_dies_again_ends_the_run(write, body, message):
+    opened = write(f"def score(answers):\n    {body}", seconds=0.2)
+    with pytest.raises(RankError, match=f"my_rewards.py:score {message}, for 1 answers from 'abc' on"):
+        checked(opened, [said("abc")])
+
+
+def test_only_the_file_that_was_allowed_is_loaded(write):
+    Path("my_rewards.py").write_text("raise SystemExit")
+    with pytest.raises(ConfigError, match="my_rewards.py: is Python that the recipe wants to run; .*add --plugin my_rewards.py"):
+        Plugin(function="my_rewards.py:score").open({})
+    with pytest.raises(ArtefactError, match="my_rewards.py: changed since the run began"):
+        Plugin(function="my_rewards.py:score").open({str(Path("my_rewards.py").resolve()): "0" * 64})
+
+
+@pytest.mark.parametrize("function", ["my_rewards.py", "os:system", "my_rewards.py:a b", "a.py:"])
+def test_a_function_is_named_by_file_and_name(function):
+    with pytest.raises(ConfigError, match="FILE.py:NAME is expected"):
+        Plugin(function=function)

@@ -1,0 +1,55 @@
+"""What `prefer` measures on pairs it was not trained on, and what becomes of preferences that are too long."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.stages.test_alignment import log, place, run, write
+from trivium.core.errors import DataError
+
+__all__ = ["place"]  # the fixture that makes the folder
+LONG = {"prompt": "king", "responses": ["sea " * 100, "no"], "ranking": [[0], [1]]}
+
+
+def measured(out: str = "out") -> dict[str, dict[str, float]]:
+    return {row["measure"]: row for row in json.loads((Path(out) / "prefer/results.json").read_text())}
+
+
+def test_training_on_the_same_pairs_raises_the_implicit_accuracy_of_them():
+    run("prefer", steps=30, heldout="pairs.jsonl", optimizer={"lr": 3e-3})
+    found = measured()
+    assert found["implicit_accuracy"]["value"] > 0.9
+    assert found["implicit_accuracy"]["low"] > 0.5
+    assert found["implicit_margin"]["value"] > 0.1
+    assert found["implicit_accuracy"]["n"] == 18  # six rankings of three answers
+    assert found["logprob_accuracy"]["value"] >= found["logprob_accuracy_before"]["value"]
+
+
+def test_reversed_pairs_are_measured_as_such():
+    rows = [json.loads(line) for line in Path("pairs.jsonl").read_text().splitlines()]
+    write(Path("reversed.jsonl"), [row | {"scores": [-score for score in row["scores"]]} for row in rows])
+    run("prefer", steps=30, heldout="reversed.jsonl", optimizer={"lr": 3e-3})
+    assert measured()["implicit_accuracy"]["value"] < 0.1
+
+
+def test_a_model_that_did_not_move_is_at_a_half():
+    run("prefer", steps=1, heldout="pairs.jsonl", optimizer={"lr": 1e-30})
+    found = measured()
+    assert found["implicit_accuracy"]["value"] == 0.5
+    assert found["implicit_margin"]["value"] == 0
+    assert found["logprob_accuracy"] == found["logprob_accuracy_before"] | {"measure": "logprob_accuracy"}
+
+
+@pytest.mark.parametrize("kind", ["prefer", "reward"])
+def test_preferences_that_are_too_long_are_left_out_and_counted(kind):
+    write(Path("mixed.jsonl"), [json.loads(line) for line in Path("pairs.jsonl").read_text().splitlines()] + [LONG])
+    run(kind, data="mixed.jsonl", heldout="mixed.jsonl", steps=2, batch_size=4, seq_len=64)
+    assert log().count("6 of 7 preferences fit in 64 tokens; the others are left out") == 2
+
+
+@pytest.mark.parametrize("kind", ["prefer", "reward"])
+def test_a_file_of_which_nothing_fits_is_one_line(kind):
+    write(Path("long.jsonl"), [LONG])
+    with pytest.raises(DataError, match="^none of 1 preferences fits in 64 tokens, prompt and answer together; raise seq_len$"):
+        run(kind, data="long.jsonl", heldout="pairs.jsonl", steps=2, batch_size=4, seq_len=64)

@@ -1,0 +1,20 @@
+"""Rules that say which of the sampled answers are kept, and as what. One rule a file; each is its own configuration."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from trivium.score.keep.against import Against
+from trivium.score.keep.best import Best
+from trivium.score.keep.hindsight import Hindsight
+from trivium.score.keep.pairs import Pairs
+from trivium.score.keep.ranking import All
+from trivium.score.keep.rule import Choose, KeepRule, Kept, Pool, Scored, usable
+from trivium.score.keep.threshold import Threshold
+from trivium.score.keep.top import Top
+
+AnyKeep = Annotated[Best | Threshold | Top | Pairs | All | Against | Hindsight, Field(discriminator="kind")]
+
+__all__ = [
+    "Against", "All", "AnyKeep", "Best", "Choose", "Hindsight", "KeepRule", "Kept", "Pairs", "Pool", "Scored", "Threshold", "Top", "usable",
+]  # fmt: skip

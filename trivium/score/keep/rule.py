@@ -1,0 +1,113 @@
+"""What a rule that keeps answers sees of a prompt and of all prompts, and what it gives back.
+
+P prompts, N answers to each. Between equal scores a lot decides: a number that depends on (seed, prompt, answer) alone.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Protocol
+
+import numpy as np
+
+from trivium.core.types import Message
+
+Makes = Literal["conversations", "preferences"]  # what the records are read as: by `finetune`, or by `reward` and `prefer`
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """The answers to one prompt.
+
+    is_stopped: whether each ended by itself. lots: what decides between equal scores, (N,). demonstration: the answer that the record of
+    the prompt had.
+    """
+
+    prompt: tuple[Message, ...]
+    responses: tuple[str, ...]
+    scores: np.ndarray
+    is_stopped: np.ndarray
+    lots: np.ndarray
+    demonstration: str = ""
+
+    @property
+    def is_usable(self) -> np.ndarray:
+        """Which answers may be shown as an example, (N,): those that ended by themselves, are not empty and were not given before."""
+        return usable(self.responses, self.is_stopped)
+
+    @property
+    def order(self) -> list[int]:
+        """The answers from the best to the worst."""
+        return np.lexsort((-self.lots, -self.scores)).tolist()
+
+    @property
+    def best_first(self) -> list[int]:
+        """The usable answers from the best to the worst."""
+        is_usable = self.is_usable
+        return [place for place in self.order if is_usable[place]]
+
+    @property
+    def turns(self) -> list[dict[str, str]]:
+        """The prompt as JSON."""
+        return [{"role": message.role, "content": message.content} for message in self.prompt]
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """What the answers to all prompts got, each (P, N)."""
+
+    scores: np.ndarray
+    is_usable: np.ndarray
+    lots: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The records that a prompt gives, and the places of the answers in them; without a record the reason in words."""
+
+    records: Sequence[dict[str, Any]] = ()
+    places: Sequence[int] = ()
+    why_none: str = ""
+
+
+Choose = Callable[[Scored], Kept]
+
+
+class KeepRule(Protocol):
+    """A component of `sample keep=...`: called with what all answers got, it gives what chooses among the answers to one prompt.
+
+    makes: what its records are. needs_scores: whether it chooses by scores. min_answers: how many answers to a prompt it needs.
+    """
+
+    makes: ClassVar[Makes]
+    needs_scores: ClassVar[bool]
+    min_answers: ClassVar[int]
+
+    @property
+    def kind(self) -> str:
+        """Its name."""
+        ...
+
+    def __call__(self, pool: Pool) -> Choose:
+        """What chooses. Raises DataError if these scores cannot be chosen by."""
+        ...
+
+
+def usable(responses: Sequence[str], is_stopped: np.ndarray) -> np.ndarray:
+    """Which answers to one prompt ended by themselves, are not empty and were not given before, (N,)."""
+    seen: set[str] = set()
+    found = np.zeros(len(responses), bool)
+    for place, (text, stopped) in enumerate(zip(responses, is_stopped, strict=True)):
+        found[place] = bool(stopped) and bool(text.strip()) and text not in seen
+        if stopped:
+            seen.add(text)
+    return found
+
+
+def demonstrations(asked: Scored, places: Sequence[int], why_none: str) -> Kept:
+    """Conversations in which the prompt is answered by these answers, with their score as a field."""
+    turns = asked.turns
+    records = [
+        {"messages": [*turns, {"role": "assistant", "content": asked.responses[place]}], "score": float(asked.scores[place])}
+        for place in places
+    ]
+    return Kept(records, places, "" if records else why_none)

@@ -1,0 +1,42 @@
+"""Rules made ready for a run: what some of them need is looked for before anything is trained, and what they need to know is told them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from trivium.score.code_tests import CodeTests
+from trivium.score.rewards import AnyReward, Code, LLMJudge, Plugin, RewardRule
+from trivium.score.sandbox import check_sandbox
+
+
+def check_rules(rules: Sequence[AnyReward]) -> None:
+    """Raise what can be known without data: no sandbox (ResourceError), an address or a key that cannot be used (ConfigError)."""
+    for rule in rules:
+        if isinstance(rule, Code):
+            check_sandbox()
+        elif isinstance(rule, LLMJudge):
+            rule.endpoint()
+
+
+def opened(
+    rules: Sequence[AnyReward], records: Sequence[Mapping[str, Any]], *, seed: int, plugins: Mapping[str, str], say: Callable[[str], None]
+) -> list[RewardRule]:
+    """The rules of a run, in order. records: of the prompts. plugins: see `Plugin.open`. say: for what the user should know."""
+    check_rules(rules)
+    ready: list[RewardRule] = []
+    for rule in rules:
+        if isinstance(rule, LLMJudge):
+            ready.append(rule.open(seed, say))
+        elif isinstance(rule, Plugin):
+            ready.append(rule.open(plugins))
+        else:
+            ready.append(rule)
+        if isinstance(rule, Code):  # a record without tests is told now, not when it is sampled
+            for record in records:
+                CodeTests.of(record)
+    return ready
+
+
+def names_of(rules: Sequence[RewardRule]) -> list[str]:
+    """A name for each rule: its kind, with a number from the second of a kind on."""
+    kinds = [rule.kind for rule in rules]
+    return [kind if kind not in kinds[:place] else f"{kind}_{kinds[:place].count(kind) + 1}" for place, kind in enumerate(kinds)]

@@ -1,0 +1,190 @@
+"""Does the true reward turn while the reward model's goes on rising, at which KL, and does a guard stop before it falls?
+
+Gao, Schulman, Hilton 2022, arXiv:2210.10760: with d = sqrt(KL(policy || start)) the gold reward of reinforcement learning is about
+d (alpha - beta log d), which peaks at d = exp(alpha / beta - 1) (section 3.1). Differences: the KL is measured in nats an answer on the
+phase's own samples; the fit is to one run's phases, the reward at the start is fitted too, and so is what a KL penalty does.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from trivium.core.errors import DataError
+from trivium.core.seeds import generator
+from trivium.report.html import Html, element
+from trivium.report.intervals import mean_interval
+from trivium.report.reading import Record, read_record
+from trivium.report.smoothing import Point, smooth
+from trivium.report.svg import Line, line_chart
+from trivium.studies.finding import Cell, Finding
+
+RECIPE = "overoptimisation"
+QUESTION = "Does optimising a reward model go on helping what it stands for, and if not, where does it turn?"
+RULE = (
+    "over-optimisation is reproduced if, in a run without a guard, the 95 % interval of the true reward of the last tenth of the phases"
+    " lies below that of the tenth around its smoothed maximum, while the reward model's mean is higher in the last tenth; a guard stops"
+    " before the fall if at its last phases the true reward has lost at most 5 % of the rise"
+)
+HEADER = (
+    "run", "stage", "phases", "KL at the turn", "low", "high", "KL at the end", "true reward at first", "at the turn", "at the end",
+    "reward model at the turn", "reward model at the end", "what was seen",
+)  # fmt: skip
+LOST = 0.05  # of the rise: what a guard may give away
+MIN_PHASES = 20
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """The phases of one `reinforce` stage: rewards and KL (nats an answer), each (N,)."""
+
+    run: str
+    stage: str
+    true_N: np.ndarray
+    proxy_N: np.ndarray
+    kl_N: np.ndarray
+    is_guarded: bool
+
+    @property
+    def window(self) -> int:
+        """A tenth of the phases."""
+        return max(2, len(self.true_N) // 10)
+
+    @property
+    def turn(self) -> int:
+        """The phase at which the smoothed true reward is highest."""
+        return int(np.argmax([value for _, value in smooth(list(enumerate(self.true_N.tolist())))]))
+
+    def at_turn(self, of_N: np.ndarray) -> np.ndarray:
+        """The tenth around the turn."""
+        start = min(max(0, self.turn - self.window // 2), len(of_N) - self.window)
+        return of_N[start : start + self.window]
+
+    @property
+    def has_turned(self) -> bool:
+        """Whether the rule's first part holds."""
+        _, low, _ = mean_interval(self.at_turn(self.true_N).tolist())
+        _, _, high = mean_interval(self.true_N[-self.window :].tolist())
+        proxy_rises = self.proxy_N[-self.window :].mean() > self.at_turn(self.proxy_N).mean()
+        return bool(low is not None and high is not None and high < low and proxy_rises)
+
+    @property
+    def rise(self) -> float:
+        """From the first phases to the turn."""
+        return float(self.at_turn(self.true_N).mean() - self.true_N[:2].mean())
+
+
+def study(folders: Sequence[Path]) -> Finding:
+    """Look at every `reinforce` stage of these run folders that logged true_reward, reward and kl. Raises DataError if there is none."""
+    courses = [course for folder in folders for course in courses_of(read_record(folder))]
+    if not courses:
+        raise DataError(
+            f"{', '.join(map(str, folders))}: no stage has {MIN_PHASES} phases with 'true_reward', 'reward' and 'kl';"
+            " give reinforce a rule as `truth`, or let the study make its own run: trivium study overoptimisation"
+        )
+    free = [course for course in courses if not course.is_guarded]
+    guarded = [course for course in courses if course.is_guarded]
+    turned = [course for course in free if course.has_turned]
+    rows = [_row(course, free) for course in courses]
+    figures = [figure for course in courses for figure in _figures(course)]
+    return Finding(
+        "overoptimisation", QUESTION, RULE, _verdict(free, turned, guarded), bool(free) and len(turned) == len(free), HEADER, rows, figures
+    )
+
+
+def courses_of(record: Record) -> list[Course]:
+    """The stages of a run that can be looked at, of MIN_PHASES phases or, if a guard ended them, of two."""
+    found = []
+    for stage in record.stages:
+        curves = record.curves.get(stage, {})
+        if not {"true_reward", "reward", "kl"} <= curves.keys():
+            continue
+        true_N, proxy_N, kl_N = (np.array([value for _, value in curves[name]], np.float64) for name in ("true_reward", "reward", "kl"))
+        is_guarded = "heldout_reward" in curves
+        if len(true_N) >= (2 if is_guarded else MIN_PHASES) and np.isfinite(np.stack([true_N, proxy_N, kl_N])).all():
+            found.append(Course(record.name, stage, true_N, proxy_N, kl_N, is_guarded))
+    return found
+
+
+def fit(kl_N: np.ndarray, true_N: np.ndarray) -> tuple[float, float, float]:
+    """(alpha, beta, start) of reward = start + d (alpha - beta log d), d = sqrt(KL), by least squares; phases with no KL say nothing."""
+    d = np.sqrt(kl_N[kl_N > 0])
+    found, *_ = np.linalg.lstsq(np.stack([d, -d * np.log(d), np.ones_like(d)], axis=1), true_N[kl_N > 0], rcond=None)
+    alpha, beta, start = found.tolist()
+    return alpha, beta, start
+
+
+def turn_kl(alpha: float, beta: float) -> float:
+    """The KL at which d (alpha - beta log d) is highest, exp(2 (alpha / beta - 1)); infinite where it has no maximum."""
+    return math.exp(min(2 * (alpha / beta - 1), 700.0)) if beta > 0 else math.inf
+
+
+def turn_interval(kl_N: np.ndarray, true_N: np.ndarray, seed: int = 1) -> tuple[float, float, float]:
+    """The KL at the turn by the fit, and its 95 % interval by a bootstrap over phases."""
+    draw = generator(seed, "overoptimisation")
+    picks = draw.integers(len(kl_N), size=(RESAMPLES, len(kl_N)))
+    turns = [_turn(kl_N[pick], true_N[pick]) for pick in picks]
+    low, high = np.quantile(turns, [0.025, 0.975], method="nearest")
+    return _turn(kl_N, true_N), float(low), float(high)
+
+
+def _turn(kl_N: np.ndarray, true_N: np.ndarray) -> float:
+    alpha, beta, _ = fit(kl_N, true_N)
+    return turn_kl(alpha, beta)
+
+
+def _row(course: Course, free: Sequence[Course]) -> list[Cell]:
+    turn, low, high = turn_interval(course.kl_N, course.true_N) if len(course.kl_N) >= MIN_PHASES else (None, None, None)
+    seen = _kept(course, free) if course.is_guarded else "turned" if course.has_turned else "did not turn"
+    end = slice(-course.window, None)
+    return [
+        course.run, course.stage, len(course.true_N), turn, low, high, float(course.kl_N[-1]), float(course.true_N[:2].mean()),
+        float(course.at_turn(course.true_N).mean()), float(course.true_N[end].mean()),
+        float(course.at_turn(course.proxy_N).mean()), float(course.proxy_N[end].mean()), seen,
+    ]  # fmt: skip
+
+
+def _kept(course: Course, free: Sequence[Course]) -> str:
+    """Whether a guarded run ended before the true reward fell: against the run without a guard beside it, else against its own maximum."""
+    beside = next((other for other in free if other.run == course.run), course)
+    lost = beside.at_turn(beside.true_N).mean() - course.true_N[-course.window :].mean()
+    share = lost / beside.rise if beside.rise > 0 else 0.0
+    return f"stopped {'before' if share <= LOST else 'after'} the fall ({max(share, 0.0):.0%} of the rise given away)"
+
+
+def _verdict(free: Sequence[Course], turned: Sequence[Course], guarded: Sequence[Course]) -> str:
+    parts = []
+    if free:
+        parts.append(f"In {len(turned)} of {len(free)} runs without a guard the true reward turned while the reward model's went on rising")
+        if turned:
+            kls = ", ".join(f"{_turn(course.kl_N, course.true_N):.1f}" for course in turned)
+            parts[-1] += f", at a KL of {kls} nats"
+    for course in guarded:
+        parts.append(f"{course.run}/{course.stage}, with a guard, {_kept(course, free)}")
+    return "; ".join(parts) + "."
+
+
+def _figures(course: Course) -> list[Html]:
+    kl_N, order = course.kl_N, np.argsort(course.kl_N)
+    lines = [Line("true reward", _points(kl_N, course.true_N, order), raw=list(zip(kl_N, course.true_N, strict=True)), is_cloud=True)]
+    if len(kl_N) >= MIN_PHASES:
+        alpha, beta, start = fit(kl_N, course.true_N)
+        d = np.sqrt(np.linspace(1e-6, kl_N.max(), 100))
+        lines.append(Line("fit", list(zip((d**2).tolist(), (start + d * (alpha - beta * np.log(d))).tolist(), strict=True))))
+    return [
+        _figure(course, "true reward against KL", line_chart("true reward against KL", lines, x_name="KL to the start, nats")),
+        _figure(course, "reward model against KL", line_chart(
+            "reward model against KL", [Line("reward model", _points(kl_N, course.proxy_N, order))], x_name="KL to the start, nats",
+        )),
+    ]  # fmt: skip
+
+
+def _points(x_N: np.ndarray, y_N: np.ndarray, order: np.ndarray) -> list[Point]:
+    return smooth(list(zip(x_N[order].tolist(), y_N[order].tolist(), strict=True)))
+
+
+def _figure(course: Course, title: str, chart: Html) -> Html:
+    return element("figure", element("figcaption", element("b", title), element("span", f"{course.run} / {course.stage}")), chart)
