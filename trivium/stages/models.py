@@ -89,7 +89,13 @@ class Speaker:
         """The last answer of a conversation, as a reward model reads it."""
         messages = conversation.messages
         last = max(index for index, message in enumerate(messages) if message.role == "assistant")
-        return _readable(self, messages[:last], messages[last].content, is_stopped=True)
+        item, reads = self.answer(messages[:last], messages[last].content), self.model.config.max_seq_len
+        if len(item.tokens) > reads:
+            raise DataError(
+                f"a conversation up to its last answer has {len(item.tokens):,} tokens, the model reads {reads:,}; drop it"
+                f" (it begins: {messages[0].content[:60]!r})"
+            )
+        return item
 
     def answer(self, prompt: tuple[Message, ...], response: str, *, is_stopped: bool = True) -> Example:
         """A prompt and one answer to it; an answer that was cut off has no end token."""
@@ -217,7 +223,7 @@ def judged_steps(speaker: Speaker, solution: Solution, process: Process) -> Exam
 
     Raises DataError if its text does not read as its steps, because one of them holds the separator.
     """
-    item = _readable(speaker, solution.prompt, process.separator.join(solution.steps), is_stopped=True)
+    item = speaker.answer(solution.prompt, process.separator.join(solution.steps))
     [ends] = step_ends([item], speaker.tokenizer, process.separator)
     if len(ends) != len(solution.steps):
         raise DataError(
@@ -229,16 +235,6 @@ def judged_steps(speaker: Speaker, solution: Solution, process: Process) -> Exam
     judged = {end: label for end, label in judged.items() if process.score != "last" or end == ends[-1]}
     mask[list(judged)], correct[list(judged)] = 1.0, list(judged.values())
     return Example(item.tokens, mask, {"correct": correct}, item.meta)
-
-
-def _readable(speaker: Speaker, prompt: tuple[Message, ...], response: str, *, is_stopped: bool) -> Example:
-    item = speaker.answer(prompt, response, is_stopped=is_stopped)
-    if len(item.tokens) > speaker.model.config.max_seq_len:
-        raise DataError(
-            f"a prompt with its answer has {len(item.tokens):,} tokens, the model reads {speaker.model.config.max_seq_len:,}; drop it"
-            f" (it begins: {prompt[0].content[:60]!r})"
-        )
-    return item
 
 
 def _judgement(preference: Preference, *, is_swapped: bool) -> dict[str, float]:

@@ -121,20 +121,25 @@ class Reward:
         return [group for _, group in ranked_groups(rankings, speaker, self.seq_len, run)]
 
     def _judged(self, run: Run, speaker: Any, source: str, unreadable: Unreadable) -> list[Example]:
-        """The solutions of a source that have a step to learn from. Raises DataError if none has."""
+        """The solutions of a source that have a step to learn from and fit into a row and the model. Raises DataError if none does."""
         from trivium.stages.models import judged_steps
 
-        objective, data = self.objective, resolve(run, source)
+        objective, data, longest = self.objective, resolve(run, source), min(self.seq_len, speaker.model.config.max_seq_len)
         assert isinstance(objective, Process)
         found = gather(lambda on_skip: read_solutions(data, on_skip, neutral=objective.neutral_label), run, unreadable)
         judged = [item for item in (judged_steps(speaker, solution, objective) for solution in found) if item.loss_mask.any()]
         if not judged:
             raise DataError(f"{source}: no solution has a step with a label that is to be learned")
-        return judged
+        kept = [item for item in judged if len(item.tokens) <= longest]
+        if not kept:
+            raise DataError(f"{source}: none of {len(judged):,} solutions fits in {longest:,} tokens, prompt included; raise seq_len")
+        if len(kept) < len(judged):
+            run.log(f"{len(kept):,} of {len(judged):,} solutions fit in {longest:,} tokens; the others are left out")
+        return kept
 
     def _normalise(self, run: Run, speaker: Any, answers: Sequence[Example]) -> float:
         """Scale to deviation 1 on the training answers, and shift to mean 0 on them or on the data that the user named; gives the scale."""
-        from trivium.stages.models import ranked_group
+        from trivium.stages.preference_groups import ranked_groups
         from trivium.train.annotate import final_scores
 
         layout = {"rows": self.micro_batch_rows, "length": self.seq_len}
@@ -143,7 +148,7 @@ class Reward:
         if self.normalise is not None:
             named = resolve(run, self.normalise)
             if is_preferences(named):
-                shown = [item for preference in read_preferences(named) for item in ranked_group(speaker, preference)]
+                shown = [item for _, group in ranked_groups(list(read_preferences(named)), speaker, self.seq_len, run) for item in group]
             else:
                 shown = [speaker.last_answer(conversation) for conversation in read_conversations(named)]
             mean = float(final_scores(speaker.model, shown, **layout).mean())
