@@ -235,6 +235,19 @@ def test_a_reward_model_of_rankings_may_start_from_one_of_steps():
     assert judge_of(run("second", model=str(started))).process is None
 
 
+def test_sampled_answers_are_scored_by_their_steps():
+    run("first", **STEPS, steps=5)
+    options = {"model": "base", "prompts": "prompts.jsonl", "answers": 4, "rows": 24, "sampling": {"max_new_tokens": 40}}
+    stage = single("sample", {**options, "reward_model": "first/reward/model"}).stages["sample"]
+    with Run(Path("chosen"), quiet=True, machine=MACHINE) as running:
+        assert running.begin("sample", {})
+        stage.run(running)
+    table = [json.loads(line) for line in Path("chosen/sample/answers/scored.jsonl").read_text().splitlines()]
+    scored = [pair for row in table for pair in zip(row["stopped"], row["scores"], strict=True)]
+    assert {stopped for stopped, _ in scored} == {True, False}
+    assert all(0 < score < 1 if stopped else score == -1 for stopped, score in scored)
+
+
 def table_of(*items: tuple[Preference, list[float]], gain: float = 1.0) -> PairTable:
     table = PairTable("reward")
     for item, learned in items:
