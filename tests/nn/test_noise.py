@@ -96,6 +96,6 @@ def test_a_model_with_learned_positions_takes_it_too():
     model = ours("gpt2")
     width = model.config.hidden_size
     [batch] = pack(noisy(width=width), rows=5, length=8)
-    x = model.trunk.embedded(batch.tokens_BL, batch.position_BL, embedding_noise(batch, width))
-    plain = model.trunk.embedded(batch.tokens_BL, batch.position_BL)
+    x = model.trunk.embedded(batch.tokens_BL, batch.position_BL, torch.float32, embedding_noise(batch, width))
+    plain = model.trunk.embedded(batch.tokens_BL, batch.position_BL, torch.float32)
     torch.testing.assert_close(x - plain, embedding_noise(batch, width), rtol=0, atol=1e-6)
