@@ -49,7 +49,7 @@ def test_a_lone_token_gives_what_its_value_and_its_value_embedding_give():
     x = block.attention_norm(trunk.embed(token))
     rope = (trunk.cos[:1][None], trunk.sin[:1][None])
     expected = block.attention.out(block.attention.value(x) + trunk.value_embeds["0"](token))
-    torch.testing.assert_close(block.attention(x, rope, None, None, 0, *trunk.added_values(token)), expected)
+    torch.testing.assert_close(block.attention(x, rope, None, None, 0, *trunk.added_values(token, torch.float32)), expected)
     hidden = trunk(token, place)
     with torch.no_grad():
         trunk.value_embeds["0"].table.weight[4] += 1
