@@ -23,7 +23,7 @@ def test_errors_are_within_their_limits_and_far_from_nothing(name):
     ("function", "wrong"),
     [
         ("rms_norm", lambda right: lambda x, weight, eps: right(x, weight, eps) * 1.001),
-        ("attend", lambda right: lambda query, key, value, start, scale: right(query, key, value, start * 0, scale)),
+        ("attend", lambda right: lambda q, k, v, sight, scale: right(q, k, v, sight._replace(start_BL=sight.start_BL * 0), scale)),
         ("gated", lambda right: lambda both, activation: right(both.flip(-1), activation)),
     ],
 )
