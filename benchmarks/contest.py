@@ -92,6 +92,8 @@ class Talk:
         return json.loads(line)
 
     def _why(self) -> str:
+        if (self._process.returncode or 0) < 0:  # its last words say nothing about it
+            return f"it was ended by signal {-self._process.returncode}{' (no memory left?)' if self._process.returncode == -9 else ''}"
         self._errors.seek(0)
         lines = [line.strip() for line in self._errors.read().splitlines() if line.strip()]
         return (lines or [f"it ended with code {self._process.returncode}"])[-1][:200]

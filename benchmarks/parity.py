@@ -131,13 +131,15 @@ def compare(talk: Talk, case: Case, seeds: Sequence[int]) -> dict[str, Any]:
         given = material(case, seed)
         (their_loss, their_slope), (our_loss, our_slope) = theirs(talk, case, given), ours(case, given)
         gaps = np.maximum(gaps, [abs(their_loss - our_loss), np.abs(their_slope - our_slope).max()])
-    row = {"method": case.name, "loss": float(gaps[0]), "slopes": float(gaps[1]), "tolerance": case.tolerance}
+    loss_gap = None if case.reads == "slopes" else float(gaps[0])
+    row = {"method": case.name, "loss": loss_gap, "slopes": float(gaps[1]), "tolerance": case.tolerance}
     return row | {"verdict": verdict(case, *gaps.tolist()), "why": case.differs or case.note}
 
 
 def cells(row: Mapping[str, Any]) -> list[str]:
     """A row as it is printed."""
-    return [row["method"], f"{row['loss']:.1e}", f"{row['slopes']:.1e}", f"{row['tolerance']:.0e}", row["verdict"]]
+    loss = "-" if row["loss"] is None else f"{row['loss']:.1e}"
+    return [row["method"], loss, f"{row['slopes']:.1e}", f"{row['tolerance']:.0e}", row["verdict"]]
 
 
 HEAD = ["method", "loss", "slopes", "tolerance", "verdict"]

@@ -131,8 +131,10 @@ def peer_settings(work: str, size: Size, settings: dict[str, Any], mean_length: 
     return longest | rows | settings
 
 
-def contestants(work: str, name: str, data: Path, mean_length: float, peers: Sequence[str], clock: str = "wall") -> list[Contestant]:
-    """Ours, and TRL in the settings of these names."""
+def contestants(
+    work: str, name: str, data: Path, mean_length: float, peers: Sequence[str], clock: str = "wall", has_int8: bool = False
+) -> list[Contestant]:
+    """Ours, and TRL in the settings of these names. has_int8: of GRPO also with a sampler in int8."""
     size = SIZES[name]
     common = {
         "work": work, "model": str(model_of(name)), "data": str(data), "threads": num_cores(), "clock": clock,
@@ -140,7 +142,7 @@ def contestants(work: str, name: str, data: Path, mean_length: float, peers: Seq
     }  # fmt: skip
     seq_len = {"sft": SEQ_LEN, "grpo": PROMPT + NEW_TOKENS}.get(work, PAIR)
     layout = {"seq_len": seq_len, "micro_batch_rows": max(2, size.micro_batch_rows * SEQ_LEN // seq_len), "machine": {}}
-    samplers = OUR_SAMPLERS if work == "grpo" else OURS
+    samplers = OUR_SAMPLERS if work == "grpo" and has_int8 else OURS
     command = (sys.executable, "-m", "benchmarks.ours.posttrain")
     found = [Contestant(label, command, common | layout | {"engine": engine}, True) for label, engine in samplers.items()]
     command = (str(TRL.python()), str(PEERS / "trl_train.py")) if peers else ()
@@ -189,7 +191,7 @@ def contest(work: str, name: str, chosen: argparse.Namespace, lengths: conversat
             entered = [one for one in contestants(work, name, data, mean_length, peers, chosen.clock) if not one.is_ours]
             peers, lines = heats(work, entered)
             notes += [f"{work}, {name}, one update alone: " + "; ".join(lines)]
-        entered = contestants(work, name, data, mean_length, peers, chosen.clock)
+        entered = contestants(work, name, data, mean_length, peers, chosen.clock, chosen.int8_sampler)
         scores = take_turns(entered, {work: {"steps": chosen.steps}}, rounds=chosen.rounds)
     found = Work(f"{work}, {name}", UNITS[work], [line(score, work) for score in scores])
     notes += [goal(found, scores, work)]
@@ -224,6 +226,8 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=1, help="updates of each contestant in a round")
     parser.add_argument("--peers", nargs="*", default=["TRL"], help="words of TRL's settings, as 'default' or 'packing'; none: ours alone")
     parser.add_argument("--clock", default="wall", choices=["wall", "cpu"], help="cpu: processor seconds, where other work runs beside")
+    # its log-probs are not the trainer's: what the sampler could give, not a fair ratio
+    parser.add_argument("--int8-sampler", action="store_true", help="GRPO of ours also with a sampler in int8")
     parser.add_argument("--data", help="a file of conversations, whose lengths are taken for SFT")
     chosen = parser.parse_args(arguments)
     if chosen.quick:

@@ -87,8 +87,9 @@ def test_the_best_setting_is_found_by_an_update_alone(monkeypatch):
 
 def test_contestants_get_one_work(monkeypatch):
     monkeypatch.setattr(posttrain, "model_of", lambda name: Path("model"))
-    found = posttrain.contestants("grpo", "17m", Path("rows.json"), 200.0, [])
+    found = posttrain.contestants("grpo", "17m", Path("rows.json"), 200.0, [], has_int8=True)
     assert [one.options["engine"] for one in found] == [{}, {"precision": "int8"}]
+    assert len(posttrain.contestants("grpo", "17m", Path("rows.json"), 200.0, [])) == 1
     assert found[0].options["seq_len"] * found[0].options["micro_batch_rows"] == SIZES["17m"].micro_batch_rows * posttrain.SEQ_LEN
 
 

@@ -7,9 +7,13 @@ import pytest
 
 from tests.nn.io_models import FILES, ours
 from trivium.core.run import Run
+from trivium.nn.config import llama
 from trivium.nn.io.directory import save_model
+from trivium.nn.model import Model
 from trivium.nn.native.library import why_not
 from trivium.stages.chat import answer_all, talk
+from trivium.stages.machine import Machine
+from trivium.stages.models import sampling_precision
 from trivium.stages.recipe import single
 
 pytestmark = pytest.mark.skipif(bool(why_not()), reason=str(why_not()))
@@ -65,3 +69,13 @@ def test_a_chat_says_it_on_the_screen_and_generate_beside_its_lines(monkeypatch,
     [line] = answer_all(Path("model"), "king", temperature=0, max_new_tokens=2, seed=1)
     assert json.loads(line)["prompt"] == "king"
     assert SAMPLING in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("precision", "kernels", "head_dim", "expected"), [
+    ("bfloat16", "native", 16, "bfloat16"), ("float32", "native", 16, "float32"), ("bfloat16", "torch", 16, "float32"),
+    ("bfloat16", "native", 8, "float32"),
+])  # fmt: skip
+def test_the_sampler_rounds_weights_as_the_trainer_does_where_it_has_kernels(precision, kernels, head_dim, expected):
+    model = Model(llama(vocab_size=64, depth=1, width=32, max_seq_len=16, head_dim=head_dim))
+    machine = Machine(device="cpu", precision=precision, kernels=kernels)
+    assert sampling_precision(machine, model) == expected

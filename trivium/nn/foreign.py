@@ -27,6 +27,8 @@ NO_LIMIT = 1 << 20  # positions of an architecture that has no limit, such as on
 class Guest(nn.Module):
     """Stands where a Transformer stands. Its "hidden states" are the last ones of the body with the logits beside them, (B, L, D + V)."""
 
+    twin: None = None  # no kernels of ours
+
     def __init__(self, body: nn.Module, config: ModelConfig, compute_dtype: torch.dtype) -> None:
         super().__init__()
         self.body, self.config, self.autocast_dtype = body, config, compute_dtype

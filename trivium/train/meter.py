@@ -1,7 +1,9 @@
 """How fast training is, and how that compares with what the machine can do: honest figures, counted and not estimated.
 
 Tokens are those of sequences, padding left out. FLOPs are the model's own (nn/flops.py), so work done twice or on padding does not
-raise a share. Of a step of several trainers it counts one: shares are given only where there is one.
+raise a share. A beginning that sequences share counts for each of them though our kernels compute it once (nn/native/compact.py): a share
+of reinforcement learning or of preferences may be above what was computed. Of a step of several trainers it counts one: shares are
+given only where there is one.
 """
 
 import time
