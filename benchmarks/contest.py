@@ -35,10 +35,10 @@ def able(contestants: Iterable[Contestant], slow: Mapping[str, float]) -> list[C
     """Those that do not multiply in a precision that is hopeless here (ceiling.py); tells who is left out."""
     left = []
     for one in contestants:
-        products = "int8" if one.options.get("products") == "int8" else one.options["precision"]
-        if products in slow:
+        asked = {one.options["precision"], *({"int8"} if one.options.get("products") == "int8" else ())}
+        for products in sorted(asked & slow.keys()):
             print(f"{one.name}: left out, products in {products} are {slow[products]:.0f} times slower than in float32 here", flush=True)
-        else:
+        if not asked & slow.keys():
             left.append(one)
     return left
 

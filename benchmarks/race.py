@@ -31,6 +31,10 @@ from trivium.nn.scaling import SMALL_TOKENS
 SHAPE = {"vocab_size": 8192, "depth": 4, "width": 256, "intermediate_size": 704, "seq_len": 256}
 PEER = {"rows": 8, "lr": 2e-3, "warmup_steps": 20, "beta2": 0.95, "weight_decay": 0.1}
 SWEEP = {"lr": (5e-4, 1e-3, 2e-3, 4e-3, 8e-3), "rows": (4, 8, 16)}
+OURS = (  # kernels, products, precision
+    ("native", "int8", "bfloat16"), ("native", "full", "bfloat16"), ("native", "int8", "float32"), ("native", "full", "float32"),
+    ("torch", "full", "float32"),
+)  # fmt: skip
 HELDOUT_ROWS = 128
 CHECKS = 20  # evaluations of a race, and turns
 TRANSFORMERS_NAME, HALF = "transformers AdamW", ", half the time"
@@ -67,9 +71,9 @@ def entrants(common: dict[str, Any], wanted: Sequence[str], *, is_quick: bool) -
     """Each that is wanted with all its settings; the peer, where it must be quick, with one. `half` is a race of trivium's."""
     found: dict[str, list[Contestant]] = {}
     ours = (sys.executable, "-m", "benchmarks.ours.race")
-    for kernels, products in (("native", "int8"), ("native", "full"), ("torch", "full")):
-        options = common | PEER | {"precision": "float32", "compile": False, "kernels": kernels, "products": products, "is_as_peer": True}
-        setting = f" ({kernels} kernels, {products} products)"
+    for kernels, products, precision in OURS:
+        options = common | PEER | {"precision": precision, "compile": False, "kernels": kernels, "products": products, "is_as_peer": True}
+        setting = f" ({kernels} kernels, {precision}, {products} products)"
         if {"trivium", "half"} & set(wanted):
             as_user = dialled(options | {"is_as_peer": False}, SMALL_TOKENS)
             found.setdefault("trivium", []).append(Contestant("trivium" + setting, ours, as_user, True))
