@@ -155,3 +155,11 @@ def test_an_epoch_may_be_cut_short():
 def test_the_step_that_reads_the_last_group_ends_the_epoch():
     source = Groups(lists_of([1] * 10), groups_per_step=5, seed=1, purpose="pairs")
     assert [source.ends_epoch(step) for step in range(4)] == [False, True, False, True]
+
+
+@pytest.mark.parametrize("steps", [0, 1, 3, 7])
+def test_groups_say_which_of_them_so_many_steps_read(steps):
+    groups = [(example([number, number]),) for number in range(11)]
+    source = Groups(groups, groups_per_step=4, seed=3, purpose="pairs")
+    seen = {int(item.tokens[0]) for step in range(steps) for [item] in source(step)}
+    assert source.read_within(steps).tolist() == sorted(seen)

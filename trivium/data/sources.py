@@ -164,6 +164,10 @@ class Groups:
         place = self._place_of_token(step * self.tokens_per_step) if self.tokens_per_step else step * self.groups_per_step
         return place if self.num_places is None else min(place, self.num_places)
 
+    def read_within(self, steps: int) -> np.ndarray:
+        """Which groups the first so many steps read, ascending."""
+        return np.unique(epoch_rows(0, self.first_place(steps), len(self.groups), self.seed, self.purpose))
+
     def ends_epoch(self, step: int) -> bool:
         """Whether the last group of an epoch is read in step n."""
         return self.first_place(step + 1) // len(self.groups) > self.first_place(step) // len(self.groups)

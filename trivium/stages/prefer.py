@@ -73,8 +73,8 @@ class Prefer:
         tokens = self.steps * self.batch_size * (1 if self.objective.takes.startswith("labels") else 2) * known.sequence_tokens
         work = foresee_training(self, name, config, known, tokens=tokens, lora=self.lora)
         read = self._passes * tokens
-        if "ref_logprobs" in self.objective.needs and self.reference_update is None:  # once, of all pairs; of kto's mismatches too
-            pairs = known.num_comparisons * (self.pairs_per_prompt or 4)
+        if "ref_logprobs" in self.objective.needs and self.reference_update is None:  # once, of all pairs that are trained on
+            pairs = min(known.num_comparisons * (self.pairs_per_prompt or 4), self.steps * self.batch_size)
             read += pairs * 2 * (2 if self.objective.takes == "labels with mismatches" else 1) * known.sequence_tokens
         return replace(work, flops=work.flops + read / 3 * flops_per_token(config, self.seq_len))
 
@@ -97,10 +97,13 @@ class Prefer:
         groups = groups_for(self, speaker, run)
         run.log(f"{len(groups):,} {self.objective.takes.split()[0]}")
         heldout = HeldoutPairs.read(self, speaker, run) if self.heldout is not None else None
-        reference = None
+        reference, order = None, {"groups_per_step": self.batch_size, "seed": run.seed, "purpose": "pairs"}
         if self.reference_update is None and "ref_logprobs" in self.objective.needs:
-            groups = annotate(groups, speaker.model, "ref_logprobs", logprobs, **size)
-        source: Source = Groups(groups, groups_per_step=self.batch_size, seed=run.seed, purpose="pairs")
+            read = Groups(groups, **order).read_within(self.steps).tolist()  # of the others nobody asks what the reference says
+            said = annotate([groups[i] for i in read], speaker.model, "ref_logprobs", logprobs, **size)
+            for i, group in zip(read, said, strict=True):
+                groups[i] = group
+        source: Source = Groups(groups, **order)
         if self.reference_update is not None:
             reference = MovingReference(self.reference_update, source, speaker.model, **size)
             source = reference
