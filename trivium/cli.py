@@ -143,6 +143,8 @@ def report(run_folder: Path) -> None:
 
     if not run_folder.is_dir():
         raise ConfigError(f"{run_folder}: there is no such run folder")
+    if not (run_folder / "manifest.json").is_file():
+        raise ConfigError(f"{run_folder}: is no run folder, it has no manifest.json")
     typer.echo(write_report(run_folder))
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.stages.test_alignment import log, place, run, write
-from trivium.core.errors import DataError
+from trivium.core.errors import ArtefactError, ConfigError, DataError
 from trivium.core.types import example
 from trivium.report.intervals import mean_interval, share_interval
 from trivium.stages.heldout_pairs import HeldoutPairs
@@ -49,13 +49,13 @@ def test_a_model_that_did_not_move_is_at_a_half():
 def test_preferences_that_are_too_long_are_left_out_and_counted(kind):
     write(Path("mixed.jsonl"), [json.loads(line) for line in Path("pairs.jsonl").read_text().splitlines()] + [LONG])
     run(kind, data="mixed.jsonl", heldout="mixed.jsonl", steps=2, batch_size=4, seq_len=64)
-    assert log().count("6 of 7 preferences fit in 64 tokens; the others are left out") == 2
+    assert log().count("mixed.jsonl: 6 of 7 preferences fit in 64 tokens; the others are left out") == 2
 
 
 @pytest.mark.parametrize("kind", ["prefer", "reward"])
 def test_a_file_of_which_nothing_fits_is_one_line(kind):
     write(Path("long.jsonl"), [LONG])
-    with pytest.raises(DataError, match="^none of 1 preferences fits in 64 tokens, prompt and answer together; raise seq_len$"):
+    with pytest.raises(DataError, match="^long.jsonl: none of 1 preferences fits in 64 tokens, prompt and answer together; raise seq_len$"):
         run(kind, data="long.jsonl", heldout="pairs.jsonl", steps=2, batch_size=4, seq_len=64)
 
 
@@ -70,3 +70,31 @@ def test_intervals_know_that_the_pairs_of_a_prompt_are_alike():
     assert found["implicit_accuracy"]["value"] == one_each[0]
     assert found["implicit_accuracy"]["high"] - found["implicit_accuracy"]["low"] == pytest.approx(one_each[2] - one_each[1], rel=0.1)
     assert found["implicit_margin"]["low"] == pytest.approx(mean_interval(gained[::36].tolist())[1])
+
+
+@pytest.mark.parametrize("kind", ["prefer", "reward"])
+@pytest.mark.parametrize("where", ["data", "heldout"])
+def test_a_file_of_ties_is_refused_by_name_before_training(kind, where):
+    write(Path("ties.jsonl"), [{"prompt": "king", "responses": ["a", "b"], "scores": [1, 1]}])
+    files = {"data": "pairs.jsonl", "heldout": "pairs.jsonl"} | {where: "ties.jsonl"}
+    with pytest.raises(DataError, match="^ties.jsonl: gives no pairs; all answers to a prompt are equal or tied$"):
+        run(kind, **files, steps=2, batch_size=4, seq_len=64)
+    assert not Path("out/metrics.jsonl").read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"minibatches": 9}, "'minibatches' is 9, more than prompts_per_phase, 4"),
+        ({"overlong_margin": 50}, "'overlong_margin' is 50, more than sampling.max_new_tokens, 6"),
+        ({"disagreement_coef": 1.0}, "disagreement_coef is for several reward models"),
+    ],
+)
+def test_amounts_that_do_nothing_are_refused(options, message):
+    with pytest.raises(ConfigError, match=message):
+        run("reinforce", reward_model="judge", **options)
+
+
+def test_a_reward_model_does_not_speak():
+    with pytest.raises(ArtefactError, match="judge: is a reward model or critic"):
+        run("prefer", model="judge")

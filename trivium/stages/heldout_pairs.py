@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trivium.core.errors import DataError
 from trivium.core.run import Run
 from trivium.core.types import Example, Group
 from trivium.nn.model import Model
@@ -39,10 +38,9 @@ class HeldoutPairs:
     @staticmethod
     def read(stage: Prefer, speaker: Speaker, run: Run) -> HeldoutPairs:
         """All pairs of the stage's held-out file; costs a forward pass over them. Raises DataError if there is none that fits."""
-        found = ranked_groups(list(read_preferences(resolve(run, stage.heldout or ""))), speaker, stage.seq_len, run)
+        source = stage.heldout or ""
+        found = ranked_groups(list(read_preferences(resolve(run, source))), speaker, stage.seq_len, run, source=source)
         by_prompt = [pairs for number, (_, group) in enumerate(found) if (pairs := pairs_of(group, 0, run.seed, number))]
-        if not by_prompt:
-            raise DataError(f"{stage.heldout}: gives no pairs to measure on; all answers to a prompt are equal or tied")
         pairs, rows, length = [pair for part in by_prompt for pair in part], stage.micro_batch_rows, stage.seq_len
         return HeldoutPairs(pairs, [len(part) for part in by_prompt], _sums(speaker.model, pairs, rows, length), rows, length)
 

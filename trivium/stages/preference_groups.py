@@ -29,14 +29,15 @@ def groups_for(stage: Prefer, speaker: Speaker, run: Run) -> list[Group]:
     if objective.takes.startswith("labels") and is_labelled(data):
         groups = [_labelled(speaker, *each) for each in gather(lambda on_skip: read_labels(data, on_skip), run, unreadable)]
     else:
-        found = ranked_groups(gather(lambda on_skip: read_preferences(data, on_skip), run, unreadable), speaker, stage.seq_len, run)
+        found = ranked_groups(
+            gather(lambda on_skip: read_preferences(data, on_skip), run, unreadable), speaker, stage.seq_len, run, source=stage.data
+        )
         needs_scores = "score" in objective.needs
         ranked = [_scored(group, item, needs_scores, data) for item, group in found]
         if objective.takes == "rankings":
             groups = [group for group in ranked if len({item.columns["rank"][0] for item in group}) > 1]
         else:
             pairs = [pairs_of(group, per_prompt, run.seed, number) for number, group in enumerate(ranked)]
-            run.log(f"{pairs.count([]):,} of {len(found):,} preferences give no pair: all their answers are equal or tied")
             groups = [pair for each in pairs for pair in each]
     if not groups:
         raise DataError(f"{data}: gives no {objective.takes.split()[0]}; all answers to a prompt are equal or tied")
@@ -46,18 +47,27 @@ def groups_for(stage: Prefer, speaker: Speaker, run: Run) -> list[Group]:
     return mismatched(groups, stage.seq_len, str(data)) if objective.takes == "labels with mismatches" else groups
 
 
-def ranked_groups(preferences: Sequence[Preference], speaker: Speaker, seq_len: int, run: Run) -> list[tuple[Preference, Group]]:
+def ranked_groups(
+    preferences: Sequence[Preference], speaker: Speaker, seq_len: int, run: Run, *, source: str
+) -> list[tuple[Preference, Group]]:
     """Each preference with its ranked group; those with an answer that is too long for a row or the model are left out and counted.
 
-    Raises DataError if none is left.
+    source: what the user calls them. Raises DataError if none is left, or none has a better and a worse answer.
     """
     longest = min(seq_len, speaker.model.config.max_seq_len)
     all_groups: list[tuple[Preference, Group]] = [(item, ranked_group(speaker, item)) for item in preferences]
     kept = [(item, group) for item, group in all_groups if max(len(answer.tokens) for answer in group) <= longest]
     if not kept:
-        raise DataError(f"none of {len(all_groups):,} preferences fits in {longest:,} tokens, prompt and answer together; raise seq_len")
+        raise DataError(
+            f"{source}: none of {len(all_groups):,} preferences fits in {longest:,} tokens, prompt and answer together; raise seq_len"
+        )
     if len(kept) < len(all_groups):
-        run.log(f"{len(kept):,} of {len(all_groups):,} preferences fit in {longest:,} tokens; the others are left out")
+        run.log(f"{source}: {len(kept):,} of {len(all_groups):,} preferences fit in {longest:,} tokens; the others are left out")
+    flat = sum(not pairs_of(group, 0, run.seed, 0) for _, group in kept)
+    if flat == len(kept):
+        raise DataError(f"{source}: gives no pairs; all answers to a prompt are equal or tied")
+    if flat:
+        run.log(f"{source}: {flat:,} of {len(kept):,} preferences give no pair: all their answers are equal or tied")
     return kept
 
 

@@ -152,6 +152,7 @@ class Reinforce:
 
     def _check_combination(self) -> None:
         """Refuse what cannot be learned from, or would silently be something else."""
+        self._check_amounts()
         if self.has_credit and self.answers < self.credit.min_answers:
             raise ConfigError(
                 f"'answers' is {self.answers}, but credit {self.credit.kind} compares answers to one prompt; set answers to 4 or more,"
@@ -179,6 +180,20 @@ class Reinforce:
             raise ConfigError("objective gkd has no KL in the reward; leave adaptive_kl out")
         elif self.objective.kind == "reinforce" and self.passes * self.minibatches > 1:
             raise ConfigError("objective reinforce is right for one update a phase only; set passes=1 and minibatches=1")
+
+    def _check_amounts(self) -> None:
+        """Refuse amounts that would silently do nothing, or to everything."""
+        if self.minibatches > self.prompts_per_phase:
+            raise ConfigError(
+                f"'minibatches' is {self.minibatches}, more than prompts_per_phase, {self.prompts_per_phase}: some would be empty"
+            )
+        if self.overlong_margin > self.sampling.max_new_tokens:
+            raise ConfigError(
+                f"'overlong_margin' is {self.overlong_margin}, more than sampling.max_new_tokens, {self.sampling.max_new_tokens}:"
+                " every answer would be too long"
+            )
+        if self.disagreement_coef and len(self.reward_model) < 2:
+            raise ConfigError("disagreement_coef is for several reward models, which can disagree; name two or more, or leave it out")
 
     def _check_kl(self) -> None:
         """A KL penalty stands in one place, where its estimate has the slope of what it says (learn/kl.py)."""

@@ -83,7 +83,8 @@ class Reward:
 
         speaker = Speaker.load(resolve(run, self.model), machine_of(run), has_scalar=True).adapt(self.lora, run.seed)
         speaker.judge_by(self.objective if isinstance(self.objective, Process) else None)
-        groups, shown = self._groups(run, speaker), self._shown(run, speaker)  # what is wrong with them is told before training
+        # what is wrong with any of them is told before training
+        groups, heldout, shown = self._groups(run, speaker), self._heldout(run, speaker), self._shown(run, speaker)
         for group in groups:
             pack([group], rows=self.micro_batch_rows, length=self.seq_len)  # one that does not fit is told now, not when its turn comes
         order = "rankings" if run.stage == self.kind else f"rankings of {run.stage}"
@@ -92,9 +93,9 @@ class Reward:
         tokens = sum(len(item.tokens) for item in answers) * self.steps * self.batch_size // len(groups)
         facts = train(run, self, speaker, self.objective, source, tokens=tokens, lora=self.lora)
         if isinstance(self.objective, Process):
-            table, bins = self._measure_steps(run, speaker)
+            table, bins = self._measure_steps(run, speaker, heldout)
         else:
-            table, bins = self._measure_pairs(run, speaker, gain=self._normalise(run, speaker, answers, shown))
+            table, bins = self._measure_pairs(run, speaker, heldout, gain=self._normalise(run, speaker, answers, shown))
         commit_file(run.folder / "results.json", json.dumps(table, indent=1))
         commit_file(run.folder / CALIBRATION, json.dumps([each.plain() for each in bins], indent=1))
         save(run, speaker, self.lora)
@@ -118,7 +119,18 @@ class Reward:
             return [(item,) for item in self._judged(run, speaker, self.data, self.unreadable)]
         data = resolve(run, self.data)
         rankings = gather(lambda on_skip: read_preferences(data, on_skip), run, self.unreadable)
-        return [group for _, group in ranked_groups(rankings, speaker, self.seq_len, run)]
+        return [group for _, group in ranked_groups(rankings, speaker, self.seq_len, run, source=self.data)]
+
+    def _heldout(self, run: Run, speaker: Any) -> list[Any]:
+        """The solutions to measure on, or of each ranking (preference, its answers best first, their true scores where they are known)."""
+        from trivium.stages.preference_groups import ranked_groups
+
+        if isinstance(self.objective, Process):
+            return self._judged(run, speaker, self.heldout, "stop")
+        found = list(read_preferences(resolve(run, self.heldout)))
+        truth = dict(zip(map(id, found), self._truth(run, found), strict=True)) if self.truth else {}
+        groups = ranked_groups(found, speaker, self.seq_len, run, source=self.heldout)
+        return [(item, group, truth.get(id(item))) for item, group in groups]
 
     def _judged(self, run: Run, speaker: Any, source: str, unreadable: Unreadable) -> list[Example]:
         """The solutions of a source that have a step to learn from and fit into a row and the model. Raises DataError if none does."""
@@ -145,7 +157,11 @@ class Reward:
             return []
         named, longest = resolve(run, self.normalise), min(self.seq_len, speaker.model.config.max_seq_len)
         if is_preferences(named):
-            return [item for _, group in ranked_groups(list(read_preferences(named)), speaker, self.seq_len, run) for item in group]
+            return [
+                item
+                for _, group in ranked_groups(list(read_preferences(named)), speaker, self.seq_len, run, source=self.normalise)
+                for item in group
+            ]
         counted = [conversation for conversation in read_conversations(named) if conversation.answer_weight]
         shown = [item for item in map(speaker.last_answer, counted) if len(item.tokens) <= longest]
         if not shown:
@@ -178,27 +194,22 @@ class Reward:
             raise DataError(f"{self.truth}: each row needs 'scores', a number for each response of the same row of {self.heldout}")
         return scores
 
-    def _measure_pairs(self, run: Run, speaker: Any, *, gain: float) -> tuple[list[Row], list[Bin]]:
+    def _measure_pairs(self, run: Run, speaker: Any, heldout: Sequence[Any], *, gain: float) -> tuple[list[Row], list[Bin]]:
         """Pair accuracy on held-out rankings, beside its baseline and its ceiling. gain: what the scores were multiplied by."""
-        from trivium.stages.preference_groups import ranked_groups
-
-        heldout = list(read_preferences(resolve(run, self.heldout)))
-        truth = dict(zip(map(id, heldout), self._truth(run, heldout), strict=True)) if self.truth else None
         table = PairTable(run.stage)
-        for item, group in ranked_groups(heldout, speaker, self.seq_len, run):
+        for item, group, truth in heldout:
             order = np.argsort(item.ranks, kind="stable").tolist()
             table.add(
                 item, order, learned=speaker.scores(group, rows=self.micro_batch_rows, length=self.seq_len).tolist(),
                 lengths=[len(answer.tokens) for answer in group], gain=gain,
-                true=None if truth is None else [truth[id(item)][i] for i in order],
+                true=None if truth is None else [truth[i] for i in order],
             )  # fmt: skip
         return table.rows(), table.bins()
 
-    def _measure_steps(self, run: Run, speaker: Any) -> tuple[list[Row], list[Bin]]:
+    def _measure_steps(self, run: Run, speaker: Any, answers: Sequence[Example]) -> tuple[list[Row], list[Bin]]:
         """Accuracy on the steps of held-out solutions, beside that of the more frequent label."""
         from trivium.train.annotate import column_of, scores
 
-        answers = self._judged(run, speaker, self.heldout, "stop")
         columns = column_of(speaker.model, answers, scores, rows=self.micro_batch_rows, length=self.seq_len)
         ends = [np.flatnonzero(answer.loss_mask) for answer in answers]
         log_odds = [column[end] for column, end in zip(columns, ends, strict=True)]

@@ -71,7 +71,12 @@ class Odd:
 
 
 @pytest.mark.parametrize(
-    ("scores", "message"), [([1.0], "gave 1 numbers for 2 answers"), ([0.0, float("nan")], "gave nan for the answer 'b'")]
+    ("scores", "message"),
+    [
+        ([1.0], "gave 1 numbers for 2 answers"),
+        ([0.0, float("nan")], "gave nan for the answer 'b'"),
+        ([10**400, 0.0], "a finite number is expected"),
+    ],
 )
 def test_what_is_not_one_finite_number_for_each_answer_is_refused(scores, message):
     with pytest.raises(DataError, match=message):

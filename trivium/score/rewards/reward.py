@@ -33,6 +33,13 @@ def checked(rule: RewardRule, answers: Sequence[Said]) -> list[float]:
     if len(scores) != len(answers):
         raise DataError(f"the reward '{rule.kind}' gave {len(scores):,} numbers for {len(answers):,} answers")
     for score, answer in zip(scores, answers, strict=True):
-        if isinstance(score, bool) or not isinstance(score, Real) or not math.isfinite(score):
+        if isinstance(score, bool) or not isinstance(score, Real) or not _is_finite(score):
             raise DataError(f"the reward '{rule.kind}' gave {score!r} for the answer {answer.response[:60]!r}; a finite number is expected")
     return [float(score) for score in scores]
+
+
+def _is_finite(score: Real) -> bool:
+    try:
+        return math.isfinite(score)
+    except OverflowError:  # an integer that no float holds
+        return False
