@@ -115,8 +115,6 @@ def test_a_function_that_loops_dies_with_whoever_started_it(tmp_path):
     file = tmp_path / "my_rewards.py"
     tells = "pathlib.Path('mark').write_text(f'{os.getpid()}\\n')"
     file.write_text(f"import os, pathlib\ndef score(answers):\n    {tells}\n    while True: pass\n")
-        "import os, pathlib\ndef score(answers):\n    pathlib.Path('mark').write_text(f'{os.getpid()}\\n')\n    while True: pass\n"
-    )
     program = (
         f"from trivium.score.rewards import Plugin, Said\nplugin = Plugin(function='{file}:score')\n"
         f"plugin.open({{{str(file)!r}: {sha256(file.read_bytes()).hexdigest()!r}}})([Said((), 'abc', True, {{}})])"
