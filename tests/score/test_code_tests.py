@@ -104,13 +104,12 @@ DECEPTIONS = {
     "no Python": "return 3",
     "says what the tests say": "print('0\\n1\\n2\\nok\\nTrue')\nprint(True)\ndef f(): print('ok'); return 7",
     "is equal to all": f"class A:\n    def __eq__(self, other): return True\n{ODD}",
-    "is a number equal to all": f"class A(int):\n    __eq__ = lambda *_: True\n    __hash__ = int.__hash__\ndef f(): return A(7)",
+    "is a number equal to all": "class A(int):\n    __eq__ = lambda *_: True\n    __hash__ = int.__hash__\ndef f(): return A(7)",
     "is equal to all by exec": f"class A:\n    exec('def __eq__(s, o): return True')\n{ODD}",
     "is equal to what it is not": "class A(int):\n    __eq__ = int.__ne__\n    __ne__ = int.__eq__\ndef f(): return A(7)",
     "is between all": "class A:\n    __lt__ = __gt__ = __le__ = __ge__ = lambda *_: True\n    __ne__ = lambda *_: False\n" + ODD,
     "is no distance away": "class A:\n    __sub__ = __rsub__ = lambda *_: 0.0\n" + ODD,
     "is no distance away, as a number": "class A(int):\n    __sub__ = __rsub__ = lambda *_: 0\ndef f(): return A(7)",
-    "holds all": "class A:\n    __contains__ = lambda *_: True\n" + ODD,
     "is a list that is equal to all": "class A(list):\n    __eq__ = lambda *_: True\ndef f(): return A()",
     "says it is an int": "class A:\n    __class__ = int\n    __eq__ = __sub__ = lambda *_: True\n" + ODD,
     "shadows what tests call": "abs = round = lambda *_: 0\nlen = lambda _: 2\nisinstance = lambda *_: True\ndef f(): return 7",
@@ -128,23 +127,28 @@ DECEPTIONS = {
         "def f(): return 7"
     ),
     "says so itself, by frames": (
-        "import sys\ndef f():\n    g = sys._getframe()\n    while g:\n        if 'found' in g.f_locals:\n            g.f_locals['found'].append(True)\n"
+        "import sys\ndef f():\n    g = sys._getframe()\n    while g:\n        if 'found' in g.f_locals:\n"
+        "            g.f_locals['found'].append(True)\n"
         "            g.f_locals['say']()\n            import time; time.sleep(9)\n        g = g.f_back\n    return 7"
     ),
     "waits for the token": (
         "import os\nwrite = os.write\ndef tell(to, text):\n    token = text.split()[0]\n"
         "    for n in range(9): write(to, token + b' %d\\n' % n)\nos.write = tell\ndef f(): return 7"
     ),
-    "writes to every descriptor": "import os\nfor n in range(20):\n    try: os.write(n, b'0\\n1\\n')\n    except OSError: pass\ndef f(): return 7",
+    "writes to every descriptor": (
+        "def f(): return 7\nimport os\nfor n in range(20):\n    try: os.write(n, b'0\\n1\\n')\n    except OSError: pass"
+    ),
     "replies for ever": (
         "import json, os\ndef f():\n    for n in range(64):\n        for _ in range(9):\n"
-        "            try: os.write(n, b'{\"gave\": true, \"printed\": \"\", \"now\": []}\\n')\n            except OSError: break\n    return 7"
+        "            try: os.write(n, b'{\"gave\": true, \"printed\": \"\", \"now\": []}\\n')\n"
+        "            except OSError: break\n    return 7"
     ),
 }  # fmt: skip
 CHECKS = (
     "assert f() == 2", "assert 2 == f()", "assert f() in [2]", "assert not f() != 2", "assert 2 == f() == 2", "assert abs(f() - 2) < 1e-6",
     "assert abs(2 - f()) < 1e-6", "assert 2 <= f() <= 2", "import math\nassert math.isclose(f(), 2)", "assert [f()] == [2]",
-    "assert {1: f()} == {1: 2}", "assert round(f(), 3) == 2", "assert 2 in {f()}", "assert f() in {2: 1}", "assert isinstance(f(), int) and f() == 2",
+    "assert {1: f()} == {1: 2}", "assert round(f(), 3) == 2", "assert 2 in {f()}", "assert f() in {2: 1}", 
+    "assert isinstance(f(), int) and f() == 2",
     "assert max(f(), 2) == min(f(), 2)", "assert sorted([f(), 2]) == [2, 2]", "assert f() * 3 == 6",
 )  # fmt: skip
 
@@ -152,8 +156,24 @@ CHECKS = (
 @needs_sandbox
 @pytest.mark.parametrize("answer", DECEPTIONS.values(), ids=DECEPTIONS.keys())
 def test_what_only_looks_like_passing_passes_nothing(answer):
-    passed = CodeTests(CHECKS).passed(answer)
+    passed = CodeTests(("assert True", *CHECKS)).passed(answer)[1:]  # what is said of a test that is passed does not help
     assert [check for check, is_passed in zip(CHECKS, passed, strict=True) if is_passed] == []
+
+
+@needs_sandbox
+def test_what_an_object_of_the_answers_holds_is_what_it_lists():
+    task = CodeTests(("assert 2 in f()", "assert 3 in f()"))
+    both = "\n    __iter__ = lambda _: iter([2])\ndef f(): return A()"
+    assert task.passed(f"class A:\n    __contains__ = lambda *_: True{both}") == [True, False]
+
+
+@needs_sandbox
+def test_what_asserts_in_a_setup_cannot_be_asked_by_the_answer():
+    task = CodeTests(("check(f)",), "def check(f):\n    assert f() == 2")
+    asks = "def f():\n    try: return guess\n    except NameError: pass\n    for n in range(9):\n        globals()['guess'] = n\n"
+    asks += "        try: check(f); return n\n        except AssertionError: pass\n"
+    assert task.passed(asks) == [False]
+    assert task.passed("def f(): return 2") == [True]
 
 
 @needs_sandbox
@@ -298,7 +318,7 @@ KINDS = {
 @needs_sandbox
 @pytest.mark.parametrize(("answer", "setup", "test"), KINDS.values(), ids=KINDS.keys())
 def test_tests_see_of_an_answer_what_they_would_in_one_process(answer, setup, test):
-    exec(compile(ast.parse("\n".join([*(["from __future__ import annotations"]), answer, setup, test])), "<here>", "exec"), {})
+    exec(compile(ast.parse("\n".join(["from __future__ import annotations", answer, setup, test])), "<here>", "exec"), {})
     assert CodeTests((test,), setup).passed("from __future__ import annotations\n" + answer) == [True]
 
 

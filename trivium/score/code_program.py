@@ -9,7 +9,8 @@ comparison or sum of such an object with a value of the test's is made here, wit
 class is an int), never by its own methods; those count where both sides are objects of the answer's. A name of `builtins` or of a module
 of the standard library is the test's own, unless the answer has nothing else that the tests name.
 
-A test sees of the answer's process what calls, attributes and items say. It cannot patch it, nor derive a class from one of it.
+A test sees of the answer's process what calls, attributes and items say. It cannot patch it, nor derive a class from one of it. Of a
+setup the answer has the imports, the classes, and by name the plain values and the functions (called here), but nothing that asserts.
 """
 
 import ast
@@ -90,7 +91,8 @@ def run_tests(line: "Line", given: int, says: int) -> None:
     line.ask("add", common)
     names: Names = {"__name__": "tests"} | own_names(line.ask("names", sorted(set().union(*map(named, [setup, *filter(None, tests)])))))
     exec(compile(setup, "<setup>", "exec"), names)
-    for name in named(written) & names.keys():
+    asserting = {node.name for node in setup.body if isinstance(node, ast.FunctionDef) and "assert" in ast.unparse(node)}
+    for name in named(written) & names.keys() - asserting:
         with suppress(TypeError):
             line.ask("give", name, names[name])
     for number, test in enumerate(tests):
@@ -265,7 +267,7 @@ class Line:
             return self.remotes.setdefault(content, Remote(content))
         if kind == "yours":
             return self.objects[content]
-        if kind == "module" and content in sys.stdlib_module_names:
+        if kind == "module" and content.partition(".")[0] in sys.stdlib_module_names:
             return importlib.import_module(content)
         if kind == "builtin" and isinstance(found := vars(builtins)[content], type):
             return found
