@@ -192,7 +192,7 @@ LOOKS = {
     "all objects": "import gc; seen += gc.get_objects()",
     "main module": "import __main__; seen += [vars(__main__)]",
     "stdin": "import os; os.lseek(0, 0, 0); seen += [os.read(0, 99999)]",
-    "descriptors": "import os\nfor n in range(64):\n    if n != own: seen += read(n)",
+    "descriptors": "import os\nfor n in range(64): seen += read(n)",
     "memory of the process": "seen += [open('/proc/self/mem', 'rb').read(9)]",
     "a trace": "sys.settrace(lambda f, *_: seen.append(f.f_back and f.f_back.f_locals))",
 }
@@ -206,7 +206,7 @@ def test_the_token_and_the_tests_are_nowhere_to_be_seen(look, monkeypatch):
     monkeypatch.setattr("secrets.token_hex", lambda _: token)
     lines = "\n    ".join(look.splitlines())
     answer = (
-        "import hashlib, os, re, sys\nseen, own = [], 99\ndef read(n):\n    try: return [os.pread(n, 9999, 0)]\n    except OSError: return []\n"
+        "import hashlib, os, re, sys\nseen = []\ndef read(n):\n    try: return [os.pread(n, 9999, 0)]\n    except OSError: return []\n"
         f"try:\n    {lines}\nexcept BaseException as error:\n    seen += ['refused']\nsys.settrace(None)\n"
         "texts = [text for text in map(repr, list(seen))]\n"
         "words = {word for text in texts for word in re.findall('(?=([0-9a-f]{32}))', text)}\n"
@@ -249,9 +249,12 @@ def test_an_equality_of_a_class_of_the_standard_library_or_on_both_sides_counts(
 KINDS = {
     "values": (
         "def f(x): return x",
-        "from fractions import Fraction\nfrom decimal import Decimal\nfrom collections import deque, Counter, OrderedDict\nimport datetime",
-        "for x in (None, True, 2**200, -5, 1.5, 1j, 'a\\ud800', b'a', bytearray(b'b'), [1, [2]], (1, (2,)), {1}, frozenset({2}), {(1, 2): [3]},"
-        " range(3), Fraction(1, 2), Decimal('1.50'), deque([1], 3), Counter('aab'), OrderedDict(a=1), datetime.date(2020, 1, 2), int):\n"
+        "from fractions import Fraction\nfrom decimal import Decimal\nfrom collections import deque, Counter, OrderedDict, defaultdict\n"
+        "import datetime, uuid\nutc = datetime.timezone.utc",
+        "for x in (None, True, 2**200, -5, 1.5, 1j, 'a\\ud800', b'a', bytearray(b'b'), [1, [2]], (1, (2,)), {1}, frozenset({2}),"
+        " {(1, 2): [3]}, range(3), Fraction(1, 2), Decimal('1.50'), deque([1], 3), Counter('aab'), OrderedDict(a=1),"
+        " datetime.date(2020, 1, 2), datetime.datetime(2020, 1, 2, 3, 4, 5, 6, utc), datetime.time(3), datetime.timedelta(4),"
+        " defaultdict(int, {2: 3}), uuid.UUID(int=5), int):\n"
         "    assert f(x) == x and type(f(x)) is type(x), x",
     ),
     "not a number": ("def f(): return float('nan'), float('inf')", "", "a, b = f()\nassert a != a and b == float('inf')"),
@@ -263,14 +266,16 @@ KINDS = {
     "functions both ways": (
         "def twice(g): return lambda x, *, y=0: g(g(x)) + y",
         "",
-        "assert twice(lambda x: x + 3)(1, y=1) == 8\nassert twice(str)(1) if False else True",
+        "assert twice(lambda x: x + 3)(1, y=1) == 8",
     ),
     "objects": (
         "class Stack:\n    size = 0\n    def __init__(self): self.items = []\n    def push(self, x): self.items.append(x); return self\n"
-        "    def __len__(self): return len(self.items)\n    def __getitem__(self, n): return self.items[n]\n    def __str__(self): return 'S'",
+        "    def __len__(self): return len(self.items)\n    def __getitem__(self, n): return self.items[n]\n"
+        "    def __str__(self): return 'S'",
         "",
-        "s = Stack()\nassert not s\ns.push(1).push(2)\nassert len(s) == 2 and s[1] == 2 and str(s) == 'S' and s.items == [1, 2] and list(s) == [1, 2]\n"
-        "s.extra = s\nassert s.extra is s and isinstance(s, Stack) and hasattr(s, 'push') and not hasattr(s, 'pop') and s != 3 and s is not None",
+        "s = Stack()\nassert not s\ns.push(1).push(2)\nassert len(s) == 2 and s[1] == 2 and str(s) == 'S' and s.items == [1, 2]\n"
+        "assert list(s) == [1, 2]\ns.extra = s\nassert s.extra is s and isinstance(s, Stack) and s != 3 and s is not None\n"
+        "assert hasattr(s, 'push') and not hasattr(s, 'pop')",
     ),
     "a list of its own": (
         "class S(list):\n    def top(self): return self[-1]",

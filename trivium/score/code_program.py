@@ -42,12 +42,17 @@ PARTS: dict[str, Callable[[Any], tuple[Any, ...]]] = {  # type -> what it is mad
     "collections.deque": lambda value: (list(value), value.maxlen),
     "collections.Counter": lambda value: (dict(value),),
     "collections.OrderedDict": lambda value: (list(value.items()),),
+    "collections.defaultdict": lambda value: (None, list(value.items())),  # what makes its values stays where it is
+    "uuid.UUID": lambda value: (str(value),),
     "fractions.Fraction": lambda value: (value.numerator, value.denominator),
     "decimal.Decimal": lambda value: (str(value),),
     "datetime.date": lambda value: (value.year, value.month, value.day),
+    "datetime.time": lambda value: (value.hour, value.minute, value.second, value.microsecond, value.tzinfo),
+    "datetime.datetime": lambda value: (*value.timetuple()[:6], value.microsecond, value.tzinfo),
+    "datetime.timezone": lambda value: (value.utcoffset(None),),
     "datetime.timedelta": lambda value: (value.days, value.seconds, value.microseconds),
 }
-VIEWS = (int, float, complex, str, bytes, tuple, list, set, frozenset, dict)
+VIEWS: tuple[type[Any], ...] = (int, float, complex, str, bytes, tuple, list, set, frozenset, dict)
 ALONE: dict[str, Callable[..., Any]] = {  # what is asked of one object
     "__bool__": bool, "__len__": len, "__iter__": iter, "__next__": next, "__str__": str, "__repr__": repr, "__hash__": hash,
     "__int__": int, "__float__": float, "__index__": operator.index, "__abs__": abs, "__neg__": operator.neg, "__round__": round,
@@ -171,7 +176,7 @@ class Line:
         self.printed = io.StringIO()
 
     def ask(self, what: str, *values: Any, **options: Any) -> Any:
-        """Let the other side do it. Raises what it raised there."""
+        """Let the other side do it. Raises what it raised. A list, dict, set or bytearray among the values changes as it does there."""
         self.send({"do": what, "values": [self.pack(value) for value in values], "options": self.pack(options)})
         told = self.listen()
         sys.stdout.write(told["printed"])
@@ -311,7 +316,7 @@ def _alone(name: str) -> Callable[..., Any]:
     return lambda self, *arguments: self.line.ask(name, self, *arguments)
 
 
-def _between(name: str, operation: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+def _between(name: str, operation: Callable[..., Any]) -> Callable[[Any, Any], Any]:
     """Both there: by their own methods. Else here, with the plain value; an object without one is unlike every other."""
 
     def meet(self: Remote, other: Any) -> Any:
@@ -322,7 +327,7 @@ def _between(name: str, operation: Callable[[Any, Any], Any]) -> Callable[[Any, 
     return meet
 
 
-def _reflected(operation: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+def _reflected(operation: Callable[..., Any]) -> Callable[[Any, Any], Any]:
     return lambda self, other: operation(other, *self.line.ask("plain", self) or (object(),))
 
 
