@@ -168,6 +168,12 @@ def test_what_an_object_of_the_answers_holds_is_what_it_lists():
 
 
 @needs_sandbox
+def test_a_failed_assertion_is_not_swallowed_by_a_context_of_the_answers():
+    answer = "class A:\n    def __enter__(self): return 7\n    def __exit__(self, *_): return True\ndef f(): return A()"
+    assert CodeTests(("with f() as x: assert x == 2",)).passed(answer) == [False]
+
+
+@needs_sandbox
 def test_what_asserts_in_a_setup_cannot_be_asked_by_the_answer():
     task = CodeTests(("check(f)",), "def check(f):\n    assert f() == 2")
     asks = "def f():\n    try: return guess\n    except NameError: pass\n    for n in range(9):\n        globals()['guess'] = n\n"
@@ -283,6 +289,11 @@ KINDS = {
         "s = S([1, 2])\nassert s.top() == 2 and s == [1, 2] and [1, 2] == s",
     ),
     "enumerations": ("import enum\nclass C(enum.IntEnum):\n    RED = 1", "", "assert C.RED == 1 and C.RED < 2 and C['RED'] is C.RED"),
+    "contexts": (
+        "from contextlib import contextmanager\n@contextmanager\ndef f():\n    try: yield 3\n    except KeyError: pass",
+        "",
+        "with f() as x:\n    assert x == 3\n    raise KeyError",
+    ),
     "named tuples": (
         "from collections import namedtuple\nP = namedtuple('P', 'x y')",
         "",

@@ -57,6 +57,7 @@ ALONE: dict[str, Callable[..., Any]] = {  # what is asked of one object
     "__bool__": bool, "__len__": len, "__iter__": iter, "__next__": next, "__str__": str, "__repr__": repr, "__hash__": hash,
     "__int__": int, "__float__": float, "__index__": operator.index, "__abs__": abs, "__neg__": operator.neg, "__round__": round,
     "__getitem__": operator.getitem, "__setitem__": operator.setitem, "__delitem__": operator.delitem,
+    "__enter__": lambda value: type(value).__enter__(value), "__exit__": lambda value, *error: type(value).__exit__(value, *error),
     "__getattr__": getattr, "__setattr__": setattr, "__instancecheck__": lambda kind, value: isinstance(value, kind),
 }  # fmt: skip
 MUTABLE = (list, dict, set, bytearray)
@@ -311,6 +312,10 @@ class Remote:
         """Call it there."""
         return self.line.ask("call", self, *arguments, **options)
 
+    def __exit__(self, kind: Any, error: object, trace: object) -> Any:
+        """The end of a `with`; the error itself stays here, its class goes there. A failed test cannot be swallowed."""
+        return bool(self.line.ask("__exit__", self, kind, None, None)) and kind is not AssertionError
+
 
 def _alone(name: str) -> Callable[..., Any]:
     return lambda self, *arguments: self.line.ask(name, self, *arguments)
@@ -331,7 +336,7 @@ def _reflected(operation: Callable[..., Any]) -> Callable[[Any, Any], Any]:
     return lambda self, other: operation(other, *self.line.ask("plain", self) or (object(),))
 
 
-for _name in ALONE:
+for _name in ALONE.keys() - vars(Remote).keys():
     setattr(Remote, _name, _alone(_name))
 for _name in BETWEEN:
     _operation = getattr(operator, f"__{_name}__")
