@@ -17,6 +17,7 @@ import resource
 import select
 import signal
 import sys
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -29,6 +30,7 @@ MOUNT_SETATTR, AT_FDCWD, AT_RECURSIVE, READ_ONLY_NOSUID_NODEV = 442, -100, 0x800
 PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS = 1, 38
 KEYCTL = {"x86_64": 250, "aarch64": 219}  # the number of the system call
 KEYCTL_JOIN_SESSION_KEYRING = 1
+PATIENCE = 5000  # milliseconds
 ROOT = "/proc"  # where the new root is built: it is there on every system, and nothing that is shown lies below it
 DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom")
 ENVIRONMENT = {"PYTHONHASHSEED": "0", "PYTHONUTF8": "1", "HOME": "/tmp"}  # the same answer has the same sets each time
@@ -180,11 +182,11 @@ def _run(asked: dict[str, Any], is_root: bool, status: int) -> int:
 
 def _become_nobody(asked: dict[str, Any], is_root: bool) -> None:
     os.setsid()
+    _forget_keys()
     if is_root:
         os.setgroups([])
         os.setresgid(NOBODY, NOBODY, NOBODY)
         os.setresuid(NOBODY, NOBODY, NOBODY)
-    _forget_keys()
     _checked("to end with its parent", _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0))
     _checked("no new rights", _libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
     limits = {
@@ -198,14 +200,20 @@ def _become_nobody(asked: dict[str, Any], is_root: bool) -> None:
 
 
 def _forget_keys() -> None:
-    """Take a new keyring for the session: no namespace keeps the caller's keys from us. After the change of user, which keeps it."""
+    """Take a new keyring for the session: no namespace keeps the caller's keys from us."""
     number = KEYCTL.get(platform.machine())
     if number is None:
         raise OSError(0, f"keyrings of sessions are not known for the processor {platform.machine()}")
-    if _libc.syscall(ctypes.c_long(number), ctypes.c_long(KEYCTL_JOIN_SESSION_KEYRING), None) < 0:
+    for _ in range(PATIENCE):
+        if _libc.syscall(ctypes.c_long(number), ctypes.c_long(KEYCTL_JOIN_SESSION_KEYRING), None) >= 0:
+            return
         refused = ctypes.get_errno()
-        if refused != errno.ENOSYS:  # a kernel without keys has none to see
-            raise OSError(refused, f"a new keyring (keyctl): {os.strerror(refused)}")
+        if refused in (errno.ENOSYS, errno.EPERM):  # no keys in the kernel, or a filter that keeps us from them for good
+            return
+        if refused != errno.EDQUOT:  # a user other than root has 200, and those of programs that ended are given back a little later
+            break
+        time.sleep(0.001)
+    raise OSError(refused, f"a new keyring (keyctl): {os.strerror(refused)}")
 
 
 def _execute(stdin: str) -> None:
