@@ -204,6 +204,7 @@ def _forget_keys() -> None:
     number = KEYCTL.get(platform.machine())
     if number is None:
         raise OSError(0, f"keyrings of sessions are not known for the processor {platform.machine()}")
+    refused = 0
     for _ in range(PATIENCE):
         if _libc.syscall(ctypes.c_long(number), ctypes.c_long(KEYCTL_JOIN_SESSION_KEYRING), None) >= 0:
             return
