@@ -60,11 +60,11 @@ def agreement(name: str, found: dict[str, Any], mine: Sequence[str | None]) -> s
     return f"{name}: {same}; ours drops {next(dropped):,}, datatrove {next(dropped):,}{said}\n{aligned(rows)}"
 
 
-def agreements(peer: Contestant, documents: list[Document]) -> tuple[list[str], dict[str, int]]:
+def agreements(peer: Contestant, documents: list[Document], works: Sequence[str]) -> tuple[list[str], dict[str, int]]:
     """A table for each filter, and the number of differences that nothing explains."""
     tables, unexplained = [], {}
     with Talk(peer) as talk:
-        for name in ours.FILTERS:
+        for name in (name for name in ours.FILTERS if name in works):
             mine = ours.reasons(name, documents)
             found = talk.ask(name=name, kept=[reason is None for reason in mine])
             tables.append(agreement(name, found, mine))
@@ -79,6 +79,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--megabytes", type=float, default=4.0, help="of text, the same share of each source")
     parser.add_argument("--data", nargs="+", default=["wiki-leads", "docstrings"], help="files, folders or assets with documents")
+    parser.add_argument("--works", nargs="+", choices=WORKS, default=WORKS, help="what is timed; verdicts are compared filter by filter")
     chosen = parser.parse_args(arguments)
     if chosen.quick:
         chosen.rounds, chosen.megabytes = 1, 0.25
@@ -90,14 +91,14 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         common = {"texts": str(texts)}
         peer = Contestant("datatrove", (str(DATATROVE.python()), str(PEERS / "datatrove_filters.py")), common)
         entered = [Contestant("trivium", (sys.executable, "-m", "benchmarks.ours.filters"), common, True), peer]
-        scores = take_turns(entered, {name: {"name": name} for name in WORKS}, rounds=chosen.rounds)
+        scores = take_turns(entered, {name: {"name": name} for name in chosen.works}, rounds=chosen.rounds)
         try:
-            notes, unexplained = agreements(peer, documents)
+            notes, unexplained = agreements(peer, documents, chosen.works)
         except Failed as error:
             notes, unexplained = [f"verdicts: not compared ({error})"], {}
     versions = {name: version for score in scores for name, version in score.versions.items()}
     notes.append(f"differences that nothing explains: {unexplained}")
-    return report("filters", [work(scores, name, megabytes) for name in WORKS], versions, notes)
+    return report("filters", [work(scores, name, megabytes) for name in chosen.works], versions, notes)
 
 
 if __name__ == "__main__":

@@ -3,10 +3,14 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.stages.test_alignment import log, place, run, write
 from trivium.core.errors import DataError
+from trivium.core.types import example
+from trivium.report.intervals import mean_interval, share_interval
+from trivium.stages.heldout_pairs import HeldoutPairs
 
 __all__ = ["place"]  # the fixture that makes the folder
 LONG = {"prompt": "king", "responses": ["sea " * 100, "no"], "ranking": [[0], [1]]}
@@ -53,3 +57,16 @@ def test_a_file_of_which_nothing_fits_is_one_line(kind):
     write(Path("long.jsonl"), [LONG])
     with pytest.raises(DataError, match="^none of 1 preferences fits in 64 tokens, prompt and answer together; raise seq_len$"):
         run(kind, data="long.jsonl", heldout="pairs.jsonl", steps=2, batch_size=4, seq_len=64)
+
+
+def test_intervals_know_that_the_pairs_of_a_prompt_are_alike():
+    """Twenty prompts, each with 36 pairs that all come out alike: no more is known than from twenty pairs."""
+    draw = np.random.default_rng(1)
+    sizes, gained = [36] * 20, np.repeat(draw.normal(size=20), 36)
+    pairs = HeldoutPairs([(example([1, 2]), example([1, 3]))] * 720, sizes, np.zeros((720, 2)), 4, 8)
+    after_N2 = np.stack([gained, np.zeros(720)], axis=1)
+    found = {row["measure"]: row for row in pairs.rows_of(after_N2, "prefer")}
+    one_each = share_interval(float((gained[::36] > 0).sum()), 20)
+    assert found["implicit_accuracy"]["value"] == one_each[0]
+    assert found["implicit_accuracy"]["high"] - found["implicit_accuracy"]["low"] == pytest.approx(one_each[2] - one_each[1], rel=0.1)
+    assert found["implicit_margin"]["low"] == pytest.approx(mean_interval(gained[::36].tolist())[1])

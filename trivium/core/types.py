@@ -81,6 +81,12 @@ class Conversation:
     weight: float = 1.0
     meta: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def answer_weight(self) -> float:
+        """The weight of the last answer: its own times the conversation's; 0 if the assistant says nothing."""
+        own = [message.weight for message in self.messages if message.role == "assistant"]
+        return self.weight * own[-1] if own else 0.0
+
 
 @dataclass(frozen=True, slots=True)
 class Preference:

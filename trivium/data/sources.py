@@ -79,12 +79,13 @@ class Corpus:
     """Rows of `seq_len` tokens of one long stream, `rows_per_step` a step, each epoch in another order.
 
     Neighbouring rows share one token (the last of one is the first of the next), so every token is predicted exactly once an epoch.
+    purpose: what the order is for; another purpose has another order of the same text.
     """
 
     filled = 1.0  # the share of all rows that is no padding
 
-    def __init__(self, tokens: np.ndarray, *, seq_len: int, rows_per_step: int, seed: int) -> None:
-        self.tokens, self.seq_len, self.rows_per_step, self.seed = tokens, seq_len, rows_per_step, seed
+    def __init__(self, tokens: np.ndarray, *, seq_len: int, rows_per_step: int, seed: int, purpose: str = "corpus") -> None:
+        self.tokens, self.seq_len, self.rows_per_step, self.seed, self.purpose = tokens, seq_len, rows_per_step, seed, purpose
         self.num_rows = (len(tokens) - 1) // (seq_len - 1)
         if self.num_rows < 1:
             raise DataError(f"the corpus has {len(tokens):,} tokens, fewer than one row of {seq_len:,}; lower seq_len or add text")
@@ -96,7 +97,7 @@ class Corpus:
 
     def rows_at(self, first: int, count: int) -> np.ndarray:
         """The rows at places first .. first + count - 1 of the order of training."""
-        return epoch_rows(first, count, self.num_rows, self.seed, "corpus")
+        return epoch_rows(first, count, self.num_rows, self.seed, self.purpose)
 
     def rows_of(self, step: int) -> np.ndarray:
         """Which rows of the stream step n reads."""
@@ -104,7 +105,7 @@ class Corpus:
 
     def places_of(self, rows: np.ndarray, last: int) -> np.ndarray:
         """Every place below `last` that holds one of these rows."""
-        return epoch_places(rows, last, self.num_rows, self.seed, "corpus")
+        return epoch_places(rows, last, self.num_rows, self.seed, self.purpose)
 
     def spans(self, number: int) -> list[Span]:
         """The part of the stream that a row is."""
@@ -145,6 +146,8 @@ class Groups:
             groups, groups_per_step, tokens_per_step, seed, purpose,
         )  # fmt: skip
         self.num_places = round(epochs * len(groups)) if epochs else None
+        if self.num_places == 0:
+            raise DataError(f"epochs={epochs:g} of {len(groups):,} {purpose} reads none of them; raise epochs, or give steps")
         self._lengths = np.array([sum(len(item.tokens) for item in group) for group in groups], np.int64)
         self._starts: dict[int, np.ndarray] = {}  # of the epochs that were asked for last
 

@@ -33,7 +33,6 @@ class Guest(nn.Module):
         super().__init__()
         self.body, self.config, self.autocast_dtype = body, config, compute_dtype
         self.compute_dtype = torch.float32  # of a cache, which here holds tokens
-        self.twin = None  # our kernels do not know its blocks
 
     def forward(self, tokens_BL: Tensor, position_BL: Tensor, mask: Tensor | None = None, cache: AnyCache | None = None) -> Tensor:
         """States and logits, (B, L, D + V). A position of 0 begins a sequence; a run of them is padding. The mask is not read."""

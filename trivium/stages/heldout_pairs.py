@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from trivium.core.errors import DataError
 from trivium.core.run import Run
 from trivium.core.types import Example, Group
 from trivium.nn.model import Model
-from trivium.report.intervals import mean_interval, share_interval
+from trivium.report.intervals import clustered_share_interval, mean_interval
 from trivium.stages.base import resolve
 from trivium.stages.models import Speaker
 from trivium.stages.preference_groups import pairs_of, ranked_groups
@@ -24,9 +25,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class HeldoutPairs:
-    """Pairs, the better answer first, with the log-probs of both under the model before training, (N, 2)."""
+    """Pairs, the better answer first, with the log-probs of both under the model before training, (N, 2).
+
+    sizes: how many neighbouring pairs are of one prompt; their outcomes are alike, which the intervals know.
+    """
 
     pairs: Sequence[Group]
+    sizes: Sequence[int]
     before_N2: np.ndarray
     rows: int
     length: int
@@ -35,18 +40,23 @@ class HeldoutPairs:
     def read(stage: Prefer, speaker: Speaker, run: Run) -> HeldoutPairs:
         """All pairs of the stage's held-out file; costs a forward pass over them. Raises DataError if there is none that fits."""
         found = ranked_groups(list(read_preferences(resolve(run, stage.heldout or ""))), speaker, stage.seq_len, run)
-        pairs = [pair for number, (_, group) in enumerate(found) for pair in pairs_of(group, 0, run.seed, number)]
-        rows, length = stage.micro_batch_rows, stage.seq_len
-        return HeldoutPairs(pairs, _sums(speaker.model, pairs, rows, length), rows, length)
+        by_prompt = [pairs for number, (_, group) in enumerate(found) if (pairs := pairs_of(group, 0, run.seed, number))]
+        if not by_prompt:
+            raise DataError(f"{stage.heldout}: gives no pairs to measure on; all answers to a prompt are equal or tied")
+        pairs, rows, length = [pair for part in by_prompt for pair in part], stage.micro_batch_rows, stage.seq_len
+        return HeldoutPairs(pairs, [len(part) for part in by_prompt], _sums(speaker.model, pairs, rows, length), rows, length)
 
     def measure(self, model: Model, stage: str) -> list[dict[str, Any]]:
         """Rows of results.json, with 95 % intervals, n in pairs; equal numbers count as half.
 
         implicit_accuracy: how often the log-ratio to the model before training, DPO's implicit reward, is higher for the better answer
-        (.5 before by definition). implicit_margin: by how many nats. logprob_accuracy: the same of the log-probability itself, before
-        and after. longer_wins_accuracy: of length.
+        (.5 before by definition). implicit_margin: by how many nats, a mean over prompts. logprob_accuracy: the same of the
+        log-probability itself, before and after. longer_wins_accuracy: of length.
         """
-        after_N2 = _sums(model, self.pairs, self.rows, self.length)
+        return self.rows_of(_sums(model, self.pairs, self.rows, self.length), stage)
+
+    def rows_of(self, after_N2: np.ndarray, stage: str) -> list[dict[str, Any]]:
+        """The same from the log-probs of the answers after training, (N, 2)."""
         gained_N2 = after_N2 - self.before_N2
         lengths_N2 = np.array([[len(item.tokens) for item in pair] for pair in self.pairs], np.float64)
         shares = {
@@ -55,11 +65,13 @@ class HeldoutPairs:
             "logprob_accuracy": after_N2,
             "longer_wins_accuracy": lengths_N2,
         }
-        n = len(self.pairs)
+        n, ends = len(self.pairs), np.cumsum(self.sizes)[:-1]
         found: dict[str, tuple[float, float | None, float | None]] = {
-            name: share_interval(float(_wins(values).sum()), n) for name, values in shares.items()
+            name: clustered_share_interval([float(part.sum()) for part in np.split(_wins(values), ends)], self.sizes)
+            for name, values in shares.items()
         }
-        found["implicit_margin"] = mean_interval((gained_N2[:, 0] - gained_N2[:, 1]).tolist())
+        margins = np.split(gained_N2[:, 0] - gained_N2[:, 1], ends)
+        found["implicit_margin"] = mean_interval([float(part.mean()) for part in margins])
         return [
             {"stage": stage, "measure": name, "value": value, "low": low, "high": high, "n": n}
             for name, (value, low, high) in found.items()

@@ -89,13 +89,7 @@ class Speaker:
         """The last answer of a conversation, as a reward model reads it."""
         messages = conversation.messages
         last = max(index for index, message in enumerate(messages) if message.role == "assistant")
-        item, reads = self.answer(messages[:last], messages[last].content), self.model.config.max_seq_len
-        if len(item.tokens) > reads:
-            raise DataError(
-                f"a conversation up to its last answer has {len(item.tokens):,} tokens, the model reads {reads:,}; drop it"
-                f" (it begins: {messages[0].content[:60]!r})"
-            )
-        return item
+        return self.answer(messages[:last], messages[last].content)
 
     def answer(self, prompt: tuple[Message, ...], response: str, *, is_stopped: bool = True) -> Example:
         """A prompt and one answer to it; an answer that was cut off has no end token."""

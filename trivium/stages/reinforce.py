@@ -42,7 +42,8 @@ class Reinforce:
     so that the KL stays near its target. An answer that is cut off gets missing_end_penalty, or is left out of the loss
     (missing_end=mask); overlong_margin: within so many tokens of max_new_tokens an answer loses up to 1. An update is one minibatch; a
     phase samples prompts_per_phase prompts and makes passes x minibatches updates. refill: prompts whose answers all got the same reward
-    are replaced. A preference loss as objective learns from the best and worst answer to a prompt, without credit and kl_coef. replay:
+    are replaced. A preference loss as objective learns from the best and worst answer to a prompt, without credit and kl_coef; gkd
+    from the teacher alone, without these and missing_end_penalty. replay:
     text of pre-training (PPO-ptx) or demonstrations that each update learns as well. sampler: the precision that our kernels sample in,
     auto: the trainer's; in fewer bits it is faster, and corrected for. truth: the rule behind the preferences where it is known; its score
     is reported, never trained on. lora: see finetune; policy and reference share their frozen weights then, and so do critic and judge.

@@ -52,7 +52,7 @@ class Replay:
         longest = min(seq_len, speaker.model.config.max_seq_len)
         if self.tokens:
             shard = Shard.open(resolve(run, self.tokens) / "train", speaker.tokenizer.fingerprint)
-            return Corpus(shard.tokens, seq_len=longest, rows_per_step=rows, seed=run.seed)
+            return Corpus(shard.tokens, seq_len=longest, rows_per_step=rows, seed=run.seed, purpose="replay")
         found = [speaker.demonstration(each) for each in read_conversations(resolve(run, self.demonstrations))]
         kept = [item for item in found if len(item.tokens) <= longest and item.loss_mask.any()]
         if not kept:

@@ -83,7 +83,7 @@ class Reward:
 
         speaker = Speaker.load(resolve(run, self.model), machine_of(run), has_scalar=True).adapt(self.lora, run.seed)
         speaker.judge_by(self.objective if isinstance(self.objective, Process) else None)
-        groups = self._groups(run, speaker)
+        groups, shown = self._groups(run, speaker), self._shown(run, speaker)  # what is wrong with them is told before training
         for group in groups:
             pack([group], rows=self.micro_batch_rows, length=self.seq_len)  # one that does not fit is told now, not when its turn comes
         order = "rankings" if run.stage == self.kind else f"rankings of {run.stage}"
@@ -94,7 +94,7 @@ class Reward:
         if isinstance(self.objective, Process):
             table, bins = self._measure_steps(run, speaker)
         else:
-            table, bins = self._measure_pairs(run, speaker, gain=self._normalise(run, speaker, answers))
+            table, bins = self._measure_pairs(run, speaker, gain=self._normalise(run, speaker, answers, shown))
         commit_file(run.folder / "results.json", json.dumps(table, indent=1))
         commit_file(run.folder / CALIBRATION, json.dumps([each.plain() for each in bins], indent=1))
         save(run, speaker, self.lora)
@@ -137,20 +137,33 @@ class Reward:
             run.log(f"{len(kept):,} of {len(judged):,} solutions fit in {longest:,} tokens; the others are left out")
         return kept
 
-    def _normalise(self, run: Run, speaker: Any, answers: Sequence[Example]) -> float:
-        """Scale to deviation 1 on the training answers, and shift to mean 0 on them or on the data that the user named; gives the scale."""
+    def _shown(self, run: Run, speaker: Any) -> list[Example]:
+        """The answers whose scores are to have mean 0, that the user named; those that are too long or of weight 0 are left out."""
         from trivium.stages.preference_groups import ranked_groups
+
+        if self.normalise is None:
+            return []
+        named, longest = resolve(run, self.normalise), min(self.seq_len, speaker.model.config.max_seq_len)
+        if is_preferences(named):
+            return [item for _, group in ranked_groups(list(read_preferences(named)), speaker, self.seq_len, run) for item in group]
+        counted = [conversation for conversation in read_conversations(named) if conversation.answer_weight]
+        shown = [item for item in map(speaker.last_answer, counted) if len(item.tokens) <= longest]
+        if not shown:
+            raise DataError(f"{self.normalise}: none of its conversations has an answer that counts and fits in {longest:,} tokens")
+        if len(shown) < len(counted):
+            run.log(
+                f"{len(shown):,} of {len(counted):,} conversations of {self.normalise} fit in {longest:,} tokens; the others are left out"
+            )
+        return shown
+
+    def _normalise(self, run: Run, speaker: Any, answers: Sequence[Example], shown: Sequence[Example]) -> float:
+        """Scale to deviation 1 on the training answers, and shift to mean 0 on them or on those that the user named; gives the scale."""
         from trivium.train.annotate import final_scores
 
         layout = {"rows": self.micro_batch_rows, "length": self.seq_len}
         scores = final_scores(speaker.model, answers, **layout)
         mean = float(scores.mean())
-        if self.normalise is not None:
-            named = resolve(run, self.normalise)
-            if is_preferences(named):
-                shown = [item for _, group in ranked_groups(list(read_preferences(named)), speaker, self.seq_len, run) for item in group]
-            else:
-                shown = [speaker.last_answer(conversation) for conversation in read_conversations(named)]
+        if shown:
             mean = float(final_scores(speaker.model, shown, **layout).mean())
             run.log(f"scores have mean 0 on the {len(shown):,} answers of {self.normalise}")
         std = max(float(scores.std()), 1e-6)

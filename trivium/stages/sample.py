@@ -122,7 +122,7 @@ class Sample:
             roles = [message.role for message in conversation.messages]
             last = len(roles) - 1 - roles[::-1].index("assistant")
             demonstration = conversation.messages[last].content
-            if last and demonstration and conversation.weight:  # of weight 0 is an answer that was judged bad
+            if last and demonstration and conversation.answer_weight:  # of weight 0 is an answer that was judged bad
                 yield Prompt(conversation.messages[:last], conversation.meta, demonstration)
 
     def _say(self, run: Run, found: Mapping[str, Any]) -> None:

@@ -46,7 +46,7 @@ class Words:
 
 def lay_out(texts: Sequence[str]) -> Text:
     """Texts end to end. A lone surrogate is a character like another here; readers refuse it before."""
-    _keep_memory()
+    _keep_small_blocks()
     joined = chr(SEPARATOR).join(texts) + chr(SEPARATOR)
     order = "utf-32-le" if sys.byteorder == "little" else "utf-32-be"
     codes = np.frombuffer(joined.encode(order, "surrogatepass"), np.uint32)
@@ -120,7 +120,7 @@ def _is_word(letter: str) -> bool:
 
 
 @cache
-def _keep_memory() -> None:
+def _keep_small_blocks() -> None:
     """Free one large block, once: glibc then keeps smaller ones instead of handing them back and faulting them in again.
 
     mallopt(3), M_MMAP_THRESHOLD. Fresh memory was half of the time of an array operation here.

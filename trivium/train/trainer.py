@@ -104,7 +104,8 @@ class Trainer:
                     sums[name] = sums.get(name, 0.0) + torch.stack(pair).detach().to(wide)
         total = sum_over_ranks(total)
         means = sum_over_ranks(torch.stack(list(sums.values()))).tolist() if sums else []
-        return total, {"loss": float(total), **{name: value / max(count, 1e-9) for name, (value, count) in zip(sums, means, strict=True)}}
+        measured = {name: value / count for name, (value, count) in zip(sums, means, strict=True) if count}  # of nothing there is no mean
+        return total, {"loss": float(total), **measured}
 
     def _check_columns(self, batches: Sequence[Batch]) -> None:
         for column in self.objective.needs:

@@ -14,8 +14,9 @@ class Versus:
 
     Munos et al. 2023, arXiv:2312.00886, section 7 (Nash-MD-PG); kl_coef is tau there. The opponent says each token by the policy's
     distribution to the power of 1 - mixture times the reference's to the power of mixture: mixture 0 is self-play, 1 the reference itself.
-    That policy is sought which no other is preferred to, so preferences may run in a circle. Difference: the log-ratio of the opponent's
-    answer, which has no slope, is left out of the baseline.
+    That policy is sought which no other is preferred to, so preferences may run in a circle. Differences: the log-ratio of the opponent's
+    answer, which has no slope, is left out of the baseline; the preference is the logistic of a difference of rewards, which a reward model
+    of ours has in units of their standard deviation, so it is flatter than the one that the model learned where that deviation was above 1.
     """
 
     kind: Literal["versus"] = "versus"

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
+from trivium.nn.model import Model
+
 # Optimal odd polynomials of degree 5 for singular values down to 1e-3 (Amsel et al. 2025, "The Polar Express", arXiv:2505.16932,
 # Algorithm 1 with l = 1e-3, 5 iterations, safety 1.02)
 POLAR_EXPRESS = (
@@ -36,9 +38,9 @@ def fast_dtype(model: torch.nn.Module) -> torch.dtype:
 
     That is a GPU that does, and a processor on which the model computes in it for this reason (stages/machine.py).
     """
-    device, trunk = next(model.parameters()).device, getattr(model, "trunk", None)
-    if device.type == "cpu":
-        return getattr(trunk, "compute_dtype", torch.float32)
+    device = next(model.parameters()).device
+    if isinstance(model, Model) and device.type == "cpu":
+        return model.trunk.compute_dtype
     is_fast = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
     return torch.bfloat16 if is_fast else torch.float32
 
