@@ -1,6 +1,8 @@
 """What a program in the sandbox cannot do. Each case is one that would harm the machine, or at least stop the test, without it."""
 
+import ctypes
 import os
+import platform
 import subprocess
 import sys
 import tempfile
@@ -111,6 +113,27 @@ def test_it_has_no_new_rights():
     )
     assert said(trying(*lines)) == "done"
     assert said(trying("os.setuid(0)")) == "PermissionError"
+
+
+KEYS = {"x86_64": (248, 250), "aarch64": (217, 219)}.get(platform.machine())  # the system calls add_key and keyctl
+SESSION_KEYRING, SEARCH, UNLINK = -3, 10, 9
+
+
+def test_it_finds_no_key_of_the_session_that_started_it():
+    if KEYS is None:
+        pytest.skip("the numbers of the system calls of keyrings are not known for this processor")
+    (add_key, keyctl), name = KEYS, f"trivium-{os.getpid()}".encode()
+    libc = ctypes.CDLL(None, use_errno=True)
+    key = libc.syscall(add_key, b"user", name, b"hunter2", ctypes.c_size_t(7), SESSION_KEYRING)
+    if key < 0:
+        pytest.skip(f"no keyrings here: {os.strerror(ctypes.get_errno())}")
+    search = f"import ctypes; print(ctypes.CDLL(None).syscall({keyctl}, {SEARCH}, {SESSION_KEYRING}, b'user', {name!r}, 0) "
+    try:
+        here = subprocess.run([sys.executable, "-c", f"{search} == {key})"], capture_output=True, text=True, check=True)
+        assert here.stdout == "True\n"
+        assert said(f"{search} < 0)") == "True"
+    finally:
+        libc.syscall(keyctl, UNLINK, key, SESSION_KEYRING)
 
 
 def test_a_fork_bomb_meets_the_limit_and_dies_with_its_namespace():

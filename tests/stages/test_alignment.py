@@ -24,6 +24,7 @@ from trivium.stages.base import Foresight, Work
 from trivium.stages.machine import Machine
 from trivium.stages.methods import methods
 from trivium.stages.models import Speaker, ranked_group
+from trivium.stages.pipeline import check
 from trivium.stages.recipe import single
 from trivium.text.shards import write_shard
 from trivium.train.trainer import Trainer
@@ -242,8 +243,12 @@ def test_a_sampler_in_fewer_bits_is_corrected_for(precision, mismatch, monkeypat
 
 
 def test_a_sampler_in_fewer_bits_needs_the_kernels_that_have_it():
-    with pytest.raises(ConfigError, match="precision is 'int8', which only the C"):
-        run("reinforce", method="grpo", rewards=[LENGTH], answers=2, sampler="int8")
+    told = r"sampler is 'int8', which only the C\+\+ kernels have, but machine.kernels is 'torch'; use sampler=auto"
+    options = {"model": "base", **SAMPLED, "method": "grpo", "rewards": [LENGTH], "answers": 2, "sampler": "int8"}
+    with pytest.raises(ConfigError, match=told):
+        check(single("reinforce", {**options, "machine": {"kernels": "torch"}}))
+    with pytest.raises(ConfigError, match=told):
+        run("reinforce", **options)
 
 
 def foreseen(kind: str, **options: Any) -> Work:

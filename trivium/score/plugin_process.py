@@ -3,6 +3,7 @@
 What the function prints goes to stderr. The first reply says that it is loaded, the others {"scores": [...]} or {"error": ...}.
 """
 
+import ctypes
 import json
 import os
 import signal
@@ -19,10 +20,13 @@ import numpy as np
 from trivium.core.types import Message
 from trivium.score.said import Said
 
+PR_SET_PDEATHSIG = 1
 
-def serve(file: str, name: str, digest: str) -> None:
-    """Answer until there are no more lines. digest: the sha256 that the file must have."""
+
+def serve(file: str, name: str, digest: str, parent: str) -> None:
+    """Answer until there are no more lines. digest: the sha256 that the file must have. parent: the process that we end with, on Linux."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the parent's, which ends us
+    end_with(int(parent))
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as replies:
         os.dup2(2, 1)
         sys.stdin.readline()
@@ -34,6 +38,15 @@ def serve(file: str, name: str, digest: str) -> None:
             if not line.endswith("\n"):  # the parent died in the middle of a line
                 return
             _reply(replies, _scored(function, [_said(fields) for fields in json.loads(line)], file))
+
+
+def end_with(parent: int) -> None:
+    """Be killed when the parent dies, whatever is called then. Linux only: elsewhere a call that is under way goes on to its end."""
+    if sys.platform != "linux":
+        return
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:  # it died before the line above
+        os._exit(1)
 
 
 def _loaded(file: Path, name: str, digest: str) -> tuple[dict[str, Any], Callable[[list[Said]], Any] | None]:

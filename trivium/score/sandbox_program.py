@@ -4,17 +4,20 @@ in: {"source": Python, "stdin": text, "cpu_s", "memory_bytes", "file_bytes", "nu
 out, the first line on the file descriptor STATUS: {"code": exit code, negative for a signal} or {"error": what the system refused}.
 
 The program is process 1 of namespaces of its own, as a user without rights: it sees no other process, has no network, an empty
-environment, and of the file system the interpreter with its libraries, read-only, and an empty /tmp in memory. There is no /proc, no
-shell. It dies with us, and we with whoever started us. Nothing of trivium is imported here.
+environment, an empty keyring of its session, and of the file system the interpreter with its libraries, read-only, and an empty /tmp in
+memory. There is no /proc, no shell. It dies with us, and we with whoever started us. Nothing of trivium is imported here.
 """
 
 import ctypes
+import errno
 import json
 import os
+import platform
 import resource
 import select
 import signal
 import sys
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -25,6 +28,9 @@ NAMESPACES = 0x00020000 | 0x04000000 | 0x08000000 | 0x10000000 | 0x20000000 | 0x
 MS_NOSUID, MS_NODEV, MS_BIND, MS_REC, MS_PRIVATE, MNT_DETACH = 2, 4, 4096, 16384, 1 << 18, 2
 MOUNT_SETATTR, AT_FDCWD, AT_RECURSIVE, READ_ONLY_NOSUID_NODEV = 442, -100, 0x8000, 7
 PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS = 1, 38
+KEYCTL = {"x86_64": 250, "aarch64": 219}  # the number of the system call
+KEYCTL_JOIN_SESSION_KEYRING = 1
+PATIENCE = 5000  # milliseconds
 ROOT = "/proc"  # where the new root is built: it is there on every system, and nothing that is shown lies below it
 DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom")
 ENVIRONMENT = {"PYTHONHASHSEED": "0", "PYTHONUTF8": "1", "HOME": "/tmp"}  # the same answer has the same sets each time
@@ -176,6 +182,7 @@ def _run(asked: dict[str, Any], is_root: bool, status: int) -> int:
 
 def _become_nobody(asked: dict[str, Any], is_root: bool) -> None:
     os.setsid()
+    _forget_keys()
     if is_root:
         os.setgroups([])
         os.setresgid(NOBODY, NOBODY, NOBODY)
@@ -190,6 +197,24 @@ def _become_nobody(asked: dict[str, Any], is_root: bool) -> None:
         _, highest = resource.getrlimit(limit)
         bound = value if highest == resource.RLIM_INFINITY else min(value, highest)
         resource.setrlimit(limit, (bound, bound))
+
+
+def _forget_keys() -> None:
+    """Take a new keyring for the session: no namespace keeps the caller's keys from us."""
+    number = KEYCTL.get(platform.machine())
+    if number is None:
+        raise OSError(0, f"keyrings of sessions are not known for the processor {platform.machine()}")
+    refused = 0
+    for _ in range(PATIENCE):
+        if _libc.syscall(ctypes.c_long(number), ctypes.c_long(KEYCTL_JOIN_SESSION_KEYRING), None) >= 0:
+            return
+        refused = ctypes.get_errno()
+        if refused in (errno.ENOSYS, errno.EPERM):  # no keys in the kernel, or a filter that keeps us from them for good
+            return
+        if refused != errno.EDQUOT:  # a user other than root has 200, and those of programs that ended are given back a little later
+            break
+        time.sleep(0.001)
+    raise OSError(refused, f"a new keyring (keyctl): {os.strerror(refused)}")
 
 
 def _execute(stdin: str) -> None:

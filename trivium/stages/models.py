@@ -173,9 +173,13 @@ def engine_of(
 ) -> Engine:  # fmt: skip
     """What samples from a speaker's model in a run; logs once why it does so without the kernels that the machine has.
 
-    precision: of the kernels' weights, None: the trainer's. weight, others: see Engine.
+    precision: of the kernels' weights, as the option `sampler` asks for it, None: the trainer's. weight, others: see Engine. Raises
+    ConfigError for a sampler in fewer bits where there are no kernels.
     """
     machine = machine_of(run)
+    reason = "machine.kernels is 'torch'" if machine.sampler == "torch" else why_not_native(speaker.model.trunk)
+    if precision not in (None, "float32") and reason is not None:
+        raise ConfigError(f"sampler is '{precision}', which only the C++ kernels have, but {reason}; use sampler=auto")
     engine = Engine(
         speaker.model, stop_ids=speaker.stop_ids, rows=rows, precision=precision or sampling_precision(machine, speaker.model),
         kernels=machine.sampler, log=run.log_once, weight=weight, others=others,

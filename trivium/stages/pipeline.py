@@ -20,6 +20,7 @@ from trivium.stages.base import references
 from trivium.stages.machine import Machine
 from trivium.stages.plugins import allowed_plugins, hashes_of
 from trivium.stages.recipe import Recipe, recipe_toml
+from trivium.stages.reinforce import Reinforce
 from trivium.stages.settle import settle
 from trivium.text.hub import is_hub
 from trivium.text.read import files_of
@@ -37,6 +38,8 @@ def check(recipe: Recipe, plugins: Sequence[Path] = ()) -> dict[str, str]:
     hashes = allowed_plugins(recipe, plugins)
     for stage in recipe.stages.values():
         stage.check()
+        if isinstance(stage, Reinforce):
+            stage.check_sampler(recipe.machine)
     return hashes
 
 

@@ -25,6 +25,7 @@ from trivium.score.rewards import AnyReward
 from trivium.score.rewards.opened import check_rules
 from trivium.stages.base import Foresight, Work, check_model, known_model, resolve
 from trivium.stages.guard import Guard
+from trivium.stages.machine import Machine
 from trivium.stages.replay import Replay
 from trivium.stages.training import foresee_training, save
 from trivium.text.read import check_head
@@ -135,6 +136,13 @@ class Reinforce:
             self.replay.check()
         if not self.prompts.startswith("@"):
             check_head(self.prompts, "prompts", field="asked" if self.truth else "")
+
+    def check_sampler(self, machine: Machine) -> None:
+        """Raise ConfigError if it samples in what only our kernels have, and the machine's settings switch these off."""
+        if self.sampler in ("bfloat16", "int8") and machine.kernels == "torch":
+            raise ConfigError(
+                f"sampler is '{self.sampler}', which only the C++ kernels have, but machine.kernels is 'torch'; use sampler=auto"
+            )
 
     def _check_reward(self) -> None:
         """Either a reward or a teacher."""

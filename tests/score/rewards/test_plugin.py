@@ -1,5 +1,12 @@
 """Functions of the user: what they see, and that each way to fail is one line that names the function."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
@@ -10,6 +17,7 @@ from trivium.core.types import Message
 from trivium.score.rewards import Plugin, Said, checked
 from trivium.score.rewards.plugin import OpenPlugin
 
+ROOT = Path(__file__).parents[3]
 GOOD = """
 import numpy as np
 print("loaded")
@@ -100,6 +108,50 @@ def test_one_that_hangs_or_dies_again_ends_the_run(write, body, message):
     opened = write(f"def score(answers):\n    {body}", seconds=0.2)
     with pytest.raises(RankError, match=f"my_rewards.py:score {message}, for 1 answers from 'abc' on"):
         checked(opened, [said("abc")])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent")
+def test_a_function_that_loops_dies_with_whoever_started_it(tmp_path):
+    file = tmp_path / "my_rewards.py"
+    tells = "pathlib.Path('mark').write_text(f'{os.getpid()}\\n')"
+    file.write_text(f"import os, pathlib\ndef score(answers):\n    {tells}\n    while True: pass\n")
+    program = (
+        f"from trivium.score.rewards import Plugin, Said\nplugin = Plugin(function='{file}:score')\n"
+        f"plugin.open({{{str(file)!r}: {sha256(file.read_bytes()).hexdigest()!r}}})([Said((), 'abc', True, {{}})])"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", program], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    mark = tmp_path / "mark"
+    wait_until(lambda: mark.exists() and mark.read_text().endswith("\n"))
+    child = int(mark.read_text())
+    try:
+        parent.kill()
+        parent.wait()
+        assert wait_until(lambda: not is_running(child))
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent")
+def test_one_whose_parent_is_already_dead_ends_at_once():
+    ended = subprocess.run([sys.executable, "-c", "from trivium.score.plugin_process import end_with; end_with(1 << 30)"], cwd=ROOT)
+    assert ended.returncode == 1
+
+
+def is_running(process: int) -> bool:
+    """Whether it is there, and more than a name that nobody has asked for."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def wait_until(is_so: Callable[[], bool]) -> bool:
+    """Wait for it, at most 20 seconds; whether it came."""
+    deadline = time.monotonic() + 20
+    while not is_so() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return is_so()
 
 
 def test_only_the_file_that_was_allowed_is_loaded(write):

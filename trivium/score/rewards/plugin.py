@@ -4,6 +4,7 @@ The recipe says which function, the command line (`--plugin my_rewards.py`) that
 """
 
 import json
+import os
 import subprocess
 import sys
 import weakref
@@ -94,7 +95,7 @@ class OpenPlugin:
 
     def _started(self) -> "subprocess.Popen[str]":
         file, _, name = self.options.function.rpartition(":")
-        program = [sys.executable, "-c", _PROGRAM, json.dumps(sys.path), file, name, self._digest]
+        program = [sys.executable, "-c", _PROGRAM, json.dumps(sys.path), file, name, self._digest, str(os.getpid())]
         process = subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8")
         weakref.finalize(self, _end, process)
         self._process = process
