@@ -29,7 +29,8 @@ RULE = (
     " before the fall if at its last phases the true reward has lost at most 5 % of the rise"
 )
 HEADER = (
-    "run", "stage", "phases", "KL at the turn", "low", "high", "KL at the end", "true reward at first", "at the turn", "at the end",
+    "run", "stage", "phases", "KL at the turn", "KL at the fitted turn", "low", "high", "KL at the end",
+    "true reward at first", "at the turn", "at the end",
     "reward model at the turn", "reward model at the end", "what was seen",
 )  # fmt: skip
 LOST = 0.05  # of the rise: what a guard may give away
@@ -141,7 +142,8 @@ def _row(course: Course, free: Sequence[Course]) -> list[Cell]:
     seen = _kept(course, free) if course.is_guarded else "turned" if course.has_turned else "did not turn"
     end = slice(-course.window, None)
     return [
-        course.run, course.stage, len(course.true_N), turn, low, high, float(course.kl_N[-1]), float(course.true_N[:2].mean()),
+        course.run, course.stage, len(course.true_N), float(course.at_turn(course.kl_N).mean()), turn, low, high,
+        float(course.kl_N[-1]), float(course.true_N[:2].mean()),
         float(course.at_turn(course.true_N).mean()), float(course.true_N[end].mean()),
         float(course.at_turn(course.proxy_N).mean()), float(course.proxy_N[end].mean()), seen,
     ]  # fmt: skip
@@ -160,7 +162,7 @@ def _verdict(free: Sequence[Course], turned: Sequence[Course], guarded: Sequence
     if free:
         parts.append(f"In {len(turned)} of {len(free)} runs without a guard the true reward turned while the reward model's went on rising")
         if turned:
-            kls = ", ".join(f"{_turn(course.kl_N, course.true_N):.1f}" for course in turned)
+            kls = ", ".join(f"{course.at_turn(course.kl_N).mean():.1f}" for course in turned)
             parts[-1] += f", at a KL of {kls} nats"
     for course in guarded:
         parts.append(f"{course.run}/{course.stage}, with a guard, {_kept(course, free)}")
