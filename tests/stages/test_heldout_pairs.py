@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.stages.test_alignment import log, place, run, write
-from trivium.core.errors import ArtefactError, ConfigError, DataError
+from trivium.core.errors import ConfigError, DataError
 from trivium.core.types import example
 from trivium.report.intervals import mean_interval, share_interval
 from trivium.stages.heldout_pairs import HeldoutPairs
@@ -96,5 +96,5 @@ def test_amounts_that_do_nothing_are_refused(options, message):
 
 
 def test_a_reward_model_does_not_speak():
-    with pytest.raises(ArtefactError, match="judge: is a reward model or critic"):
-        run("prefer", model="judge")
+    with pytest.raises(ConfigError, match="a reward model or critic does not speak"):
+        run("reinforce", model="judge", rewards=[{"kind": "length", "max_words": 1}])

@@ -70,6 +70,10 @@ class Engine:
         others: Sequence[tuple[Model, float]] = (),
     ) -> None:
         self.model, self.stop_ids, self.closing_id, self.rows = model, frozenset(stop_ids), next(iter(stop_ids), None), rows
+        if any(each.scalar_head is not None for each in (model, *(other for other, _ in others))):
+            raise ConfigError(
+                "a reward model or critic does not speak, it has a scalar head instead of a language head; name another model"
+            )
         self.models, self.weights = [model, *(other for other, _ in others)], [weight, *(share for _, share in others)]
         reasons = [why_not_native(each.trunk) for each in self.models] if kernels == "native" else ["they are switched off"]
         self.precision, self.why_not_native = precision, next(filter(None, reasons), None)

@@ -50,8 +50,6 @@ class Speaker:
         not belong together.
         """
         base = base_of(path)
-        if not has_scalar and (path / SCALAR_FILE).exists():
-            raise ArtefactError(f"{path}: is a reward model or critic, it has a scalar head and does not speak; name a language model")
         tokenizer = Tokenizer.load(base)
         model = load_merged(path, compute_dtype=DTYPES[machine.precision], has_scalar=has_scalar)
         with_kernels(model, machine)
