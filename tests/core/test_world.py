@@ -23,27 +23,3 @@ def test_a_deferred_module_is_loaded_when_something_in_it_is_used(statement):
     ]
     ended = subprocess.run([sys.executable, "-c", BEFORE + "\n".join(lines)], cwd=ROOT, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="other C libraries have no mallopt")
-def test_memory_that_is_kept_is_not_asked_for_again():
-    program = """
-import resource
-import sys
-import torch
-from trivium.core.world import keep_memory
-if sys.argv[1] == "kept":
-    keep_memory()
-def faults():
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    torch.ones(16 << 20)  # 64 MiB
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-faults()
-print(faults())
-"""
-    counts = [
-        int(subprocess.run([sys.executable, "-c", program, how], cwd=ROOT, capture_output=True, text=True, check=True).stdout)
-        for how in ("given back", "kept")
-    ]
-    assert counts[0] > 1000  # not one where pages are large
-    assert counts[1] < counts[0] / 10
