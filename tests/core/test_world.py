@@ -3,8 +3,11 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+
+from trivium.core.world import keep_memory
 
 ROOT = Path(__file__).parents[2]
 BEFORE = "import sys; from trivium.core.world import defer; defer('xml', 'xml.dom', 'xml.dom.minidom')\n"
@@ -23,3 +26,13 @@ def test_a_deferred_module_is_loaded_when_something_in_it_is_used(statement):
     ]
     ended = subprocess.run([sys.executable, "-c", BEFORE + "\n".join(lines)], cwd=ROOT, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing is asked of the C library")
+def test_the_c_library_is_told_to_keep_memory(monkeypatch):
+    asked = []
+    monkeypatch.setattr("ctypes.CDLL", lambda _: SimpleNamespace(mallopt=lambda *option: asked.append(option)))
+    keep_memory()
+    assert dict(asked) == {-4: 0, -1: -1, -2: 256 << 20}  # no maps, no trimming, 256 MiB at a time
+    monkeypatch.setattr("ctypes.CDLL", lambda _: SimpleNamespace())
+    keep_memory()  # one without mallopt is left alone
