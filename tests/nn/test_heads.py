@@ -2,6 +2,7 @@
 
 from functools import cache, partial
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -98,6 +99,25 @@ def test_kernels_give_values_and_gradients_of_a_log_softmax(temperature, softcap
     found = outcome(native, temperature, (1, 0), torch.float32, softcap)
     logprobs, _, *slopes = outcome(plain, temperature, (1, 0), torch.float64, softcap)
     torch.testing.assert_close([found[0], *found[2:]], [logprobs.float(), *map(Tensor.float, slopes)], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.usefixtures("_small_chunks")
+@pytest.mark.parametrize("kernels", ["torch", NATIVE])
+def test_rounded_products_are_those_of_rounded_factors(kernels):
+    """Values to what bf16 keeps of a logit below 16; the log-softmax of them stays exact, so gains and losses of a row cancel."""
+
+    def rounded(hidden: Tensor, weight: Tensor, tokens: Tensor, temperature: float, softcap: float | None) -> tuple[Tensor, Tensor]:
+        half = {"dtype": torch.bfloat16, "slope_dtype": torch.bfloat16}
+        return token_logprobs(hidden, weight, tokens, SCORED, temperature=temperature, softcap=softcap, kernels=kernels, **half)
+
+    def of_rounded(hidden: Tensor, weight: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
+        return plain(hidden.bfloat16().to(hidden.dtype), weight.bfloat16().to(weight.dtype), *rest)
+
+    found = outcome(rounded, 1.0, (1, 0), torch.float32)
+    expected, exact = (outcome(compute, 1.0, (1, 0), torch.float32) for compute in (of_rounded, plain))
+    assert found[0].dtype == torch.float32
+    torch.testing.assert_close([found[0], *found[2:]], [expected[0], *expected[2:]], rtol=2**-6, atol=2**-5)
+    assert not torch.equal(found[0], exact[0])
 
 
 @pytest.mark.parametrize("softcap", [None, 2.5])

@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from tests.nn.io_models import SHAPES, V
+from trivium.core.types import example
+from trivium.data.pack import pack
 from trivium.nn.adapter import adapt
 from trivium.nn.lora import LoRA
 from trivium.nn.model import Model
@@ -113,6 +115,24 @@ def test_a_model_in_bfloat16_has_its_products_in_it_and_its_states_in_float32():
     assert training_states.dtype == torch.float32
     block.use(model.trunk, "bfloat16")
     assert torch.equal(model.trunk(TOKENS, POSITION), training_states)
+
+
+def test_a_head_is_rounded_only_where_it_learns():
+    """Log-probs that are read without a slope are compared between models, and stay exact."""
+    model = random_model("llama")
+    model.trunk.compute_dtype = torch.bfloat16
+    block.use(model.trunk)
+    [batch] = pack([(example(TOKENS[0].tolist()),)], rows=1, length=TOKENS.shape[1])
+
+    def logprobs() -> torch.Tensor:
+        return model.logprobs(model.hidden(batch), batch, 1.0, with_entropy=False)[0]
+
+    exact = logprobs().detach()
+    model.is_head_rounded = True
+    assert not torch.equal(logprobs(), exact)
+    torch.testing.assert_close(logprobs(), exact, atol=0.1, rtol=0.05)
+    with torch.no_grad():
+        assert torch.equal(logprobs(), exact)
 
 
 def test_a_bfloat16_product_by_hand():

@@ -106,15 +106,16 @@ class _TokenLogprobs(torch.autograd.Function):
         softcap: float | None,
         with_entropy: bool,
         kernels: Kernels,
+        dtype: torch.dtype,
         slope_dtype: torch.dtype,
     ):
-        weight = weight_VD.to(hidden_PD.dtype)
+        weight = weight_VD.to(dtype)
         chunk = chunk_of(hidden_PD.device, weight.shape[0])
-        keep = hidden_PD.shape[0] * weight.shape[0] * hidden_PD.element_size() <= keep_bytes(hidden_PD.device, len(weight))
+        keep = hidden_PD.shape[0] * weight.shape[0] * dtype.itemsize <= keep_bytes(hidden_PD.device, len(weight))
         scores = _compiled(_scores) if kernels == "compiled" else _scores
         logprob, lse, entropy, kept = [], [], [], []
         for hidden, target in zip(hidden_PD.split(chunk), target_P.split(chunk), strict=True):
-            raw = hidden @ weight.T
+            raw = hidden.to(dtype) @ weight.T
             found = scores(raw, target, temperature, softcap, with_entropy, kernels == "native")
             logprob.append(found[0])
             lse.append(found[1])
@@ -126,7 +127,7 @@ class _TokenLogprobs(torch.autograd.Function):
         entropy_P = torch.cat(entropy) if with_entropy else torch.zeros_like(logprob_P)
         ctx.save_for_backward(hidden_PD, weight_VD, target_P, lse_P, entropy_P, *kept)
         ctx.temperature, ctx.softcap, ctx.kernels, ctx.chunk = temperature, softcap, kernels, chunk
-        ctx.slope_dtype = slope_dtype
+        ctx.dtype, ctx.slope_dtype = dtype, slope_dtype
         ctx.set_materialize_grads(False)  # of an entropy that is only reported there is none
         return logprob_P, entropy_P
 
@@ -141,7 +142,7 @@ class _TokenLogprobs(torch.autograd.Function):
         for number, start in enumerate(range(0, len(target_P), ctx.chunk)):
             part = slice(start, start + ctx.chunk)
             hidden = hidden_PD[part].to(ctx.slope_dtype)
-            raw = kept[number] if kept else (hidden @ weight.T).to(hidden_PD.dtype)
+            raw = kept[number] if kept else (hidden @ weight.T).to(ctx.dtype)
             entropies = (
                 (None, None) if grad_entropy_P is None else (entropy_P[part].detach(), grad_entropy_P[part])
             )  # an output has a history
@@ -152,27 +153,28 @@ class _TokenLogprobs(torch.autograd.Function):
             grad_hidden[part] = grad @ weight
             if grad_weight is not None:
                 grad_weight += grad.T @ hidden
-        return grad_hidden, grad_weight, None, None, None, None, None, None
+        return grad_hidden, grad_weight, None, None, None, None, None, None, None
 
 
 def token_logprobs(
     hidden_BLD: Tensor, weight_VD: Tensor, tokens_BL: Tensor, scored_P: Tensor,
     *, temperature: float = 1.0, with_entropy: bool = False, softcap: float | None = None, kernels: Kernels = "torch",
-    slope_dtype: torch.dtype | None = None,
+    dtype: torch.dtype | None = None, slope_dtype: torch.dtype | None = None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Log-prob of each scored token given what comes before it, and the entropy of the distribution it was drawn from.
 
     hidden_BLD: (B, L, D). scored_P: flat indices of the tokens to score, none of them the first of its sequence.
     softcap bounds the logits before the temperature divides them (Gemma 2). kernels: native are ours, for float32 on a CPU; compiled
-    are torch's compiler's, for many chunks of one size. slope_dtype: of the products of the backward pass, that of the states if None; the
-    forward pass, which log-probs are read from, has the states' own.
+    are torch's compiler's, for many chunks of one size. dtype, slope_dtype: of the products of the forward pass, which log-probs are
+    read from, and of the backward pass; those of the states if None.
     Returns two (B, L) tensors that are 0 elsewhere: fp32, or the precision of the states where that is higher.
     """
     # not by brackets: their slope sorts the indices on a GPU, in case some are there twice
     hidden_PD = hidden_BLD.flatten(0, 1).index_select(0, scored_P - 1)
     logprob_P, entropy_P = _TokenLogprobs.apply(
-        hidden_PD, weight_VD, tokens_BL.flatten()[scored_P], temperature, softcap, with_entropy, kernels, slope_dtype or hidden_PD.dtype
-    )
+        hidden_PD, weight_VD, tokens_BL.flatten()[scored_P], temperature, softcap, with_entropy, kernels,
+        dtype or hidden_PD.dtype, slope_dtype or hidden_PD.dtype,
+    )  # fmt: skip
     return _placed(logprob_P, tokens_BL, scored_P), _placed(entropy_P, tokens_BL, scored_P)
 
 

@@ -24,6 +24,9 @@ class Model(nn.Module):
 
     _compiled: Callable[..., Tensor] | None = None  # the trunk as one graph, for training
     is_replayed: bool = False  # it is a CUDA graph too: the gradients that it writes are overwritten when it runs again
+    is_head_rounded: bool = (
+        False  # while gradients are kept, native kernels multiply in the head too as in the blocks, not as the states are
+    )
     base_fingerprint: str | None = None  # of the frozen weights, where an adapter stands on them
 
     def __init__(self, config: ModelConfig, *, compute_dtype: torch.dtype = torch.float32, has_scalar: bool = False) -> None:
@@ -81,10 +84,11 @@ class Model(nn.Module):
 
     def logprobs(self, hidden_BLD: Tensor, batch: Batch, temperature: float, with_entropy: bool) -> tuple[Tensor, Tensor]:
         """Log-probs of the tokens that count and entropies of what they were drawn from, (B, L) each, 0 elsewhere."""
+        own = self.trunk.compute_dtype if self.trunk.twin is not None else None
         return token_logprobs(
             hidden_BLD, self.trunk.head.weight, batch.tokens_BL, batch.scored_P,
             temperature=temperature, with_entropy=with_entropy, softcap=self.config.logit_softcap,
-            kernels=self._head_kernels(), slope_dtype=self.trunk.compute_dtype if self.trunk.twin is not None else None,
+            kernels=self._head_kernels(), dtype=own if self.is_head_rounded and torch.is_grad_enabled() else None, slope_dtype=own,
         )  # fmt: skip
 
     def divergence_from(self, reference: "Model", hidden_BLD: Tensor, batch: Batch, temperature: float, beta: float) -> Tensor:

@@ -147,14 +147,16 @@ def with_kernels(model: Model, machine: Machine, products: Products | None = Non
 
 
 def with_products(model: Model, machine: Machine, seq_len: int) -> None:
-    """Let the model's blocks be computed in pre-training as the machine is to, on rows of seq_len positions.
+    """Let the model be computed in pre-training as the machine is to, on rows of seq_len positions.
+
+    There its head rounds as its blocks do: no log-prob of pre-training is compared with another model's, so speed comes first.
 
     Raises ConfigError if a size does not suit products in fp8.
     """
     if machine.products == "fp8":
         fp8.use(model.trunk, seq_len)
     else:
-        with_kernels(model, machine, "int8" if machine.products == "int8" else None)
+        model.is_head_rounded = with_kernels(model, machine, "int8" if machine.products == "int8" else None) is None
 
 
 def say_what_is_slower(run: Run, model: Model) -> None:
