@@ -16,13 +16,19 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import torch
+
 from benchmarks import conversations
+from benchmarks.ceiling import hopeless, matmul_flops, training_shapes
 from benchmarks.contest import PEERS, Contestant, Score, one_by_one, take_turns
 from benchmarks.environment import TRL
 from benchmarks.sample import model_folder
 from benchmarks.table import Line, Work, report
 from trivium.core.errors import ResourceError
 from trivium.core.world import cache_folder, num_cores, prepare_environment
+from trivium.nn.config import ModelConfig
+from trivium.nn.flops import flops_per_token
+from trivium.nn.io.config_json import read_config
 
 SEQ_LEN, SEED = 512, 1
 PROMPT, NEW_TOKENS, PAIR = 64, 64, 256
@@ -157,6 +163,28 @@ def pace(answer: dict[str, Any]) -> float:
     return sum(answer["amounts"]) / (sum(answer["seconds"]) + sum(answer.get("added", [])))
 
 
+def unit_flops(work: str, config: ModelConfig, lengths: conversations.Lengths) -> float | None:
+    """What a token of SFT, or a pair, takes of products at least: the head where something is scored, a pair's prompt once, in DPO a third
+    more for the reference. None for GRPO, whose sampling is bound by memory.
+    """
+    head = 6 * config.vocab_size * config.hidden_size
+    if work == "sft":
+        tokens, scored = sum(map(sum, lengths)), sum(answer for _, answer in lengths)
+        return flops_per_token(config, tokens // len(lengths)) - head * (1 - scored / tokens)
+    body = (PAIR + PAIR // 2) * (flops_per_token(config, PAIR) - head)
+    return {"reward": body, "dpo": 4 / 3 * (body + PAIR * head)}.get(work)
+
+
+def ceiling(work: str, name: str, lengths: conversations.Lengths) -> float | None:
+    """The units a second if all time went into the faster of fp32's and bf16's products, at a micro-batch's shapes."""
+    config = read_config(model_of(name) / "config.json")
+    if (each := unit_flops(work, config, lengths)) is None:
+        return None
+    shapes = training_shapes(config, SIZES[name].micro_batch_rows * SEQ_LEN)
+    going = [kind for kind in ("float32", "bfloat16") if kind not in hopeless(("bfloat16",))]
+    return max(matmul_flops(getattr(torch, kind), shapes) for kind in going) / each
+
+
 def line(score: Score, work: str) -> Line:
     """Its line in the table: the median of the rounds, memory, and of GRPO how much of the time is sampling."""
     name, is_ours = score.contestant.name, score.contestant.is_ours
@@ -193,7 +221,7 @@ def contest(work: str, name: str, chosen: argparse.Namespace, lengths: conversat
             notes += [f"{work}, {name}, one update alone: " + "; ".join(lines)]
         entered = contestants(work, name, data, mean_length, peers, chosen.clock, chosen.int8_sampler)
         scores = take_turns(entered, {work: {"steps": chosen.steps}}, rounds=chosen.rounds)
-    found = Work(f"{work}, {name}", UNITS[work], [line(score, work) for score in scores])
+    found = Work(f"{work}, {name}", UNITS[work], [line(score, work) for score in scores], ceiling=ceiling(work, name, lengths))
     notes += [goal(found, scores, work)]
     return found, {name: version for score in scores for name, version in score.versions.items()}, notes
 
@@ -213,7 +241,8 @@ def goal(found: Work, scores: Sequence[Score], work: str) -> str:
     parts += [f"{found.ratio:.2f} times its best (goal {GOALS[work][1]})"] if found.ratio else []
     peaks = {score.contestant.name: score.peak_bytes(work) for score in scores if work in score.answers}
     memory = ", ".join(f"{peaks[ours.name] / peaks[name]:.2f} of that of {name}" for name in lines)
-    return f"{found.name}: {', '.join(parts)}; memory {memory} (goal 0.5)"
+    limit = f"; {ours.value / found.ceiling:.0%} of what products alone would allow" if found.ceiling else ""
+    return f"{found.name}: {', '.join(parts)}; memory {memory} (goal 0.5){limit}"
 
 
 def parsed(arguments: list[str] | None) -> argparse.Namespace:

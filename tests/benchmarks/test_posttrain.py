@@ -9,6 +9,7 @@ import pytest
 from benchmarks import conversations, posttrain
 from benchmarks.contest import Contestant, Score
 from benchmarks.posttrain import DEFAULT, PEER_SETTINGS, SIZES
+from trivium.nn.config import llama
 
 GIB = 2**30
 
@@ -103,3 +104,14 @@ def test_quick_is_small():
     chosen = posttrain.parsed(["--quick"])
     assert isinstance(chosen, argparse.Namespace)
     assert (chosen.models, chosen.rounds, chosen.steps) == (["17m"], 1, 1)
+
+
+def test_the_least_work_of_a_unit_by_hand():
+    """6 layers of 4 x 384^2 + 3 x 384 x 1024 weights, 6 FLOPs each; 12 x 384 for each of 128.5 keys a layer; 384 tokens of a pair."""
+    config = llama(vocab_size=8192, depth=6, width=384, max_seq_len=512)
+    token, head = 6 * 6 * 1_769_472 + 6 * 12 * 384 * 257 // 2, 6 * 384 * 8192
+    assert posttrain.unit_flops("reward", config, []) == 384 * token
+    assert posttrain.unit_flops("dpo", config, []) == pytest.approx(4 / 3 * (384 * token + 256 * head))
+    longer = 6 * 6 * 1_769_472 + 6 * 12 * 384 * 301 // 2
+    assert posttrain.unit_flops("sft", config, [(100, 200), (100, 200)]) == pytest.approx(longer + head * 2 / 3)
+    assert posttrain.unit_flops("grpo", config, []) is None

@@ -21,6 +21,7 @@ from rich.console import Console
 
 from trivium.core.commit import commit_file, discard, disk_errors, fingerprint, hash_file, make_folder, sealed, sync_folder
 from trivium.core.errors import ArtefactError, LockedError, ResourceError
+from trivium.core.progress import Progress
 
 METRICS, SPEED, LOG, LOCK, DONE, STARTED = "metrics.jsonl", "speed.jsonl", "log.txt", ".lock", "done.json", "started.json"
 CHECKPOINTS = "checkpoints"
@@ -71,6 +72,10 @@ class Run:
     def folder(self) -> Path:
         """The folder of the stage that is running."""
         return self.path / self.stage
+
+    def progress(self, total: int, label: str = "") -> Progress:
+        """A progress line of the stage, or of what `label` says, for so many units; silent in a quiet run."""
+        return Progress(label or self.stage, total, quiet=self._console.quiet)
 
     # --- what is written while a stage runs
 

@@ -8,7 +8,6 @@ from pydantic import Field
 from trivium.core.commit import commit
 from trivium.core.config import component
 from trivium.core.errors import ConfigError
-from trivium.core.progress import Progress
 from trivium.core.run import Run
 from trivium.core.seeds import generator
 from trivium.generate.sampling import Sampling
@@ -65,7 +64,7 @@ class Annotate:
         count = generator(run.seed, "answers a prompt").integers(self.min_answers, self.max_answers + 1, len(messages))
         owner = [i for i, number in enumerate(count) for _ in range(number)]
         engine = engine_of(run, speaker, rows=self.rows)
-        with Progress(run.stage, len(owner)) as progress:
+        with run.progress(len(owner)) as progress:
             prompt_ids = [speaker.prompt(messages[i]) for i in owner]
             answers = engine.generate(prompt_ids, self.sampling, seed=run.seed, purpose="annotate", on_done=progress.update)
         table: list[dict[str, Any]] = []

@@ -16,12 +16,12 @@ import numpy as np
 
 from trivium.core.commit import commit, verify
 from trivium.core.errors import ArtefactError, DataError, DivergedError
-from trivium.core.progress import Progress
 from trivium.core.run import CHECKPOINTS, Run
 from trivium.core.types import Example, Message
 from trivium.generate.sampling import Sampling
 from trivium.score.answers import AnswerRule
-from trivium.score.rewards.opened import opened
+from trivium.score.rewards import AnyReward
+from trivium.score.rewards.opened import check_records, opened
 from trivium.stages.base import resolve
 from trivium.stages.judges import Judges, Scoring, judge
 from trivium.stages.models import Speaker, engine_of, machine_of
@@ -85,13 +85,13 @@ def answer(options: AnswerOptions, run: Run, prompts: Callable[[], Iterator[Prom
     asks: what the model is asked for a prompt. Raises DataError if there is no prompt, or one has no room for an answer.
     """
     speaker = Speaker.load(resolve(run, options.model), machine_of(run))
-    total, longest = _measured(prompts(), speaker, asks)
+    total, longest = _measured(prompts(), speaker, asks, options.rewards)
     models = [judge(run, speaker, reference, [longest], options.sampling) for reference in options.reward_model]
     rules = opened(options.rewards, [], seed=run.seed, plugins=run.plugins, say=run.log_once)
     engine = engine_of(run, speaker, rows=options.rows)
     size, stream = max(1, ROUNDS * options.rows // options.answers), prompts()
     pieces = Pieces(run.folder / CHECKPOINTS, -(-total // size))
-    with Progress(run.stage, total * options.answers) as progress:
+    with run.progress(total * options.answers) as progress:
         for number in range(pieces.count):
             part, place = list(islice(stream, size)), piece(pieces.folder, number)
             first = number * size * options.answers
@@ -111,10 +111,13 @@ def answer(options: AnswerOptions, run: Run, prompts: Callable[[], Iterator[Prom
     return pieces
 
 
-def _measured(prompts: Iterator[Prompt], speaker: Speaker, asks: Callable[[Turns], Turns]) -> tuple[int, np.ndarray]:
+def _measured(
+    prompts: Iterator[Prompt], speaker: Speaker, asks: Callable[[Turns], Turns], rules: Sequence[AnyReward]
+) -> tuple[int, np.ndarray]:
     """How many prompts there are, and the ids of the longest."""
     total, longest, reads = 0, np.zeros(0, np.int32), speaker.model.config.max_seq_len
     for total, prompt in enumerate(prompts, start=1):  # noqa: B007
+        check_records(rules, [prompt.fields], first=total)
         ids = speaker.prompt(asks(prompt.messages))
         if len(ids) >= reads:
             raise DataError(

@@ -11,7 +11,7 @@ from pydantic import Field
 from trivium.core.commit import commit, commit_file
 from trivium.core.config import Texts, component
 from trivium.core.errors import ConfigError, DataError
-from trivium.core.progress import Progress, counted
+from trivium.core.progress import counted
 from trivium.core.run import CHECKPOINTS, Run
 from trivium.core.seeds import generator
 from trivium.core.world import num_cores
@@ -124,7 +124,7 @@ class Prepare:
 
     def _cleaned(self, run: Run, cleaning: Cleaning, folder: Path) -> list[Path]:
         units = units_of([_located(run.path, source) for source in self.sources], self.max_documents)
-        with Progress(run.stage, len(units) if len(units) > 1 else 0) as progress:
+        with run.progress(len(units) if len(units) > 1 else 0) as progress:
             return clean_units(
                 units, cleaning, folder, num_workers=num_cores(), on_note=run.log,
                 on_progress=lambda done, documents, chars: progress.update(

@@ -9,7 +9,6 @@ from pydantic import Field
 
 from trivium.core.commit import MANIFEST, verify
 from trivium.core.config import component
-from trivium.core.progress import Progress
 from trivium.core.run import Run
 from trivium.core.types import Document
 from trivium.stages.base import Foresight, Work, resolve
@@ -52,7 +51,7 @@ class Tokenize:
         tokenizer.save(run.folder / "tokenizer.json")
         facts: dict[str, Any] = {"vocab_size": tokenizer.vocab_size}
         for part in ("heldout", "train"):
-            with Progress(f"{part} shard", 0) as progress:
+            with run.progress(0, f"{part} shard") as progress:
                 manifest = write_shard(
                     run.folder / part, _documents(corpus, part), tokenizer,
                     on_progress=lambda documents, tokens, bar=progress: bar.update(0, f"{documents:,} documents, {tokens:,} tokens"),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from trivium.core.errors import DivergedError
 from trivium.core.interrupt import Interrupted, Interrupts
-from trivium.core.progress import Progress, describe
+from trivium.core.progress import describe
 from trivium.core.run import Run
 from trivium.data.digest import digest_of
 from trivium.data.pack import in_full_rows, pack
@@ -44,7 +44,7 @@ def fit(
     if done:
         run.log(f"going on after step {done} of {steps}")
     guard = _Guard(run, checkpoints)
-    with Interrupts() as interrupts, Progress(run.stage, steps) as progress:
+    with Interrupts() as interrupts, run.progress(steps) as progress:
         progress.start_at(done)
         meter = Meter(run, yardstick)
         while done < steps:

@@ -19,7 +19,11 @@ class Exact:
 
     def __call__(self, answers: Sequence[Said]) -> list[float]:
         """1 or 0 for each answer."""
-        return [float(_plain(said.response) == _plain(said.field(self.field))) for said in answers]
+        return [float(_plain(said.response) == self.expected(said)) for said in answers]
+
+    def expected(self, said: Said) -> str:
+        """What the answer should be. Raises DataError if the record has no such text."""
+        return _plain(said.field(self.field))
 
 
 def _plain(text: str) -> str:

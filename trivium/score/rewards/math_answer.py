@@ -33,9 +33,13 @@ class MathAnswer:
         """1 or 0 for each answer."""
         return [float(self._is_right(said)) for said in answers]
 
+    def expected(self, said: Said) -> str:
+        """What the answer should be, as it is written. Raises DataError if the record has no such text."""
+        return said.field(self.field)
+
     def _is_right(self, said: Said) -> bool:
         package = import_module("math_verify")
-        expected = said.field(self.field)
+        expected = self.expected(said)
         gold, mine = (package.parse(text, parsing_timeout=self.seconds) for text in (expected, said.response))
         if not gold:
             raise DataError(f"the reward 'math' finds no mathematics in the field '{self.field}' of a prompt: {expected[:60]!r}")

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from trivium.core.config import component
+from trivium.core.errors import DataError
 from trivium.score.said import Said
 
 _NUMBER = re.compile(r"-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|-?\.\d+")
@@ -32,16 +33,21 @@ class Numeric:
         """1 or 0 for each answer."""
         return [float(self._is_right(said)) for said in answers]
 
+    def expected(self, said: Said) -> Decimal:
+        """What the answer should be. Raises DataError if the record has no such text, or the text no number."""
+        text = said.field(self.field)
+        if (number := last_number(text)) is None:
+            raise DataError(f"the reward 'numeric' finds no number in the field '{self.field}' of a prompt: {text[:60]!r}")
+        return number
+
     def _is_right(self, said: Said) -> bool:
-        expected, text = last_number(said.field(self.field)), said.response
+        expected, text = self.expected(said), said.response
         if self.after:
             before, mark, text = text.rpartition(self.after)
             if not mark:
                 return False
         found = last_number(text)
-        if found is None or expected is None:
-            return False
-        return abs(found - expected) <= Decimal(self.tolerance) * abs(expected)
+        return found is not None and abs(found - expected) <= Decimal(self.tolerance) * abs(expected)
 
 
 def last_number(text: str) -> Decimal | None:

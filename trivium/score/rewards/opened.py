@@ -3,8 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from trivium.core.errors import DataError
 from trivium.score.code_tests import CodeTests
-from trivium.score.rewards import AnyReward, Code, LLMJudge, Plugin, RewardRule
+from trivium.score.rewards import AnyReward, Code, Exact, LLMJudge, MathAnswer, Numeric, Plugin, RewardRule
+from trivium.score.said import Said
 from trivium.score.sandbox import check_sandbox
 
 
@@ -30,10 +32,21 @@ def opened(
             ready.append(rule.open(plugins))
         else:
             ready.append(rule)
-        if isinstance(rule, Code):  # a record without tests is told now, not when it is sampled
-            for record in records:
-                CodeTests.of(record)
+    check_records(rules, records)
     return ready
+
+
+def check_records(rules: Sequence[AnyReward], records: Sequence[Mapping[str, Any]], first: int = 1) -> None:
+    """Raise DataError, with the number of the prompt, if a rule could judge no answer to it: told now, not when it is sampled."""
+    for number, fields in enumerate(records, first):
+        try:
+            for rule in rules:
+                if isinstance(rule, Code):
+                    CodeTests.of(fields)
+                elif isinstance(rule, Exact | Numeric | MathAnswer):
+                    rule.expected(Said((), "", is_stopped=True, fields=fields))
+        except DataError as error:
+            raise DataError(f"prompt {number:,}: {error}") from None
 
 
 def names_of(rules: Sequence[RewardRule]) -> list[str]:
