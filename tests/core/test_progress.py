@@ -79,3 +79,11 @@ def test_a_terminal_gets_a_bar():
 
 def test_numbers_are_short():
     assert describe({"loss": 2.30999, "kl": 0.02}) == "loss 2.31  kl 0.02"
+
+
+def test_a_quiet_one_only_counts():
+    out = io.StringIO()
+    with Progress("quiet", 2, out, quiet=True) as bar:
+        bar.start_at(1)
+        bar.update(2, "all")
+    assert out.getvalue() == ""

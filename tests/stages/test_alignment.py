@@ -15,6 +15,7 @@ from trivium.core.errors import ArtefactError, ConfigError, DataError, DivergedE
 from trivium.core.interrupt import Interrupted
 from trivium.core.run import Run
 from trivium.core.types import Document, Message, Preference
+from trivium.generate.engine import Engine
 from trivium.nn.flops import flops_per_token
 from trivium.nn.io.config_json import read_config
 from trivium.nn.io.directory import save_model
@@ -336,8 +337,14 @@ def test_distributions_over_other_words_are_not_compared_but_words_that_were_sai
 
 
 def test_a_reward_that_lacks_its_field_is_named():
-    with pytest.raises(DataError, match="the field 'solution' of the prompts, which is missing.*answer, asked, prompt"):
+    with pytest.raises(DataError, match="prompt 1: a reward reads the field 'solution' of the prompts, which is missing.*answer, asked"):
         run("reinforce", rewards=[{"kind": "numeric", "field": "solution"}])
+
+
+def test_an_expected_number_that_is_none_is_named_before_anything_is_sampled(monkeypatch):
+    monkeypatch.setattr(Engine, "generate", None)
+    with pytest.raises(DataError, match="prompt 1: the reward 'numeric' finds no number in the field 'asked' of a prompt"):
+        run("reinforce", rewards=[{"kind": "numeric", "field": "asked"}])
 
 
 def test_rewards_that_never_differ_end_the_run():
@@ -367,6 +374,19 @@ def test_every_named_method_is_a_combination_that_is_allowed(method):
     stage.check()
     again = single("reinforce", plain(stage)).stages["reinforce"]
     assert again == stage
+
+
+@pytest.mark.parametrize(
+    ("options", "needed"),
+    [
+        ({"method": "dapo"}, False), ({"method": "dapo", "guard": {"max_kl": 5.0}}, True), ({"method": "dapo", "kl_coef": 0.1}, True),
+        ({"method": "grpo"}, True), ({"method": "rloo"}, True), ({"method": "online_dpo"}, True),
+    ],
+)  # fmt: skip
+def test_the_whole_kl_is_measured_where_something_depends_on_it(options, needed):
+    """grpo has it in its loss, rloo in the reward, a preference loss compares with the reference, a guard stops by it."""
+    stage = single("reinforce", {"model": "base", **SAMPLED, "rewards": [LENGTH], **options}).stages["reinforce"]
+    assert stage.needs_kl == needed
 
 
 def test_options_go_over_those_of_a_method():

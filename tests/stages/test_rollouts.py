@@ -27,7 +27,7 @@ class Parrot:
 
 def rollouts(credit, **options):
     settings = {"prompts_per_phase": 2, "answers": 1, "passes": 2, "minibatches": 1, "kl_coef": 0.5, "missing_end_penalty": -7.0}
-    settings |= {"refill": False, "is_paired": False, "has_credit": True, "adaptive_kl": None}
+    settings |= {"refill": False, "is_paired": False, "has_credit": True, "needs_kl": True, "adaptive_kl": None}
     settings |= {"missing_end": "penalty", "overlong_margin": 0}
     settings |= {"sampling": Sampling(), "credit": credit, **options}
     return Rollouts(
@@ -49,6 +49,20 @@ def test_kl_is_summed_over_the_tokens_of_an_answer():
     source = rollouts(GAE())
     source(0)
     assert source.measured["kl"] == pytest.approx((1 * 2.0 + 2 * 2.0) / 2)  # log policy - log reference = 2 a token
+
+
+def test_a_kl_that_nothing_depends_on_is_measured_on_the_answers_to_some_prompts():
+    source, read = rollouts(GroupMean(), prompts_per_phase=5, answers=2, kl_coef=0.0, needs_kl=False), []
+    reference = source.reference
+    source.reference = lambda answers: (read.append(len(answers)), reference(answers))[1]
+    groups = source(0)
+    assert read == [4]  # 2 of 5 prompts, one in 4 begun
+    assert source.measured["kl"] == pytest.approx(np.mean([2.0, 4.0, 6.0, 8.0]))
+    assert not any("ref_logprobs" in item.columns for group in groups for item in group)
+    everything = rollouts(GroupMean(), prompts_per_phase=5, answers=2, kl_coef=0.0)(0)
+    for group, other in zip(groups, everything, strict=True):
+        for item, same in zip(group, other, strict=True):
+            assert item.columns["advantages"].tolist() == same.columns["advantages"].tolist()
 
 
 def test_returns_are_score_minus_the_price_of_every_later_nat():

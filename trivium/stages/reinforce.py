@@ -1,5 +1,6 @@
 """reinforce: the policy learns from the scores of its own answers, on a leash to where it started."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any, Literal
@@ -92,6 +93,12 @@ class Reinforce:
     def has_credit(self) -> bool:
         """Whether it learns from advantages."""
         return not isinstance(self.objective, PreferenceLoss | GKD)
+
+    @property
+    def needs_kl(self) -> bool:
+        """Whether something learns from the KL to the starting model, or stops the run by it; else it is measured on some answers."""
+        is_learned_from = self.is_paired or bool(self.kl_coef) or (isinstance(self.objective, PolicyLoss) and self.objective.kl_coef > 0)
+        return is_learned_from or self.guard.max_kl < math.inf
 
     @property
     def has_critic(self) -> bool:

@@ -28,6 +28,7 @@ Parts = Callable[[Sequence[Example], Sequence[int]], dict[str, float]]
 Column = Callable[[Sequence[Example]], list[np.ndarray]]  # answers -> one (L,) array each
 MAX_REFILLS = 10  # times that prompts whose answers all got the same reward are replaced by others
 MAX_IMPORTANCE = 2.0  # truncated importance sampling (Ionides 2008): a little bias for a bounded variance
+KL_PROMPTS = 4  # where nothing depends on the KL, it is measured on the answers to one prompt in so many
 MAX_MISMATCH = 1.05  # mean of the ratio between sampler and trainer, or its inverse, above which a line says so
 MAX_BLIND_PHASES = 5  # phases in a row without any difference in reward, after which a run has nothing to learn from
 
@@ -43,6 +44,8 @@ class RolloutOptions(Protocol):
     def is_paired(self) -> bool: ...
     @property
     def has_credit(self) -> bool: ...
+    @property
+    def needs_kl(self) -> bool: ...
     @property
     def refill(self) -> bool: ...
     @property
@@ -136,9 +139,7 @@ class Rollouts:
             owners, answers, scores, replaced = self._refilled(owners, answers, scores, phase)
         self._look_for_differences(scores)
         answers, mismatch = self._read_again(answers)
-        reference = self.reference(answers)
-        kl = [(answer.columns["old_logprobs"] - column) * (answer.loss_mask > 0) for answer, column in zip(answers, reference, strict=True)]
-        answers = [answer.with_columns(ref_logprobs=column) for answer, column in zip(answers, reference, strict=True)]
+        answers, kl = self._referred(answers)
         self.measured = self._measure(owners, answers, scores, kl) | {"replaced_share": replaced} | mismatch
         if self.options.is_paired:
             groups = self._pairs(owners, answers, scores, phase)
@@ -171,6 +172,15 @@ class Rollouts:
             scores = np.where(stopped, scores, self.options.missing_end_penalty)
         lengths = np.array([len(answer.response) for answer in answers])
         return scores + overlong(lengths, self.options.sampling.max_new_tokens, self.options.overlong_margin)
+
+    def _referred(self, answers: list[Example]) -> tuple[list[Example], list[np.ndarray]]:
+        """The answers with the reference's log-probs, and by how much the policy's are above; of some answers where nothing needs all."""
+        read = answers if self.options.needs_kl else answers[: self.options.answers * -(-self.options.prompts_per_phase // KL_PROMPTS)]
+        reference = self.reference(read)
+        kl = [(answer.columns["old_logprobs"] - column) * (answer.loss_mask > 0) for answer, column in zip(read, reference, strict=True)]
+        if not self.options.needs_kl:
+            return answers, kl
+        return [answer.with_columns(ref_logprobs=column) for answer, column in zip(answers, reference, strict=True)], kl
 
     def _read_again(self, answers: list[Example]) -> tuple[list[Example], dict[str, float]]:
         """The answers with the trainer's log-probs and how much each token counts, where the sampler is another; and by how much it is."""
@@ -257,7 +267,7 @@ class Rollouts:
         credit = rule(
             Answers(
                 scores,
-                [self._kl_coef * column[span] for column, span in zip(kl, spans, strict=True)],
+                self._penalties(kl, spans),
                 self.options.answers,
                 None if values is None else [column[span] for column, span in zip(values, spans, strict=True)],
                 self._greedy_scores(owners, phase) if rule.needs_greedy else None,
@@ -275,6 +285,12 @@ class Rollouts:
                 for answer, value, span, target in zip(credited, values, spans, credit.returns, strict=True)
             ]
         return self._grouped(credited)
+
+    def _penalties(self, kl: Sequence[np.ndarray], spans: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """What the KL costs at each token that counts."""
+        if not self._kl_coef:
+            return [np.zeros(len(span)) for span in spans]
+        return [self._kl_coef * column[span] for column, span in zip(kl, spans, strict=True)]
 
     def _grouped(self, answers: Sequence[Example]) -> list[Group]:
         """Those to one prompt together; what was cut off is masked, where that is asked for."""
