@@ -135,6 +135,41 @@ def test_a_head_is_rounded_only_where_it_learns():
         assert torch.equal(logprobs(), exact)
 
 
+@pytest.mark.parametrize("activation", ["silu", "gelu", "gelu_tanh"])
+def test_a_gated_mlp_at_once_has_the_bits_of_its_parts(activation):
+    def inputs() -> list[torch.Tensor]:
+        draw = torch.Generator().manual_seed(3)
+        return [torch.randn(shape, generator=draw).requires_grad_() for shape in ((37, 48), (96, 48), (96, 48), (48, 96))]
+
+    def outcome(compute) -> list[torch.Tensor]:
+        x, gate, up, down = inputs()
+        y = compute(x, gate, up, down)
+        (y * torch.linspace(-1, 2, y.numel()).view_as(y)).sum().backward()
+        return [y.detach(), *(tensor.grad for tensor in (x, gate, up, down))]
+
+    def parts(x, gate, up, down):
+        between = training.gated(training.products(x, [gate, up], None, "bfloat16"), activation)
+        return training.products(between, [down], None, "bfloat16")
+
+    at_once = outcome(lambda *given: training.gated_mlp(*given, activation))
+    for found, expected in zip(at_once, outcome(parts), strict=True):
+        assert torch.equal(found, expected)
+
+
+def test_what_is_not_finite_stays_so_in_bfloat16():
+    x, gate, up, down = torch.zeros(1, 16), torch.eye(16), torch.eye(16), torch.eye(16)
+    x[0, 3], x[0, 5] = torch.tensor(-1, dtype=torch.int32).view(torch.float32), torch.inf  # the bits of a nan that rounding could carry over
+    y = training.gated_mlp(x, gate, up, down, "silu")
+    assert y.isnan().all()
+
+
+def test_a_frozen_gated_mlp_has_a_slope_by_its_input_alone():
+    x, weights = torch.randn(5, 16, requires_grad=True), [torch.randn(16, 16) for _ in "abc"]
+    training.gated_mlp(x, *weights, "silu").sum().backward()
+    assert x.grad.isfinite().all()
+    assert all(weight.grad is None for weight in weights)
+
+
 def test_a_bfloat16_product_by_hand():
     x, w = torch.tensor([[1 + 2**-9, 2.0]], requires_grad=True), torch.tensor([[3.0, 2**-9]], requires_grad=True)  # rounds to 1
     y = training.products(x, [w], torch.tensor([0.25]), "bfloat16")

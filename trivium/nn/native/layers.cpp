@@ -82,6 +82,29 @@ static void rotate(const float* x, const float* cosine, const float* sine, int h
   }
 }
 
+// both: (rows, 2 n), the gate and then up -> (rows, n); float32 or bfloat16
+template <class T>
+static void gated(const T* both, int64_t rows, int n, int activation, T* y) {
+#pragma omp parallel for schedule(static)
+  for (int64_t row = 0; row < rows; row++)
+    for (int i = 0; i < n; i += LANES) store(y + row * n + i, activate(load(both + row * 2 * n + i), activation) * load(both + (row * 2 + 1) * n + i));
+}
+
+// y, unless null: what forward gave, for those who did not keep it.
+template <class T>
+static void gated_backward(const T* both, const T* by_y, int64_t rows, int n, int activation, T* by_both, T* y) {
+#pragma omp parallel for schedule(static)
+  for (int64_t row = 0; row < rows; row++)
+    for (int i = 0; i < n; i += LANES) {
+      const vf gate = load(both + row * 2 * n + i), up = load(both + (row * 2 + 1) * n + i), slope = load(by_y + row * n + i);
+      vf active;
+      const vf by_active = slope_of(gate, activation, &active);
+      store(by_both + row * 2 * n + i, slope * up * by_active);
+      store(by_both + (row * 2 + 1) * n + i, slope * active);
+      if (y) store(y + row * n + i, activate(gate, activation) * up);
+    }
+}
+
 extern "C" {
 
 void trivium_norm(const float* x, const float* w, int64_t rows, int32_t n, float eps, float* y) {
@@ -154,23 +177,15 @@ void trivium_turn_backward(const Turn* t, const float* joint, const float* by_qu
   if (by_query_norm) query_sums.into(by_query_norm, threads), key_sums.into(by_key_norm, threads);
 }
 
-// both: (rows, 2 n), the gate and then up -> (rows, n)
-void trivium_gated(const float* both, int64_t rows, int32_t n, int32_t activation, float* y) {
-#pragma omp parallel for schedule(static)
-  for (int64_t row = 0; row < rows; row++)
-    for (int i = 0; i < n; i += LANES) store(y + row * n + i, activate(load(both + row * 2 * n + i), activation) * load(both + (row * 2 + 1) * n + i));
-}
+void trivium_gated(const float* both, int64_t rows, int32_t n, int32_t activation, float* y) { gated(both, rows, n, activation, y); }
+void trivium_gated_half(const uint16_t* both, int64_t rows, int32_t n, int32_t activation, uint16_t* y) { gated(both, rows, n, activation, y); }
 
 void trivium_gated_backward(const float* both, const float* by_y, int64_t rows, int32_t n, int32_t activation, float* by_both) {
-#pragma omp parallel for schedule(static)
-  for (int64_t row = 0; row < rows; row++)
-    for (int i = 0; i < n; i += LANES) {
-      const vf gate = load(both + row * 2 * n + i), up = load(both + (row * 2 + 1) * n + i), slope = load(by_y + row * n + i);
-      vf active;
-      const vf by_active = slope_of(gate, activation, &active);
-      store(by_both + row * 2 * n + i, slope * up * by_active);
-      store(by_both + (row * 2 + 1) * n + i, slope * active);
-    }
+  gated_backward<float>(both, by_y, rows, n, activation, by_both, nullptr);
+}
+void trivium_gated_half_backward(
+    const uint16_t* both, const uint16_t* by_y, int64_t rows, int32_t n, int32_t activation, uint16_t* by_both, uint16_t* y) {
+  gated_backward(both, by_y, rows, n, activation, by_both, y);
 }
 
 // by_y null: to = relu(x)^2, else its slope by x; n is whole vectors.

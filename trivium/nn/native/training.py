@@ -264,6 +264,37 @@ def gated(both: Tensor, activation: str) -> Tensor:
     return _Gated.apply(both, ACTIVATIONS[activation])
 
 
+class _GatedMLP(torch.autograd.Function):
+    """Products and gate at once in bfloat16: the same bits as one after the other, and nothing between them goes through float32."""
+
+    @staticmethod
+    def forward(ctx: Any, x_ME: Tensor, gate: Tensor, up: Tensor, down: Tensor, activation: int) -> Tensor:
+        x = x_ME.bfloat16()
+        both = torch.nn.functional.linear(x, _halved([gate, up]))
+        y = both.new_empty(len(x), len(up))
+        loaded().trivium_gated_half(_at(both), c_int64(len(y)), len(up), activation, _at(y))
+        ctx.save_for_backward(x, both, gate, up, down)
+        ctx.activation = activation
+        return torch.nn.functional.linear(y, _halved([down])).float()
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, ...]:
+        x, both, gate, up, down = ctx.saved_tensors
+        slope, by_both = slopes[0].bfloat16(), torch.empty_like(both)
+        by_y = slope @ _halved([down])
+        y = torch.empty_like(by_y)
+        loaded().trivium_gated_half_backward(_at(both), _at(by_y), c_int64(len(y)), len(up), ctx.activation, _at(by_both), _at(y))
+        by_x = (by_both @ _halved([gate, up])).float() if ctx.needs_input_grad[0] else None
+        if not any(ctx.needs_input_grad[1:4]):
+            return by_x, None, None, None, None
+        return by_x, *(by_both.T @ x).float().split(len(up)), (slope.T @ y).float(), None
+
+
+def gated_mlp(x_ME: Tensor, gate: Tensor, up: Tensor, down: Tensor, activation: str) -> Tensor:
+    """(activation(x gate^T) * x up^T) down^T with every factor and product rounded to bfloat16, (M, E) float32."""
+    return _GatedMLP.apply(x_ME, gate, up, down, ACTIVATIONS[activation])
+
+
 class _SquaredRelu(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:

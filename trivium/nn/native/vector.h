@@ -44,6 +44,10 @@ static inline uint16_t rounded(float x) {
   memcpy(&bits, &x, 4);
   return (uint16_t)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
 }
+static inline void store(uint16_t* p, vf x) {
+  const vu bits = (vu)x, near = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+  *(vh_any*)p = __builtin_convertvector(x == x ? near : (vu){} + 0x7fc0, vh);  // not-a-number stays
+}
 static inline void put(float* p, float x) { *p = x; }
 static inline void put(uint16_t* p, float x) { *p = rounded(x); }
 
