@@ -135,6 +135,27 @@ def test_a_head_is_rounded_only_where_it_learns():
         assert torch.equal(logprobs(), exact)
 
 
+@pytest.mark.parametrize("has_norms", [True, False])
+def test_heads_of_a_joint_in_bfloat16_have_the_bits_of_the_same_numbers_in_float32(has_norms):
+    draw = torch.Generator().manual_seed(4)
+    numbers = torch.randn(2, 7, (4 + 2 * 2) * 16, generator=draw).bfloat16()
+    rope = (torch.rand(9, 8, generator=draw), torch.rand(9, 8, generator=draw))
+    position = torch.arange(7).expand(2, 7).contiguous()
+
+    def outcome(joint: torch.Tensor) -> list[torch.Tensor]:
+        weights = [torch.rand(16, generator=torch.Generator().manual_seed(seed)).requires_grad_() for seed in (5, 6)]
+        joint.requires_grad_()
+        found = training.heads(joint, tuple(weights) if has_norms else (None, None), rope, position, (4, 2, 16), 1e-6)
+        sum((part * torch.linspace(-1, 2, part.numel()).view_as(part)).sum() for part in found).backward()
+        return [*(part.detach() for part in found), joint.grad, *(weight.grad for weight in weights if has_norms)]
+
+    half, whole = outcome(numbers), outcome(numbers.float())
+    assert half[3].dtype == torch.bfloat16
+    whole[3] = whole[3].bfloat16()
+    for found, expected in zip(half, whole, strict=True):
+        assert torch.equal(found, expected)
+
+
 @pytest.mark.parametrize("activation", ["silu", "gelu", "gelu_tanh"])
 def test_a_gated_mlp_at_once_has_the_bits_of_its_parts(activation):
     def inputs() -> list[torch.Tensor]:
@@ -158,7 +179,10 @@ def test_a_gated_mlp_at_once_has_the_bits_of_its_parts(activation):
 
 def test_what_is_not_finite_stays_so_in_bfloat16():
     x, gate, up, down = torch.zeros(1, 16), torch.eye(16), torch.eye(16), torch.eye(16)
-    x[0, 3], x[0, 5] = torch.tensor(-1, dtype=torch.int32).view(torch.float32), torch.inf  # the bits of a nan that rounding could carry over
+    x[0, 3], x[0, 5] = (
+        torch.tensor(-1, dtype=torch.int32).view(torch.float32),
+        torch.inf,
+    )  # the bits of a nan that rounding could carry over
     y = training.gated_mlp(x, gate, up, down, "silu")
     assert y.isnan().all()
 

@@ -86,7 +86,7 @@ def forward(trunk: Transformer, number: int, x_BLD: Tensor, added_BLE: Tensor | 
     """The stream after a block, (B, L, D). added_BLE: to its values, (B, L, KV * D), or nothing."""
     config, block, rope = trunk.config, cast(Block, trunk.blocks[number]), trunk.rope_table(trunk.layers[number].rope)
     attention, mlp = block.attention, block.mlp
-    joint = _products(_norm(block.attention_norm, x_BLD), [attention.query, attention.key, attention.value], how)
+    joint = _products(_norm(block.attention_norm, x_BLD), [attention.query, attention.key, attention.value], how, may_be_half=True)
     norms = [None if norm is None else norm.scale() for norm in (attention.query_norm, attention.key_norm)]
     shape = (config.num_heads, config.num_kv_heads, config.head_dim)
     query, key, value = training.heads(joint, (norms[0], norms[1]), rope, places.position_BL, shape, config.norm_eps)
@@ -111,12 +111,14 @@ def _is_plain(linear: nn.Module) -> bool:
     return not isinstance(linear, AdaptedLinear) and bias_of(linear) is None
 
 
-def _products(x: Tensor, linears: Sequence[nn.Module], how: Products) -> Tensor:
+def _products(x: Tensor, linears: Sequence[nn.Module], how: Products, *, may_be_half: bool = False) -> Tensor:
     """All of x's products at once, over the last dimension; what adapters add comes on top."""
     flat = x.flatten(0, -2)
     bases = [linear.base if isinstance(linear, AdaptedLinear) else linear for linear in linears]
     biases = [bias for bias in map(bias_of, linears) if bias is not None]
-    y = training.products(flat, [effective_weight(base) for base in bases], torch.cat(biases) if biases else None, how)
+    y = training.products(
+        flat, [effective_weight(base) for base in bases], torch.cat(biases) if biases else None, how, may_be_half=may_be_half
+    )
     if any(isinstance(linear, AdaptedLinear) for linear in linears):
         y = y + torch.cat([_added(linear, base, flat) for linear, base in zip(linears, bases, strict=True)], dim=-1)
     return y.unflatten(0, x.shape[:-1])

@@ -82,6 +82,75 @@ static void rotate(const float* x, const float* cosine, const float* sine, int h
   }
 }
 
+// A head of a token: which of the three it is, and where it stands in it.
+struct Place {
+  bool is_query, is_value;
+  int64_t offset;
+  Place(const Turn& t, int64_t token, int h) : is_query(h < t.heads), is_value(h >= t.heads + t.kv_heads) {
+    const int64_t row = token / t.length, at = token % t.length;
+    offset = ((is_query ? row * t.heads + h : row * t.kv_heads + (h - t.heads) % t.kv_heads) * t.length + at) * t.dim;
+  }
+  const float* norm(const Turn& t) const { return is_value ? nullptr : is_query ? t.query_norm : t.key_norm; }
+};
+
+template <class From, class To>
+static void copy(const From* from, int n, To* to) {
+  for (int i = 0; i < n; i += LANES) store(to + i, load(from + i));
+}
+
+// joint is float32 or bfloat16.
+template <class T>
+static void turn(const Turn& t, const T* joint, float* query, float* key, float* value) {
+  const int dim = t.dim, all_heads = t.heads + 2 * t.kv_heads, half = t.rotated / 2;
+#pragma omp parallel for schedule(static)
+  for (int64_t token = 0; token < (int64_t)t.batch * t.length; token++) {
+    std::vector<float> from(dim);
+    for (int h = 0; h < all_heads; h++) {
+      const Place place(t, token, h);
+      float* to = (place.is_query ? query : place.is_value ? value : key) + place.offset;
+      copy(joint + (token * all_heads + h) * dim, dim, from.data());
+      if (const float* weight = place.norm(t)) {
+        const float r = inverse_rms(from.data(), dim, t.eps);
+        for (int i = 0; i < dim; i += LANES) store(from.data() + i, load(from.data() + i) * r * load(weight + i));
+      }
+      const int turned = place.is_value ? 0 : 2 * half;
+      const int64_t angle = (int64_t)t.position[token] * half;
+      if (turned) rotate(from.data(), t.cosine + angle, t.sine + angle, half, 1.0f, to);
+      for (int i = turned; i < dim; i++) to[i] = from[i];
+    }
+  }
+}
+
+struct Slopes {
+  const float *query, *key, *value;
+};
+
+template <class T>
+static void turn_backward(const Turn& t, const T* joint, Slopes by, int threads, T* by_joint, float* by_query_norm, float* by_key_norm) {
+  const int dim = t.dim, all_heads = t.heads + 2 * t.kv_heads, half = t.rotated / 2;
+  Sums query_sums(dim, threads), key_sums(dim, threads);
+#pragma omp parallel for schedule(static, 1) num_threads(threads)
+  for (int thread = 0; thread < threads; thread++) {
+    const Share share((int64_t)t.batch * t.length, thread, threads);
+    std::vector<float> to(dim), was(dim);
+    for (int64_t token = share.first; token < share.last; token++)
+      for (int h = 0; h < all_heads; h++) {
+        const Place place(t, token, h);
+        const float* from = (place.is_query ? by.query : place.is_value ? by.value : by.key) + place.offset;
+        const int turned = place.is_value ? 0 : 2 * half;
+        const int64_t angle = (int64_t)t.position[token] * half;
+        if (turned) rotate(from, t.cosine + angle, t.sine + angle, half, -1.0f, to.data());
+        for (int i = turned; i < dim; i++) to[i] = from[i];
+        if (const float* weight = place.norm(t)) {
+          copy(joint + (token * all_heads + h) * dim, dim, was.data());
+          norm_backward(was.data(), weight, to.data(), to.data(), (place.is_query ? query_sums : key_sums).of(thread), dim, t.eps);
+        }
+        copy(to.data(), dim, by_joint + (token * all_heads + h) * dim);
+      }
+  }
+  if (by_query_norm) query_sums.into(by_query_norm, threads), key_sums.into(by_key_norm, threads);
+}
+
 // both: (rows, 2 n), the gate and then up -> (rows, n); float32 or bfloat16
 template <class T>
 static void gated(const T* both, int64_t rows, int n, int activation, T* y) {
@@ -126,55 +195,17 @@ void trivium_norm_backward(const float* x, const float* w, const float* by_y, in
 }
 
 // joint: (B, L, (H + 2 KV) D) -> query (B, H, L, D), key and value (B, KV, L, D)
-void trivium_turn(const Turn* t, const float* joint, float* query, float* key, float* value) {
-  const int dim = t->dim, all_heads = t->heads + 2 * t->kv_heads, half = t->rotated / 2;
-#pragma omp parallel for schedule(static)
-  for (int64_t token = 0; token < (int64_t)t->batch * t->length; token++) {
-    const int64_t row = token / t->length, at = token % t->length;
-    std::vector<float> normed(dim);
-    for (int h = 0; h < all_heads; h++) {
-      const float* from = joint + (token * all_heads + h) * dim;
-      const bool is_query = h < t->heads, is_value = h >= t->heads + t->kv_heads;
-      float* to = is_query ? query + ((row * t->heads + h) * t->length + at) * dim
-                           : (is_value ? value : key) + ((row * t->kv_heads + (h - t->heads) % t->kv_heads) * t->length + at) * dim;
-      const float* weight = is_value ? nullptr : is_query ? t->query_norm : t->key_norm;
-      if (weight) {
-        const float r = inverse_rms(from, dim, t->eps);
-        for (int i = 0; i < dim; i += LANES) store(normed.data() + i, load(from + i) * r * load(weight + i));
-        from = normed.data();
-      }
-      const int turned = is_value ? 0 : 2 * half;
-      const int64_t place = (int64_t)t->position[token] * half;
-      if (turned) rotate(from, t->cosine + place, t->sine + place, half, 1.0f, to);
-      for (int i = turned; i < dim; i++) to[i] = from[i];
-    }
-  }
-}
+void trivium_turn(const Turn* t, const float* joint, float* query, float* key, float* value) { turn(*t, joint, query, key, value); }
+void trivium_turn_half(const Turn* t, const uint16_t* joint, float* query, float* key, float* value) { turn(*t, joint, query, key, value); }
 
+// joint may be null where there are no norms, whose slopes alone need it.
 void trivium_turn_backward(const Turn* t, const float* joint, const float* by_query, const float* by_key, const float* by_value, int32_t threads,
                            float* by_joint, float* by_query_norm, float* by_key_norm) {
-  const int dim = t->dim, all_heads = t->heads + 2 * t->kv_heads, half = t->rotated / 2;
-  Sums query_sums(dim, threads), key_sums(dim, threads);
-#pragma omp parallel for schedule(static, 1) num_threads(threads)
-  for (int thread = 0; thread < threads; thread++) {
-    const Share share((int64_t)t->batch * t->length, thread, threads);
-    for (int64_t token = share.first; token < share.last; token++) {
-      const int64_t row = token / t->length, at = token % t->length;
-      for (int h = 0; h < all_heads; h++) {
-        const bool is_query = h < t->heads, is_value = h >= t->heads + t->kv_heads;
-        const float* from = is_query ? by_query + ((row * t->heads + h) * t->length + at) * dim
-                                     : (is_value ? by_value : by_key) + ((row * t->kv_heads + (h - t->heads) % t->kv_heads) * t->length + at) * dim;
-        float* to = by_joint + (token * all_heads + h) * dim;
-        const int turned = is_value ? 0 : 2 * half;
-        const int64_t place = (int64_t)t->position[token] * half;
-        if (turned) rotate(from, t->cosine + place, t->sine + place, half, -1.0f, to);
-        for (int i = turned; i < dim; i++) to[i] = from[i];
-        const float* weight = is_value ? nullptr : is_query ? t->query_norm : t->key_norm;
-        if (weight) norm_backward(joint + (token * all_heads + h) * dim, weight, to, to, (is_query ? query_sums : key_sums).of(thread), dim, t->eps);
-      }
-    }
-  }
-  if (by_query_norm) query_sums.into(by_query_norm, threads), key_sums.into(by_key_norm, threads);
+  turn_backward(*t, joint, {by_query, by_key, by_value}, threads, by_joint, by_query_norm, by_key_norm);
+}
+void trivium_turn_half_backward(const Turn* t, const uint16_t* joint, const float* by_query, const float* by_key, const float* by_value,
+                                int32_t threads, uint16_t* by_joint, float* by_query_norm, float* by_key_norm) {
+  turn_backward(*t, joint, {by_query, by_key, by_value}, threads, by_joint, by_query_norm, by_key_norm);
 }
 
 void trivium_gated(const float* both, int64_t rows, int32_t n, int32_t activation, float* y) { gated(both, rows, n, activation, y); }

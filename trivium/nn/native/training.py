@@ -46,11 +46,23 @@ class _Bfloat16Products(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x_ME: Tensor, bias: Tensor | None, *weights: Tensor) -> Tensor:
+        y = _HalfProducts.forward(ctx, x_ME, bias, *weights).float()
+        return y if bias is None else y.add_(bias)
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, ...]:
+        return _HalfProducts.backward(ctx, *slopes)
+
+
+class _HalfProducts(torch.autograd.Function):
+    """The same, given in bfloat16 to a reader that widens it itself; without the bias."""
+
+    @staticmethod
+    def forward(ctx: Any, x_ME: Tensor, bias: Tensor | None, *weights: Tensor) -> Tensor:
         x = x_ME.bfloat16()
         ctx.sizes, ctx.has_bias = [len(part) for part in weights], bias is not None
         ctx.save_for_backward(x, *weights)
-        y = torch.nn.functional.linear(x, _halved(weights)).float()
-        return y if bias is None else y.add_(bias)
+        return torch.nn.functional.linear(x, _halved(weights))
 
     @staticmethod
     def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, ...]:
@@ -94,8 +106,13 @@ class _Int8Products(torch.autograd.Function):
         return by_x, slope.sum(0) if ctx.has_bias else None, *parts
 
 
-def products(x_ME: Tensor, weights: Sequence[Tensor], bias: Tensor | None, precision: Products) -> Tensor:
-    """x W^T + bias for several W, (M, sum of their rows). In int8 all sizes of a W are multiples of 16."""
+def products(x_ME: Tensor, weights: Sequence[Tensor], bias: Tensor | None, precision: Products, *, may_be_half: bool = False) -> Tensor:
+    """x W^T + bias for several W, (M, sum of their rows). In int8 all sizes of a W are multiples of 16.
+
+    may_be_half: the reader takes bfloat16 too, so that products which are rounded to it anyway need not be widened.
+    """
+    if may_be_half and precision == "bfloat16" and bias is None:
+        return _HalfProducts.apply(x_ME, None, *weights)
     if precision == "int8" and any(size % 16 for weight in weights for size in weight.shape):
         raise ValueError(f"products in int8 need multiples of 16, not {[tuple(weight.shape) for weight in weights]}")
     return _PRODUCTS[precision].apply(x_ME, bias, *weights)
@@ -169,26 +186,29 @@ class _Heads(torch.autograd.Function):
         ctx: Any, joint: Tensor, query_norm: Tensor | None, key_norm: Tensor | None, rope: tuple[Tensor, Tensor] | None,
         position: Tensor, shape: tuple[int, int, int], eps: float,
     ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-        heads, kv_heads, dim = shape
+        ctx.shape = heads, kv_heads, dim = shape
         (batch, length), joint = position.shape, joint.contiguous()
         ctx.turn = _Turn(
             *(None if x is None else x.data_ptr() for x in (query_norm, key_norm, *(rope or (None, None)), position)),
             batch, length, heads, kv_heads, dim, 0 if rope is None else 2 * rope[0].shape[1], eps,
         )  # fmt: skip
         ctx.kept = query_norm, key_norm, rope, position  # the structure holds their addresses
-        ctx.save_for_backward(joint)
+        name = "trivium_turn_half" if joint.dtype == torch.bfloat16 else "trivium_turn"
+        ctx.backward_name, ctx.dtype = f"{name}_backward", joint.dtype
+        ctx.save_for_backward(*([] if query_norm is None and key_norm is None else [joint]))  # a rotation's slope does not depend on it
         query = torch.empty(batch, heads, length, dim)
         key, value = torch.empty(batch, kv_heads, length, dim), torch.empty(batch, kv_heads, length, dim)
-        loaded().trivium_turn(byref(ctx.turn), _at(joint), _at(query), _at(key), _at(value))
+        getattr(loaded(), name)(byref(ctx.turn), _at(joint), _at(query), _at(key), _at(value))
         return query, key, value
 
     @staticmethod
     def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, ...]:
-        [joint] = ctx.saved_tensors
-        by_joint = torch.empty_like(joint)
+        joint = ctx.saved_tensors[0] if ctx.saved_tensors else None
+        heads, kv_heads, dim = ctx.shape
+        by_joint = torch.empty(ctx.turn.batch, ctx.turn.length, (heads + 2 * kv_heads) * dim, dtype=ctx.dtype)
         by_norms = [None if norm is None else torch.empty_like(norm) for norm in ctx.kept[:2]]
         contiguous = [slope.contiguous() for slope in slopes]
-        loaded().trivium_turn_backward(
+        getattr(loaded(), ctx.backward_name)(
             byref(ctx.turn), _at(joint), *map(_at, contiguous), torch.get_num_threads(), _at(by_joint), *map(_at, by_norms)
         )
         return by_joint, *by_norms, None, None, None, None
@@ -198,7 +218,7 @@ def heads(
     joint_BLE: Tensor, norms: tuple[Tensor | None, Tensor | None], rope: tuple[Tensor, Tensor] | None, position_BL: Tensor,
     shape: tuple[int, int, int], eps: float,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    """Query (B, H, L, D), key and value (B, KV, L, D) from their joint product, normed and rotated. shape: H, KV, D; rope: whole tables."""
+    """Query (B, H, L, D), key and value (B, KV, L, D) from their joint product, in float32 or bfloat16, normed and rotated. shape: H, KV, D; rope: whole tables."""
     if rope is not None and int(position_BL.max()) >= len(rope[0]):  # C++ does not look
         raise IndexError(f"position {int(position_BL.max())} of a model that has {len(rope[0])}")
     return _Heads.apply(joint_BLE, *norms, rope, position_BL.to(torch.int32), shape, eps)
