@@ -218,7 +218,10 @@ def heads(
     joint_BLE: Tensor, norms: tuple[Tensor | None, Tensor | None], rope: tuple[Tensor, Tensor] | None, position_BL: Tensor,
     shape: tuple[int, int, int], eps: float,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    """Query (B, H, L, D), key and value (B, KV, L, D) from their joint product, in float32 or bfloat16, normed and rotated. shape: H, KV, D; rope: whole tables."""
+    """Query (B, H, L, D), key and value (B, KV, L, D), float32, from their joint product in float32 or bfloat16, normed and rotated.
+
+    shape: H, KV, D; rope: whole tables.
+    """
     if rope is not None and int(position_BL.max()) >= len(rope[0]):  # C++ does not look
         raise IndexError(f"position {int(position_BL.max())} of a model that has {len(rope[0])}")
     return _Heads.apply(joint_BLE, *norms, rope, position_BL.to(torch.int32), shape, eps)
