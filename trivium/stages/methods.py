@@ -8,13 +8,21 @@ from typing import Any
 from trivium.core.config import merge, read_toml
 from trivium.core.errors import ConfigError, did_you_mean
 
-_FILES = {"reinforce": "methods.toml", "finetune": "finetune.toml"}  # of the kinds of stages that have named methods
+_FILES = {
+    "reinforce": "methods.toml",
+    "finetune": "finetune.toml",
+    "pretrain": "pretrain.toml",
+}  # of the kinds of stages that have named methods
 
 
 @cache
 def methods(kind: str = "reinforce") -> dict[str, Mapping[str, Any]]:
-    """Name -> options of a kind of stage that has them."""
-    return read_toml(Path(__file__).with_name(_FILES[kind]))
+    """Name -> options of a kind of stage that has them; with `like` those of one that stands before it lie below."""
+    named: dict[str, Mapping[str, Any]] = {}
+    for name, options in read_toml(Path(__file__).with_name(_FILES[kind])).items():
+        own = {option: value for option, value in options.items() if option != "like"}
+        named[name] = merge(named[options["like"]], own) if "like" in options else own
+    return named
 
 
 def with_method(kind: str, options: Mapping[str, Any]) -> dict[str, Any]:
