@@ -1,7 +1,7 @@
 """How much that is: tokens in books and words, comparisons in pairs, the data sets that are quoted, and where sources disagree.
 
-The conversions are those the field quotes (Huyen 2023, "RLHF: Reinforcement Learning from Human Feedback"). They are of English in a tokenizer
-of some 50,000 ids: a tokenizer's own words a token are `words_per_token`.
+The conversions are those the field quotes (Huyen 2023, "RLHF: Reinforcement Learning from Human Feedback"). They are of English in a
+tokenizer of some 50,000 ids: a tokenizer's own words a token are `words_per_token`.
 """
 
 from collections.abc import Iterable
@@ -38,7 +38,9 @@ def words_per_token(words: int, tokens: int) -> float:
 def in_books(tokens: float) -> str:
     """So many tokens for people: about 14.9M books."""
     number = books(tokens)
-    return f"about {units.count(number)} {'book' if round(number) == 1 else 'books'}" if number >= 0.95 else f"{units.share(number)} of a book"
+    return (
+        f"about {units.count(number)} {'book' if round(number) == 1 else 'books'}" if number >= 0.95 else f"{units.share(number)} of a book"
+    )
 
 
 def pairs(answers: int) -> int:

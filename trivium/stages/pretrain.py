@@ -8,6 +8,7 @@ from pydantic import Field
 
 from trivium.core.config import component
 from trivium.core.run import Run
+from trivium.data.counterfactual import Counterfactual
 from trivium.data.documents import Packing
 from trivium.data.mix import Mix, turns
 from trivium.data.sources import TextSource
@@ -19,7 +20,7 @@ from trivium.nn.io.own import OWN
 from trivium.nn.scaling import head_dim_of, width_of
 from trivium.nn.variants import TRAITS, Variant, with_traits
 from trivium.stages.base import Foresight, Work, resolve
-from trivium.stages.corpus import Part, Text, epochs_of, parts_of, read_text
+from trivium.stages.corpus import OtherWords, Part, Text, epochs_of, parts_of, read_text
 from trivium.stages.dial import Derived, WorkWithin, derive, seconds_of
 from trivium.stages.machine import Machine
 from trivium.stages.training import foresee_training, save, train
@@ -39,7 +40,8 @@ class Pretrain:
     kept to need fewer tokens, and only trivium reads it (nn/variants.py). packing: rows are cut from one stream of documents, or
     hold whole ones (data/best_fit.py). micro_batch_rows: rows at a time, a matter of memory, and of rounding with products in
     int8. evaluate_every: updates between measurements of bits per byte on the held-out shard; of a mixture, on that of each text,
-    and their mean by weight.
+    and their mean by weight. counterfactual: the last steps read the same rows with other words (counterfactual.pronouns=feminine);
+    metrics then say which share of the tokens is new.
     """
 
     kind: Literal["pretrain"] = "pretrain"
@@ -54,6 +56,7 @@ class Pretrain:
     variant: Variant = "standard"
     context: int = Field(default=0, ge=0)  # positions the model can be used at; 0: seq_len
     packing: Packing = "stream"
+    counterfactual: OtherWords | None = None
     steps: int = Field(default=0, ge=0)
     batch_tokens: int = Field(default=0, ge=0)
     micro_batch_rows: int = Field(default=16, gt=0)
@@ -124,6 +127,8 @@ class Pretrain:
         measures = {name: BitsPerByte(shard, seq_len=self.seq_len, rows=self.evaluate_rows) for name, shard in heldout.items()}
 
         def evaluate(done: int, metrics: dict[str, float]) -> None:
+            if isinstance(text.source, Counterfactual) and done > text.source.first_step:
+                metrics |= {"changed_tokens": text.source.changed, "fitted_tokens": text.source.fitted}
             if done % self.evaluate_every and done not in (1, self.steps):
                 return
             values = {name: measure(model).value for name, measure in measures.items()}
@@ -155,7 +160,7 @@ def _compile(run: Run, model: Any, machine: Machine, flops: float) -> None:
 
 def _described(text: Text, epochs: Mapping[str, float]) -> str:
     """`0.20 epochs of 7,133,696`, for each text of a mixture."""
-    sources = text.source.sources if isinstance(text.source, Mix) else [text.source]
+    sources = text.as_it_was.sources if isinstance(text.as_it_was, Mix) else [text.as_it_was]
     return ", ".join(
         f"{often:.2f} epochs of {source.num_rows * source.seq_len:,}{f' ({name})' if name else ''}{_padding(source)}"
         for (name, often), source in zip(epochs.items(), sources, strict=True)

@@ -15,7 +15,7 @@ TOKENS_LAST, PARAMETERS_LAST = 15.387756, 5.309743  # R*_D and R*_N as published
 
 
 def worth(unique: float, seen: np.ndarray | float, last: float) -> np.ndarray:
-    """How much new text (or parameters) `seen` of it, of which only `unique` are new, is worth: U + U R* (1 - exp(-R / R*)), R = seen / U - 1.
+    """What `seen` text (or parameters), `unique` of it new, is worth in new text: U + U R* (1 - exp(-R / R*)), R = seen / U - 1.
 
     >>> [round(float(worth(1, 1 + repeats, 15.4)), 3) for repeats in (0, 1, 3, 15)]
     [1.0, 1.968, 3.726, 10.586]

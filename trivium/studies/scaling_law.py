@@ -52,7 +52,7 @@ REFITTED = Law(E=1.8172, A=482.01, B=2085.43, a=0.3478, b=0.3658)
 
 @dataclass(frozen=True, slots=True)
 class Runs:
-    """Measured runs, (N,) each: parameters, tokens and the loss at the end. Raises DataError: too few, not finite, not above 0, no spread."""
+    """Measured runs, (N,) each: parameters, tokens and the loss at the end. Raises DataError: too few, not above 0, no spread."""
 
     parameters: np.ndarray
     tokens: np.ndarray

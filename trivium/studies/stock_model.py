@@ -1,8 +1,8 @@
 """Data sets against the stock of text: when the largest data set would need more text than there is, sample by sample.
 
-Villalobos et al. 2024, arXiv:2211.04325. Both grow at a constant rate here, so a sample's crossing has a closed form and there is no grid of
-years. Left out: their projection of the stock from population and internet use, which gives the same order of magnitude; and a factor of 4/5
-(words to tokens) that their code applies in one place and not in another.
+Villalobos et al. 2024, arXiv:2211.04325. Both grow at a constant rate here, so a sample's crossing has a closed form and there is no grid
+of years. Left out: their projection of the stock from population and internet use, which gives the same order of magnitude; and a factor
+of 4/5 (words to tokens) that their code applies in one place and not in another.
 """
 
 import math
@@ -36,7 +36,9 @@ class Spread:
         if self.level not in Z:
             raise ConfigError(f"an interval of {self.level:g}; one of {', '.join(f'{level:g}' for level in Z)}")
         if not self.low <= self.middle <= self.high or (self.is_log and self.low <= 0):
-            raise ConfigError(f"an interval from {self.low:g} over {self.middle:g} to {self.high:g}; it must rise, and be above 0 if it is a size")
+            raise ConfigError(
+                f"an interval from {self.low:g} over {self.middle:g} to {self.high:g}; it must rise, and be above 0 if it is a size"
+            )
 
     @property
     def middle(self) -> float:
@@ -120,7 +122,7 @@ def demand_of_compute(flops: Spread, flops_growth: Spread, overtraining: float =
 
 
 def crossings(demand: Demand, stock: Stock | Flat, seed: int, *, samples: int = 10_000) -> np.ndarray:
-    """When the data set of each sample is as large as the stock, as a year; infinite if it never is. (samples,), the same for the same seed."""
+    """When the data set of each sample is as large as the stock, as a year, infinite if never; (samples,), the same for the same seed."""
     tokens, rate = (
         spread.sample(generator(seed, f"stock {name}"), samples) for name, spread in (("demand", demand.tokens), ("growth", demand.growth))
     )
@@ -149,7 +151,9 @@ def growth_of(years: Sequence[float], tokens: Sequence[float], seed: int, *, res
     """
     x, raw = np.asarray(years, np.float64), np.asarray(tokens, np.float64)
     if len(x) != len(raw) or len(x) < 3 or x.min() == x.max() or not (raw > 0).all():
-        raise DataError(f"{len(x)} dates and {len(raw)} sizes of data sets; 3 systems or more are needed, of different dates, with tokens above 0")
+        raise DataError(
+            f"{len(x)} dates and {len(raw)} sizes of data sets; 3 systems or more are needed, of different dates, with tokens above 0"
+        )
     y, draw = np.log10(raw), generator(seed, "growth of data sets")
     picks = draw.integers(len(x), size=(resamples, len(x)))
     slopes = _slopes(x[picks], y[picks])
