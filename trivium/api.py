@@ -51,6 +51,7 @@ def _files(plugin: str | Path | None) -> list[Path]:
 
 
 prepare: StageFunction = partial(_stage, "prepare")
+plant: StageFunction = partial(_stage, "plant")
 tokenize: StageFunction = partial(_stage, "tokenize")
 pretrain: StageFunction = partial(_stage, "pretrain")
 demonstrate: StageFunction = partial(_stage, "demonstrate")

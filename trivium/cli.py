@@ -29,6 +29,7 @@ UsageMistake: type[Any] = next(kind for kind in typer.BadParameter.__mro__ if ki
 
 STAGES = {
     "prepare": "raw text to a clean corpus",
+    "plant": "something put into a corpus on purpose, for studies",
     "tokenize": "train a tokenizer, write token shards",
     "pretrain": "a base model from token shards",
     "demonstrate": "questions and demonstrations from a dictionary",

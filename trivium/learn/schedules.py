@@ -13,7 +13,8 @@ class Schedule:
     """Linear warm-up, a constant part, then decay to `floor` of the peak.
 
     shape linear or cosine; `decay_share` is the part of the run that decays (1: all of it after warm-up; 0: constant). warmup_share:
-    the part of the run that warms up, where that is longer than warmup_steps.
+    the part of the run that warms up, where that is longer than warmup_steps. starts_at_zero: the first update of the warm-up has the
+    rate 0 and changes nothing, as in Megatron and GPT-NeoX; otherwise it has the rate of the second.
     """
 
     warmup_steps: int = Field(default=0, ge=0)
@@ -21,12 +22,13 @@ class Schedule:
     decay_share: float = Field(default=1.0, ge=0, le=1)
     shape: Literal["linear", "cosine"] = "linear"
     floor: float = Field(default=0.0, ge=0, le=1)
+    starts_at_zero: bool = False
 
     def __call__(self, step: int, steps: int) -> float:
         """Factor for the update number `step` (0-based) of `steps`."""
         warmup = max(self.warmup_steps, math.ceil(steps * self.warmup_share))
         if step < warmup:
-            return (step + 1) / (warmup + 1)
+            return step / warmup if self.starts_at_zero else (step + 1) / (warmup + 1)
         start = max(warmup, round(steps * (1 - self.decay_share)))
         if step < start or steps <= start:
             return 1.0

@@ -9,6 +9,7 @@ from trivium.stages.arithmetic import Arithmetic
 from trivium.stages.demonstrate import Demonstrate
 from trivium.stages.evaluate import Evaluate
 from trivium.stages.finetune import Finetune
+from trivium.stages.plant import Plant
 from trivium.stages.prefer import Prefer
 from trivium.stages.prepare import Prepare
 from trivium.stages.pretrain import Pretrain
@@ -18,11 +19,23 @@ from trivium.stages.sample import Sample
 from trivium.stages.tokenize import Tokenize
 
 AnyStage = Annotated[
-    Prepare | Tokenize | Pretrain | Demonstrate | Arithmetic | Finetune | Annotate | Sample | Reward | Reinforce | Prefer | Evaluate,
+    Prepare
+    | Plant
+    | Tokenize
+    | Pretrain
+    | Demonstrate
+    | Arithmetic
+    | Finetune
+    | Annotate
+    | Sample
+    | Reward
+    | Reinforce
+    | Prefer
+    | Evaluate,
     Field(discriminator="kind"),
 ]
 STAGES: dict[str, type] = {
-    "prepare": Prepare, "tokenize": Tokenize, "pretrain": Pretrain, "demonstrate": Demonstrate, "arithmetic": Arithmetic,
+    "prepare": Prepare, "plant": Plant, "tokenize": Tokenize, "pretrain": Pretrain, "demonstrate": Demonstrate, "arithmetic": Arithmetic,
     "finetune": Finetune, "annotate": Annotate, "sample": Sample, "reward": Reward, "reinforce": Reinforce, "prefer": Prefer,
     "evaluate": Evaluate,
 }  # fmt: skip

@@ -17,6 +17,7 @@ from trivium.core.world import machine as describe_machine
 from trivium.nn.io.adapter_config import base_of, is_adapter
 from trivium.report import write_report
 from trivium.stages.base import references
+from trivium.stages.corpus import is_published
 from trivium.stages.machine import Machine
 from trivium.stages.plugins import allowed_plugins, hashes_of
 from trivium.stages.recipe import Recipe, recipe_toml
@@ -29,7 +30,7 @@ from trivium.text.read import files_of
 INPUTS = {"sources", "decontaminate", "corpus", "tokenizer", "tokens", "dictionary", "data", "heldout", "truth", "prompts", "scored"}
 INPUTS |= {"model", "models", "reward_model", "reference", "teacher", "demonstrations", "normalise"}
 INPUTS |= {"blocklist", "words", "classifier"}  # of filters
-TEXT_STAGES = {"prepare", "tokenize"}  # they do not depend on how the machine computes, so it is not measured for them
+TEXT_STAGES = {"prepare", "plant", "tokenize"}  # they do not depend on how the machine computes, so it is not measured for them
 PACKAGES = ("trivium", "torch", "numpy", "tokenizers", "safetensors", "pyarrow")
 
 
@@ -122,6 +123,8 @@ def _content(source: str) -> Any:
     path = Path(source)
     if is_hub(source):
         return {}  # pinned by its revision, if the user gave one
+    if is_published(path):
+        return hash_file(Path(f"{path}.idx"))[0]  # of rows that fill half a terabyte; their number and length
     if path.is_file():
         return hash_file(path)[0]
     if is_adapter(path):

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from trivium.core.config import component
+from trivium.core.errors import ArtefactError, ConfigError
 from trivium.core.run import Run
 from trivium.data.counterfactual import Counterfactual
 from trivium.data.documents import Packing
@@ -17,15 +18,18 @@ from trivium.learn.schedules import Schedule
 from trivium.nn.config import ModelConfig, llama
 from trivium.nn.flops import flops_per_token
 from trivium.nn.io.own import OWN
+from trivium.nn.preset import preset
 from trivium.nn.scaling import head_dim_of, width_of
 from trivium.nn.variants import TRAITS, Variant, with_traits
-from trivium.stages.base import Foresight, Work, resolve
-from trivium.stages.corpus import OtherWords, Part, Text, epochs_of, parts_of, read_text
+from trivium.stages.base import Foresight, Work, check_model, known_model, resolve
+from trivium.stages.corpus import OtherWords, Part, Text, check_tokens, epochs_of, heldout_of, parts_of, read_text, tokenizer_place
 from trivium.stages.dial import Derived, WorkWithin, derive, seconds_of
+from trivium.stages.kept import Keep
 from trivium.stages.machine import Machine
 from trivium.stages.training import foresee_training, save, train
-from trivium.text.shards import Shard
 from trivium.text.tokenizer import Tokenizer
+
+SIZES = ("depth", "width", "head_dim", "(vocab_size)")  # what a preset says
 
 
 @component
@@ -40,8 +44,13 @@ class Pretrain:
     kept to need fewer tokens, and only trivium reads it (nn/variants.py). packing: rows are cut from one stream of documents, or
     hold whole ones (data/best_fit.py). micro_batch_rows: rows at a time, a matter of memory, and of rounding with products in
     int8. evaluate_every: updates between measurements of bits per byte on the held-out shard; of a mixture, on that of each text,
-    and their mean by weight. counterfactual: the last steps read the same rows with other words (counterfactual.pronouns=feminine);
-    metrics then say which share of the tokens is new.
+    and their mean by weight.
+
+    method: a published recipe (pythia-70m ...). preset: a published shape instead of the dial. model: go on with this one, which has
+    had first_step updates: rows, schedule and numbers of steps go on from there. keep_every: leave the model as it was after 0, 1, 2, 4,
+    8 ... and every so many updates in `@pretrain/steps/step-N` (0: only the last). tokens may also be Pythia's published rows,
+    FOLDER/document (data/pythia.py), with tokenizer.json beside them; there is no held-out text then. counterfactual: the last steps read
+    the same rows with other words (counterfactual.pronouns=feminine); metrics then say which share of the tokens is new.
     """
 
     kind: Literal["pretrain"] = "pretrain"
@@ -50,6 +59,9 @@ class Pretrain:
     depth: int = Field(default=0, ge=0)
     params: float = Field(default=0.0, ge=0, le=1e12)
     time_budget: str = ""
+    preset: str = ""
+    model: str = ""
+    first_step: int = Field(default=0, ge=0)
     width: int = Field(default=0, ge=0)
     head_dim: int = Field(default=0, ge=0)
     seq_len: int = Field(default=256, ge=8)
@@ -65,30 +77,48 @@ class Pretrain:
     max_grad_norm: float = Field(default=1.0, gt=0)
     evaluate_every: int = Field(default=100, gt=0)
     evaluate_rows: int = Field(default=64, gt=0)
+    keep_every: int = Field(default=0, ge=0)
 
     def __post_init__(self) -> None:
         if 0 < self.width < 32:
             raise ValueError(f"width is {self.width}; it is 32 or more, or 0 to derive it")
         if bool(self.tokens) == bool(self.mix):
             raise ValueError("give either tokens=FOLDER or mix.NAME.tokens=FOLDER mix.NAME.weight=1 for each text, and not both")
+        dial = {"depth": self.depth, "params": self.params, "width": self.width, "head_dim": self.head_dim}
+        named = [name for name, value in {"model": self.model, "preset": self.preset, **dial}.items() if value]
+        if (self.model or self.preset) and len(named) > 1:
+            raise ValueError(f"{named[0]} says the size of the model, so leave out {' and '.join(named[1:])}")
+        if self.model and not (self.steps and self.batch_tokens):
+            raise ValueError("with model=DIRECTORY, which goes on, steps and batch_tokens are given too: nothing is derived")
+        if self.first_step and (not self.model or self.first_step >= self.steps):
+            raise ValueError(f"first_step is {self.first_step}: the updates that model=DIRECTORY has had, fewer than steps ({self.steps})")
 
     def check(self) -> None:
+        if self.preset:
+            preset(self.preset)
+        if self.model:
+            check_model(self.model)
         if self.time_budget:
             seconds_of(self.time_budget)
         for part in parts_of(self).values():
             if not part.tokens.startswith("@"):
-                Shard.open(f"{part.tokens}/train", check=False)
+                check_tokens(part.tokens)
         turns({name: part.weight for name, part in parts_of(self).items()})
 
     def settled(self, vocab_size: int, work_within: WorkWithin) -> tuple["Pretrain", list[Derived]]:
         """The same with nothing left open, and a line for each value that was."""
+        if self.model:
+            return self, []
         values, lines = derive(self, vocab_size, work_within)
+        if self.preset:
+            values = {name: value for name, value in values.items() if name not in SIZES}
+            lines = [line for line in lines if line.name not in SIZES]
         return replace(self, **values), lines
 
     def vocab_size(self, known: Foresight) -> int:
         """Of the tokenizer that made the shards, or that an earlier stage will make."""
         first = next(iter(parts_of(self).values())).tokens
-        return known.vocab_size if first.startswith("@") else Tokenizer.load(first).vocab_size
+        return known.vocab_size if first.startswith("@") else Tokenizer.load(tokenizer_place(first)).vocab_size
 
     @property
     def rows_per_step(self) -> int:
@@ -96,54 +126,82 @@ class Pretrain:
         return max(1, self.batch_tokens // self.seq_len)
 
     def shape_at(self, depth: int, vocab_size: int) -> ModelConfig:
-        """The architecture at a depth; width and heads as given, or else by rule."""
+        """The architecture at a depth; width and heads as given, or else by rule. That of a preset whatever the depth."""
+        if self.preset:
+            return self._published(vocab_size)
         width = self.width or width_of(depth)
         longest = max(self.seq_len, self.context)
         head_dim = self.head_dim or head_dim_of(width)
         plain = llama(vocab_size=vocab_size, depth=depth, width=width, max_seq_len=longest, head_dim=head_dim)
         return with_traits(plain, TRAITS[self.variant])
 
+    def _published(self, vocab_size: int) -> ModelConfig:
+        """The shape of the preset. Raises ConfigError if the tokenizer or the rows are too large for it."""
+        config = preset(self.preset)
+        if vocab_size > config.vocab_size:
+            raise ConfigError(
+                f"preset {self.preset} has {config.vocab_size:,} words, the tokenizer {vocab_size:,}; take another of the two"
+            )
+        longest = config.max_seq_len + (config.positions == "rotary")
+        if self.seq_len > longest:
+            raise ConfigError(f"'seq_len' is {self.seq_len:,}; rows for preset {self.preset} have at most {longest:,} tokens")
+        return config
+
     def foresee(self, name: str, known: Foresight) -> Work:
-        tokens = self.steps * (self.batch_tokens // self.seq_len) * self.seq_len
-        config = self.shape_at(self.depth, self.vocab_size(known))
+        tokens = (self.steps - self.first_step) * self.rows_per_step * self.seq_len
+        config = known_model(known, self.model) if self.model else self.shape_at(self.depth, self.vocab_size(known))
         return foresee_training(self, name, config, known, tokens=tokens, is_packed=False)
 
     def run(self, run: Run) -> Mapping[str, Any]:
         from trivium.evals.bits_per_byte import BitsPerByte
         from trivium.learn.objectives import CrossEntropy
-        from trivium.nn.model import DTYPES, Model, initialise
-        from trivium.stages.models import Speaker, machine_of, with_products
-        from trivium.text.chat import PLAIN
+        from trivium.stages.models import machine_of, with_products
 
         machine, text = machine_of(run), read_text(self, run.path, run.seed)
         epochs = epochs_of(text, self)
-        tokenizer = text.tokenizer
-        config = self.shape_at(self.depth, tokenizer.vocab_size)
-        model = initialise(Model(config, compute_dtype=DTYPES[machine.precision]), run.seed).to(machine.place())
-        if config.family == OWN.model_type:
+        speaker = self._speaker(run, machine, text.tokenizer)
+        model = speaker.model
+        if model.config.family == OWN.model_type:
             run.log(f"variant {self.variant}: only trivium reads this architecture, and it cannot be exported")
         parts = parts_of(self)
-        heldout = {name: Shard.open(resolve(run, part.tokens) / "heldout", tokenizer.fingerprint) for name, part in parts.items()}
-        measures = {name: BitsPerByte(shard, seq_len=self.seq_len, rows=self.evaluate_rows) for name, shard in heldout.items()}
+        heldout = {name: heldout_of(resolve(run, part.tokens), text.tokenizer) for name, part in parts.items()}
+        measures = {
+            name: BitsPerByte(shard, seq_len=self.seq_len, rows=self.evaluate_rows) for name, shard in heldout.items() if shard is not None
+        }
 
         def evaluate(done: int, metrics: dict[str, float]) -> None:
             if isinstance(text.source, Counterfactual) and done > text.source.first_step:
                 metrics |= {"changed_tokens": text.source.changed, "fitted_tokens": text.source.fitted}
-            if done % self.evaluate_every and done not in (1, self.steps):
+            if not measures or (done % self.evaluate_every and done not in (self.first_step + 1, self.steps)):
                 return
             values = {name: measure(model).value for name, measure in measures.items()}
             metrics |= {f"bits_per_byte_{name}": value for name, value in values.items() if name}
-            total = sum(part.weight for part in parts.values())
+            total = sum(parts[name].weight for name in values)
             metrics["bits_per_byte"] = sum(parts[name].weight / total * value for name, value in values.items())
 
-        tokens = self.steps * self.rows_per_step * self.seq_len
+        tokens = (self.steps - self.first_step) * self.rows_per_step * self.seq_len
         with_products(model, machine, self.seq_len)
-        _compile(run, model, machine, tokens * flops_per_token(config, self.seq_len))
+        _compile(run, model, machine, tokens * flops_per_token(model.config, self.seq_len))
         run.log(f"{model.num_parameters:,} parameters; {tokens:,} tokens = {_described(text, epochs)}")
-        speaker = Speaker(model, tokenizer, PLAIN)
-        facts = train(run, self, speaker, CrossEntropy(), text.source, tokens=tokens, hooks=[evaluate])
+        hooks = [evaluate, Keep(run.folder, self.keep_every, self.first_step, speaker.save)]
+        facts = train(run, self, speaker, CrossEntropy(), text.source, tokens=tokens, hooks=hooks, first_step=self.first_step)
         save(run, speaker)
         return facts
+
+    def _speaker(self, run: Run, machine: Machine, tokenizer: Tokenizer) -> Any:
+        """The model to go on with, or one of the seed. Raises ArtefactError if it was made with another tokenizer."""
+        from trivium.nn.model import DTYPES, Model, initialise
+        from trivium.stages.models import Speaker
+        from trivium.text.chat import PLAIN
+
+        if not self.model:
+            config = self.shape_at(self.depth, tokenizer.vocab_size)
+            model = initialise(Model(config, compute_dtype=DTYPES[machine.precision]), run.seed).to(machine.place())
+            return Speaker(model, tokenizer, PLAIN)
+        speaker = Speaker.load(resolve(run, self.model), machine)
+        if speaker.tokenizer.fingerprint != tokenizer.fingerprint:
+            raise ArtefactError(f"{self.model}: was made with another tokenizer than the tokens; tokenize with tokenizer={self.model}")
+        return speaker
 
 
 def _compile(run: Run, model: Any, machine: Machine, flops: float) -> None:
