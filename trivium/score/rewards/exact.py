@@ -19,8 +19,9 @@ class Exact:
 
     def __call__(self, answers: Sequence[Said]) -> list[float]:
         """1 or 0 for each answer."""
-        return [float(_plain(said.response) == _plain(said.field(self.field))) for said in answers]
+        return [float(plain_text(said.response) == plain_text(said.field(self.field))) for said in answers]
 
 
-def _plain(text: str) -> str:
+def plain_text(text: str) -> str:
+    """A text without outer and doubled white space, in small letters."""
     return " ".join(text.casefold().split())
