@@ -1,5 +1,7 @@
 """Units and arithmetic that are quoted, as they come out."""
 
+from pathlib import Path
+
 import pytest
 
 from trivium.core.errors import DataError
@@ -57,3 +59,12 @@ def test_the_sums_of_published_data_sets_are_right():
 def test_every_discrepancy_says_both_sides():
     assert len(DISCREPANCIES) == len({row.about for row in DISCREPANCIES}) == 18
     assert all(row.quoted and row.checked and row.quoted != row.checked for row in DISCREPANCIES)
+
+
+def test_the_page_of_the_documentation_shows_every_row():
+    page = (Path(__file__).parents[2] / "docs" / "quantities.md").read_text()
+    for row in DISCREPANCIES:
+        assert f"| {row.about} | {row.quoted} | {row.checked} |" in page
+    for corpus in CORPORA:
+        there, trained = ("" if value is None else f"{value / 1e12:.3g}T" for value in (corpus.there, corpus.trained))
+        assert f"| {corpus.name} | {corpus.quoted / 1e12:.3g}T | {there} | {trained} | {corpus.note} |" in page

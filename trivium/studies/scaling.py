@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -136,6 +137,7 @@ def _decide(laws: Sequence[Law]) -> bool | None:
     return True if high - low <= WIDEST else None
 
 
+@cache
 def _planted(law: Law) -> bool | None:
     """What the rule says of runs that follow a law with 1 % noise: 8 sizes, each with 6 numbers of tokens."""
     N, D = (grid.ravel() for grid in np.meshgrid(np.geomspace(3e7, 1e10, 8), np.geomspace(1e9, 3e11, 6)))

@@ -19,7 +19,6 @@ MIN_RUNS = 6  # more than there are constants
 # Starts of the fit, of Hoffmann et al. 2022, appendix D.3 (log E, log A, log B, a, b), with fewer of each: they end in the same place.
 _STARTS = tuple(product((-1.0, 0.0, 1.0), (0.0, 5.0, 10.0, 20.0), (0.0, 5.0, 10.0, 20.0), (0.2, 0.5, 1.0), (0.2, 0.5, 1.0)))
 _FIRST_STEPS, _KEPT_STARTS, _MOST_STEPS = 40, 16, 400  # all starts for a while, then the best of them to the end
-_SETTLED = 1e-12  # relative change of the loss below which a fit has ended
 RESAMPLES = 200
 
 
@@ -90,7 +89,7 @@ def bootstrap(runs: Runs, law: Law, seed: int, *, resamples: int = RESAMPLES, de
     draw = generator(seed, "scaling law")
     counts = np.stack([np.bincount(draw.integers(len(runs), size=len(runs)), minlength=len(runs)) for _ in range(resamples)])
     start = np.log([law.E, law.A, law.B]).tolist() + [law.a, law.b]
-    found, _ = _descend(runs, np.tile(start, (resamples, 1)), counts.astype(np.float64), delta)
+    found, _ = _descend(runs, np.tile(start, (resamples, 1)), counts.astype(np.float64), delta, settled=1e-6)
     return [_law(each) for each in found]
 
 
@@ -111,9 +110,12 @@ def _law(constants: np.ndarray) -> Law:
 
 
 def _descend(
-    runs: Runs, starts_SK: np.ndarray, weights_SN: np.ndarray, delta: float, *, steps: int = _MOST_STEPS
+    runs: Runs, starts_SK: np.ndarray, weights_SN: np.ndarray, delta: float, *, steps: int = _MOST_STEPS, settled: float = 1e-12
 ) -> tuple[np.ndarray, np.ndarray]:
-    """S fits at once: constants (S, K = 5: log E, log A, log B, a, b) and their losses (S,). weights_SN: how often each run counts."""
+    """S fits at once: constants (S, K = 5: log E, log A, log B, a, b) and their losses (S,).
+
+    weights_SN: how often each run counts. settled: relative change of the loss below which a fit has ended.
+    """
     constants_SK, damping_S = starts_SK.astype(np.float64).copy(), np.full(len(starts_SK), 1e-2)
     weights_SN = np.broadcast_to(weights_SN, (len(starts_SK), len(runs)))
     residual_SN, slope_SNK = _linearised(runs, constants_SK)
@@ -121,8 +123,8 @@ def _descend(
     for _ in range(steps):
         # a quadratic that touches Huber's loss from above, so a step down in it is a step down in the loss
         bound_SN = weights_SN * delta / np.maximum(np.abs(residual_SN), delta)
-        curve_SKK = np.einsum("snk,sn,snj->skj", slope_SNK, bound_SN, slope_SNK)
-        pull_SK = np.einsum("snk,sn,sn->sk", slope_SNK, bound_SN, residual_SN)
+        weighted_SKN = (slope_SNK * bound_SN[..., None]).transpose(0, 2, 1)
+        curve_SKK, pull_SK = weighted_SKN @ slope_SNK, (weighted_SKN @ residual_SN[..., None])[..., 0]
         scale_SK = np.maximum(np.einsum("skk->sk", curve_SKK), 1e-15)
         ridge_SKK = damping_S[:, None, None] * scale_SK[:, :, None] * np.eye(5)
         step_SK = np.linalg.solve(curve_SKK + ridge_SKK, -pull_SK[..., None])[..., 0]
@@ -134,7 +136,7 @@ def _descend(
         constants_SK[is_lower_S], residual_SN[is_lower_S] = tried_SK[is_lower_S], tried_SN[is_lower_S]
         slope_SNK[is_lower_S], loss_S = tried_SNK[is_lower_S], np.where(is_lower_S, tried_S, loss_S)
         damping_S = np.clip(np.where(is_lower_S, damping_S / 5, damping_S * 4), 1e-12, 1e12)
-        if ((gain_S <= _SETTLED * loss_S) & (is_lower_S | (damping_S > 1e8))).all():
+        if ((gain_S <= settled * loss_S) & (is_lower_S | (damping_S > 1e8))).all():
             break
     return constants_SK, loss_S
 
