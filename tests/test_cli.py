@@ -14,10 +14,11 @@ from tests.tiny import RECIPE
 from trivium.cli import STAGES
 from trivium.core.run import METRICS
 
-QUICKSTART_STAGES = [stage for stage in STAGES if stage not in ("arithmetic", "plant", "sample")]
+QUICKSTART_STAGES = [stage for stage in STAGES if stage not in ("arithmetic", "facts", "plant", "sample")]
 COMMANDS = ("run", "study", "recipes", "report", "chat", "generate", "fetch", "doctor", "data")
 OPTIONS = {
     "prepare": "filters", "tokenize": "vocab_size", "pretrain": "batch_tokens", "demonstrate": "dictionary", "arithmetic": "largest",
+    "facts": "abstaining",
     "finetune": "batch_size", "sample": "keep", "annotate": "annotators", "reward": "heldout", "reinforce": "kl_coef",
     "plant": "corpus", "prefer": "pairs_per_prompt", "evaluate": "models",
 }  # fmt: skip

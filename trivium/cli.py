@@ -34,6 +34,7 @@ STAGES = {
     "pretrain": "a base model from token shards",
     "demonstrate": "questions and demonstrations from a dictionary",
     "arithmetic": "sums to be done, whose answers can be checked",
+    "facts": "made-up people, some of whom a model is told about, for studies",
     "finetune": "supervised fine-tuning on conversations",
     "annotate": "sample answers and let simulated annotators rank them",
     "sample": "answer prompts many times, score the answers, keep what is worth learning from",

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from trivium.report import units
 from trivium.report.html import Html, element, join, words
 from trivium.report.measures import direction
+from trivium.report.quantities import in_books
 from trivium.report.reading import Record, Result, number_of, table_of
 
 _MOST_CHANGES = 3
@@ -44,6 +45,9 @@ def _sentences(record: Record) -> Iterator[str]:
         read, kept = table_of(funnel.get("read")), table_of(funnel.get("kept"))
         if read and kept:
             yield f"Of {_amount(read)} it kept {_amount(kept)}."
+    for facts in record.facts.values():
+        if corpus := number_of(facts.get("train_tokens")):
+            yield f"The training text has {units.count(corpus)} tokens, {in_books(corpus)}."
     sizes = [size for stage in record.stages if (size := number_of(record.facts.get(stage, {}).get("parameters")))]
     if sizes:
         yield f"The model has {units.count(sizes[0])} parameters."

@@ -17,6 +17,12 @@ class Said:
     is_stopped: bool  # by itself, not because it was too long
     fields: Mapping[str, Any]
 
+    def texts(self, name: str) -> list[str]:
+        """A field that may be a list of texts, any of which will do. Raises DataError as `field` does."""
+        value = self.fields.get(name)
+        first = self.field(name)
+        return [str(text) for text in value] if isinstance(value, list) else [first]
+
     def field(self, name: str) -> str:
         """A field of the record as text. Raises DataError if it is not there."""
         value = self.fields.get(name)

@@ -16,6 +16,7 @@ import zstandard
 from trivium.core.config import parse_overrides
 from trivium.core.errors import ConfigError, DataError
 from trivium.core.types import Document
+from trivium.report.quantities import in_books
 from trivium.stages.prepare import Prepare
 from trivium.stages.recipe import single
 from trivium.text.assets import ASSETS
@@ -125,7 +126,7 @@ def plan(stage: Prepare, tokens: float, sample: Sample | None = None) -> str:
     lines = [
         f"measured on {found.num_read:,} documents, {found.bytes_read / 1e6:.1f} MB: {found.bytes_kept / found.bytes_read:.1%} of it kept, "
         f"{found.bytes_a_token:.2f} bytes a token with a vocabulary of {_VOCAB_SIZE:,}",
-        f"{tokens:.3g} tokens are {_size(kept)} of text in {documents:,.3g} documents, and need {_size(read)} to be read",
+        f"{tokens:.3g} tokens, {in_books(tokens)}, are {_size(kept)} of text in {documents:,.3g} documents; {_size(read)} to be read",
         *(f"{name:<32} {seconds / 3600:>12,.1f} core-hours ({read / 1e6 / seconds:,.1f} MB/s a core)" for name, seconds in work.items()),
         *(f"{name:<32} {seconds / 3600:>12,.1f} hours on one core, after all the rest" for name, seconds in whole.items()),
         f"{'together':<32} {sum(work.values()) / 3600:>12,.1f} core-hours; on 100 cores {sum(work.values()) / 360000:,.1f} hours",

@@ -8,6 +8,7 @@ from trivium.stages.annotate import Annotate
 from trivium.stages.arithmetic import Arithmetic
 from trivium.stages.demonstrate import Demonstrate
 from trivium.stages.evaluate import Evaluate
+from trivium.stages.facts import Facts
 from trivium.stages.finetune import Finetune
 from trivium.stages.plant import Plant
 from trivium.stages.prefer import Prefer
@@ -25,6 +26,7 @@ AnyStage = Annotated[
     | Pretrain
     | Demonstrate
     | Arithmetic
+    | Facts
     | Finetune
     | Annotate
     | Sample
@@ -37,5 +39,5 @@ AnyStage = Annotated[
 STAGES: dict[str, type] = {
     "prepare": Prepare, "plant": Plant, "tokenize": Tokenize, "pretrain": Pretrain, "demonstrate": Demonstrate, "arithmetic": Arithmetic,
     "finetune": Finetune, "annotate": Annotate, "sample": Sample, "reward": Reward, "reinforce": Reinforce, "prefer": Prefer,
-    "evaluate": Evaluate,
+    "evaluate": Evaluate, "facts": Facts,
 }  # fmt: skip

@@ -1,20 +1,22 @@
 """The text that pre-training reads: one folder of token shards, or several mixed by weight. For the stage, and for who looks back at it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from pydantic import Field
 
 from trivium.core.config import component
 from trivium.core.errors import ConfigError
 from trivium.core.seeds import key
+from trivium.data.counterfactual import Counterfactual
 from trivium.data.documents import Packing, corpus
 from trivium.data.mix import Mix
 from trivium.data.pythia import PythiaRows
 from trivium.data.sources import TextSource
 from trivium.stages.base import located
+from trivium.text.pronouns import feminine_edits, same_edits
 from trivium.text.shards import Shard
 from trivium.text.tokenizer import Tokenizer
 
@@ -32,6 +34,22 @@ class Part:
     max_epochs: float = Field(default=0.0, ge=0)
 
 
+@component
+class OtherWords:
+    """The last `share` of the steps reads the same rows with feminine pronouns, or with the `same`: what did the words do?
+
+    Biderman et al. 2023, arXiv:2304.01373, section 4.1. Until then a run with it has the bits of one without.
+    """
+
+    pronouns: Literal["feminine", "same"] = "feminine"
+    share: float = Field(default=0.07, gt=0, le=1)
+
+    def __call__(self, source: TextSource, tokenizer: Tokenizer, steps: int) -> Counterfactual:
+        """The source with other words in it."""
+        edits = feminine_edits if self.pronouns == "feminine" else same_edits
+        return Counterfactual(source, tokenizer, edits, first_step=steps - round(self.share * steps))
+
+
 class TextOptions(Protocol):
     """The options of `pretrain` that say what is read."""
 
@@ -47,6 +65,8 @@ class TextOptions(Protocol):
     def steps(self) -> int: ...
     @property
     def rows_per_step(self) -> int: ...
+    @property
+    def counterfactual(self) -> OtherWords | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +76,11 @@ class Text:
     tokenizer: Tokenizer
     shards: Mapping[str, Shard]
     source: TextSource
+
+    @property
+    def as_it_was(self) -> TextSource:
+        """The source without other words in it."""
+        return self.source.source if isinstance(self.source, Counterfactual) else self.source
 
 
 def parts_of(options: TextOptions) -> dict[str, Part]:
@@ -68,6 +93,13 @@ def read_text(options: TextOptions, folder: Path, seed: int) -> Text:
 
     Raises ArtefactError (damaged, or of different tokenizers), DataError (too short), ConfigError (weights).
     """
+    text = _as_it_was(options, folder, seed)
+    if options.counterfactual is None:
+        return text
+    return replace(text, source=options.counterfactual(text.source, text.tokenizer, options.steps))
+
+
+def _as_it_was(options: TextOptions, folder: Path, seed: int) -> Text:
     parts = parts_of(options)
     places = {name: located(folder, part.tokens) for name, part in parts.items()}
     tokenizer = Tokenizer.load(tokenizer_place(next(iter(places.values()))))
@@ -126,11 +158,11 @@ def _published(place: Path, options: TextOptions) -> PythiaRows:
 
 def epochs_of(text: Text, options: TextOptions) -> dict[str, float]:
     """How often each text is read in all steps. Raises ConfigError where that is more than its max_epochs."""
-    num_rows = options.steps * options.rows_per_step
-    if not isinstance(text.source, Mix):
-        return {"": num_rows / text.source.num_rows}
+    num_rows, whole = options.steps * options.rows_per_step, text.as_it_was
+    if not isinstance(whole, Mix):
+        return {"": num_rows / whole.num_rows}
     epochs = {}
-    for (name, part), source, count in zip(parts_of(options).items(), text.source.sources, text.source.counts_at(num_rows), strict=True):
+    for (name, part), source, count in zip(parts_of(options).items(), whole.sources, whole.counts_at(num_rows), strict=True):
         epochs[name] = float(count / source.num_rows)
         if part.max_epochs and epochs[name] > part.max_epochs:
             raise ConfigError(

@@ -9,6 +9,7 @@ from pydantic import Field
 from trivium.core.config import component
 from trivium.core.errors import ArtefactError, ConfigError
 from trivium.core.run import Run
+from trivium.data.counterfactual import Counterfactual
 from trivium.data.documents import Packing
 from trivium.data.mix import Mix, turns
 from trivium.data.sources import TextSource
@@ -21,7 +22,7 @@ from trivium.nn.preset import preset
 from trivium.nn.scaling import head_dim_of, width_of
 from trivium.nn.variants import TRAITS, Variant, with_traits
 from trivium.stages.base import Foresight, Work, check_model, known_model, resolve
-from trivium.stages.corpus import Part, Text, check_tokens, epochs_of, heldout_of, parts_of, read_text, tokenizer_place
+from trivium.stages.corpus import OtherWords, Part, Text, check_tokens, epochs_of, heldout_of, parts_of, read_text, tokenizer_place
 from trivium.stages.dial import Derived, WorkWithin, derive, seconds_of
 from trivium.stages.kept import Keep
 from trivium.stages.machine import Machine
@@ -48,7 +49,8 @@ class Pretrain:
     method: a published recipe (pythia-70m ...). preset: a published shape instead of the dial. model: go on with this one, which has
     had first_step updates: rows, schedule and numbers of steps go on from there. keep_every: leave the model as it was after 0, 1, 2, 4,
     8 ... and every so many updates in `@pretrain/steps/step-N` (0: only the last). tokens may also be Pythia's published rows,
-    FOLDER/document (data/pythia.py), with tokenizer.json beside them; there is no held-out text then.
+    FOLDER/document (data/pythia.py), with tokenizer.json beside them; there is no held-out text then. counterfactual: the last steps read
+    the same rows with other words (counterfactual.pronouns=feminine); metrics then say which share of the tokens is new.
     """
 
     kind: Literal["pretrain"] = "pretrain"
@@ -66,6 +68,7 @@ class Pretrain:
     variant: Variant = "standard"
     context: int = Field(default=0, ge=0)  # positions the model can be used at; 0: seq_len
     packing: Packing = "stream"
+    counterfactual: OtherWords | None = None
     steps: int = Field(default=0, ge=0)
     batch_tokens: int = Field(default=0, ge=0)
     micro_batch_rows: int = Field(default=16, gt=0)
@@ -167,6 +170,8 @@ class Pretrain:
         }
 
         def evaluate(done: int, metrics: dict[str, float]) -> None:
+            if isinstance(text.source, Counterfactual) and done > text.source.first_step:
+                metrics |= {"changed_tokens": text.source.changed, "fitted_tokens": text.source.fitted}
             if not measures or (done % self.evaluate_every and done not in (self.first_step + 1, self.steps)):
                 return
             values = {name: measure(model).value for name, measure in measures.items()}
@@ -213,7 +218,7 @@ def _compile(run: Run, model: Any, machine: Machine, flops: float) -> None:
 
 def _described(text: Text, epochs: Mapping[str, float]) -> str:
     """`0.20 epochs of 7,133,696`, for each text of a mixture."""
-    sources = text.source.sources if isinstance(text.source, Mix) else [text.source]
+    sources = text.as_it_was.sources if isinstance(text.as_it_was, Mix) else [text.as_it_was]
     return ", ".join(
         f"{often:.2f} epochs of {source.num_rows * source.seq_len:,}{f' ({name})' if name else ''}{_padding(source)}"
         for (name, often), source in zip(epochs.items(), sources, strict=True)

@@ -11,11 +11,13 @@ from trivium.core.commit import MANIFEST, verify
 from trivium.core.config import component
 from trivium.core.run import Run
 from trivium.core.types import Document
+from trivium.report.quantities import words_per_token
 from trivium.stages.base import Foresight, Work, resolve
 from trivium.text.read import check_head, read_documents
 from trivium.text.shards import write_shard
 from trivium.text.tokenizer import Tokenizer, train_bpe
 
+WORDS_DOCUMENTS = 1000  # of the held-out text, for words a token
 MAX_CHARS = 10_000  # of one document, so that one long page cannot fill the vocabulary with its own words
 
 
@@ -57,11 +59,14 @@ class Tokenize:
                     on_progress=lambda documents, tokens, bar=progress: bar.update(0, f"{documents:,} documents, {tokens:,} tokens"),
                 )  # fmt: skip
             facts[f"{part}_tokens"], facts[f"{part}_bytes"] = manifest["meta"]["num_tokens"], manifest["meta"]["num_bytes"]
+        texts = [document.text for document in islice(_documents(corpus, "heldout"), WORDS_DOCUMENTS)]
+        num_tokens = sum(len(ids) for ids in tokenizer.encode_batch(texts))
+        facts["words_per_token"] = round(words_per_token(sum(len(text.split()) for text in texts), num_tokens), 4)
         if tokenizer.why_slow:
             run.log_once(f"encoding by tokenizers, which is slower: {tokenizer.why_slow}")
         run.log(
             f"vocabulary of {tokenizer.vocab_size:,}; {facts['train_tokens']:,} training tokens, "
-            f"{facts['train_bytes'] / facts['train_tokens']:.2f} bytes a token"
+            f"{facts['train_bytes'] / facts['train_tokens']:.2f} bytes and {facts['words_per_token']:.2f} words a token"
         )
         return facts | {"tokens": facts["train_tokens"]}
 

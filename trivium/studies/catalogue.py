@@ -2,18 +2,30 @@
 
 from typing import Any
 
+from trivium.studies.abstention import Abstention
 from trivium.studies.batch_size import BatchSize
 from trivium.studies.dedup import Dedup
+from trivium.studies.diversity import Diversity
+from trivium.studies.emergent import Emergent
+from trivium.studies.gender import Gender
 from trivium.studies.memorization import Memorization
 from trivium.studies.order import Order
 from trivium.studies.overoptimisation import Overoptimisation
+from trivium.studies.scaling import Scaling
+from trivium.studies.stock import DataStock
 from trivium.studies.term_frequency import TermFrequency
 
 STUDIES: dict[str, type[Any]] = {study.name: study for study in (
+    DataStock,
+    Scaling,
     Dedup,
     Memorization,
+    Emergent,
     Order,
     TermFrequency,
     BatchSize,
+    Gender,
+    Abstention,
+    Diversity,
     Overoptimisation,
 )}  # fmt: skip

@@ -7,7 +7,8 @@ import pytest
 from trivium.core.config import build
 from trivium.core.errors import ConfigError, DataError
 from trivium.core.types import Message
-from trivium.score.rewards import Exact, Format, Language, Length, MathAnswer, Numeric, Repetition, Said, checked
+from trivium.score.rewards import Exact, Format, Language, Length, Marked, MathAnswer, Numeric, Repetition, Said, checked
+from trivium.score.rewards.marked import pays_from
 from trivium.score.rewards.numeric import last_number
 
 
@@ -20,6 +21,13 @@ def said(response: str, **fields) -> Said:
     [
         (Exact(), " Paris\n", "paris", 1),
         (Exact(), "It is Paris", "paris", 0),
+        (Marked(), " Red\n", "red", 1),
+        (Marked(), "I do not know.", "red", 0),
+        (Marked(wrong=0.5), "blue", "red", -0.5),
+        (Marked(wrong=0.5), "red or blue", "red", -0.5),
+        (Marked(abstain="pass"), "PASS", "red", 0),
+        (Marked(), "blue", ["red", "blue"], 1),
+        (Marked(), "white", ["red", "blue"], -1),
         (Numeric(), "3 and 4 make 7.", "#### 7", 1),
         (Numeric(), "It is 7, or 8, or 9.", "7", 0),
         (Numeric(), "$1,234.50", "1234.5", 1),
@@ -111,3 +119,9 @@ def test_an_answer_is_in_the_wanted_language_or_not():
 def test_a_range_that_is_none_is_refused():
     with pytest.raises(ConfigError, match=r"min_words \(3\) is above max_words \(2\)"):
         Length(min_words=3, max_words=2)
+
+
+def test_an_answer_pays_from_where_its_expected_mark_is_that_of_abstaining():
+    for wrong in (0.0, 0.5, 1.0, 3.0):
+        p = pays_from(wrong)
+        assert p * 1 + (1 - p) * -wrong == pytest.approx(0.0)

@@ -10,6 +10,7 @@ from trivium.score.rewards.format import Format
 from trivium.score.rewards.language import Language
 from trivium.score.rewards.length import Length
 from trivium.score.rewards.llm_judge import LLMJudge
+from trivium.score.rewards.marked import Marked
 from trivium.score.rewards.math_answer import MathAnswer
 from trivium.score.rewards.numeric import Numeric
 from trivium.score.rewards.plugin import Plugin
@@ -18,10 +19,10 @@ from trivium.score.rewards.reward import RewardRule, checked
 from trivium.score.said import Said
 
 AnyReward = Annotated[
-    Code | Exact | Format | Language | Length | LLMJudge | MathAnswer | Numeric | Plugin | Repetition, Field(discriminator="kind")
+    Code | Exact | Format | Language | Length | LLMJudge | Marked | MathAnswer | Numeric | Plugin | Repetition, Field(discriminator="kind")
 ]
 
 __all__ = [
-    "AnyReward", "Code", "Exact", "Format", "Language", "Length", "LLMJudge", "MathAnswer", "Numeric", "Plugin", "Repetition",
+    "AnyReward", "Code", "Exact", "Format", "Language", "Length", "LLMJudge", "Marked", "MathAnswer", "Numeric", "Plugin", "Repetition",
     "RewardRule", "Said", "checked",
 ]  # fmt: skip

@@ -19,12 +19,13 @@ class Exact:
 
     def __call__(self, answers: Sequence[Said]) -> list[float]:
         """1 or 0 for each answer."""
-        return [float(_plain(said.response) == self.expected(said)) for said in answers]
+        return [float(plain_text(said.response) == self.expected(said)) for said in answers]
 
     def expected(self, said: Said) -> str:
         """What the answer should be. Raises DataError if the record has no such text."""
-        return _plain(said.field(self.field))
+        return plain_text(said.field(self.field))
 
 
-def _plain(text: str) -> str:
+def plain_text(text: str) -> str:
+    """A text without outer and doubled white space, in small letters."""
     return " ".join(text.casefold().split())
