@@ -39,6 +39,7 @@ STAGES = {
     "reward": "a reward model from rankings or judged steps",
     "reinforce": "PPO, GRPO and others, against reward models and rules",
     "prefer": "DPO, KTO, SimPO and others, on preferences",
+    "proxy": "three models as one: base + alpha (expert - anti-expert)",
     "evaluate": "models on held-out prompts and text",
 }
 

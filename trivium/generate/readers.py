@@ -48,10 +48,11 @@ class Reader(Protocol):
         """Logits after each piece that is the last of its row, in order; (S, V). They may be overwritten by the next call."""
         ...
 
-    def begin(self, row: int, end: int, source: int | None = None, shared: int = 0) -> int | None:
+    def begin(self, row: int, end: int, source: int | None = None, shared: int = 0, *, request: int = 0) -> int | None:
         """Make a row ready for `end` positions, of which the first `shared` are those of the row `source`.
 
-        Returns how many of them it has, shared or 0; None if there is no room before others end.
+        request: whose row it is, for a reader that has other words for it. Returns how many of the positions it has, shared or 0; None
+        if there is no room before others end.
         """
         ...
 
@@ -89,7 +90,7 @@ class NativeReader:
         rows = np.repeat([piece.row for piece in pieces], lengths)
         return self._decoder.step(tokens, rows, positions, ends[[piece.is_last for piece in pieces]] - 1)
 
-    def begin(self, row: int, end: int, source: int | None = None, shared: int = 0) -> int | None:
+    def begin(self, row: int, end: int, source: int | None = None, shared: int = 0, *, request: int = 0) -> int | None:
         """See Reader."""
         if source is not None and source != row:
             self._decoder.copy_prefix(source, row, shared)
@@ -176,7 +177,7 @@ class ModuleReader:
         hidden_BLD = self.trunk(tokens, position, mask, self._cache)
         return hidden_BLD[torch.arange(len(pieces)), torch.tensor([len(piece.tokens) - 1 for piece in pieces])]
 
-    def begin(self, row: int, end: int, source: int | None = None, shared: int = 0) -> int | None:
+    def begin(self, row: int, end: int, source: int | None = None, shared: int = 0, *, request: int = 0) -> int | None:
         """See Reader."""
         return self._cache.begin(row, end, source, shared)
 

@@ -186,6 +186,22 @@ def logprobs_of_logits(
     return _placed(logprob_P, tokens_BL, scored_P), _placed(entropy_P, tokens_BL, scored_P)
 
 
+def logprobs_in_chunks(
+    hidden_BLD: Tensor, logits_of: Callable[[Tensor], Tensor], tokens_BL: Tensor, scored_P: Tensor,
+    *, vocab_size: int, temperature: float, with_entropy: bool,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """The same of a model whose logits are made from states, (P, D) -> (P, V), a chunk of positions at a time; without slopes."""
+    hidden_PD, target_P = hidden_BLD.flatten(0, 1)[scored_P - 1], tokens_BL.flatten()[scored_P]
+    chunk = chunk_of(hidden_BLD.device, vocab_size)
+    found = [
+        _scores(logits_of(hidden), target, temperature, None, with_entropy)
+        for hidden, target in zip(hidden_PD.split(chunk), target_P.split(chunk), strict=True)
+    ]
+    logprob_P = torch.cat([logprob for logprob, _, _ in found])
+    entropy_P = torch.cat([entropy for _, _, entropy in found if entropy is not None]) if with_entropy else torch.zeros_like(logprob_P)
+    return _placed(logprob_P, tokens_BL, scored_P), _placed(entropy_P, tokens_BL, scored_P)
+
+
 def _placed(x_P: Tensor, tokens_BL: Tensor, scored_P: Tensor) -> Tensor:
     return x_P.new_zeros(tokens_BL.numel()).index_copy(0, scored_P, x_P).view_as(tokens_BL)
 

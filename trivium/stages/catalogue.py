@@ -12,17 +12,30 @@ from trivium.stages.finetune import Finetune
 from trivium.stages.prefer import Prefer
 from trivium.stages.prepare import Prepare
 from trivium.stages.pretrain import Pretrain
+from trivium.stages.proxy import Proxy
 from trivium.stages.reinforce import Reinforce
 from trivium.stages.reward import Reward
 from trivium.stages.sample import Sample
 from trivium.stages.tokenize import Tokenize
 
 AnyStage = Annotated[
-    Prepare | Tokenize | Pretrain | Demonstrate | Arithmetic | Finetune | Annotate | Sample | Reward | Reinforce | Prefer | Evaluate,
+    Prepare
+    | Tokenize
+    | Pretrain
+    | Demonstrate
+    | Arithmetic
+    | Finetune
+    | Annotate
+    | Sample
+    | Reward
+    | Reinforce
+    | Prefer
+    | Proxy
+    | Evaluate,
     Field(discriminator="kind"),
 ]
 STAGES: dict[str, type] = {
     "prepare": Prepare, "tokenize": Tokenize, "pretrain": Pretrain, "demonstrate": Demonstrate, "arithmetic": Arithmetic,
     "finetune": Finetune, "annotate": Annotate, "sample": Sample, "reward": Reward, "reinforce": Reinforce, "prefer": Prefer,
-    "evaluate": Evaluate,
+    "proxy": Proxy, "evaluate": Evaluate,
 }  # fmt: skip
