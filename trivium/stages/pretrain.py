@@ -1,12 +1,16 @@
-"""pretrain: a base model from token shards."""
+"""pretrain: a base model from token shards, or one that goes on with other text."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
+from trivium.core.commit import commit_file
 from trivium.core.config import component
+from trivium.core.errors import ArtefactError, ConfigError
 from trivium.core.run import Run
 from trivium.data.documents import Packing
 from trivium.data.mix import Mix, turns
@@ -15,10 +19,12 @@ from trivium.learn.optim.recipes import AdamW, MuonAdamW
 from trivium.learn.schedules import Schedule
 from trivium.nn.config import ModelConfig, llama
 from trivium.nn.flops import flops_per_token
+from trivium.nn.io.adapter_config import base_of
+from trivium.nn.io.config_json import is_guest
 from trivium.nn.io.own import OWN
 from trivium.nn.scaling import head_dim_of, width_of
 from trivium.nn.variants import TRAITS, Variant, with_traits
-from trivium.stages.base import Foresight, Work, resolve
+from trivium.stages.base import Foresight, Work, check_model, known_model, resolve
 from trivium.stages.corpus import Part, Text, epochs_of, parts_of, read_text
 from trivium.stages.dial import Derived, WorkWithin, derive, seconds_of
 from trivium.stages.machine import Machine
@@ -26,25 +32,31 @@ from trivium.stages.training import foresee_training, save, train
 from trivium.text.shards import Shard
 from trivium.text.tokenizer import Tokenizer
 
+if TYPE_CHECKING:  # torch is loaded only when a model is
+    from trivium.evals.bits_per_byte import BitsPerByte
+    from trivium.stages.models import Speaker
+
 
 @component
 class Pretrain:
     """Next-token prediction on rows of text; leaves `@pretrain/model`.
 
     tokens: a folder that `tokenize` made. Instead, mix: several by name, in exact proportions (mix.web.tokens=FOLDER mix.web.weight=3
-    mix.books.tokens=FOLDER mix.books.weight=1 mix.books.max_epochs=4). One dial sets the size: depth, or params (all parameters,
+    mix.books.tokens=FOLDER mix.books.weight=1 mix.books.max_epochs=4). model: go on from this one, its optimizer new, for steps or
+    time_budget (continual pre-training: docs/adaptation.md). One dial sets the size: depth, or params (all parameters,
     about), or time_budget (such as 10m). Width, head_dim, batch_tokens (tokens an update), steps and learning rates that are 0
     follow from it, by rules that are printed (stages/dial.py). variant: standard (Llama with norms on queries and keys, as Qwen3) is
     loaded by every tool; speedrun has what speedruns
     kept to need fewer tokens, and only trivium reads it (nn/variants.py). packing: rows are cut from one stream of documents, or
     hold whole ones (data/best_fit.py). micro_batch_rows: rows at a time, a matter of memory, and of rounding with products in
     int8. evaluate_every: updates between measurements of bits per byte on the held-out shard; of a mixture, on that of each text,
-    and their mean by weight.
+    and their mean by weight. heldout: folders by name that `tokenize` made of other texts, on which it is measured too.
     """
 
     kind: Literal["pretrain"] = "pretrain"
     tokens: str = ""
     mix: dict[str, Part] | None = None
+    model: str = ""
     depth: int = Field(default=0, ge=0)
     params: float = Field(default=0.0, ge=0, le=1e12)
     time_budget: str = ""
@@ -62,24 +74,36 @@ class Pretrain:
     max_grad_norm: float = Field(default=1.0, gt=0)
     evaluate_every: int = Field(default=100, gt=0)
     evaluate_rows: int = Field(default=64, gt=0)
+    heldout: dict[str, str] | None = None
 
     def __post_init__(self) -> None:
         if 0 < self.width < 32:
             raise ValueError(f"width is {self.width}; it is 32 or more, or 0 to derive it")
         if bool(self.tokens) == bool(self.mix):
             raise ValueError("give either tokens=FOLDER or mix.NAME.tokens=FOLDER mix.NAME.weight=1 for each text, and not both")
+        shape = {"depth": self.depth, "params": self.params, "width": self.width, "head_dim": self.head_dim, "context": self.context}
+        if self.model and (given := [name for name, value in shape.items() if value] + ["variant"] * (self.variant != "standard")):
+            raise ValueError(f"{given[0]} is given, but the model has its shape already; leave it out, or leave out model")
+        if self.model and not (self.steps or self.time_budget):
+            raise ValueError("how long a model goes on is not derived; give steps=N, or time_budget such as 10m")
+        if twice := sorted({*(self.heldout or {})} & {*(self.mix or {})}):
+            raise ValueError(f"heldout.{twice[0]}: a text of the mixture has this name, and is measured anyway; leave it out")
 
     def check(self) -> None:
         if self.time_budget:
             seconds_of(self.time_budget)
-        for part in parts_of(self).values():
-            if not part.tokens.startswith("@"):
-                Shard.open(f"{part.tokens}/train", check=False)
+        if self.model:
+            check_model(self.model)
+            if not self.model.startswith("@") and is_guest(base_of(Path(self.model))):
+                raise ConfigError(f"model: {self.model} is a guest; pretrain goes on with models of ours, finetune trains guests too")
+        for folder in (*(f"{part.tokens}/train" for part in parts_of(self).values()), *self._heldout_folders().values()):
+            if not folder.startswith("@"):
+                Shard.open(folder, check=False)
         turns({name: part.weight for name, part in parts_of(self).items()})
 
-    def settled(self, vocab_size: int, work_within: WorkWithin) -> tuple["Pretrain", list[Derived]]:
-        """The same with nothing left open, and a line for each value that was."""
-        values, lines = derive(self, vocab_size, work_within)
+    def settled(self, vocab_size: int, work_within: WorkWithin, start: ModelConfig | None = None) -> tuple["Pretrain", list[Derived]]:
+        """The same with nothing left open, and a line for each value that was. start: the shape of the model that it goes on from."""
+        values, lines = derive(self, vocab_size, work_within, start)
         return replace(self, **values), lines
 
     def vocab_size(self, known: Foresight) -> int:
@@ -102,26 +126,18 @@ class Pretrain:
 
     def foresee(self, name: str, known: Foresight) -> Work:
         tokens = self.steps * (self.batch_tokens // self.seq_len) * self.seq_len
-        config = self.shape_at(self.depth, self.vocab_size(known))
+        config = known_model(known, self.model) if self.model else self.shape_at(self.depth, self.vocab_size(known))
         return foresee_training(self, name, config, known, tokens=tokens, is_packed=False)
 
     def run(self, run: Run) -> Mapping[str, Any]:
-        from trivium.evals.bits_per_byte import BitsPerByte
         from trivium.learn.objectives import CrossEntropy
-        from trivium.nn.model import DTYPES, Model, initialise
-        from trivium.stages.models import Speaker, machine_of, with_products
-        from trivium.text.chat import PLAIN
+        from trivium.stages.models import machine_of, with_products
 
         machine, text = machine_of(run), read_text(self, run.path, run.seed)
         epochs = epochs_of(text, self)
-        tokenizer = text.tokenizer
-        config = self.shape_at(self.depth, tokenizer.vocab_size)
-        model = initialise(Model(config, compute_dtype=DTYPES[machine.precision]), run.seed).to(machine.place())
-        if config.family == OWN.model_type:
-            run.log(f"variant {self.variant}: only trivium reads this architecture, and it cannot be exported")
+        speaker = self._start(run, machine, text.tokenizer)
+        model, measures = speaker.model, self._measures(run, text.tokenizer)
         parts = parts_of(self)
-        heldout = {name: Shard.open(resolve(run, part.tokens) / "heldout", tokenizer.fingerprint) for name, part in parts.items()}
-        measures = {name: BitsPerByte(shard, seq_len=self.seq_len, rows=self.evaluate_rows) for name, shard in heldout.items()}
 
         def evaluate(done: int, metrics: dict[str, float]) -> None:
             if done % self.evaluate_every and done not in (1, self.steps):
@@ -129,16 +145,63 @@ class Pretrain:
             values = {name: measure(model).value for name, measure in measures.items()}
             metrics |= {f"bits_per_byte_{name}": value for name, value in values.items() if name}
             total = sum(part.weight for part in parts.values())
-            metrics["bits_per_byte"] = sum(parts[name].weight / total * value for name, value in values.items())
+            metrics["bits_per_byte"] = sum(part.weight / total * values[name] for name, part in parts.items())
 
         tokens = self.steps * self.rows_per_step * self.seq_len
         with_products(model, machine, self.seq_len)
-        _compile(run, model, machine, tokens * flops_per_token(config, self.seq_len))
+        _compile(run, model, machine, tokens * flops_per_token(model.config, self.seq_len))
         run.log(f"{model.num_parameters:,} parameters; {tokens:,} tokens = {_described(text, epochs)}")
-        speaker = Speaker(model, tokenizer, PLAIN)
         facts = train(run, self, speaker, CrossEntropy(), text.source, tokens=tokens, hooks=[evaluate])
+        if len(measures) > 1:
+            _report(run, speaker, measures)
         save(run, speaker)
         return facts
+
+    def _start(self, run: Run, machine: Machine, tokenizer: Tokenizer) -> "Speaker":
+        """A new model, or the one that training goes on from. Raises ArtefactError for another tokenizer, ConfigError for long rows."""
+        from trivium.nn.model import DTYPES, Model, initialise
+        from trivium.stages.models import Speaker
+        from trivium.text.chat import PLAIN
+
+        if not self.model:
+            config = self.shape_at(self.depth, tokenizer.vocab_size)
+            model = initialise(Model(config, compute_dtype=DTYPES[machine.precision]), run.seed).to(machine.place())
+            if config.family == OWN.model_type:
+                run.log(f"variant {self.variant}: only trivium reads this architecture, and it cannot be exported")
+            return Speaker(model, tokenizer, PLAIN)
+        speaker = Speaker.load(resolve(run, self.model), machine).adapt(None, run.seed)
+        if speaker.tokenizer.fingerprint != tokenizer.fingerprint:
+            raise ArtefactError(
+                f"model: {self.model} and the token shards were made with different tokenizers; tokenize the text again with"
+                " the model's: trivium tokenize corpus=... tokenizer=MODEL/tokenizer.json"
+            )
+        if self.seq_len > speaker.model.config.max_seq_len:
+            raise ConfigError(f"seq_len is {self.seq_len:,}; {self.model} reads {speaker.model.config.max_seq_len:,} at most")
+        run.log(f"going on from {self.model}, with a new optimizer")
+        return speaker
+
+    def _heldout_folders(self) -> dict[str, str]:
+        """Held-out shards by name: of each text that is read, then of the others."""
+        tokens = {name: part.tokens for name, part in parts_of(self).items()} | (self.heldout or {})
+        return {name: f"{folder}/heldout" for name, folder in tokens.items()}
+
+    def _measures(self, run: Run, tokenizer: Tokenizer) -> "dict[str, BitsPerByte]":
+        """Bits per byte by the name of the text."""
+        from trivium.evals.bits_per_byte import BitsPerByte
+
+        shards = {name: Shard.open(resolve(run, folder), tokenizer.fingerprint) for name, folder in self._heldout_folders().items()}
+        return {name: BitsPerByte(shard, seq_len=self.seq_len, rows=self.evaluate_rows) for name, shard in shards.items()}
+
+
+def _report(run: Run, speaker: "Speaker", measures: "Mapping[str, BitsPerByte]") -> None:
+    """Leave bits per byte on each text, with 95 % intervals, in `results.json`."""
+    table = []
+    for name, measure in measures.items():
+        found = measure(speaker.model)
+        row = {"value": found.value, "low": found.low, "high": found.high, "n": found.n}
+        table.append({"stage": run.stage, "measure": f"bits_per_byte_{name}" if name else "bits_per_byte", **row})
+    commit_file(run.folder / "results.json", json.dumps(table, indent=1))
+    run.log("  ".join(f"{row['measure']} {row['value']:.3f}" for row in table))
 
 
 def _compile(run: Run, model: Any, machine: Machine, flops: float) -> None:
