@@ -5,7 +5,8 @@ import importlib
 from trivium.core.world import prepare_environment
 
 __all__ = [
-    "annotate", "arithmetic", "demonstrate", "evaluate", "finetune", "prefer", "prepare", "pretrain", "proxy", "reinforce", "reward", "run",
+    "annotate", "arithmetic", "demonstrate", "evaluate", "finetune", "plant", "prefer", "prepare", "pretrain", "proxy", "reinforce",
+    "reward", "run",
     "sample", "study", "tokenize",
 ]  # fmt: skip
 

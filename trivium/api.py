@@ -14,7 +14,6 @@ from typing import Any
 from trivium.core.config import plain
 from trivium.stages.pipeline import execute
 from trivium.stages.recipe import load_recipe, single
-from trivium.studies.finding import Finding
 from trivium.studies.run import run_study
 
 StageFunction = Callable[..., Path]
@@ -30,10 +29,13 @@ def run(
     return folder
 
 
-def study(name: str, *folders: str | Path, out: str | Path | None = None, quiet: bool = False, **options: Any) -> Finding:
-    """What a study finds in these run folders, or in a run that its recipe makes; the page is below OUT, or below the first folder."""
-    found, _ = run_study(name, [Path(folder) for folder in folders], plain(options), Path(out) if out is not None else None, quiet=quiet)
-    return found
+def study(
+    name: str, *folders: str | Path, out: str | Path | None = None, preset: str = "laptop", quiet: bool = False, **options: Any
+) -> dict[str, Any]:
+    """What a study finds in these run folders, or in runs that it makes: verdict, outcome, controls, table; the page is below OUT."""
+    place = Path(out) if out is not None else None
+    facts, _ = run_study(name, [Path(folder) for folder in folders], plain(options), place, preset=preset, quiet=quiet)
+    return facts
 
 
 def _stage(kind: str, *, out: str | Path | None = None, quiet: bool = False, plugin: str | Path | None = None, **options: Any) -> Path:
@@ -49,6 +51,7 @@ def _files(plugin: str | Path | None) -> list[Path]:
 
 
 prepare: StageFunction = partial(_stage, "prepare")
+plant: StageFunction = partial(_stage, "plant")
 tokenize: StageFunction = partial(_stage, "tokenize")
 pretrain: StageFunction = partial(_stage, "pretrain")
 demonstrate: StageFunction = partial(_stage, "demonstrate")

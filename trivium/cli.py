@@ -29,6 +29,7 @@ UsageMistake: type[Any] = next(kind for kind in typer.BadParameter.__mro__ if ki
 
 STAGES = {
     "prepare": "raw text to a clean corpus",
+    "plant": "something put into a corpus on purpose, for studies",
     "tokenize": "train a tokenizer, write token shards",
     "pretrain": "a base model from token shards",
     "demonstrate": "questions and demonstrations from a dictionary",
@@ -119,22 +120,28 @@ for _kind, _summary in STAGES.items():
 
 @app.command()
 def study(
-    name: Annotated[str | None, typer.Argument(help="which; without it they are listed")] = None,
-    words: Annotated[list[str] | None, typer.Argument(metavar="[RUN]... [key=value]...", help="run folders to look at, or options")] = None,
+    name: Annotated[str | None, typer.Argument(help="which, or all; without it they are listed")] = None,
+    words: Annotated[list[str] | None, typer.Argument(metavar="[FOLDER]... [key=value]...", help="what to look at; options")] = None,
+    preset: Annotated[str, typer.Option(help="the size of the runs that it makes: laptop or gpu")] = "laptop",
     out: Out = None, quiet: Quiet = False,
 ) -> None:  # fmt: skip
-    """Ask what the data or the training did: of your own run folders, or of a run that the study makes for it."""
+    """Ask what the data or the training did: of your own run folders, or of runs that the study makes for it."""
     from trivium.core.config import parse_overrides
-    from trivium.studies.run import STUDIES, run_study
+    from trivium.studies.overview import controls_of
+    from trivium.studies.run import STUDIES, run_all, run_study
 
     if name is None:
-        for known, (question, _) in STUDIES.items():
-            typer.echo(f"{known:<18} {question}")
+        for known, asked in STUDIES.items():
+            typer.echo(f"{known:<18} {asked.question}")
         return
     folders = [Path(word) for word in words or [] if "=" not in word]
     options = parse_overrides([word for word in words or [] if "=" in word])
-    finding, page = run_study(name, folders, options, out, quiet=quiet)
-    typer.echo(f"{finding.verdict}\nstudy:  {page}")
+    if name == "all":
+        said, page = run_all(folders, options, out, preset=preset, quiet=quiet)
+    else:
+        facts, page = run_study(name, folders, options, out, preset=preset, quiet=quiet)
+        said = f"{facts['verdict']}\nverdict: {facts['outcome']}; controls: {controls_of(facts)}"
+    typer.echo(f"{said}\nstudy:  {page}")
 
 
 @app.command()

@@ -90,6 +90,16 @@ def test_readings_are_those_of_the_sum():
         np.testing.assert_allclose(entropy, spread, atol=1e-4)
 
 
+def test_the_likeliest_words_are_those_of_the_sum():
+    found = said(ProxyModel(BASE, EXPERT, ANTI, Contrast()), read=lambda out, _: out.greedy_BL)
+    sizes = np.cumsum([0, *(len(item.tokens) for item in EXAMPLES)])
+    for item, start in zip(EXAMPLES, sizes[:-1], strict=True):
+        tokens = torch.from_numpy(item.tokens.astype(np.int64))
+        with torch.no_grad():
+            base, expert, anti = (m.trunk.logits(m.trunk(tokens[None], torch.arange(len(tokens))[None]))[0] for m in (BASE, EXPERT, ANTI))
+        assert found[start + 1 : start + len(tokens)].tolist() == ((base + expert - anti).argmax(-1)[:-1] == tokens[1:]).float().tolist()
+
+
 def test_readings_keep_the_identities():
     assert said(ProxyModel(BASE, EXPERT, EXPERT, Contrast())).tolist() == said(ProxyModel(BASE, ANTI, ANTI, Contrast(3.0))).tolist()
     np.testing.assert_allclose(said(ProxyModel(BASE, EXPERT, EXPERT, Contrast())), said(BASE), atol=1e-6)

@@ -9,10 +9,14 @@ import pytest
 
 from trivium.core.errors import ConfigError, DataError
 from trivium.report.reading import read_record
-from trivium.studies.overoptimisation import MIN_PHASES, courses_of, fit, study, turn_interval, turn_kl
+from trivium.studies.overoptimisation import HEADER, MIN_PHASES, Overoptimisation, courses_of, fit, turn_interval, turn_kl
 from trivium.studies.run import run_study
 
 ALPHA, BETA = 0.5, 0.25  # the turn is at d = e, a KL of e^2
+
+
+def study(folders):
+    return Overoptimisation().find(folders)
 
 
 def gold(kl_N):
@@ -65,7 +69,7 @@ def test_a_run_that_turns_is_told_from_one_that_does_not(tmp_path):
     found = re.search(r"at a KL of ([\d.]+) nats", turned.verdict)
     assert found
     assert 4 < float(found[1]) < 13  # the law is flat about its turn, at 7.4
-    assert turned.facts()["table"][0]["KL at the fitted turn"] == pytest.approx(math.e**2, rel=0.1)
+    assert turned.rows[0][HEADER.index("KL at the fitted turn")] == pytest.approx(math.e**2, rel=0.1)
     assert not still.holds
     assert "In 0 of 1 runs" in still.verdict
 
@@ -97,10 +101,10 @@ def test_runs_without_a_true_reward_are_refused(tmp_path):
 
 
 def test_the_page_the_table_and_the_facts_agree(tmp_path):
-    finding, page = run_study("overoptimisation", [write_run(tmp_path / "a")], {}, None)
+    found, page = run_study("overoptimisation", [write_run(tmp_path / "a")], {}, None)
     assert page == tmp_path / "a" / "study-overoptimisation" / "study.html"
     text = page.read_text()
-    assert finding.verdict in text.replace("&#x27;", "'")
+    assert found["verdict"] in text.replace("&#x27;", "'")
     assert text.count("<svg") >= 2
     facts = json.loads((page.parent / "finding.json").read_text())
     assert facts["holds"] is True
@@ -113,5 +117,5 @@ def test_the_page_the_table_and_the_facts_agree(tmp_path):
 def test_wrong_names_and_options_are_one_line(tmp_path):
     with pytest.raises(ConfigError, match="no study 'overoptimization'; did you mean 'overoptimisation'"):
         run_study("overoptimization", [], {}, None)
-    with pytest.raises(ConfigError, match="with run folders of yours there is nothing to set"):
-        run_study("overoptimisation", [tmp_path], {"seed": 2}, None)
+    with pytest.raises(ConfigError, match="options of stages change the study's own runs, and there are none to make"):
+        run_study("overoptimisation", [tmp_path], {"free": {"phases": 2}}, None)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from trivium.core.errors import DataError
 from trivium.data.sources import Span
 from trivium.data.training_order import TrainingOrder
 from trivium.text.shards import Shard, ShardDocument
@@ -36,7 +37,11 @@ class Lineage:
         return [excerpt for span in self.order.source.spans(row) for excerpt in self.of(span)]
 
     def of(self, span: Span) -> list[Excerpt]:
-        """The parts of documents that a span is."""
+        """The parts of documents that a span is. Raises DataError of rows that were published without their documents."""
+        if not self.parts:
+            raise DataError(
+                "these rows were published without the documents that they were made of; `trivium data verify` can look at them"
+            )
         part = self.parts[span.stream]
         shard = self.shards[part]
         found = []

@@ -15,8 +15,9 @@ class Schedule:
     """Linear warm-up, a constant part, then decay to `floor` of the peak.
 
     shape linear, cosine or exponential; `decay_share` is the part of the run that decays (1: all of it after warm-up; 0: constant).
-    warmup_share: the part of the run that warms up, where that is longer than warmup_steps. cooldown_share: the part of the run that falls
-    from the peak to `constant` of it, where it stays until the decay; 0: there is no peak above `constant`.
+    warmup_share: the part of the run that warms up, where that is longer than warmup_steps. starts_at_zero: the first update of the
+    warm-up has the rate 0 and changes nothing, as in Megatron and GPT-NeoX; otherwise it has the rate of the second. cooldown_share: the
+    part of the run that falls from the peak to `constant` of it, where it stays until the decay; 0: there is no peak above `constant`.
     Continual pre-training (Ibrahim et al. 2024, arXiv:2403.08763): re-warming and re-decay are warmup_share=0.01 shape=cosine floor=0.1.
     The infinite schedule (section 7) is cooldown_share=0.2 constant=0.5 decay_share=0 for as long as there is text, going on with
     constant=0.5 decay_share=0, and ending with constant=0.5 decay_share=0.1 shape=exponential floor=0.1. Difference: STEEPNESS, of the
@@ -28,6 +29,7 @@ class Schedule:
     decay_share: float = Field(default=1.0, ge=0, le=1)
     shape: Literal["linear", "cosine", "exponential"] = "linear"
     floor: float = Field(default=0.0, ge=0, le=1)
+    starts_at_zero: bool = False
     cooldown_share: float = Field(default=0.0, ge=0, le=1)
     cooldown: Literal["cosine", "sqrt"] = "cosine"
     constant: float = Field(default=1.0, gt=0, le=1)
@@ -45,7 +47,7 @@ class Schedule:
         warmup = max(self.warmup_steps, math.ceil(steps * self.warmup_share))
         peak = 1.0 if self.cooldown_share else self.constant
         if step < warmup:
-            return peak * (step + 1) / (warmup + 1)
+            return peak * (step / warmup if self.starts_at_zero else (step + 1) / (warmup + 1))
         start = max(warmup, round(steps * (1 - self.decay_share)))
         if step < start or steps <= start:
             cool = min(round(steps * self.cooldown_share), start - warmup)

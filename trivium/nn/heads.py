@@ -176,6 +176,25 @@ def token_logprobs(
     return _placed(logprob_P, tokens_BL, scored_P), _placed(entropy_P, tokens_BL, scored_P)
 
 
+def greedy_tokens(hidden_BLD: Tensor, weight_VD: Tensor, tokens_BL: Tensor, scored_P: Tensor) -> Tensor:
+    """1 where a scored token is the likeliest after what comes before it, which greedy decoding would say; (B, L) float32, 0 elsewhere.
+
+    No softcap and no temperature changes which token that is; of equal ones it is the first. Arguments are those of `token_logprobs`.
+    """
+    weight = weight_VD.to(hidden_BLD.dtype)
+    return greedy_in_chunks(hidden_BLD, lambda hidden_PD: hidden_PD @ weight.T, tokens_BL, scored_P, vocab_size=len(weight))
+
+
+def greedy_in_chunks(
+    hidden_BLD: Tensor, logits_of: Callable[[Tensor], Tensor], tokens_BL: Tensor, scored_P: Tensor, *, vocab_size: int
+) -> Tensor:
+    """The same of a model whose logits are made from states, (P, D) -> (P, V), a chunk of positions at a time."""
+    hidden_PD = hidden_BLD.flatten(0, 1).index_select(0, scored_P - 1)
+    best = [logits_of(hidden).argmax(-1) for hidden in hidden_PD.split(chunk_of(hidden_PD.device, vocab_size))]
+    is_best_P = torch.cat(best) == tokens_BL.flatten()[scored_P]
+    return _placed(is_best_P.float(), tokens_BL, scored_P)
+
+
 def logprobs_of_logits(
     logits_BLV: Tensor, tokens_BL: Tensor, scored_P: Tensor, *, temperature: float, with_entropy: bool
 ) -> tuple[Tensor, Tensor]:
@@ -200,6 +219,12 @@ def logprobs_in_chunks(
     logprob_P = torch.cat([logprob for logprob, _, _ in found])
     entropy_P = torch.cat([entropy for _, _, entropy in found if entropy is not None]) if with_entropy else torch.zeros_like(logprob_P)
     return _placed(logprob_P, tokens_BL, scored_P), _placed(entropy_P, tokens_BL, scored_P)
+
+
+def greedy_of_logits(logits_BLV: Tensor, tokens_BL: Tensor, scored_P: Tensor) -> Tensor:
+    """What `greedy_tokens` gives, of a model whose logits, (B, L, V), are there as a whole."""
+    is_best_P = logits_BLV.flatten(0, 1)[scored_P - 1].argmax(-1) == tokens_BL.flatten()[scored_P]
+    return _placed(is_best_P.float(), tokens_BL, scored_P)
 
 
 def _placed(x_P: Tensor, tokens_BL: Tensor, scored_P: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from trivium.nn.batch import Batch
 from trivium.nn.config import ModelConfig
 from trivium.nn.divergence import divergence
 from trivium.nn.graphs import why_not_graphs
-from trivium.nn.heads import Kernels, ScalarHead, token_logprobs, values_before
+from trivium.nn.heads import Kernels, ScalarHead, greedy_tokens, token_logprobs, values_before
 from trivium.nn.kernels import Documents, why_masks
 from trivium.nn.native.compact import Compact
 from trivium.nn.noise import embedding_noise
@@ -92,6 +92,10 @@ class Model(nn.Module):
             kernels=self._head_kernels(), slope_dtype=self.trunk.compute_dtype if self.trunk.twin is not None else None,
         )  # fmt: skip
 
+    def greedy(self, hidden_BLD: Tensor, batch: Batch) -> Tensor:
+        """1 where a token that counts is the likeliest one, (B, L) float32, 0 elsewhere."""
+        return greedy_tokens(hidden_BLD, self.trunk.head.weight, batch.tokens_BL, batch.scored_P)
+
     def divergence_from(self, reference: "Model", hidden_BLD: Tensor, batch: Batch, temperature: float, beta: float) -> Tensor:
         """How far this model is from the reference where the tokens that count were drawn, (B, L), 0 elsewhere; costs a forward pass of it.
 
@@ -138,7 +142,11 @@ def initialise(model: Model, seed: int) -> Model:
     Zero outputs make every block the identity at first (Zhang et al. 2019, arXiv:1901.09321); if a norm follows, which has no
     slope there, they are like other matrices. Embeddings are N(0, 1) and the head N(0, 0.001^2); tied, both are N(0, 0.02^2),
     as are learned positions. Of residual scalars, the stream's are 1 and the embedding's 0.1 (nanochat); those of value embeddings 1.
+    GPT-NeoX's family is filled as Pythia was: all matrices N(0, 2 / 5D) (Nguyen, Salazar 2019, arXiv:1910.05895: "small init"), outputs
+    of attention and MLP N(0, 4 / (layers^2 D)) (Wang, Komatsuzaki 2021, GPT-J); D is hidden_size.
     """
+    if model.config.family == "gpt_neox":
+        return _initialise_as_pythia(model, seed)
     zero = (".bias",) if model.config.norm_place != "before" else (".bias", "attention.out.weight", "mlp.down.weight")
     for name, parameter in model.named_parameters():
         generator = torch.Generator().manual_seed(key(seed, "init", *map(ord, name)) >> 1)
@@ -156,4 +164,19 @@ def initialise(model: Model, seed: int) -> Model:
             nn.init.normal_(parameter, std=parameter.shape[1] ** -0.5, generator=generator)
         else:
             nn.init.constant_(parameter, float(model.config.norm != "rms_plus_one"))
+    return model
+
+
+def _initialise_as_pythia(model: Model, seed: int) -> Model:
+    width, layers = model.config.hidden_size, model.config.num_layers
+    for name, parameter in model.named_parameters():
+        generator = torch.Generator().manual_seed(key(seed, "init", *map(ord, name)) >> 1)
+        if name.startswith("scalar_head"):
+            nn.init.zeros_(parameter)
+        elif parameter.dim() < 2:
+            nn.init.constant_(parameter, float(name.endswith("norm.weight")))
+        elif name.endswith(("attention.out.weight", "mlp.down.weight")):
+            nn.init.normal_(parameter, std=2 / (layers * width**0.5), generator=generator)
+        else:
+            nn.init.normal_(parameter, std=(2 / (5 * width)) ** 0.5, generator=generator)
     return model

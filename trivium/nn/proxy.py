@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from trivium.core.errors import ConfigError
 from trivium.nn.batch import Batch
-from trivium.nn.heads import logprobs_in_chunks
+from trivium.nn.heads import greedy_in_chunks, logprobs_in_chunks
 from trivium.nn.io.config_json import GUEST
 from trivium.nn.io.proxy_json import PROXY
 from trivium.nn.model import Model
@@ -78,13 +78,17 @@ class ProxyModel(Model):
 
     def logprobs(self, hidden_BLD: Tensor, batch: Batch, temperature: float, with_entropy: bool) -> tuple[Tensor, Tensor]:
         """Log-probs of the tokens that count and entropies of what they were drawn from, (B, L) each, 0 elsewhere; without gradients."""
-        widths = [part.config.hidden_size + part.config.vocab_size * (part.config.family == GUEST) for part in self.parts]
-
-        def logits_of(hidden_PD: Tensor) -> Tensor:
-            states = hidden_PD.split(widths, dim=-1)
-            return self.contrast([part.trunk.logits(state) for part, state in zip(self.parts, states, strict=True)])
-
         return logprobs_in_chunks(
-            hidden_BLD, logits_of, batch.tokens_BL, batch.scored_P,
+            hidden_BLD, self._logits, batch.tokens_BL, batch.scored_P,
             vocab_size=self.config.vocab_size, temperature=temperature, with_entropy=with_entropy,
         )  # fmt: skip
+
+    def greedy(self, hidden_BLD: Tensor, batch: Batch) -> Tensor:
+        """1 where a token that counts is the likeliest one, (B, L) float32, 0 elsewhere."""
+        return greedy_in_chunks(hidden_BLD, self._logits, batch.tokens_BL, batch.scored_P, vocab_size=self.config.vocab_size)
+
+    def _logits(self, hidden_PD: Tensor) -> Tensor:
+        """Of states side by side, (P, V) fp32."""
+        widths = [part.config.hidden_size + part.config.vocab_size * (part.config.family == GUEST) for part in self.parts]
+        states = hidden_PD.split(widths, dim=-1)
+        return self.contrast([part.trunk.logits(state) for part, state in zip(self.parts, states, strict=True)])

@@ -256,7 +256,8 @@ class Transformer(nn.Module):
         ropes = [("global", "", config.rope_theta, config.rope_scaling), ("local", "local_", config.rope_local_theta, None)]
         for name, prefix, theta, scaling in ropes:
             if name in used and theta is not None:
-                cos, sin = rope_table(config.max_seq_len, config.rotary_dim, theta, scaling)
+                # one more: the last token of a row of 2,049 is predicted by a model of 2,048 positions, and what stands at it is not used
+                cos, sin = rope_table(config.max_seq_len + 1, config.rotary_dim, theta, scaling)
                 self.register_buffer(f"{prefix}cos", cos, persistent=False)
                 self.register_buffer(f"{prefix}sin", sin, persistent=False)
 
@@ -271,7 +272,7 @@ class Transformer(nn.Module):
         """Hidden states after the last norm, (B, L, D) in compute_dtype, from our kernels in float32.
 
         mask: (B, 1, L, keys) bool, True where a query may look; or the documents of packed rows; or what our kernels read; None means
-        plain causal. Positions must be below max_seq_len. noise_BLD: is added to the embeddings.
+        plain causal. Positions must be below max_seq_len, rotary ones may be max_seq_len. noise_BLD: is added to the embeddings.
         """
         is_native = self.twin is not None and cache is None
         dtype = torch.float32 if is_native else self.compute_dtype

@@ -26,6 +26,7 @@ figure .muted { font-size: .85rem; margin: .2rem 0; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; overflow-wrap: normal; }
 th, td { padding: .4rem .9rem .4rem 0; text-align: right; vertical-align: top; border-bottom: 1px solid var(--rule);
   white-space: nowrap; }
+td.prose { white-space: normal; text-align: left; min-width: 11rem; }
 th:first-child { text-align: left; } thead th { color: var(--soft); font-weight: 500; } tbody th { font-weight: 500; }
 td .small, th .small { display: block; font-weight: 400; } tbody th { position: sticky; left: 0; background: var(--ground); }
 .charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(15.5rem, 100%), 1fr)); gap: 1.5rem 1.75rem; margin: 1rem 0; }

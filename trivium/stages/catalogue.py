@@ -9,6 +9,7 @@ from trivium.stages.arithmetic import Arithmetic
 from trivium.stages.demonstrate import Demonstrate
 from trivium.stages.evaluate import Evaluate
 from trivium.stages.finetune import Finetune
+from trivium.stages.plant import Plant
 from trivium.stages.prefer import Prefer
 from trivium.stages.prepare import Prepare
 from trivium.stages.pretrain import Pretrain
@@ -20,6 +21,7 @@ from trivium.stages.tokenize import Tokenize
 
 AnyStage = Annotated[
     Prepare
+    | Plant
     | Tokenize
     | Pretrain
     | Demonstrate
@@ -35,7 +37,7 @@ AnyStage = Annotated[
     Field(discriminator="kind"),
 ]
 STAGES: dict[str, type] = {
-    "prepare": Prepare, "tokenize": Tokenize, "pretrain": Pretrain, "demonstrate": Demonstrate, "arithmetic": Arithmetic,
+    "prepare": Prepare, "plant": Plant, "tokenize": Tokenize, "pretrain": Pretrain, "demonstrate": Demonstrate, "arithmetic": Arithmetic,
     "finetune": Finetune, "annotate": Annotate, "sample": Sample, "reward": Reward, "reinforce": Reinforce, "prefer": Prefer,
     "proxy": Proxy, "evaluate": Evaluate,
 }  # fmt: skip

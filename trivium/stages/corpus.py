@@ -12,6 +12,7 @@ from trivium.core.errors import ConfigError
 from trivium.core.seeds import key
 from trivium.data.documents import Packing, corpus
 from trivium.data.mix import Mix
+from trivium.data.pythia import PythiaRows
 from trivium.data.sources import TextSource
 from trivium.stages.base import located
 from trivium.text.shards import Shard
@@ -71,7 +72,9 @@ def read_text(options: TextOptions, folder: Path, seed: int) -> Text:
     """
     parts = parts_of(options)
     places = {name: located(folder, part.tokens) for name, part in parts.items()}
-    tokenizer = Tokenizer.load(next(iter(places.values())))
+    tokenizer = Tokenizer.load(tokenizer_place(next(iter(places.values()))))
+    if options.mix is None and is_published(places[""]):
+        return Text(tokenizer, {}, _published(places[""], options))
     shards = {name: Shard.open(place / "train", tokenizer.fingerprint) for name, place in places.items()}
     sources = {
         # a text alone keeps the seed of the run, as does one that was alone; one of several has its own, so that its order does not
@@ -91,6 +94,38 @@ def read_text(options: TextOptions, folder: Path, seed: int) -> Text:
     weights = {name: part.weight for name, part in parts.items()}
     skip = {name: part.skip for name, part in parts.items()}
     return Text(tokenizer, shards, Mix(sources, weights, rows_per_step=options.rows_per_step, skip=skip))
+
+
+def is_published(place: Path | str) -> bool:
+    """Whether a place names rows as Pythia published them, FOLDER/document: its index is beside it."""
+    return Path(f"{place}.idx").is_file()
+
+
+def tokenizer_place(place: Path | str) -> Path:
+    """The folder with the tokenizer of these tokens."""
+    return Path(place).parent if is_published(place) else Path(place)
+
+
+def check_tokens(place: str) -> None:
+    """Look at what the user named. Raises ArtefactError."""
+    if is_published(place):
+        Tokenizer.load(tokenizer_place(place))
+    else:
+        Shard.open(f"{place}/train", check=False)
+
+
+def heldout_of(place: Path, tokenizer: Tokenizer) -> Shard | None:
+    """The held-out shard beside the training text; published rows have none."""
+    return None if is_published(place) else Shard.open(place / "heldout", tokenizer.fingerprint)
+
+
+def _published(place: Path, options: TextOptions) -> PythiaRows:
+    source = PythiaRows(place, rows_per_step=options.rows_per_step)
+    if source.seq_len != options.seq_len:
+        raise ConfigError(
+            f"{place}: its rows have {source.seq_len:,} tokens, 'seq_len' is {options.seq_len:,}; set seq_len={source.seq_len}"
+        )
+    return source
 
 
 def epochs_of(text: Text, options: TextOptions) -> dict[str, float]:

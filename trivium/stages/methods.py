@@ -8,13 +8,22 @@ from typing import Any
 from trivium.core.config import merge, read_toml
 from trivium.core.errors import ConfigError, did_you_mean
 
-_FILES = {"reinforce": "methods.toml", "finetune": "finetune.toml"}  # of the kinds of stages that have named methods
+_FILES = {
+    "reinforce": "methods.toml",
+    "finetune": "finetune.toml",
+    "pretrain": "pretrain.toml",
+}  # of the kinds of stages that have named methods
 
 
 @cache
 def methods(kind: str = "reinforce") -> dict[str, Mapping[str, Any]]:
-    """Name -> options of a kind of stage that has them."""
-    return read_toml(Path(__file__).with_name(_FILES[kind]))
+    """Name -> options of a kind of stage that has them; with `like` those of another one lie below."""
+    named = read_toml(Path(__file__).with_name(_FILES[kind]))
+    return {name: merge(named.get(options.get("like", ""), {}), _without_like(options)) for name, options in named.items()}
+
+
+def _without_like(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if name != "like"}
 
 
 def with_method(kind: str, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from trivium.nn.io.adapter_config import base_of, is_adapter
 from trivium.nn.io.proxy_json import is_proxy, read_proxy
 from trivium.report import write_report
 from trivium.stages.base import references
+from trivium.stages.corpus import is_published
 from trivium.stages.machine import Machine
 from trivium.stages.plugins import allowed_plugins, hashes_of
 from trivium.stages.recipe import Recipe, recipe_toml
@@ -31,7 +32,7 @@ INPUTS = {"sources", "decontaminate", "corpus", "tokenizer", "tokens", "dictiona
 INPUTS |= {"model", "models", "reward_model", "reference", "teacher", "demonstrations", "normalise"}
 INPUTS |= {"base", "expert", "anti_expert"}  # of a proxy
 INPUTS |= {"blocklist", "words", "classifier"}  # of filters
-TEXT_STAGES = {"prepare", "tokenize"}  # they do not depend on how the machine computes, so it is not measured for them
+TEXT_STAGES = {"prepare", "plant", "tokenize"}  # they do not depend on how the machine computes, so it is not measured for them
 PACKAGES = ("trivium", "torch", "numpy", "tokenizers", "safetensors", "pyarrow")
 
 
@@ -127,6 +128,8 @@ def _content(source: str) -> Any:
     path = Path(source)
     if is_hub(source):
         return {}  # pinned by its revision, if the user gave one
+    if is_published(path):
+        return hash_file(Path(f"{path}.idx"))[0]  # of rows that fill half a terabyte; their number and length
     if path.is_file():
         return hash_file(path)[0]
     if is_adapter(path):

@@ -22,15 +22,18 @@ from trivium.nn.flops import flops_per_token
 from trivium.nn.io.adapter_config import base_of
 from trivium.nn.io.config_json import is_guest
 from trivium.nn.io.own import OWN
+from trivium.nn.preset import preset
 from trivium.nn.scaling import head_dim_of, width_of
 from trivium.nn.variants import TRAITS, Variant, with_traits
 from trivium.stages.base import Foresight, Work, check_model, known_model, resolve
-from trivium.stages.corpus import Part, Text, epochs_of, parts_of, read_text
+from trivium.stages.corpus import Part, Text, check_tokens, epochs_of, heldout_of, parts_of, read_text, tokenizer_place
 from trivium.stages.dial import Derived, WorkWithin, derive, seconds_of
+from trivium.stages.kept import Keep
 from trivium.stages.machine import Machine
 from trivium.stages.training import foresee_training, save, train
-from trivium.text.shards import Shard
 from trivium.text.tokenizer import Tokenizer
+
+SIZES = ("depth", "width", "head_dim", "(vocab_size)")  # what a preset says
 
 if TYPE_CHECKING:  # torch is loaded only when a model is
     from trivium.evals.bits_per_byte import BitsPerByte
@@ -51,6 +54,12 @@ class Pretrain:
     hold whole ones (data/best_fit.py). micro_batch_rows: rows at a time, a matter of memory, and of rounding with products in
     int8. evaluate_every: updates between measurements of bits per byte on the held-out shard; of a mixture, on that of each text,
     and their mean by weight. heldout: folders by name that `tokenize` made of other texts, on which it is measured too.
+
+    method: a published recipe (pythia-70m ...). preset: a published shape instead of the dial. model: go on with this one, its optimizer
+    new, for steps or time_budget (continual pre-training: docs/adaptation.md); if it has had first_step updates of the same training,
+    rows, schedule and numbers of steps go on from there. keep_every: leave the model as it was after 0, 1, 2, 4, 8 ... and every so many
+    updates in `@pretrain/steps/step-N` (0: only the last). tokens may also be Pythia's published rows, FOLDER/document (data/pythia.py),
+    with tokenizer.json beside them; there is no held-out text then.
     """
 
     kind: Literal["pretrain"] = "pretrain"
@@ -60,6 +69,9 @@ class Pretrain:
     depth: int = Field(default=0, ge=0)
     params: float = Field(default=0.0, ge=0, le=1e12)
     time_budget: str = ""
+    preset: str = ""
+    model: str = ""
+    first_step: int = Field(default=0, ge=0)
     width: int = Field(default=0, ge=0)
     head_dim: int = Field(default=0, ge=0)
     seq_len: int = Field(default=256, ge=8)
@@ -74,6 +86,7 @@ class Pretrain:
     max_grad_norm: float = Field(default=1.0, gt=0)
     evaluate_every: int = Field(default=100, gt=0)
     evaluate_rows: int = Field(default=64, gt=0)
+    keep_every: int = Field(default=0, ge=0)
     heldout: dict[str, str] | None = None
 
     def __post_init__(self) -> None:
@@ -81,35 +94,45 @@ class Pretrain:
             raise ValueError(f"width is {self.width}; it is 32 or more, or 0 to derive it")
         if bool(self.tokens) == bool(self.mix):
             raise ValueError("give either tokens=FOLDER or mix.NAME.tokens=FOLDER mix.NAME.weight=1 for each text, and not both")
-        shape = {"depth": self.depth, "params": self.params, "width": self.width, "head_dim": self.head_dim, "context": self.context}
-        if self.model and (given := [name for name, value in shape.items() if value] + ["variant"] * (self.variant != "standard")):
-            raise ValueError(f"{given[0]} is given, but the model has its shape already; leave it out, or leave out model")
+        dial = {"depth": self.depth, "params": self.params, "width": self.width, "head_dim": self.head_dim}
+        named = [name for name, value in {"model": self.model, "preset": self.preset, **dial}.items() if value]
+        if (self.model or self.preset) and len(named) > 1:
+            raise ValueError(f"{named[0]} says the size of the model, so leave out {' and '.join(named[1:])}")
+        if self.model and (self.context or self.variant != "standard"):
+            raise ValueError("the model has its context and its variant already; leave context and variant out")
         if self.model and not (self.steps or self.time_budget):
             raise ValueError("how long a model goes on is not derived; give steps=N, or time_budget such as 10m")
+        if self.first_step and (not self.model or self.first_step >= self.steps):
+            raise ValueError(f"first_step is {self.first_step}: the updates that model=DIRECTORY has had, fewer than steps ({self.steps})")
         if twice := sorted({*(self.heldout or {})} & {*(self.mix or {})}):
             raise ValueError(f"heldout.{twice[0]}: a text of the mixture has this name, and is measured anyway; leave it out")
 
     def check(self) -> None:
-        if self.time_budget:
-            seconds_of(self.time_budget)
+        if self.preset:
+            preset(self.preset)
         if self.model:
             check_model(self.model)
-            if not self.model.startswith("@") and is_guest(base_of(Path(self.model))):
-                raise ConfigError(f"model: {self.model} is a guest; pretrain goes on with models of ours, finetune trains guests too")
-        for folder in (*(f"{part.tokens}/train" for part in parts_of(self).values()), *self._heldout_folders().values()):
+        if self.time_budget:
+            seconds_of(self.time_budget)
+        if self.model and not self.model.startswith("@") and is_guest(base_of(Path(self.model))):
+            raise ConfigError(f"model: {self.model} is a guest; pretrain goes on with models of ours, finetune trains guests too")
+        for folder in (*(part.tokens for part in parts_of(self).values()), *(self.heldout or {}).values()):
             if not folder.startswith("@"):
-                Shard.open(folder, check=False)
+                check_tokens(folder)
         turns({name: part.weight for name, part in parts_of(self).items()})
 
     def settled(self, vocab_size: int, work_within: WorkWithin, start: ModelConfig | None = None) -> tuple["Pretrain", list[Derived]]:
         """The same with nothing left open, and a line for each value that was. start: the shape of the model that it goes on from."""
         values, lines = derive(self, vocab_size, work_within, start)
+        if self.preset:
+            values = {name: value for name, value in values.items() if name not in SIZES}
+            lines = [line for line in lines if line.name not in SIZES]
         return replace(self, **values), lines
 
     def vocab_size(self, known: Foresight) -> int:
         """Of the tokenizer that made the shards, or that an earlier stage will make."""
         first = next(iter(parts_of(self).values())).tokens
-        return known.vocab_size if first.startswith("@") else Tokenizer.load(first).vocab_size
+        return known.vocab_size if first.startswith("@") else Tokenizer.load(tokenizer_place(first)).vocab_size
 
     @property
     def rows_per_step(self) -> int:
@@ -117,15 +140,29 @@ class Pretrain:
         return max(1, self.batch_tokens // self.seq_len)
 
     def shape_at(self, depth: int, vocab_size: int) -> ModelConfig:
-        """The architecture at a depth; width and heads as given, or else by rule."""
+        """The architecture at a depth; width and heads as given, or else by rule. That of a preset whatever the depth."""
+        if self.preset:
+            return self._published(vocab_size)
         width = self.width or width_of(depth)
         longest = max(self.seq_len, self.context)
         head_dim = self.head_dim or head_dim_of(width)
         plain = llama(vocab_size=vocab_size, depth=depth, width=width, max_seq_len=longest, head_dim=head_dim)
         return with_traits(plain, TRAITS[self.variant])
 
+    def _published(self, vocab_size: int) -> ModelConfig:
+        """The shape of the preset. Raises ConfigError if the tokenizer or the rows are too large for it."""
+        config = preset(self.preset)
+        if vocab_size > config.vocab_size:
+            raise ConfigError(
+                f"preset {self.preset} has {config.vocab_size:,} words, the tokenizer {vocab_size:,}; take another of the two"
+            )
+        longest = config.max_seq_len + (config.positions == "rotary")
+        if self.seq_len > longest:
+            raise ConfigError(f"'seq_len' is {self.seq_len:,}; rows for preset {self.preset} have at most {longest:,} tokens")
+        return config
+
     def foresee(self, name: str, known: Foresight) -> Work:
-        tokens = self.steps * (self.batch_tokens // self.seq_len) * self.seq_len
+        tokens = (self.steps - self.first_step) * self.rows_per_step * self.seq_len
         config = known_model(known, self.model) if self.model else self.shape_at(self.depth, self.vocab_size(known))
         return foresee_training(self, name, config, known, tokens=tokens, is_packed=False)
 
@@ -135,30 +172,35 @@ class Pretrain:
 
         machine, text = machine_of(run), read_text(self, run.path, run.seed)
         epochs = epochs_of(text, self)
-        speaker = self._start(run, machine, text.tokenizer)
+        speaker = self._speaker(run, machine, text.tokenizer)
         model, measures = speaker.model, self._measures(run, text.tokenizer)
+        if model.config.family == OWN.model_type:
+            run.log(f"variant {self.variant}: only trivium reads this architecture, and it cannot be exported")
         parts = parts_of(self)
 
         def evaluate(done: int, metrics: dict[str, float]) -> None:
-            if done % self.evaluate_every and done not in (1, self.steps):
+            if not measures or (done % self.evaluate_every and done not in (self.first_step + 1, self.steps)):
                 return
             values = {name: measure(model).value for name, measure in measures.items()}
             metrics |= {f"bits_per_byte_{name}": value for name, value in values.items() if name}
-            total = sum(part.weight for part in parts.values())
-            metrics["bits_per_byte"] = sum(part.weight / total * values[name] for name, part in parts.items())
+            read = {name: part.weight for name, part in parts.items() if name in values}
+            if read:
+                total = sum(read.values())
+                metrics["bits_per_byte"] = sum(weight / total * values[name] for name, weight in read.items())
 
-        tokens = self.steps * self.rows_per_step * self.seq_len
+        tokens = (self.steps - self.first_step) * self.rows_per_step * self.seq_len
         with_products(model, machine, self.seq_len)
         _compile(run, model, machine, tokens * flops_per_token(model.config, self.seq_len))
         run.log(f"{model.num_parameters:,} parameters; {tokens:,} tokens = {_described(text, epochs)}")
-        facts = train(run, self, speaker, CrossEntropy(), text.source, tokens=tokens, hooks=[evaluate])
+        hooks = [evaluate, Keep(run.folder, self.keep_every, self.first_step, speaker.save)]
+        facts = train(run, self, speaker, CrossEntropy(), text.source, tokens=tokens, hooks=hooks, first_step=self.first_step)
         if len(measures) > 1:
             _report(run, speaker, measures)
         save(run, speaker)
         return facts
 
-    def _start(self, run: Run, machine: Machine, tokenizer: Tokenizer) -> "Speaker":
-        """A new model, or the one that training goes on from. Raises ArtefactError for another tokenizer, ConfigError for long rows."""
+    def _speaker(self, run: Run, machine: Machine, tokenizer: Tokenizer) -> "Speaker":
+        """The model to go on with, or one of the seed. Raises ArtefactError for another tokenizer, ConfigError for rows too long for it."""
         from trivium.nn.model import DTYPES, Model, initialise
         from trivium.stages.models import Speaker
         from trivium.text.chat import PLAIN
@@ -166,31 +208,24 @@ class Pretrain:
         if not self.model:
             config = self.shape_at(self.depth, tokenizer.vocab_size)
             model = initialise(Model(config, compute_dtype=DTYPES[machine.precision]), run.seed).to(machine.place())
-            if config.family == OWN.model_type:
-                run.log(f"variant {self.variant}: only trivium reads this architecture, and it cannot be exported")
             return Speaker(model, tokenizer, PLAIN)
         speaker = Speaker.load(resolve(run, self.model), machine).adapt(None, run.seed)
         if speaker.tokenizer.fingerprint != tokenizer.fingerprint:
-            raise ArtefactError(
-                f"model: {self.model} and the token shards were made with different tokenizers; tokenize the text again with"
-                " the model's: trivium tokenize corpus=... tokenizer=MODEL/tokenizer.json"
-            )
-        if self.seq_len > speaker.model.config.max_seq_len:
-            raise ConfigError(f"seq_len is {self.seq_len:,}; {self.model} reads {speaker.model.config.max_seq_len:,} at most")
-        run.log(f"going on from {self.model}, with a new optimizer")
+            raise ArtefactError(f"{self.model}: was made with another tokenizer than the tokens; tokenize with tokenizer={self.model}")
+        longest = speaker.model.config.max_seq_len + (speaker.model.config.positions == "rotary")
+        if self.seq_len > longest:
+            raise ConfigError(f"'seq_len' is {self.seq_len:,}; {self.model} reads rows of at most {longest:,} tokens")
         return speaker
 
-    def _heldout_folders(self) -> dict[str, str]:
-        """Held-out shards by name: of each text that is read, then of the others."""
-        tokens = {name: part.tokens for name, part in parts_of(self).items()} | (self.heldout or {})
-        return {name: f"{folder}/heldout" for name, folder in tokens.items()}
-
     def _measures(self, run: Run, tokenizer: Tokenizer) -> "dict[str, BitsPerByte]":
-        """Bits per byte by the name of the text."""
+        """Bits per byte by the name of the text, of those that are read first; published rows have no held-out text."""
         from trivium.evals.bits_per_byte import BitsPerByte
 
-        shards = {name: Shard.open(resolve(run, folder), tokenizer.fingerprint) for name, folder in self._heldout_folders().items()}
-        return {name: BitsPerByte(shard, seq_len=self.seq_len, rows=self.evaluate_rows) for name, shard in shards.items()}
+        tokens = {name: part.tokens for name, part in parts_of(self).items()} | (self.heldout or {})
+        shards = {name: heldout_of(resolve(run, folder), tokenizer) for name, folder in tokens.items()}
+        return {
+            name: BitsPerByte(shard, seq_len=self.seq_len, rows=self.evaluate_rows) for name, shard in shards.items() if shard is not None
+        }
 
 
 def _report(run: Run, speaker: "Speaker", measures: "Mapping[str, BitsPerByte]") -> None:

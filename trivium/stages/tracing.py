@@ -135,20 +135,20 @@ class Trace:
 
     def verify(self) -> Verified:
         """Compute what every recorded step was trained on again, and compare. Raises ArtefactError if it is not the same."""
-        num_steps = self.steps_done
-        silent = [step for step in range(1, num_steps + 1) if not self.digests.get(step)]
+        num_steps, steps = self.steps_done, range(self.options.first_step + 1, self.steps_done + 1)
+        silent = [step for step in steps if not self.digests.get(step)]
         if silent:
             more = f", nor of {len(silent) - 1:,} other steps" if len(silent) > 1 else ""
             raise ArtefactError(f"{self.folder}: metrics.jsonl has no digest of step {silent[0]} of {self.stage}{more}")
-        differ = [step for step in range(1, num_steps + 1) if self.order.digest(step - 1) != self.digests[step]]
+        differ = [step for step in steps if self.order.digest(step - 1) != self.digests[step]]
         if differ:
             raise ArtefactError(
                 f"{self.folder}: step {differ[0]} of {self.stage} was trained on other tokens than its shards and run.toml give now "
                 f"(logged {self.digests[differ[0]]}, computed {self.order.digest(differ[0] - 1)}); "
-                f"{len(differ):,} of {num_steps:,} steps differ"
+                f"{len(differ):,} of {len(steps):,} steps differ"
             )
-        num_rows = num_steps * self.options.rows_per_step
-        return Verified(self.stage, num_steps, num_rows, num_rows * self.options.seq_len, self.order.sha256(0, num_steps))
+        num_rows, sha256 = len(steps) * self.options.rows_per_step, self.order.sha256(self.options.first_step, num_steps)
+        return Verified(self.stage, len(steps), num_rows, num_rows * self.options.seq_len, sha256)
 
     def trace(self, text: str, *, shortest: int = SHORTEST, num_phrases: int = 10, num_documents: int = 5) -> Iterator[Phrase]:
         """The longest phrases of a text that the training text has, how often, in which documents, and at which steps they were seen."""

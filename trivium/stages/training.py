@@ -65,10 +65,11 @@ def train(
     lora: LoRA | None = None,
     reference: Any = None,
     companions: Sequence[Any] = (),
+    first_step: int = 0,
 ) -> Mapping[str, Any]:
     """Train the speaker's model on the groups of a source, from the newest checkpoint if there is one; returns facts for the report.
 
-    reference, companions: see Trainer and Checkpoints.
+    reference, companions: see Trainer and Checkpoints. first_step: see fit.
     """
     from trivium.stages.models import machine_of, say_what_is_slower
     from trivium.train.checkpoint import Checkpoints
@@ -100,6 +101,7 @@ def train(
         checkpoints=Checkpoints(run, companions=companions),
         hooks=hooks,
         yardstick=Yardstick(flops, machine.ceiling, machine.peak()),
+        first_step=first_step,
     )
     return {"parameters": model.num_parameters, "tokens": tokens, "flops": tokens * flops}
 

@@ -9,25 +9,20 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
+from trivium.core.config import component
 from trivium.core.errors import DataError
 from trivium.core.seeds import generator
-from trivium.report.html import Html, element
 from trivium.report.intervals import mean_interval
 from trivium.report.reading import Record, read_record
 from trivium.report.smoothing import Point, smooth
 from trivium.report.svg import Line, line_chart
-from trivium.studies.finding import Cell, Finding
+from trivium.studies.finding import Cell, Control, Figure, Finding
+from trivium.studies.study import Preset, Trial
 
-RECIPE = "overoptimisation"
-QUESTION = "Does optimising a reward model go on helping what it stands for, and if not, where does it turn?"
-RULE = (
-    "over-optimisation is reproduced if, in a run without a guard, the 95 % interval of the true reward of the last tenth of the phases"
-    " lies below that of the tenth around its smoothed maximum, while the reward model's mean is higher in the last tenth; a guard stops"
-    " before the fall if at its last phases the true reward has lost at most 5 % of the rise"
-)
 HEADER = (
     "run", "stage", "phases", "KL at the turn", "KL at the fitted turn", "low", "high", "KL at the end",
     "true reward at first", "at the turn", "at the end",
@@ -78,22 +73,54 @@ class Course:
         return float(self.at_turn(self.true_N).mean() - self.true_N[:2].mean())
 
 
-def study(folders: Sequence[Path]) -> Finding:
-    """Look at every `reinforce` stage of these run folders that logged true_reward, reward and kl. Raises DataError if there is none."""
-    courses = [course for folder in folders for course in courses_of(read_record(folder))]
-    if not courses:
-        raise DataError(
-            f"{', '.join(map(str, folders))}: no stage has {MIN_PHASES} phases with 'true_reward', 'reward' and 'kl';"
-            " give reinforce a rule as `truth`, or let the study make its own run: trivium study overoptimisation"
-        )
-    free = [course for course in courses if not course.is_guarded]
-    guarded = [course for course in courses if course.is_guarded]
-    turned = [course for course in free if course.has_turned]
-    rows = [_row(course, free) for course in courses]
-    figures = [figure for course in courses for figure in _figures(course)]
-    return Finding(
-        "overoptimisation", QUESTION, RULE, _verdict(free, turned, guarded), bool(free) and len(turned) == len(free), HEADER, rows, figures
+@component
+class Overoptimisation:
+    """Looks at every `reinforce` stage that logged true_reward, reward and kl: give it a rule as `truth`."""
+
+    name: ClassVar = "overoptimisation"
+    claim: ClassVar = "optimising a reward model for long lowers what it stands for (Gao et al. 2022)"
+    question: ClassVar = "Does optimising a reward model go on helping what it stands for, and if not, where does it turn?"
+    rule: ClassVar = (
+        "over-optimisation is reproduced if, in a run without a guard, the 95 % interval of the true reward of the last tenth of the"
+        " phases lies below that of the tenth around its smoothed maximum, while the reward model's mean is higher in the last tenth; a"
+        " guard stops before the fall if at its last phases the true reward has lost at most 5 % of the rise"
     )
+    expected: ClassVar = "the true reward turns within a few nats of KL, and the guard ends its run before the fall"
+
+    def trials(self, preset: Preset) -> Sequence[Trial]:
+        return [Trial("overoptimisation", {"pretrain": {"depth": 8, "width": 0, "steps": 5000}} if preset == "gpu" else {})]
+
+    def find(self, folders: Sequence[Path]) -> Finding:
+        courses = [course for folder in folders for course in courses_of(read_record(folder))]
+        if not courses:
+            raise DataError(
+                f"{', '.join(map(str, folders))}: no stage has {MIN_PHASES} phases with 'true_reward', 'reward' and 'kl';"
+                " give reinforce a rule as `truth`, or let the study make its own run: trivium study overoptimisation"
+            )
+        free = [course for course in courses if not course.is_guarded]
+        guarded = [course for course in courses if course.is_guarded]
+        turned = [course for course in free if course.has_turned]
+        return Finding(
+            _verdict(free, turned, guarded),
+            len(turned) == len(free) if free else None,
+            HEADER,
+            [_row(course, free) for course in courses],
+            [
+                Control(
+                    "a run that follows the published law to far beyond its turn", is_positive=True, is_detected=planted(60.0).has_turned
+                ),
+                Control("one that ends well before its turn", is_positive=False, is_detected=planted(4.0).has_turned),
+            ],
+            [figure for course in courses for figure in _figures(course)],
+        )
+
+
+def planted(last_kl: float, *, noise: float = 0.01) -> Course:
+    """A course of 100 phases whose true reward is d (1/2 - log(d) / 4), which turns at a KL of e^2, up to a KL, with noise."""
+    kl_N = np.linspace(0.01, last_kl, 100)
+    d = np.sqrt(kl_N)
+    gold_N = d * (0.5 - 0.25 * np.log(d)) + noise * generator(1, "planted course").normal(size=100)
+    return Course("planted", "reinforce", gold_N, kl_N / 10, kl_N, is_guarded=False)
 
 
 def courses_of(record: Record) -> list[Course]:
@@ -169,24 +196,19 @@ def _verdict(free: Sequence[Course], turned: Sequence[Course], guarded: Sequence
     return "; ".join(parts) + "."
 
 
-def _figures(course: Course) -> list[Html]:
+def _figures(course: Course) -> list[Figure]:
     kl_N, order = course.kl_N, np.argsort(course.kl_N)
     lines = [Line("true reward", _points(kl_N, course.true_N, order), raw=list(zip(kl_N, course.true_N, strict=True)), is_cloud=True)]
     if len(kl_N) >= MIN_PHASES:
         alpha, beta, start = fit(kl_N, course.true_N)
         d = np.sqrt(np.linspace(1e-6, kl_N.max(), 100))
         lines.append(Line("fit", list(zip((d**2).tolist(), (start + d * (alpha - beta * np.log(d))).tolist(), strict=True))))
+    proxy = [Line("reward model", _points(kl_N, course.proxy_N, order))]
     return [
-        _figure(course, "true reward against KL", line_chart("true reward against KL", lines, x_name="KL to the start, nats")),
-        _figure(course, "reward model against KL", line_chart(
-            "reward model against KL", [Line("reward model", _points(kl_N, course.proxy_N, order))], x_name="KL to the start, nats",
-        )),
-    ]  # fmt: skip
+        Figure(title, f"{course.run} / {course.stage}", line_chart(title, drawn, x_name="KL to the start, nats"))
+        for title, drawn in (("true reward against KL", lines), ("reward model against KL", proxy))
+    ]
 
 
 def _points(x_N: np.ndarray, y_N: np.ndarray, order: np.ndarray) -> list[Point]:
     return smooth(list(zip(x_N[order].tolist(), y_N[order].tolist(), strict=True)))
-
-
-def _figure(course: Course, title: str, chart: Html) -> Html:
-    return element("figure", element("figcaption", element("b", title), element("span", f"{course.run} / {course.stage}")), chart)

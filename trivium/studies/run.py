@@ -1,35 +1,125 @@
-"""Running a study: on the run folders that the user names, or on one that its own recipe makes."""
+"""Running studies: on the run folders that the user names, or on runs that they make; killed, the same command goes on."""
 
-from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from trivium.core.errors import ConfigError, did_you_mean
+from trivium.core.commit import commit_file, fingerprint, hash_file
+from trivium.core.config import build, merge, plain
+from trivium.core.errors import ConfigError, DataError, TriviumError, did_you_mean
+from trivium.core.interrupt import Interrupted
 from trivium.stages.pipeline import execute
 from trivium.stages.recipe import load_recipe
-from trivium.studies import overoptimisation
-from trivium.studies.finding import Finding
+from trivium.studies.catalogue import STUDIES
+from trivium.studies.finding import PAGE, found_before
+from trivium.studies.overview import overview
+from trivium.studies.study import Preset, Study
 
-STUDIES: dict[str, tuple[str, Callable[[Sequence[Path]], Finding]]] = {
-    overoptimisation.RECIPE: (overoptimisation.QUESTION, overoptimisation.study)
-}  # name, which is also that of its recipe -> what it asks, and how it is answered from run folders
+ROOT = Path("runs/studies")  # where the runs that studies make lie, next to what was found: studies share them
+ABOVE = ("seed", "machine", "save_every_s")  # of every recipe, so they may be said of all studies at once
 
 
 def run_study(
-    name: str, folders: Sequence[Path], options: Mapping[str, Any], out: Path | None, *, quiet: bool = False
-) -> tuple[Finding, Path]:
-    """What the study finds, and the page it wrote to OUT/study-NAME (default: beside the first run).
+    name: str, folders: Sequence[Path], options: Mapping[str, Any], out: Path | None, *, preset: str = "laptop", quiet: bool = False
+) -> tuple[dict[str, Any], Path]:
+    """What a study finds (finding.json), and the page it wrote to OUT/study-NAME/study.html.
 
-    Without run folders its recipe, with these options over it, makes one: runs/NAME, or `out`. Raises ConfigError for an unknown name.
+    OUT is the first of the folders; without folders, where the study makes its own runs by the preset, runs/studies. options: those of
+    the study, and of its recipes by stage. Raises ConfigError for what is unknown.
     """
+    study, below = _study_of(name, options)
+    trials = () if folders else study.trials(_preset(preset))
+    if below and not trials:
+        unknown = f"unknown option '{next(iter(below))}'{did_you_mean(next(iter(below)), _fields(STUDIES[name]))}"
+        raise ConfigError(f"{unknown}; options of stages change the study's own runs, and there are none to make" if folders else unknown)
+    recipes = {trial.folder: load_recipe(trial.recipe, merge(trial.options, below)) for trial in trials}
+    root = out or (folders[0] if folders else ROOT)
+    for folder, recipe in recipes.items():
+        execute(recipe, root / folder, quiet=quiet)
+    return _answered(study, list(folders) or [root / folder for folder in recipes], root / f"study-{name}")
+
+
+def run_all(
+    folders: Sequence[Path], options: Mapping[str, Any], out: Path | None, *, preset: str = "laptop", quiet: bool = False
+) -> tuple[str, Path]:
+    """Every study on runs of its own, and one page about all of them, OUT/studies.html; returns the table in words, and the page.
+
+    What is complete is skipped. A study that cannot be answered says why, and the others go on. options: seed and the like.
+    """
+    if folders:
+        raise ConfigError(f"{folders[0]}: 'all' makes runs of its own; name one study to look at folders of yours")
+    for option in options:
+        if option not in ABOVE:
+            raise ConfigError(f"unknown option '{option}'{did_you_mean(option, ABOVE)}; only these can be set for all studies at once")
+    root, found, table = out or ROOT, [], ""
+    for name, kind in STUDIES.items():
+        study: Study = kind()
+        try:
+            facts, _ = run_study(name, (), options if study.trials(_preset(preset)) else {}, root, preset=preset, quiet=quiet)
+        except Interrupted:
+            raise
+        except TriviumError as error:
+            facts = {**about(study), "outcome": "no answer", "verdict": str(error), "controls": []}
+        found.append(facts)
+        table, page = overview(found)
+        commit_file(root / "studies.html", page)
+    return table, root / "studies.html"
+
+
+def about(study: Study) -> dict[str, str]:
+    """What was written before running."""
+    return {"study": study.name, "claim": study.claim, "question": study.question, "rule": study.rule, "expected": study.expected}
+
+
+def _study_of(name: str, options: Mapping[str, Any]) -> tuple[Study, dict[str, Any]]:
+    """The study with its own options, and the rest of them."""
     if name not in STUDIES:
-        raise ConfigError(f"there is no study '{name}'{did_you_mean(name, STUDIES)}; there are: {', '.join(STUDIES)}")
-    if folders and options:
-        raise ConfigError("options change the study's own run; with run folders of yours there is nothing to set")
-    _, answer = STUDIES[name]
-    if not folders:
-        folder = out or Path("runs") / name
-        execute(load_recipe(name, options), folder, quiet=quiet)
-        folders = [folder]
-    finding = answer(folders)
-    return finding, finding.write((out or folders[0]) / f"study-{name}")
+        raise ConfigError(f"there is no study '{name}'{did_you_mean(name, [*STUDIES, 'all'])}; there are: {', '.join(STUDIES)}")
+    own = {option: value for option, value in options.items() if option in _fields(STUDIES[name])}
+    return build(STUDIES[name], own), {option: value for option, value in options.items() if option not in own}
+
+
+def _preset(name: str) -> Preset:
+    for preset in get_args(Preset):
+        if preset == name:
+            return preset
+    raise ConfigError(f"preset is '{name}'{did_you_mean(name, get_args(Preset))}")
+
+
+def _fields(study: type[Any]) -> list[str]:
+    return [field.name for field in dataclasses.fields(study)]
+
+
+def _answered(study: Study, folders: Sequence[Path], place: Path) -> tuple[dict[str, Any], Path]:
+    """The finding, from the disk if nothing has changed that it depends on."""
+    for folder in folders:
+        if not folder.is_dir():
+            raise DataError(
+                f"{folder}: there is no such folder; a study looks at run folders or model directories, or makes runs of its own"
+            )
+    identity = fingerprint({
+        "study": about(study), "options": plain(study), "version": version("trivium"),
+        "inputs": [_content(folder) for folder in folders], "files": [_content(Path(file)) for file in _texts(plain(study))],
+    })  # fmt: skip
+    facts = found_before(place, identity)
+    if facts is None:
+        finding = study.find(folders)
+        finding.write(place, about(study), identity=identity)
+        facts = finding.facts(about(study))
+    return facts, place / PAGE
+
+
+def _content(path: Path) -> dict[str, str]:
+    """What tells whether a path holds the same: of a run folder its stages' marks, of other folders their files, or the file."""
+    files = [path] if path.is_file() else sorted(path.glob("*/done.json")) or sorted(path.glob("*")) if path.is_dir() else []
+    return {file.name if file.parent == path else file.parent.name: hash_file(file)[0] for file in files if file.is_file()}
+
+
+def _texts(value: Any) -> list[str]:
+    if isinstance(value, Mapping):
+        return [text for each in value.values() for text in _texts(each)]
+    if isinstance(value, list):
+        return [text for each in value for text in _texts(each)]
+    return [value] if isinstance(value, str) and value else []

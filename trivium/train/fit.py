@@ -30,18 +30,19 @@ class Layout:
 
 def fit(
     run: Run, source: Source, trainers: Sequence[Trainer], *, steps: int, layout: Layout,
-    checkpoints: Checkpoints, hooks: Sequence[Hook] = (), save_multiple: int = 1, yardstick: Yardstick = Yardstick(),  # noqa: B008
+    checkpoints: Checkpoints, hooks: Sequence[Hook] = (), save_multiple: int = 1, yardstick: Yardstick = Yardstick(), first_step: int = 0,  # noqa: B008
 ) -> None:  # fmt: skip
     """Train until `steps` steps are done, from the newest good checkpoint if there is one.
 
     A hook that gives a reason ends the training there. save_multiple: saves before the end happen only after a multiple of this many steps
-    (a phase of on-policy data). yardstick: what the speed is compared with. Raises DivergedError, and Interrupted after saving.
+    (a phase of on-policy data). yardstick: what the speed is compared with. first_step: updates that the model had before, which are
+    counted. Raises DivergedError, and Interrupted after saving.
     """
-    done = checkpoints.restore(trainers)
+    done = checkpoints.restore(trainers) or first_step
     if checkpoints.why_stopped:
         run.log(f"stopped after step {done} of {steps}: {checkpoints.why_stopped}")
         return
-    if done:
+    if done > first_step:
         run.log(f"going on after step {done} of {steps}")
     guard = _Guard(run, checkpoints)
     with Interrupts() as interrupts, Progress(run.stage, steps) as progress:

@@ -1,0 +1,182 @@
+"""The frame of all studies: runs made once and shared, findings kept, one page for all, mistakes in one line."""
+
+import json
+from typing import ClassVar
+
+import pytest
+
+from trivium.cli import app
+from trivium.core.config import component
+from trivium.core.errors import ConfigError, DataError
+from trivium.report.svg import Line, line_chart
+from trivium.studies import run
+from trivium.studies.catalogue import STUDIES
+from trivium.studies.finding import Control, Figure, Finding
+from trivium.studies.overview import controls_of
+from trivium.studies.study import Trial
+
+RIGHT = (Control("planted", is_positive=True, is_detected=True), Control("none", is_positive=False, is_detected=False))
+LOOKS: list[str] = []  # which studies were answered anew
+
+
+@component
+class Plain:
+    """Needs no run: a number is asked."""
+
+    name: ClassVar = "plain"
+    claim: ClassVar = "numbers are positive"
+    question: ClassVar = "Is it?"
+    rule: ClassVar = "above 0"
+    expected: ClassVar = "yes"
+    number: int = 1
+
+    def trials(self, preset):
+        return []
+
+    def find(self, folders):
+        LOOKS.append(self.name)
+        chart = line_chart("a <line>", [Line("one", [(0, 0), (1, 1)])])
+        return Finding("It is.", self.number > 0, ("number",), [(self.number,)], RIGHT, [Figure("One", "of one", chart)])
+
+
+@component
+class Runs:
+    """Makes a run by a recipe."""
+
+    name: ClassVar = "runs"
+    claim: ClassVar = "runs run"
+    question: ClassVar = "Do they?"
+    rule: ClassVar = "a folder"
+    expected: ClassVar = "yes"
+
+    def trials(self, preset):
+        return [Trial("small.toml", {"seed": seed}, f"small-{seed}") for seed in ((1, 2) if preset == "laptop" else (3,))]
+
+    def find(self, folders):
+        LOOKS.append(self.name)
+        missing = [folder for folder in folders if not (folder / "prepare").is_dir()]
+        if missing:
+            raise DataError(f"{missing[0]}: has no stage prepare")
+        return Finding("They do.", None, ("folder",), [(folder.name,) for folder in folders], RIGHT)
+
+
+@component
+class Broken(Plain):
+    """Cannot be answered."""
+
+    name: ClassVar = "broken"
+
+    def find(self, folders):
+        raise DataError("the table is empty")
+
+
+@pytest.fixture
+def studies(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.jsonl").write_text("".join(json.dumps({"text": f"A page about number {n}."}) + "\n" for n in range(40)))
+    (tmp_path / "small.toml").write_text('name = "small"\n[stages.prepare]\nsources = ["text.jsonl"]\nheldout_share = 0.1\nfilters = []\n')
+    known = {study.name: study for study in (Plain, Runs, Broken)}
+    monkeypatch.setattr(run, "STUDIES", known)
+    LOOKS.clear()
+    return tmp_path
+
+
+def test_a_study_that_needs_no_run_is_answered_from_its_options(studies):
+    facts, page = run.run_study("plain", [], {"number": -1}, None)
+    assert page.relative_to(studies if page.is_absolute() else ".").as_posix() == "runs/studies/study-plain/study.html"
+    assert (facts["holds"], facts["outcome"], facts["table"]) == (False, "not seen", [{"number": -1}])
+    text = page.read_text()
+    assert "The rule, written before: above 0" in text
+    assert "Expected on a laptop: yes" in text
+    svg = (page.parent / "figure-1.svg").read_text()
+    assert svg.startswith('<svg role="img"')
+    assert 'xmlns="http://www.w3.org/2000/svg"><style>' in svg
+    assert "a &lt;line&gt;" in svg
+
+
+def test_runs_are_made_once_and_findings_kept_until_something_changes(studies):
+    facts, _ = run.run_study("runs", [], {}, None, quiet=True)
+    assert [row["folder"] for row in facts["table"]] == ["small-1", "small-2"]
+    mark = (studies / "runs/studies/small-1/prepare/done.json").stat().st_mtime_ns
+    assert run.run_study("runs", [], {}, None, quiet=True)[0] == facts
+    assert LOOKS == ["runs"]
+    assert (studies / "runs/studies/small-1/prepare/done.json").stat().st_mtime_ns == mark
+    run.run_study("runs", [], {"prepare": {"heldout_share": 0.2}}, None, quiet=True)
+    assert LOOKS == ["runs", "runs"]
+
+
+def test_a_finding_that_was_damaged_is_made_again(studies):
+    _, page = run.run_study("plain", [], {}, None)
+    page.write_text("")
+    run.run_study("plain", [], {}, None)
+    assert LOOKS == ["plain", "plain"]
+    assert page.read_text()
+
+
+def test_folders_of_the_users_own_are_looked_at_and_what_is_missing_is_said(studies):
+    run.run_study("runs", [], {}, None, preset="gpu", quiet=True)
+    facts, page = run.run_study("runs", [studies / "runs/studies/small-3"], {}, None)
+    assert [row["folder"] for row in facts["table"]] == ["small-3"]
+    assert page.parent.parent.name == "small-3"
+    with pytest.raises(DataError, match="has no stage prepare"):
+        run.run_study("runs", [studies / "runs"], {}, None)
+    with pytest.raises(DataError, match="gone: there is no such folder"):
+        run.run_study("runs", [studies / "gone"], {}, None)
+
+
+def test_all_studies_make_one_page_and_one_that_fails_does_not_stop_the_others(studies):
+    table, page = run.run_all([], {"seed": 7}, None, quiet=True)
+    assert [line.split()[0] for line in table.splitlines()] == ["plain", "runs", "broken"]
+    text = page.read_text()
+    assert all(said in text for said in ("numbers are positive", "They do.", "cannot tell", "no answer", "the table is empty"))
+    assert 'href="study-runs/study.html"' in text
+    assert 'href="study-broken/study.html"' not in text
+    run.run_all([], {"seed": 7}, None, quiet=True)
+    assert LOOKS == ["plain", "runs"]
+
+
+def test_a_control_that_is_wrong_outweighs_the_answer():
+    wrong = Control("planted", is_positive=True, is_detected=False)
+    finding = Finding("Seen.", True, ("x",), [(1,)], (wrong, RIGHT[1]))
+    assert finding.outcome == "controls failed"
+    assert controls_of(finding.facts({})) == "wrong: planted"
+    with pytest.raises(ValueError, match="a positive and a negative control"):
+        Finding("Seen.", True, ("x",), [(1,)], RIGHT[:1])
+
+
+@pytest.mark.parametrize(
+    ("name", "folders", "options", "preset", "message"),
+    [
+        ("plaim", [], {}, "laptop", "there is no study 'plaim'; did you mean 'plain'"),
+        ("plain", [], {"numbr": 1}, "laptop", "unknown option 'numbr'; did you mean 'number'"),
+        ("runs", ["."], {"prepare": {"heldout_share": 0.2}}, "laptop", "there are none to make"),
+        ("runs", [], {"prepar": {"heldout_share": 0.2}}, "laptop", "unknown option 'prepar'; did you mean 'prepare'"),
+        ("runs", [], {}, "laptops", "preset is 'laptops'; did you mean 'laptop'"),
+    ],
+)
+def test_mistakes_are_one_line(studies, name, folders, options, preset, message):
+    with pytest.raises(ConfigError, match=message):
+        run.run_study(name, [studies / folder for folder in folders], options, None, preset=preset, quiet=True)
+
+
+def test_all_takes_only_what_every_recipe_has(studies):
+    with pytest.raises(ConfigError, match="unknown option 'number'"):
+        run.run_all([], {"number": 3}, None)
+    with pytest.raises(ConfigError, match="'all' makes runs of its own"):
+        run.run_all([studies], {}, None)
+
+
+@pytest.mark.parametrize("study", STUDIES.values(), ids=list(STUDIES))
+def test_a_study_says_everything_before_it_runs(study):
+    words = [study.claim, study.question, study.rule, study.expected]
+    assert all(isinstance(word, str) and len(word) > 10 for word in words)
+    assert study.question.endswith("?")
+    for preset in ("laptop", "gpu"):
+        for trial in study().trials(preset):
+            assert run.load_recipe(trial.recipe, trial.options)
+
+
+def test_the_command_line_prints_verdict_controls_and_page(studies, capsys):
+    app(["study", "plain", "number=2"], standalone_mode=False)
+    said = capsys.readouterr().out
+    assert said.splitlines()[:2] == ["It is.", "verdict: seen; controls: 2 right"]
