@@ -99,7 +99,7 @@ def test_a_proxy_that_does_nothing_is_not_seen(tmp_path):
 
 
 def test_without_a_gap_it_cannot_tell(tmp_path):
-    scores = SCORES | {"tuned": BASE + DRAW.uniform(-0.2, 0.2, PROMPTS)}
+    scores = SCORES | {"tuned": BASE + np.resize([0.2, -0.2], PROMPTS)}
     finding = Adapt().find([write_run(tmp_path / "a", scores | {"same_size": scores["tuned"]})])
     assert finding.holds is None
     assert finding.verdict.startswith("There is no gap to close")
