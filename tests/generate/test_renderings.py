@@ -108,6 +108,32 @@ def test_a_base_that_is_the_opposite_leaves_the_expert(engine):
     assert said(engine(base=ANTI, anti=ANTI)) == plainly(EXPERT, plain)  # whatever the words in which they read
 
 
+@pytest.mark.skipif(bool(why_not()), reason=str(why_not()))
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_twins_are_read_side_by_side_with_the_same_bits(monkeypatch, threads):
+    def columns() -> list[list[float]]:
+        engine = Engine(ProxyModel(OTHER_SHAPE, EXPERT, ANTI, Contrast()), stop_ids=(STOP,), rows=3)
+        found = engine.generate(PROMPTS, Sampling(max_new_tokens=12), seed=1)
+        assert calls or not is_paired
+        return [item.columns["old_logprobs"].tolist() for item in found]
+
+    calls: list[int] = []
+    beside = readers.NativeReader.read_beside
+    monkeypatch.setattr(readers.NativeReader, "read_beside", lambda *given: calls.append(1) or beside(*given))
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        is_paired = True
+        paired = columns()
+        is_paired = False
+        monkeypatch.setattr(readers.NativeReader, "is_twin_of", lambda *_: False)
+        calls.clear()
+        assert columns() == paired
+        assert not calls
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_only_the_bases_likeliest_words_are_said(engine):
     plain = [np.asarray(each) for each in PROMPTS]
     for item in engine(contrast=Contrast(5.0, top_k=2)).generate(plain, Sampling(max_new_tokens=12), seed=1):

@@ -7,11 +7,13 @@ them together.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from trivium.generate.readers import Chosen, Piece, Reader
+from trivium.generate.readers import Chosen, NativeReader, Piece, Reader
 from trivium.generate.renderings import Rendered
 from trivium.generate.sampling import Sampling, Seen
 
@@ -39,6 +41,8 @@ class BlendedReader:
         self._readers, self._blend = readers, blend
         self.rows, self.capacity = min(each.rows for each in readers), min(each.capacity for each in readers)
         self.piece_tokens, self.how = min(each.piece_tokens for each in readers), f"{readers[0].how}; {len(readers)} models together"
+        self._inner = [each.inner if isinstance(each, Rendered) else each for each in readers]
+        self._twins = next(filter(self._are_twins, combinations(range(len(readers)), 2)), None)
 
     def rendered(self, prompts: Sequence[np.ndarray], each: Sequence[Sequence[np.ndarray]]) -> "BlendedReader":
         """The same, of which each model gets these prompts in its own words; of one alone, all get that."""
@@ -51,8 +55,27 @@ class BlendedReader:
 
     def read(self, pieces: Sequence[Piece]) -> Tensor:
         """See Reader."""
-        said = [reader.read(pieces).float() for reader in self._readers]
-        return self._blend(said) if any(piece.is_last for piece in pieces) else said[0]
+        asked = [each.ready(pieces) if isinstance(each, Rendered) else pieces for each in self._readers]
+        said: dict[int, Tensor] = {}
+        if self._twins is not None and all(asked[number] for number in self._twins):
+            said = dict(zip(self._twins, self._beside(*self._twins, asked), strict=True))
+        for number, its in enumerate(asked):
+            if its and number not in said:
+                said[number] = self._inner[number].read(its).float()
+        if any(piece.is_last for piece in pieces):
+            return self._blend([said[number] for number in range(len(asked))])
+        return said[next(number for number, its in enumerate(asked) if its)] if said else torch.empty(0, 0)
+
+    def _are_twins(self, pair: tuple[int, int]) -> bool:
+        first, second = (self._inner[number] for number in pair)
+        return isinstance(first, NativeReader) and first.is_twin_of(second)
+
+    def _beside(self, first: int, second: int, asked: Sequence[Sequence[Piece]]) -> tuple[Tensor, Tensor]:
+        """What twins say, read in one call."""
+        one, other = self._inner[first], self._inner[second]
+        assert isinstance(one, NativeReader)
+        assert isinstance(other, NativeReader)
+        return one.read_beside(other, asked[first], asked[second])
 
     def begin(self, row: int, end: int, source: int | None = None, shared: int = 0, *, request: int = 0) -> int | None:
         """See Reader. What only some of them share with the source is read again by all."""

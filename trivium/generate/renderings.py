@@ -31,7 +31,7 @@ class Rendered:
     """A reader that gets other words for the prompts than the engine has. main, own: ids of each request, of the engine and its own."""
 
     def __init__(self, reader: Reader, main: Sequence[np.ndarray], own: Sequence[np.ndarray]) -> None:
-        self._reader, self._main, self._own = reader, main, own
+        self.inner, self._main, self._own = reader, main, own
         self.rows, self.capacity, self.piece_tokens, self.how = reader.rows, reader.capacity, reader.piece_tokens, reader.how
         self._request: dict[int, int] = {}  # whose row it is, or was
         self._read: dict[int, int] = {}  # how much of its own prompt a row has read
@@ -41,14 +41,19 @@ class Rendered:
         own, common = self._own[request], 0
         if source is not None:
             common = min(_common(own, self._own[self._request[source]]), self._read[source], len(own) - 1)
-        has = self._reader.begin(row, end - len(self._main[request]) + len(own), source if common else None, common, request=request)
+        has = self.inner.begin(row, end - len(self._main[request]) + len(own), source if common else None, common, request=request)
         if has is None:
             return None
         self._request[row], self._read[row] = request, has
         return shared
 
     def read(self, pieces: Sequence[Piece]) -> Tensor:
-        """See Reader. Prompts are read up to their last tokens in as many steps as that takes, then the last token of every row in one."""
+        """See Reader."""
+        last = self.ready(pieces)
+        return self.inner.read(last) if last else torch.empty(0, 0)
+
+    def ready(self, pieces: Sequence[Piece]) -> list[Piece]:
+        """Read prompts up to their last tokens, in as many steps as that takes; left is one token of every row that says one."""
         ahead: list[Piece] = []
         last: list[Piece] = []
         for piece in pieces:
@@ -66,22 +71,22 @@ class Rendered:
                 self._read[piece.row] = len(own)
             last.append(Piece(piece.row, start, tokens, is_last=True))
         for together in _portions(ahead, self.piece_tokens):
-            self._reader.read(together)
-        return self._reader.read(last) if last else torch.empty(0, 0)
+            self.inner.read(together)
+        return last
 
     def end(self, row: int) -> None:
         """See Reader."""
-        self._reader.end(row)
+        self.inner.end(row)
 
     def renew(self) -> None:
         """See Reader."""
-        self._reader.renew()
+        self.inner.renew()
 
     def choose(
         self, logits_SV: Tensor, sampling: Sampling, stream: int, request_S: np.ndarray, position_S: np.ndarray, seen: Seen | None
     ) -> Chosen:
         """See Reader."""
-        return self._reader.choose(logits_SV, sampling, stream, request_S, position_S, seen)
+        return self.inner.choose(logits_SV, sampling, stream, request_S, position_S, seen)
 
 
 def _portions(pieces: Sequence[Piece], most: int) -> Iterator[list[Piece]]:
