@@ -41,6 +41,7 @@ STAGES = {
     "reward": "a reward model from rankings or judged steps",
     "reinforce": "PPO, GRPO and others, against reward models and rules",
     "prefer": "DPO, KTO, SimPO and others, on preferences",
+    "proxy": "three models as one: base + alpha (expert - anti-expert)",
     "evaluate": "models on held-out prompts and text",
 }
 
@@ -269,16 +270,12 @@ def trace(
     stage: StageName = "", as_json: Json = False,
 ) -> None:  # fmt: skip
     """Which training documents contain what a model said: the longest phrases, how often, and at which steps they were seen."""
-    _say(
-        _trace(run_folder, stage).trace(text, shortest=shortest), as_json, nothing=f"no phrase of {shortest} tokens is in the training text"
-    )
+    found = _trace(run_folder, stage).trace(text, shortest=shortest)
+    _say(found, as_json, nothing=f"no phrase of {shortest} tokens is in the training text")
 
 
 @data.command("clean")
-def clean_data(
-    options: Options = None,
-    part: Annotated[str, typer.Option(help="which of how many parts of the files: 0/100 to 99/100")] = "0/1",
-) -> None:
+def clean_data(options: Options = None, part: Annotated[str, typer.Option(help="which of how many: 0/100 to 99/100")] = "0/1") -> None:
     """Do a part of `prepare` with the same options, in the folder pieces=FOLDER; on any number of machines at once."""
     from trivium.core.config import parse_overrides
     from trivium.stages.parts import CleanPart

@@ -80,3 +80,25 @@ def test_another_weight_leaves_the_order_inside_of_a_text_as_it_is():
     some, other = (Mix(sources, {"a": weight, "b": 1.0}, rows_per_step=3).rows_at(0, 60) for weight in (1.0, 3.0))
     its = [rows[rows < 12][:20].tolist() for rows in (some, other)]
     assert its[0] == its[1]
+
+
+def test_a_text_goes_on_after_what_was_read_of_it():
+    old, new = corpus(12), corpus(6, first=500, seed=2)
+    mix = Mix({"new": new, "old": old}, {"new": 3.0, "old": 1.0}, rows_per_step=4, skip={"old": 8})
+    rows = mix.rows_at(0, 32)
+    assert (rows[rows >= 6] - 6).tolist() == old.rows_at(8, 8).tolist()
+    assert rows[rows < 6].tolist() == new.rows_at(0, 24).tolist()
+    assert not {*old.rows_at(0, 8).tolist()} & {*(rows[rows >= 6][:4] - 6).tolist()}  # as long as there is something new
+    for row in range(18):
+        assert mix.places_of(np.array([row]), 32).tolist() == np.flatnonzero(rows == row).tolist()
+
+
+@given(share=st.sampled_from([0.01, 0.05, 0.25, 0.5]), rows_per_step=st.sampled_from([8, 16, 100]))
+@settings(deadline=None, max_examples=12)
+def test_replay_is_taken_out_of_the_budget_and_exact_after_every_update(share, rows_per_step):
+    mix = Mix({"new": corpus(40), "old": corpus(30, first=500, seed=2)}, {"new": 1 - share, "old": share}, rows_per_step=rows_per_step)
+    for updates in range(1, 60):
+        places = updates * rows_per_step
+        new, old = mix.counts_at(places).tolist()
+        assert new + old == places
+        assert abs(old - share * places) < 1

@@ -50,14 +50,18 @@ def turns(weights: Mapping[str, float]) -> np.ndarray:
 class Mix:
     """Texts with weights as one source; a row of it is a row of one of them, numbered after those of the texts before it.
 
-    sources: by name, all with the same seq_len, and each with an order of its own; their rows_per_step is not used.
+    sources: by name, all with the same seq_len, and each with an order of its own; their rows_per_step is not used. skip: by name, at which
+    place of its order a text begins, if not at the first: what an earlier training has read is not read again before the rest.
     """
 
-    def __init__(self, sources: Mapping[str, TextSource], weights: Mapping[str, float], *, rows_per_step: int) -> None:
+    def __init__(
+        self, sources: Mapping[str, TextSource], weights: Mapping[str, float], *, rows_per_step: int, skip: Mapping[str, int] | None = None
+    ) -> None:
         self.sources, self.rows_per_step = list(sources.values()), rows_per_step
         self.seq_len = self.sources[0].seq_len
         self._first_row = np.cumsum([0, *(source.num_rows for source in self.sources)])  # (texts + 1,)
         self.num_rows = int(self._first_row[-1])
+        self._skip = [(skip or {}).get(name, 0) for name in sources]
         self._turns = turns({name: weights[name] for name in sources})
         is_turn = self._turns[None, :] == np.arange(len(self.sources))[:, None]
         self._before = np.pad(np.cumsum(is_turn, axis=1), ((0, 0), (1, 0)))  # (texts, period + 1): turns of each before a place
@@ -85,7 +89,7 @@ class Mix:
         starts, ends = self.counts_at(first), self.counts_at(first + count)
         for number, source in enumerate(self.sources):
             if ends[number] > starts[number]:
-                its = source.rows_at(int(starts[number]), int(ends[number] - starts[number]))
+                its = source.rows_at(self._skip[number] + int(starts[number]), int(ends[number] - starts[number]))
                 rows[whose == number] = self._first_row[number] + its
         return rows
 
@@ -97,7 +101,9 @@ class Mix:
         """Every place below `last` that holds one of these rows, ascending."""
         whose, found = self._whose(rows), [np.empty(0, np.int64)]
         for number, source in enumerate(self.sources):
-            its = source.places_of(rows[whose == number] - self._first_row[number], int(self.counts_at(last)[number]))
+            skip = self._skip[number]
+            its = source.places_of(rows[whose == number] - self._first_row[number], skip + int(self.counts_at(last)[number])) - skip
+            its = its[its >= 0]
             periods, rest = np.divmod(its, len(self._places[number]))
             found.append(periods * len(self._turns) + self._places[number][rest])
         return np.sort(np.concatenate(found))

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from trivium.core.errors import ConfigError
 from trivium.core.types import example
 from trivium.nn.model import Model
+from trivium.nn.proxy import ProxyModel
 from trivium.report.intervals import mean_interval
 from trivium.text.shards import Shard
 from trivium.train.annotate import column_of, logprobs
@@ -38,7 +40,11 @@ class BitsPerByte:
         self.seq_len, self.bytes_per_token = len(self.rows[0].tokens), shard.num_bytes / shard.num_tokens
 
     def __call__(self, model: Model) -> Measured:
-        """Measure a model."""
+        """Measure a model. Raises ConfigError for one that gives some words no probability, whose bits are without end."""
+        if isinstance(model, ProxyModel) and model.contrast.top_k:
+            raise ConfigError(
+                f"a proxy with top_k={model.contrast.top_k} gives most words no probability, so text has no bits per byte; use top_k=0"
+            )
         columns = column_of(model, self.rows, logprobs, rows=8, length=self.seq_len)
         bits = [-float(column[1:].sum(dtype=np.float64)) / math.log(2) / ((len(column) - 1) * self.bytes_per_token) for column in columns]
         return Measured(*mean_interval(bits), n=len(bits))

@@ -16,11 +16,13 @@ import numpy as np
 from trivium.core.errors import ConfigError, DataError
 from trivium.core.seeds import key
 from trivium.core.types import Example
-from trivium.generate.blend import BlendedReader
+from trivium.generate.blend import Blend, BlendedReader, WeightedSum
 from trivium.generate.readers import ModuleReader, NativeReader, Piece, Reader
+from trivium.generate.renderings import Prompt
 from trivium.generate.sampling import Sampling
 from trivium.nn.model import Model
 from trivium.nn.native.decoder import Precision, why_not_native
+from trivium.nn.proxy import ProxyModel
 
 OnDone = Callable[[int], None]  # how many requests are answered so far, for progress
 OnTokens = Callable[[int, int], None]  # (request, token): called for every token, in order, for streaming
@@ -47,7 +49,7 @@ class _Row:
 
 
 class Engine:
-    """Generates with `model`.
+    """Generates with `model`, which may be made of several (nn/proxy.py).
 
     stop_ids: the first one closes an answer; the others (the start of another turn or document) end it too, but unfinished.
     rows: how many requests are decoded together; memory and speed depend on it, results do not. precision: of the weights in the
@@ -70,16 +72,18 @@ class Engine:
         others: Sequence[tuple[Model, float]] = (),
     ) -> None:
         self.model, self.stop_ids, self.closing_id, self.rows = model, frozenset(stop_ids), next(iter(stop_ids), None), rows
-        if any(each.scalar_head is not None for each in (model, *(other for other, _ in others))):
+        self.models = [*model.parts, *(other for other, _ in others)]
+        if any(each.scalar_head is not None for each in self.models):
             raise ConfigError(
                 "a reward model or critic does not speak, it has a scalar head instead of a language head; name another model"
             )
-        self.models, self.weights = [model, *(other for other, _ in others)], [weight, *(share for _, share in others)]
+        weights = [weight, *(share for _, share in others)]
+        self._blend: Blend | None = model.contrast if isinstance(model, ProxyModel) else None if weights == [1.0] else WeightedSum(weights)
         reasons = [why_not_native(each.trunk) for each in self.models] if kernels == "native" else ["they are switched off"]
         self.precision, self.why_not_native = precision, next(filter(None, reasons), None)
         if self.why_not_native is not None and precision != "float32":
             raise ConfigError(f"precision is '{precision}', which only the C++ kernels have, but {self.why_not_native}; use float32")
-        if len(sizes := {each.config.vocab_size for each in self.models}) > 1:
+        if isinstance(self._blend, WeightedSum) and len(sizes := {each.config.vocab_size for each in self.models}) > 1:
             raise ConfigError(
                 f"models with {' and '.join(f'{size:,}' for size in sorted(sizes))} words cannot speak together:"
                 " their logits are added word by word"
@@ -103,22 +107,28 @@ class Engine:
     ) -> list[Example]:
         """One answer to each prompt (token ids, (L,)): an Example whose loss mask is 1 on the answer, its end token included.
 
+        A Prompt (renderings.py) is read by each of several models in its own words, any other array by all of them as it is.
         numbers: of the requests, if they are not to be counted from 0: the same number gets the same random numbers wherever it
         stands. lengths: max_new_tokens of each. is_over: ends an answer, closed, after a token.
         Columns: old_logprobs. meta: stopped (False: it was not closed, or max_new_tokens or the context ran out).
         Raises DataError if a prompt is empty or leaves no room in the context, DivergedError if the model's numbers are not finite.
         """
         longest = min(model.config.max_seq_len for model in self.models)
-        for number, prompt in enumerate(prompts):
-            if not 0 < len(prompt) < longest:
-                raise DataError(f"prompt {number} has {len(prompt):,} tokens; it needs 1 to {longest - 1:,} to leave room for an answer")
+        each = [prompt.each if isinstance(prompt, Prompt) and prompt.each else (prompt,) for prompt in prompts]
+        sizes = [max(map(len, renderings)) for renderings in each]
+        for number, (size, renderings) in enumerate(zip(sizes, each, strict=True)):
+            if not 0 < min(map(len, renderings)) <= size < longest:
+                raise DataError(f"prompt {number} has {size:,} tokens; it needs 1 to {longest - 1:,} to leave room for an answer")
         if not prompts:
             return []
         most = [sampling.max_new_tokens] * len(prompts) if lengths is None else lengths
         if min(most) < 1:
             raise DataError(f"lengths: {min(most)} new tokens are asked for; it must be 1 or more")
-        ends = [min(len(prompt) + new, longest) for prompt, new in zip(prompts, most, strict=True)]
-        job = _Job(self, self._ready(len(prompts), max(ends)), prompts, ends)
+        new = [min(wanted, longest - size) for size, wanted in zip(sizes, most, strict=True)]
+        reader = self._ready(len(prompts), max(size + more for size, more in zip(sizes, new, strict=True)))
+        if isinstance(reader, BlendedReader) and any(len(renderings) > 1 for renderings in each):
+            reader = reader.rendered(prompts, each)
+        job = _Job(self, reader, prompts, [len(prompt) + more for prompt, more in zip(prompts, new, strict=True)])
         job.numbers = np.arange(len(prompts)) if numbers is None else np.asarray(numbers)
         job.is_over, job.on_token, job.on_done = is_over, on_token, on_done
         return job.run(sampling, key(seed, purpose, step))
@@ -134,7 +144,7 @@ class Engine:
             NativeReader(model, rows, capacity, self.precision) if self.why_not_native is None else ModuleReader(model, rows, capacity)
             for model in self.models
         ]
-        self._reader = readers[0] if len(readers) == 1 and self.weights == [1.0] else BlendedReader(readers, self.weights)
+        self._reader = readers[0] if self._blend is None else BlendedReader(readers, self._blend)
         self._tell(self._reader.how)
         return self._reader
 
@@ -200,8 +210,9 @@ class _Job:
                 postponed.append(request)
                 continue
             place = self._free_row(twin)
-            has = self.reader.begin(place, self.ends[request], twin if read else None, read)
+            has = self.reader.begin(place, self.ends[request], twin if read else None, read, request=request)
             if has is None:
+                self.starts = {begins: row for begins, row in self.starts.items() if row != place}  # its keys may be overwritten
                 self.free.appendleft(place)
                 self.waiting.appendleft(request)
                 break

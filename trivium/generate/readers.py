@@ -15,7 +15,7 @@ from trivium.nn.adapter import fingerprint
 from trivium.nn.cache import Cache, cache_bytes, visible
 from trivium.nn.decode import CastCopy, NextTokens, why_not_fixed
 from trivium.nn.model import Model
-from trivium.nn.native.decoder import Decoder, Precision
+from trivium.nn.native.decoder import Decoder, Precision, Read
 from trivium.nn.native.library import loaded
 from trivium.nn.pages import PAGE, PagedCache
 from trivium.nn.transformer import AnyCache
@@ -48,10 +48,11 @@ class Reader(Protocol):
         """Logits after each piece that is the last of its row, in order; (S, V). They may be overwritten by the next call."""
         ...
 
-    def begin(self, row: int, end: int, source: int | None = None, shared: int = 0) -> int | None:
+    def begin(self, row: int, end: int, source: int | None = None, shared: int = 0, *, request: int = 0) -> int | None:
         """Make a row ready for `end` positions, of which the first `shared` are those of the row `source`.
 
-        Returns how many of them it has, shared or 0; None if there is no room before others end.
+        request: whose row it is, for a reader that has other words for it. Returns how many of the positions it has, shared or 0; None
+        if there is no room before others end.
         """
         ...
 
@@ -74,22 +75,34 @@ class NativeReader:
     """The kernels of nn/native: a row's logits are the same bits whatever is read beside it."""
 
     def __init__(self, model: Model, rows: int, capacity: int, precision: Precision) -> None:
-        self.rows, self.capacity, self._model, self._weights = rows, capacity, model, fingerprint(model)
+        self.rows, self.capacity, self._model, self._weights, self._precision = rows, capacity, model, fingerprint(model), precision
         self.piece_tokens, self.how = PIECE_TOKENS, f"sampling with our kernels, weights in {precision}"
         most_tokens = rows + self.piece_tokens
         self._decoder = Decoder(model.trunk, rows=rows, capacity=capacity, most_tokens=most_tokens, precision=precision)
 
     def read(self, pieces: Sequence[Piece]) -> Tensor:
         """See Reader."""
+        return self._decoder.step(*self._arrays(pieces))
+
+    def is_twin_of(self, other: Reader) -> bool:
+        """Whether both have a model of the same shape in the same precision, so that they take equal times."""
+        return isinstance(other, NativeReader) and self._model.config == other._model.config and self._precision == other._precision
+
+    def read_beside(self, other: "NativeReader", pieces: Sequence[Piece], others: Sequence[Piece]) -> tuple[Tensor, Tensor]:
+        """What `read` gives of these pieces, and of those that the other reads at the same time, each on half of the threads."""
+        return self._decoder.step_beside(other._decoder, self._arrays(pieces), other._arrays(others))
+
+    def _arrays(self, pieces: Sequence[Piece]) -> Read:
+        """The pieces as a step of the decoder has them."""
         tokens = np.array([token for piece in pieces for token in piece.tokens], np.int64)
         lengths = np.array([len(piece.tokens) for piece in pieces])
         ends = np.cumsum(lengths)
         starts = np.array([piece.start for piece in pieces]) - (ends - lengths)
         positions = np.arange(len(tokens)) + np.repeat(starts, lengths)
         rows = np.repeat([piece.row for piece in pieces], lengths)
-        return self._decoder.step(tokens, rows, positions, ends[[piece.is_last for piece in pieces]] - 1)
+        return tokens, rows, positions, ends[[piece.is_last for piece in pieces]] - 1
 
-    def begin(self, row: int, end: int, source: int | None = None, shared: int = 0) -> int | None:
+    def begin(self, row: int, end: int, source: int | None = None, shared: int = 0, *, request: int = 0) -> int | None:
         """See Reader."""
         if source is not None and source != row:
             self._decoder.copy_prefix(source, row, shared)
@@ -176,7 +189,7 @@ class ModuleReader:
         hidden_BLD = self.trunk(tokens, position, mask, self._cache)
         return hidden_BLD[torch.arange(len(pieces)), torch.tensor([len(piece.tokens) - 1 for piece in pieces])]
 
-    def begin(self, row: int, end: int, source: int | None = None, shared: int = 0) -> int | None:
+    def begin(self, row: int, end: int, source: int | None = None, shared: int = 0, *, request: int = 0) -> int | None:
         """See Reader."""
         return self._cache.begin(row, end, source, shared)
 

@@ -7,7 +7,9 @@ from pydantic import Field
 
 from trivium.core.config import component
 
-Family = Literal["llama", "mistral", "smollm3", "qwen2", "qwen3", "olmo2", "gemma2", "gemma3_text", "gpt_neox", "gpt2", "trivium", "guest"]
+Family = Literal[
+    "llama", "mistral", "smollm3", "qwen2", "qwen3", "olmo2", "gemma2", "gemma3_text", "gpt_neox", "gpt2", "trivium", "guest", "proxy"
+]
 LayerKind = Literal["full", "sliding", "unrotated"]
 
 

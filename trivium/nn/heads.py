@@ -183,8 +183,16 @@ def greedy_tokens(hidden_BLD: Tensor, weight_VD: Tensor, tokens_BL: Tensor, scor
 
     No softcap and no temperature changes which token that is; of equal ones it is the first. Arguments are those of `token_logprobs`.
     """
-    hidden_PD, weight = hidden_BLD.flatten(0, 1).index_select(0, scored_P - 1), weight_VD.to(hidden_BLD.dtype)
-    best = [(hidden @ weight.T).argmax(-1) for hidden in hidden_PD.split(chunk_of(hidden_PD.device, weight.shape[0]))]
+    weight = weight_VD.to(hidden_BLD.dtype)
+    return greedy_in_chunks(hidden_BLD, lambda hidden_PD: hidden_PD @ weight.T, tokens_BL, scored_P, vocab_size=len(weight))
+
+
+def greedy_in_chunks(
+    hidden_BLD: Tensor, logits_of: Callable[[Tensor], Tensor], tokens_BL: Tensor, scored_P: Tensor, *, vocab_size: int
+) -> Tensor:
+    """The same of a model whose logits are made from states, (P, D) -> (P, V), a chunk of positions at a time."""
+    hidden_PD = hidden_BLD.flatten(0, 1).index_select(0, scored_P - 1)
+    best = [logits_of(hidden).argmax(-1) for hidden in hidden_PD.split(chunk_of(hidden_PD.device, vocab_size))]
     is_best_P = torch.cat(best) == tokens_BL.flatten()[scored_P]
     return _placed(is_best_P.float(), tokens_BL, scored_P)
 
@@ -196,6 +204,22 @@ def logprobs_of_logits(
     log_p = (widened(logits_BLV.flatten(0, 1)[scored_P - 1]) / temperature).log_softmax(-1)
     logprob_P = log_p.gather(-1, tokens_BL.flatten()[scored_P, None])[:, 0]
     entropy_P = -(log_p.exp() * log_p).sum(-1) if with_entropy else torch.zeros_like(logprob_P)
+    return _placed(logprob_P, tokens_BL, scored_P), _placed(entropy_P, tokens_BL, scored_P)
+
+
+def logprobs_in_chunks(
+    hidden_BLD: Tensor, logits_of: Callable[[Tensor], Tensor], tokens_BL: Tensor, scored_P: Tensor,
+    *, vocab_size: int, temperature: float, with_entropy: bool,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """The same of a model whose logits are made from states, (P, D) -> (P, V), a chunk of positions at a time; without slopes."""
+    hidden_PD, target_P = hidden_BLD.flatten(0, 1)[scored_P - 1], tokens_BL.flatten()[scored_P]
+    chunk = chunk_of(hidden_BLD.device, vocab_size)
+    found = [
+        _scores(logits_of(hidden), target, temperature, None, with_entropy)
+        for hidden, target in zip(hidden_PD.split(chunk), target_P.split(chunk), strict=True)
+    ]
+    logprob_P = torch.cat([logprob for logprob, _, _ in found])
+    entropy_P = torch.cat([entropy for _, _, entropy in found if entropy is not None]) if with_entropy else torch.zeros_like(logprob_P)
     return _placed(logprob_P, tokens_BL, scored_P), _placed(entropy_P, tokens_BL, scored_P)
 
 

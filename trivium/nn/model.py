@@ -36,6 +36,11 @@ class Model(nn.Module):
         self.scalar_head = ScalarHead(config.hidden_size) if has_scalar else None
 
     @property
+    def parts(self) -> "list[Model]":
+        """The models that it is made of: itself, but of a proxy (nn/proxy.py) three."""
+        return [self]
+
+    @property
     def device(self) -> torch.device:
         """Where the weights are; what it reads must be there too."""
         return next(self.parameters()).device

@@ -17,6 +17,7 @@ from trivium.core.run import Run
 from trivium.nn.config import ModelConfig
 from trivium.nn.io.adapter_config import base_of
 from trivium.nn.io.config_json import FILE as CONFIG_FILE, is_guest, read_config
+from trivium.nn.io.proxy_json import is_proxy, read_proxy
 from trivium.stages.exchange import is_named, model_path
 from trivium.text.lines import OnSkip
 
@@ -129,13 +130,22 @@ def check_model(reference: str) -> None:
             read_manifest(path)  # puts back what a kill between two renames left under its hidden name
     if path.is_file():
         raise ArtefactError(f"{reference}: is a file; make a model directory of it first: trivium import {reference} FOLDER")
+    if is_proxy(path):
+        for part in read_proxy(path).parts.values():
+            check_model(part)
+        return
     if not (base_of(path) / CONFIG_FILE).is_file():
         raise ArtefactError(f"{reference}: is no model directory (a folder with {CONFIG_FILE} and model.safetensors)")
 
 
 def known_model(known: Foresight, reference: str) -> ModelConfig:
-    """The shape of a model: one that an earlier stage will have made, a directory, or a named one, which is fetched for it."""
+    """The shape of a model: one that an earlier stage will have made, a directory, or a named one, which is fetched for it.
+
+    Of a proxy it is that of its base: a plan leaves the work of the small models out.
+    """
     if not reference.startswith("@"):
+        if is_proxy(model_path(reference)):
+            return known_model(known, read_proxy(model_path(reference)).parts["base"])
         path = base_of(model_path(reference))
         if is_guest(path):
             raise ConfigError(f"{reference}: is a guest, whose work is not known before transformers has loaded it; run without --dry-run")

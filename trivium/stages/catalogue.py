@@ -14,6 +14,7 @@ from trivium.stages.plant import Plant
 from trivium.stages.prefer import Prefer
 from trivium.stages.prepare import Prepare
 from trivium.stages.pretrain import Pretrain
+from trivium.stages.proxy import Proxy
 from trivium.stages.reinforce import Reinforce
 from trivium.stages.reward import Reward
 from trivium.stages.sample import Sample
@@ -33,11 +34,12 @@ AnyStage = Annotated[
     | Reward
     | Reinforce
     | Prefer
+    | Proxy
     | Evaluate,
     Field(discriminator="kind"),
 ]
 STAGES: dict[str, type] = {
     "prepare": Prepare, "plant": Plant, "tokenize": Tokenize, "pretrain": Pretrain, "demonstrate": Demonstrate, "arithmetic": Arithmetic,
     "finetune": Finetune, "annotate": Annotate, "sample": Sample, "reward": Reward, "reinforce": Reinforce, "prefer": Prefer,
-    "evaluate": Evaluate, "facts": Facts,
+    "proxy": Proxy, "evaluate": Evaluate, "facts": Facts,
 }  # fmt: skip

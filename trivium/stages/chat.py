@@ -14,6 +14,7 @@ from trivium.core.errors import ConfigError, DataError
 from trivium.core.types import Message
 from trivium.generate.sampling import Sampling
 from trivium.nn.io.adapter_config import is_adapter
+from trivium.nn.io.proxy_json import is_proxy
 from trivium.stages.exchange import model_path
 from trivium.stages.machine import Machine
 from trivium.text.read import check_head, read_prompts
@@ -23,7 +24,7 @@ if TYPE_CHECKING:  # torch is loaded only when a model is
     from trivium.generate.engine import Engine
     from trivium.stages.models import Speaker
 
-LAST_FIRST = ("reinforce", "prefer", "finetune", "pretrain")  # which model of a run to talk to
+LAST_FIRST = ("proxy", "reinforce", "prefer", "finetune", "pretrain")  # which model of a run to talk to
 
 
 def best_model(run_folder: Path) -> Path | None:
@@ -34,7 +35,7 @@ def best_model(run_folder: Path) -> Path | None:
 def model_folder(path: Path) -> Path:
     """A model directory, a named model (smollm2), or the last model of a run folder. Raises ConfigError if there is none."""
     path = model_path(path)
-    if (path / "config.json").exists() or is_adapter(path):
+    if (path / "config.json").exists() or is_adapter(path) or is_proxy(path):
         return path
     found = best_model(path) if path.is_dir() else None
     if found is None:

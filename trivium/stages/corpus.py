@@ -26,12 +26,14 @@ class Part:
     """One text of a mixture. tokens: a folder that `tokenize` made.
 
     weight: its share of all rows is its weight over the sum of them. max_epochs: refuse a run that would read it more often;
-    0 allows any number (up to 4 is nearly as good as new text, Muennighoff et al. 2023, arXiv:2305.16264).
+    0 allows any number (up to 4 is nearly as good as new text, Muennighoff et al. 2023, arXiv:2305.16264). skip: rows that an earlier
+    `pretrain tokens=` with this seed has read of it (its steps x rows an update); it goes on after them, in the order that it has alone.
     """
 
     tokens: str
     weight: float = Field(gt=0, allow_inf_nan=False)
     max_epochs: float = Field(default=0.0, ge=0)
+    skip: int = Field(default=0, ge=0)
 
 
 @component
@@ -107,21 +109,23 @@ def _as_it_was(options: TextOptions, folder: Path, seed: int) -> Text:
         return Text(tokenizer, {}, _published(places[""], options))
     shards = {name: Shard.open(place / "train", tokenizer.fingerprint) for name, place in places.items()}
     sources = {
-        # a text alone keeps the seed of the run, one of several has its own, so that its order does not depend on the others
+        # a text alone keeps the seed of the run, as does one that was alone; one of several has its own, so that its order does not
+        # depend on the others
         name: corpus(
             shard.tokens,
             shard.starts,
             options.packing,
             seq_len=options.seq_len,
             rows_per_step=options.rows_per_step,
-            seed=key(seed, f"mix {name}") if name else seed,
+            seed=key(seed, f"mix {name}") if name and not parts[name].skip else seed,
         )  # fmt: skip
         for name, shard in shards.items()
     }
     if options.mix is None:
         return Text(tokenizer, shards, sources[""])
     weights = {name: part.weight for name, part in parts.items()}
-    return Text(tokenizer, shards, Mix(sources, weights, rows_per_step=options.rows_per_step))
+    skip = {name: part.skip for name, part in parts.items()}
+    return Text(tokenizer, shards, Mix(sources, weights, rows_per_step=options.rows_per_step, skip=skip))
 
 
 def is_published(place: Path | str) -> bool:

@@ -13,6 +13,7 @@ from trivium.nn.config import ModelConfig
 from trivium.nn.flops import flops_per_token, num_parameters
 from trivium.report.units import count, flops
 
+SHAPE = ("depth", "width", "head_dim")  # what a model has that training goes on from
 DEFAULT_DEPTH = 4  # what two cores train in minutes
 UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 LONGEST_S = 366 * 86400
@@ -70,15 +71,19 @@ def seconds_of(text: str) -> float:
     return seconds
 
 
-def derive(options: DialOptions, vocab_size: int, work_within: WorkWithin) -> tuple[dict[str, Any], list[Derived]]:
+def derive(
+    options: DialOptions, vocab_size: int, work_within: WorkWithin, start: ModelConfig | None = None
+) -> tuple[dict[str, Any], list[Derived]]:
     """Values for the options that are open (0), and a line for each; what was given is not among them.
+
+    start: the model that training goes on from, whose shape nothing is derived for.
 
     The size follows from depth, else params, else time_budget; a time_budget beside one of the others sets only the horizon.
     A function of the options, the vocabulary and the speed of the machine.
     """
     work = work_within(seconds_of(options.time_budget)) if options.time_budget else None
-    depth = _depth(options, vocab_size, work)
-    config = options.shape_at(int(depth.value), vocab_size)
+    depth = _depth(options, vocab_size, work) if start is None else Derived("depth", start.num_layers, "of the model")
+    config = start or options.shape_at(int(depth.value), vocab_size)
     horizon = _horizon(options, config, work)
     batch = scaling.batch_for(horizon.value, options.seq_len)
     batch_tokens = options.batch_tokens or batch
@@ -91,12 +96,12 @@ def derive(options: DialOptions, vocab_size: int, work_within: WorkWithin) -> tu
     ]
     rates = _rates(options.optimizer, config.hidden_size, scaling.batch_factor(batch_tokens, horizon.value, options.seq_len))
     given = plain(options)
-    open_lines = [line for line in lines if not given[line.name]]
+    open_lines = [line for line in lines if not given[line.name] and (start is None or line.name not in SHAPE)]
     open_rates = [rate for rate in rates if not given["optimizer"][rate.name]]
     filled: dict[str, Any] = {rate.name: rate.value for rate in open_rates}
     values: dict[str, Any] = {line.name: line.value for line in open_lines} | {"optimizer": replace(options.optimizer, **filled)}
     said = open_lines + [replace(rate, name=f"optimizer.{rate.name}") for rate in open_rates]
-    if said and vocab_size != (advised := scaling.vocabulary_of(int(depth.value))):
+    if start is None and said and vocab_size != (advised := scaling.vocabulary_of(int(depth.value))):
         said.append(Derived("(vocab_size)", advised, f"advice only, it is {vocab_size:,}: 4,096 to 8,192 below 30M parameters"))
     return values, said
 

@@ -19,20 +19,23 @@ from trivium.stages.base import Foresight, Work, check_model, known_model, resol
 from trivium.text.read import check_head, read_field, read_prompt_records, read_prompts
 from trivium.text.shards import Shard
 
+SCORES = "scores.json"  # model -> the true score of its answer to each prompt
+
 
 @component
 class Evaluate:
     """Leaves `results.json` (a row a model and measure, with 95 % intervals) and `samples.json` below `@evaluate`.
 
-    models: name -> model directory, in the order of the report. tokens: token shards, for bits per byte. rule: the true score,
-    where it is known; rewards: what rules say of the answers (see reinforce), for example whether they are right. reference: the model
-    that KL is measured from (nats an answer, on the model's own answers).
+    models: name -> model directory, in the order of the report. tokens: token shards, for bits per byte on their held-out part, or
+    several by name (tokens.law=FOLDER tokens.news=FOLDER). rule: the true score, where it is known, left for every prompt in
+    scores.json; rewards: what rules say of the answers (see reinforce), for example whether they are right. reference: the model that KL
+    is measured from (nats an answer, on the model's own answers).
     """
 
     kind: Literal["evaluate"] = "evaluate"
     models: dict[str, str] = Field(min_length=1)
     prompts: str
-    tokens: str | None = None
+    tokens: str | dict[str, str] | None = None
     reward_model: str | None = None
     reference: str | None = None
     rule: AnswerRule | None = None
@@ -41,6 +44,11 @@ class Evaluate:
     num_samples: int = Field(default=12, ge=0)
     seq_len: int = Field(default=128, ge=8)
     rows: int = Field(default=64, gt=0)
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """The token shards by name; one alone is called ""."""
+        return {"": self.tokens} if isinstance(self.tokens, str) else self.tokens or {}
 
     def check(self) -> None:
         check_rules(self.rewards)
@@ -57,17 +65,20 @@ class Evaluate:
     def run(self, run: Run) -> Mapping[str, Any]:
         table: list[dict[str, Any]] = []
         samples: list[dict[str, Any]] = []
+        scores: dict[str, list[float | None]] = {}
         for name, path in self.models.items():
-            rows_of, shown = self._one(run, name, path)
+            rows_of, shown, scores[name] = self._one(run, name, path)
             table += rows_of
             samples += shown
             run.log(f"{name:<10} " + "  ".join(f"{row['measure']} {row['value']:.3f}" for row in rows_of))
         commit_file(run.folder / "results.json", json.dumps(table, indent=1))
         commit_file(run.folder / "samples.json", json.dumps(samples, indent=1, ensure_ascii=False))
+        if self.rule is not None:
+            commit_file(run.folder / SCORES, json.dumps(scores))
         return {"models": len(self.models)}
 
-    def _one(self, run: Run, name: str, path: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        """Measures and samples of one model."""
+    def _one(self, run: Run, name: str, path: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[float | None]]:
+        """Measures, samples and true scores of one model."""
         from trivium.stages.models import Speaker, check_room, engine_of, machine_of, say_what_is_slower
 
         prompts = resolve(run, self.prompts)
@@ -82,8 +93,9 @@ class Evaluate:
         texts = [speaker.text_of(answer) for answer in answers]
         stopped = [bool(answer.meta["stopped"]) for answer in answers]
         table = _Table(name)
-        if self.tokens is not None:
-            table.bits_per_byte(speaker, Shard.open(resolve(run, self.tokens) / "heldout", speaker.tokenizer.fingerprint), self.seq_len)
+        for text, folder in self.texts.items():
+            shard = Shard.open(resolve(run, folder) / "heldout", speaker.tokenizer.fingerprint)
+            table.bits_per_byte(speaker, shard, self.seq_len, text)
         table.share("stop_rate", stopped)
         table.mean("response_words", [len(text.split()) for text in texts])
         scores: list[float | None] = [None] * len(texts)
@@ -104,7 +116,7 @@ class Evaluate:
             {"stage": name, "prompt": messages[i][-1].content, "response": texts[i], "score": scores[i], "stopped": stopped[i]}
             for i in range(min(self.num_samples, len(texts)))
         ]
-        return table.rows, shown
+        return table.rows, shown, scores
 
     def _from_models(self, run: Run, table: "_Table", speaker: Any, answers: Sequence[Any]) -> None:
         """What other models say: the reward model's score, the distance from the reference; and the policy's own entropy."""
@@ -112,8 +124,11 @@ class Evaluate:
         from trivium.train.annotate import column_of, entropies, logprobs
 
         machine, layout = machine_of(run), {"rows": 16, "length": self.seq_len}
-        entropy = column_of(speaker.model, answers, entropies, with_entropy=True, **layout)
-        table.mean("entropy", [float(column[answer.loss_mask > 0].mean()) for column, answer in zip(entropy, answers, strict=True)])
+        if speaker.chats:
+            run.log_once(f"no entropy of {speaker.base.parent.name}: its models read the prompts in different words")
+        else:
+            entropy = column_of(speaker.model, answers, entropies, with_entropy=True, **layout)
+            table.mean("entropy", [float(column[answer.loss_mask > 0].mean()) for column, answer in zip(entropy, answers, strict=True)])
         if self.reference is not None:
             reference = Speaker.load(resolve(run, self.reference), machine)
             same_tokenizer(speaker, reference)
@@ -151,11 +166,11 @@ class _Table:
     def share(self, measure: str, flags: Sequence[bool]) -> None:
         self._add(measure, *share_interval(sum(flags), len(flags)), n=len(flags))
 
-    def bits_per_byte(self, speaker: Any, shard: Shard, seq_len: int) -> None:
+    def bits_per_byte(self, speaker: Any, shard: Shard, seq_len: int, text: str = "") -> None:
         from trivium.evals.bits_per_byte import BitsPerByte
 
         measured = BitsPerByte(shard, seq_len=min(seq_len, speaker.model.config.max_seq_len), rows=256)(speaker.model)
-        self._add("bits_per_byte", measured.value, measured.low, measured.high, n=measured.n)
+        self._add(f"bits_per_byte_{text}" if text else "bits_per_byte", measured.value, measured.low, measured.high, n=measured.n)
 
     def _add(self, measure: str, value: float, low: float | None, high: float | None, *, n: int) -> None:
         self.rows.append({"stage": self.stage, "measure": measure, "value": value, "low": low, "high": high, "n": n})

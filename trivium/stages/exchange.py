@@ -15,6 +15,7 @@ from trivium.core.world import cache_folder
 from trivium.nn.io.adapter_config import base_of, is_adapter, read_adapter_config
 from trivium.nn.io.config_json import FILE as CONFIG_FILE, is_guest as is_guest_folder, read_config
 from trivium.nn.io.own import OWN
+from trivium.nn.io.proxy_json import is_proxy
 from trivium.nn.io.tokenizer_files import CONFIG as TOKENIZER_CONFIG, special_ids
 from trivium.stages.chat_formats import CHAT_KEY, TEMPLATE_KEY, chat_format, read_tokenizer_config
 from trivium.text import assets
@@ -147,6 +148,8 @@ def _is_complete(folder: Path) -> bool:
 
 def _read(path: Path, *, is_guest: bool = False) -> _Foreign:
     """A model directory, an adapter's, or a GGUF file."""
+    if is_proxy(path):
+        raise ConfigError(f"{path}: is a proxy of three models, which no file of one model can hold; export each of them")
     if path.is_dir():
         from trivium.nn.io.directory import load_model
         from trivium.nn.io.peft import load_merged

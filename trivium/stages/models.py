@@ -12,20 +12,24 @@ from trivium.core.errors import ArtefactError, ConfigError, DataError
 from trivium.core.run import Run
 from trivium.core.types import Conversation, Example, Message, Preference, Solution
 from trivium.generate.engine import Engine
+from trivium.generate.renderings import Prompt
 from trivium.generate.sampling import Sampling
 from trivium.learn.objectives.process import Process
 from trivium.nn import fp8
-from trivium.nn.adapter import adapt
+from trivium.nn.adapter import adapt, fingerprint
 from trivium.nn.io.adapter_config import base_of
 from trivium.nn.io.directory import SCALAR_FILE, save_model
 from trivium.nn.io.peft import load_merged
+from trivium.nn.io.proxy_json import FILE as PROXY_FILE, ROLES, is_proxy, read_proxy
 from trivium.nn.io.tokenizer_files import tokenizer_config
 from trivium.nn.lora import LoRA
 from trivium.nn.model import DTYPES, Model
 from trivium.nn.native.block import use, why_not_train
 from trivium.nn.native.decoder import Precision, why_not_native
 from trivium.nn.native.training import Products
+from trivium.nn.proxy import Contrast, ProxyModel
 from trivium.stages.chat_formats import CHAT_KEY, chat_format, read_tokenizer_config
+from trivium.stages.exchange import model_path
 from trivium.stages.machine import Machine
 from trivium.text.chat import ChatFormat, render, stop_ids
 from trivium.text.steps import step_ends
@@ -35,20 +39,28 @@ from trivium.train.annotate import column_of, final_scores, scores
 
 @dataclass(frozen=True, slots=True)
 class Speaker:
-    """A model with the tokenizer and the chat format it was made with. base: where it was read from."""
+    """A model with the tokenizer and the chat format it was made with. base: where it was read from.
+
+    chats: of a proxy those of its parts, if they are not all the same; `chat` is its expert's.
+    """
 
     model: Model
     tokenizer: Tokenizer
     chat: ChatFormat
     base: Path = Path()
+    chats: tuple[ChatFormat, ...] = ()
 
     @staticmethod
     def load(path: Path, machine: Machine, *, has_scalar: bool = False) -> "Speaker":
         """Read a model directory onto the machine's device, or an adapter's with the model it belongs to, which it is merged into.
 
-        Raises ArtefactError if one of them, the tokenizer or the chat template is missing, damaged or not understood, or if they do
-        not belong together.
+        Of a proxy's directory all three models. Raises ArtefactError if one of them, the tokenizer or the chat template is missing,
+        damaged or not understood, or if they do not belong together.
         """
+        if is_proxy(path):
+            if has_scalar:
+                raise ConfigError(f"{path}: is a proxy of three models, which cannot judge or become a critic; name one model")
+            return _proxy(path, machine)
         base = base_of(path)
         tokenizer = Tokenizer.load(base)
         model = load_merged(path, compute_dtype=DTYPES[machine.precision], has_scalar=has_scalar)
@@ -56,7 +68,12 @@ class Speaker:
         return Speaker(model.to(machine.place()), tokenizer, chat_format(read_tokenizer_config(base), tokenizer, base), path)
 
     def adapt(self, lora: LoRA | None, seed: int) -> "Speaker":
-        """The same, its model frozen in place but for an adapter; without options as it is."""
+        """The same, to be trained: its model frozen in place but for an adapter; without options as it is.
+
+        Raises ConfigError for a proxy, and for a new adapter on another.
+        """
+        if isinstance(self.model, ProxyModel):
+            raise ConfigError(f"{self.base}: is a proxy of three models, which is not trained; train its expert, or the base itself")
         if lora is not None:
             if base_of(self.base) != self.base:
                 raise ConfigError(
@@ -77,8 +94,11 @@ class Speaker:
         return stop_ids(self.tokenizer, self.chat)
 
     def prompt(self, messages: tuple[Message, ...]) -> np.ndarray:
-        """Ids up to where the assistant begins to speak."""
-        return render(messages, self.tokenizer, self.chat, for_generation=True).tokens
+        """Ids up to where the assistant begins to speak; of a proxy whose parts write turns in different ways a Prompt with all of them."""
+        main = render(messages, self.tokenizer, self.chat, for_generation=True).tokens
+        if not self.chats:
+            return main
+        return Prompt.of(main, [render(messages, self.tokenizer, chat, for_generation=True).tokens for chat in self.chats])
 
     def demonstration(self, conversation: Conversation, *, train_on: Literal["all", "last"] = "all") -> Example:
         """A conversation with its mask, weighted. train_on: which turns of the assistant count."""
@@ -141,6 +161,27 @@ class Speaker:
         return self.tokenizer.decode(example.response)
 
 
+def _proxy(path: Path, machine: Machine) -> Speaker:
+    """The three models of a proxy's directory as one speaker, with the chat format of its expert; one that is there twice is read once.
+
+    Raises ArtefactError if they have different tokenizers, or if the weights are others than those that the proxy was made of.
+    """
+    described = read_proxy(path)
+    parts = {source: Speaker.load(model_path(source), machine) for source in dict.fromkeys(described.parts.values())}
+    base, expert, anti_expert = (parts[described.parts[role]] for role in ROLES)
+    for role, part in zip(ROLES, (base, expert, anti_expert), strict=True):
+        if part.tokenizer.fingerprint != expert.tokenizer.fingerprint:
+            raise ArtefactError(
+                f"{path}: {role} ({part.tokenizer.vocab_size:,} ids) and expert ({expert.tokenizer.vocab_size:,} ids) have different"
+                " tokenizers; a proxy adds word to word, so take three models with one tokenizer"
+            )
+        if described.weights.get(role, found := fingerprint(part.model)) != found:
+            raise ArtefactError(f"{path / PROXY_FILE}: {role} has other weights than when the proxy was made; run `trivium proxy` again")
+    model = ProxyModel(base.model, expert.model, anti_expert.model, Contrast(described.alpha, described.top_k))
+    chats = (base.chat, expert.chat, anti_expert.chat)
+    return Speaker(model, expert.tokenizer, expert.chat, path, () if base.chat == expert.chat == anti_expert.chat else chats)
+
+
 def with_kernels(model: Model, machine: Machine, products: Products | None = None) -> str | None:
     """Let native kernels compute the model's blocks where the machine is to use them; else the reason in one line. products: see `use`."""
     return use(model.trunk, products) if machine.kernels == "native" else "machine.kernels is torch"
@@ -161,10 +202,11 @@ def with_products(model: Model, machine: Machine, seq_len: int) -> None:
 
 def say_what_is_slower(run: Run, model: Model) -> None:
     """Log once a run why a model is trained or read without the kernels that the machine has."""
-    if model.device.type != "cpu" and (reason := model.why_masks()):
+    if model.device.type != "cpu" and (reason := next(filter(None, (part.why_masks() for part in model.parts)), None)):
         run.log_once(f"packed rows go through fused attention with a mask, which is slower: {reason}")
-    if machine_of(run).kernels == "native" and (reason := why_not_train(model.trunk)):
-        run.log_once(f"no native kernels, which is slower: {reason}")
+    for part in model.parts:
+        if machine_of(run).kernels == "native" and (reason := why_not_train(part.trunk)):
+            run.log_once(f"no native kernels, which is slower: {reason}")
 
 
 def engine_of(
@@ -177,7 +219,7 @@ def engine_of(
     ConfigError for a sampler in fewer bits where there are no kernels.
     """
     machine = machine_of(run)
-    reason = "machine.kernels is 'torch'" if machine.sampler == "torch" else why_not_native(speaker.model.trunk)
+    reason = "machine.kernels is 'torch'" if machine.sampler == "torch" else _why_not_sampled(speaker.model)
     if precision not in (None, "float32") and reason is not None:
         raise ConfigError(f"sampler is '{precision}', which only the C++ kernels have, but {reason}; use sampler=auto")
     engine = Engine(
@@ -191,8 +233,13 @@ def engine_of(
 
 def sampling_precision(machine: Machine, model: Model) -> Precision:
     """What kernels sample in: as the trainer multiplies, so that both round the same weights in the same way."""
-    is_native = machine.sampler == "native" and why_not_native(model.trunk) is None
+    is_native = machine.sampler == "native" and _why_not_sampled(model) is None
     return machine.precision if is_native and machine.precision != "auto" else "float32"
+
+
+def _why_not_sampled(model: Model) -> str | None:
+    """Why kernels do not sample from a model, or from a part of it; None if they do."""
+    return next(filter(None, (why_not_native(part.trunk) for part in model.parts)), None)
 
 
 def slower_sampling(engine: Engine) -> str | None:

@@ -15,6 +15,7 @@ from trivium.core.errors import ArtefactError, ConfigError
 from trivium.core.run import Run
 from trivium.core.world import machine as describe_machine
 from trivium.nn.io.adapter_config import base_of, is_adapter
+from trivium.nn.io.proxy_json import is_proxy, read_proxy
 from trivium.report import write_report
 from trivium.stages.base import references
 from trivium.stages.corpus import is_published
@@ -29,6 +30,7 @@ from trivium.text.read import files_of
 # options whose values are read: their content is part of what a stage's result depends on
 INPUTS = {"sources", "decontaminate", "corpus", "tokenizer", "tokens", "dictionary", "data", "heldout", "truth", "prompts", "scored"}
 INPUTS |= {"model", "models", "reward_model", "reference", "teacher", "demonstrations", "normalise"}
+INPUTS |= {"base", "expert", "anti_expert"}  # of a proxy
 INPUTS |= {"blocklist", "words", "classifier"}  # of filters
 TEXT_STAGES = {"prepare", "plant", "tokenize"}  # they do not depend on how the machine computes, so it is not measured for them
 PACKAGES = ("trivium", "torch", "numpy", "tokenizers", "safetensors", "pyarrow")
@@ -119,7 +121,10 @@ def _identity(run: Run, recipe: Recipe, options: Mapping[str, Any]) -> dict[str,
 
 
 def _content(source: str) -> Any:
-    """Hashes of the files behind a path, a folder or a pattern; an asset is pinned by its name; an adapter is nothing without its base."""
+    """Hashes of the files behind a path, a folder or a pattern; an asset is pinned by its name.
+
+    An adapter is nothing without its base, and a proxy nothing without its three models.
+    """
     path = Path(source)
     if is_hub(source):
         return {}  # pinned by its revision, if the user gave one
@@ -129,6 +134,8 @@ def _content(source: str) -> Any:
         return hash_file(path)[0]
     if is_adapter(path):
         return [{file.name: hash_file(file)[0] for file in sorted(path.iterdir()) if file.is_file()}, _content(str(base_of(path)))]
+    if is_proxy(path):
+        return [plain(read_proxy(path)), *map(_content, read_proxy(path).parts.values())]
     files = path.rglob("*") if path.is_dir() else files_of(source) if any(letter in source for letter in "*?[") else []
     return {file.as_posix(): hash_file(file)[0] for file in sorted(files) if file.is_file()}
 

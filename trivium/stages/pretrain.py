@@ -1,11 +1,14 @@
-"""pretrain: a base model from token shards."""
+"""pretrain: a base model from token shards, or one that goes on with other text."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
+from trivium.core.commit import commit_file
 from trivium.core.config import component
 from trivium.core.errors import ArtefactError, ConfigError
 from trivium.core.run import Run
@@ -17,6 +20,8 @@ from trivium.learn.optim.recipes import AdamW, MuonAdamW
 from trivium.learn.schedules import Schedule
 from trivium.nn.config import ModelConfig, llama
 from trivium.nn.flops import flops_per_token
+from trivium.nn.io.adapter_config import base_of
+from trivium.nn.io.config_json import is_guest
 from trivium.nn.io.own import OWN
 from trivium.nn.preset import preset
 from trivium.nn.scaling import head_dim_of, width_of
@@ -31,31 +36,38 @@ from trivium.text.tokenizer import Tokenizer
 
 SIZES = ("depth", "width", "head_dim", "(vocab_size)")  # what a preset says
 
+if TYPE_CHECKING:  # torch is loaded only when a model is
+    from trivium.evals.bits_per_byte import BitsPerByte
+    from trivium.stages.models import Speaker
+
 
 @component
 class Pretrain:
     """Next-token prediction on rows of text; leaves `@pretrain/model`.
 
     tokens: a folder that `tokenize` made. Instead, mix: several by name, in exact proportions (mix.web.tokens=FOLDER mix.web.weight=3
-    mix.books.tokens=FOLDER mix.books.weight=1 mix.books.max_epochs=4). One dial sets the size: depth, or params (all parameters,
+    mix.books.tokens=FOLDER mix.books.weight=1 mix.books.max_epochs=4). model: go on from this one, its optimizer new, for steps or
+    time_budget (continual pre-training: docs/adaptation.md). One dial sets the size: depth, or params (all parameters,
     about), or time_budget (such as 10m). Width, head_dim, batch_tokens (tokens an update), steps and learning rates that are 0
     follow from it, by rules that are printed (stages/dial.py). variant: standard (Llama with norms on queries and keys, as Qwen3) is
     loaded by every tool; speedrun has what speedruns
     kept to need fewer tokens, and only trivium reads it (nn/variants.py). packing: rows are cut from one stream of documents, or
     hold whole ones (data/best_fit.py). micro_batch_rows: rows at a time, a matter of memory, and of rounding with products in
     int8. evaluate_every: updates between measurements of bits per byte on the held-out shard; of a mixture, on that of each text,
-    and their mean by weight.
+    and their mean by weight. heldout: folders by name that `tokenize` made of other texts, on which it is measured too.
 
-    method: a published recipe (pythia-70m ...). preset: a published shape instead of the dial. model: go on with this one, which has
-    had first_step updates: rows, schedule and numbers of steps go on from there. keep_every: leave the model as it was after 0, 1, 2, 4,
-    8 ... and every so many updates in `@pretrain/steps/step-N` (0: only the last). tokens may also be Pythia's published rows,
-    FOLDER/document (data/pythia.py), with tokenizer.json beside them; there is no held-out text then. counterfactual: the last steps read
-    the same rows with other words (counterfactual.pronouns=feminine); metrics then say which share of the tokens is new.
+    method: a published recipe (pythia-70m ...). preset: a published shape instead of the dial. model: go on with this one, its optimizer
+    new, for steps or time_budget (continual pre-training: docs/adaptation.md); if it has had first_step updates of the same training,
+    rows, schedule and numbers of steps go on from there. keep_every: leave the model as it was after 0, 1, 2, 4, 8 ... and every so many
+    updates in `@pretrain/steps/step-N` (0: only the last). tokens may also be Pythia's published rows, FOLDER/document (data/pythia.py),
+    with tokenizer.json beside them; there is no held-out text then. counterfactual: the last steps read the same rows with other words
+    (counterfactual.pronouns=feminine); metrics then say which share of the tokens is new.
     """
 
     kind: Literal["pretrain"] = "pretrain"
     tokens: str = ""
     mix: dict[str, Part] | None = None
+    model: str = ""
     depth: int = Field(default=0, ge=0)
     params: float = Field(default=0.0, ge=0, le=1e12)
     time_budget: str = ""
@@ -78,6 +90,7 @@ class Pretrain:
     evaluate_every: int = Field(default=100, gt=0)
     evaluate_rows: int = Field(default=64, gt=0)
     keep_every: int = Field(default=0, ge=0)
+    heldout: dict[str, str] | None = None
 
     def __post_init__(self) -> None:
         if 0 < self.width < 32:
@@ -88,10 +101,14 @@ class Pretrain:
         named = [name for name, value in {"model": self.model, "preset": self.preset, **dial}.items() if value]
         if (self.model or self.preset) and len(named) > 1:
             raise ValueError(f"{named[0]} says the size of the model, so leave out {' and '.join(named[1:])}")
-        if self.model and not (self.steps and self.batch_tokens):
-            raise ValueError("with model=DIRECTORY, which goes on, steps and batch_tokens are given too: nothing is derived")
+        if self.model and (self.context or self.variant != "standard"):
+            raise ValueError("the model has its context and its variant already; leave context and variant out")
+        if self.model and not (self.steps or self.time_budget):
+            raise ValueError("how long a model goes on is not derived; give steps=N, or time_budget such as 10m")
         if self.first_step and (not self.model or self.first_step >= self.steps):
             raise ValueError(f"first_step is {self.first_step}: the updates that model=DIRECTORY has had, fewer than steps ({self.steps})")
+        if twice := sorted({*(self.heldout or {})} & {*(self.mix or {})}):
+            raise ValueError(f"heldout.{twice[0]}: a text of the mixture has this name, and is measured anyway; leave it out")
 
     def check(self) -> None:
         if self.preset:
@@ -100,16 +117,16 @@ class Pretrain:
             check_model(self.model)
         if self.time_budget:
             seconds_of(self.time_budget)
-        for part in parts_of(self).values():
-            if not part.tokens.startswith("@"):
-                check_tokens(part.tokens)
+        if self.model and not self.model.startswith("@") and is_guest(base_of(Path(self.model))):
+            raise ConfigError(f"model: {self.model} is a guest; pretrain goes on with models of ours, finetune trains guests too")
+        for folder in (*(part.tokens for part in parts_of(self).values()), *(self.heldout or {}).values()):
+            if not folder.startswith("@"):
+                check_tokens(folder)
         turns({name: part.weight for name, part in parts_of(self).items()})
 
-    def settled(self, vocab_size: int, work_within: WorkWithin) -> tuple["Pretrain", list[Derived]]:
-        """The same with nothing left open, and a line for each value that was."""
-        if self.model:
-            return self, []
-        values, lines = derive(self, vocab_size, work_within)
+    def settled(self, vocab_size: int, work_within: WorkWithin, start: ModelConfig | None = None) -> tuple["Pretrain", list[Derived]]:
+        """The same with nothing left open, and a line for each value that was. start: the shape of the model that it goes on from."""
+        values, lines = derive(self, vocab_size, work_within, start)
         if self.preset:
             values = {name: value for name, value in values.items() if name not in SIZES}
             lines = [line for line in lines if line.name not in SIZES]
@@ -153,21 +170,16 @@ class Pretrain:
         return foresee_training(self, name, config, known, tokens=tokens, is_packed=False)
 
     def run(self, run: Run) -> Mapping[str, Any]:
-        from trivium.evals.bits_per_byte import BitsPerByte
         from trivium.learn.objectives import CrossEntropy
         from trivium.stages.models import machine_of, with_products
 
         machine, text = machine_of(run), read_text(self, run.path, run.seed)
         epochs = epochs_of(text, self)
         speaker = self._speaker(run, machine, text.tokenizer)
-        model = speaker.model
+        model, measures = speaker.model, self._measures(run, text.tokenizer)
         if model.config.family == OWN.model_type:
             run.log(f"variant {self.variant}: only trivium reads this architecture, and it cannot be exported")
         parts = parts_of(self)
-        heldout = {name: heldout_of(resolve(run, part.tokens), text.tokenizer) for name, part in parts.items()}
-        measures = {
-            name: BitsPerByte(shard, seq_len=self.seq_len, rows=self.evaluate_rows) for name, shard in heldout.items() if shard is not None
-        }
 
         def evaluate(done: int, metrics: dict[str, float]) -> None:
             if isinstance(text.source, Counterfactual) and done > text.source.first_step:
@@ -176,8 +188,10 @@ class Pretrain:
                 return
             values = {name: measure(model).value for name, measure in measures.items()}
             metrics |= {f"bits_per_byte_{name}": value for name, value in values.items() if name}
-            total = sum(parts[name].weight for name in values)
-            metrics["bits_per_byte"] = sum(parts[name].weight / total * value for name, value in values.items())
+            read = {name: part.weight for name, part in parts.items() if name in values}
+            if read:
+                total = sum(read.values())
+                metrics["bits_per_byte"] = sum(weight / total * values[name] for name, weight in read.items())
 
         tokens = (self.steps - self.first_step) * self.rows_per_step * self.seq_len
         with_products(model, machine, self.seq_len)
@@ -185,11 +199,13 @@ class Pretrain:
         run.log(f"{model.num_parameters:,} parameters; {tokens:,} tokens = {_described(text, epochs)}")
         hooks = [evaluate, Keep(run.folder, self.keep_every, self.first_step, speaker.save)]
         facts = train(run, self, speaker, CrossEntropy(), text.source, tokens=tokens, hooks=hooks, first_step=self.first_step)
+        if len(measures) > 1:
+            _report(run, speaker, measures)
         save(run, speaker)
         return facts
 
-    def _speaker(self, run: Run, machine: Machine, tokenizer: Tokenizer) -> Any:
-        """The model to go on with, or one of the seed. Raises ArtefactError if it was made with another tokenizer."""
+    def _speaker(self, run: Run, machine: Machine, tokenizer: Tokenizer) -> "Speaker":
+        """The model to go on with, or one of the seed. Raises ArtefactError for another tokenizer, ConfigError for rows too long for it."""
         from trivium.nn.model import DTYPES, Model, initialise
         from trivium.stages.models import Speaker
         from trivium.text.chat import PLAIN
@@ -198,10 +214,34 @@ class Pretrain:
             config = self.shape_at(self.depth, tokenizer.vocab_size)
             model = initialise(Model(config, compute_dtype=DTYPES[machine.precision]), run.seed).to(machine.place())
             return Speaker(model, tokenizer, PLAIN)
-        speaker = Speaker.load(resolve(run, self.model), machine)
+        speaker = Speaker.load(resolve(run, self.model), machine).adapt(None, run.seed)
         if speaker.tokenizer.fingerprint != tokenizer.fingerprint:
             raise ArtefactError(f"{self.model}: was made with another tokenizer than the tokens; tokenize with tokenizer={self.model}")
+        longest = speaker.model.config.max_seq_len + (speaker.model.config.positions == "rotary")
+        if self.seq_len > longest:
+            raise ConfigError(f"'seq_len' is {self.seq_len:,}; {self.model} reads rows of at most {longest:,} tokens")
         return speaker
+
+    def _measures(self, run: Run, tokenizer: Tokenizer) -> "dict[str, BitsPerByte]":
+        """Bits per byte by the name of the text, of those that are read first; published rows have no held-out text."""
+        from trivium.evals.bits_per_byte import BitsPerByte
+
+        tokens = {name: part.tokens for name, part in parts_of(self).items()} | (self.heldout or {})
+        shards = {name: heldout_of(resolve(run, folder), tokenizer) for name, folder in tokens.items()}
+        return {
+            name: BitsPerByte(shard, seq_len=self.seq_len, rows=self.evaluate_rows) for name, shard in shards.items() if shard is not None
+        }
+
+
+def _report(run: Run, speaker: "Speaker", measures: "Mapping[str, BitsPerByte]") -> None:
+    """Leave bits per byte on each text, with 95 % intervals, in `results.json`."""
+    table = []
+    for name, measure in measures.items():
+        found = measure(speaker.model)
+        row = {"value": found.value, "low": found.low, "high": found.high, "n": found.n}
+        table.append({"stage": run.stage, "measure": f"bits_per_byte_{name}" if name else "bits_per_byte", **row})
+    commit_file(run.folder / "results.json", json.dumps(table, indent=1))
+    run.log("  ".join(f"{row['measure']} {row['value']:.3f}" for row in table))
 
 
 def _compile(run: Run, model: Any, machine: Machine, flops: float) -> None:

@@ -6,7 +6,8 @@ derives the same values again.
 
 from dataclasses import replace
 
-from trivium.stages.base import Foresight
+from trivium.core.config import plain
+from trivium.stages.base import Foresight, known_model
 from trivium.stages.pretrain import Pretrain
 from trivium.stages.recipe import Recipe
 from trivium.stages.tokenize import Tokenize
@@ -19,6 +20,10 @@ def settle(recipe: Recipe) -> tuple[Recipe, list[str]]:
         if isinstance(stage, Tokenize):
             stage.foresee(name, known)
         if isinstance(stage, Pretrain):
-            stages[name], derived = stage.settled(stage.vocab_size(known), recipe.machine.work_within)
+            start = known_model(known, stage.model) if stage.model else None
+            stages[name], derived = stage.settled(stage.vocab_size(known), recipe.machine.work_within, start)
+            known.models[name] = start or stages[name].shape_at(stages[name].depth, stage.vocab_size(known))
             lines += [f"{name}: {line}" for line in derived]
+        elif (of := str(plain(stage).get("model", ""))).startswith("@") and of[1:].split("/")[0] in known.models:
+            known.models[name] = known_model(known, of)  # it leaves a model of the shape that it takes
     return replace(recipe, stages=stages), lines

@@ -3,6 +3,7 @@
 from typing import Any
 
 from trivium.studies.abstention import Abstention
+from trivium.studies.adapt import Adapt
 from trivium.studies.batch_size import BatchSize
 from trivium.studies.dedup import Dedup
 from trivium.studies.diversity import Diversity
@@ -28,4 +29,5 @@ STUDIES: dict[str, type[Any]] = {study.name: study for study in (
     Abstention,
     Diversity,
     Overoptimisation,
+    Adapt,
 )}  # fmt: skip

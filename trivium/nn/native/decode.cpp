@@ -315,6 +315,33 @@ void trivium_step(const Model* m, const Tokens* tokens, float* numbers, int32_t 
   }
 }
 
+// A step of two models, each with room of its own, side by side: half of the threads for each, which do not wait for the other half.
+// What a token gets does not depend on the number of threads, so it is what trivium_step gives. Of an odd number all do one after the other.
+void trivium_step_pair(
+    const Model* first, const Tokens* its, float* its_numbers, const Model* second, const Tokens* others, float* others_numbers, int32_t threads) {
+  Room room, other_room;
+  lay_out(*first, threads, its_numbers, &room);
+  lay_out(*second, threads, others_numbers, &other_room);
+  Barrier barrier, other_barrier;
+#pragma omp parallel num_threads(threads)
+  {
+#ifdef _OPENMP
+    const int thread = omp_get_thread_num(), all = omp_get_num_threads();
+#else
+    const int thread = 0, all = 1;
+#endif
+    const int half = all / 2;
+    if (all % 2) {
+      Step(*first, *its, room, barrier, thread, all).run();
+      Step(*second, *others, other_room, other_barrier, thread, all).run();
+    } else if (thread < half) {
+      Step(*first, *its, room, barrier, thread, half).run();
+    } else {
+      Step(*second, *others, other_room, other_barrier, thread - half, half).run();
+    }
+  }
+}
+
 // Weights (outputs, inputs) row by row into panels; outputs and inputs are padded with zeros.
 void trivium_pack(const float* from, int32_t rows, int32_t columns, int32_t precision, Linear* to) {
   const int64_t inputs = to->inputs;

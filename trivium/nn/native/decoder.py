@@ -15,6 +15,8 @@ from trivium.nn.native.packed import MULTIPLE, Packed, Precision
 from trivium.nn.native.structures import Tokens
 from trivium.nn.transformer import Transformer
 
+Read = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # the arguments of a step
+
 
 def why_not_native(trunk: Transformer) -> str | None:
     """None if the decoder can run this model, else the reason in one line."""
@@ -52,6 +54,22 @@ class Decoder:
 
         Tokens of one row must come at positions that follow what the row has read. The logits are overwritten by the next step.
         """
+        call, logits, _kept = self._call(tokens, rows, positions, wanted)
+        self._library.trivium_step(byref(self._packed.model), byref(call), c_void_p(self._room.data_ptr()), self._threads)
+        return logits
+
+    def step_beside(self, other: "Decoder", its: Read, others: Read) -> tuple[Tensor, Tensor]:
+        """A step of this decoder and one of another, side by side: each on half of the threads, with the same bits as alone."""
+        call, logits, _kept = self._call(*its)
+        other_call, other_logits, _other_kept = other._call(*others)
+        self._library.trivium_step_pair(
+            byref(self._packed.model), byref(call), c_void_p(self._room.data_ptr()),
+            byref(other._packed.model), byref(other_call), c_void_p(other._room.data_ptr()), self._threads,
+        )  # fmt: skip
+        return logits, other_logits
+
+    def _call(self, tokens: np.ndarray, rows: np.ndarray, positions: np.ndarray, wanted: np.ndarray) -> tuple[Tokens, Tensor, object]:
+        """What C++ is told, where the logits will be, and what must not be freed before they are there."""
         if len(tokens) > self.most_tokens:
             raise ValueError(f"{len(tokens)} tokens in a step that has room for {self.most_tokens}")
         for name, numbers, limit in (("rows", rows, self.rows), ("positions", positions, self.capacity), ("wanted", wanted, len(tokens))):
@@ -70,8 +88,7 @@ class Decoder:
             row=arrays[0].ctypes.data, position=arrays[1].ctypes.data, count=len(tokens),
             wanted=arrays[2].ctypes.data, num_wanted=len(wanted), logits=self._logits.data_ptr(),
         )  # fmt: skip
-        self._library.trivium_step(byref(self._packed.model), byref(call), c_void_p(self._room.data_ptr()), self._threads)
-        return self._logits[: len(wanted)]
+        return call, self._logits[: len(wanted)], (x, values, arrays)
 
     def copy_prefix(self, source: int, target: int, length: int) -> None:
         """Give the row `target` the first `length` positions of `source`."""
