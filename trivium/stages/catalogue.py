@@ -9,20 +9,37 @@ from trivium.stages.arithmetic import Arithmetic
 from trivium.stages.demonstrate import Demonstrate
 from trivium.stages.evaluate import Evaluate
 from trivium.stages.finetune import Finetune
+from trivium.stages.matches import Matches
 from trivium.stages.prefer import Prefer
 from trivium.stages.prepare import Prepare
 from trivium.stages.pretrain import Pretrain
+from trivium.stages.rank import Rank
 from trivium.stages.reinforce import Reinforce
 from trivium.stages.reward import Reward
+from trivium.stages.route import Route
 from trivium.stages.sample import Sample
 from trivium.stages.tokenize import Tokenize
 
 AnyStage = Annotated[
-    Prepare | Tokenize | Pretrain | Demonstrate | Arithmetic | Finetune | Annotate | Sample | Reward | Reinforce | Prefer | Evaluate,
+    Prepare
+    | Tokenize
+    | Pretrain
+    | Demonstrate
+    | Arithmetic
+    | Finetune
+    | Annotate
+    | Sample
+    | Reward
+    | Reinforce
+    | Prefer
+    | Evaluate
+    | Matches
+    | Rank
+    | Route,
     Field(discriminator="kind"),
 ]
 STAGES: dict[str, type] = {
     "prepare": Prepare, "tokenize": Tokenize, "pretrain": Pretrain, "demonstrate": Demonstrate, "arithmetic": Arithmetic,
     "finetune": Finetune, "annotate": Annotate, "sample": Sample, "reward": Reward, "reinforce": Reinforce, "prefer": Prefer,
-    "evaluate": Evaluate,
+    "evaluate": Evaluate, "matches": Matches, "rank": Rank, "route": Route,
 }  # fmt: skip

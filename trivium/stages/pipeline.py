@@ -29,7 +29,7 @@ from trivium.text.read import files_of
 INPUTS = {"sources", "decontaminate", "corpus", "tokenizer", "tokens", "dictionary", "data", "heldout", "truth", "prompts", "scored"}
 INPUTS |= {"model", "models", "reward_model", "reference", "teacher", "demonstrations", "normalise"}
 INPUTS |= {"blocklist", "words", "classifier"}  # of filters
-TEXT_STAGES = {"prepare", "tokenize"}  # they do not depend on how the machine computes, so it is not measured for them
+TEXT_STAGES = {"prepare", "tokenize", "matches", "rank"}  # they do not depend on how the machine computes, so it is not measured for them
 PACKAGES = ("trivium", "torch", "numpy", "tokenizers", "safetensors", "pyarrow")
 
 
@@ -132,7 +132,8 @@ def _content(source: str) -> Any:
 
 def _sources(options: Mapping[str, Any]) -> list[str]:
     """The values of the options that name files, models or data; those of filters, of the texts of a mixture, of judges among them."""
-    tables = [*(options.get("mix") or {}).values(), *(one for one in options.get("filters", []) if isinstance(one, Mapping))]
+    tables = [*(options.get("mix") or {}).values()]
+    tables += [one for name in ("filters", "routers") for one in options.get(name, []) if isinstance(one, Mapping)]
     tables += [options[name] for name in ("select", "guard", "replay") if isinstance(options.get(name), Mapping)]
     below = [text for table in tables for text in _sources(table)]
     named = [value for name, value in options.items() if name in INPUTS]
