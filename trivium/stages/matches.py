@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from itertools import combinations, zip_longest
+from itertools import chain, combinations, zip_longest
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from trivium.core.commit import commit
-from trivium.core.config import component
+from trivium.core.config import Texts, component
 from trivium.core.errors import ConfigError, DataError
 from trivium.core.run import Run
 from trivium.core.types import Match, Message
@@ -25,16 +25,16 @@ from trivium.text.write import write_jsonl
 
 @component
 class Matches:
-    """Leaves below `@matches/split`: train.jsonl and heldout.jsonl (matches), and pairs.jsonl, the training matches with a winner as
-    preferences between the names of models, from which `reward` makes a router (docs/ranking.md).
+    """Leaves below `@matches/split`: train.jsonl and heldout.jsonl (matches), and of both pairs.jsonl and heldout_pairs.jsonl: those with
+    a winner as preferences between the names of models, from which `reward` makes a router (docs/ranking.md).
 
-    scored: name of a model -> the scored.jsonl that `sample` left of it, all of the same prompts and scored alike: of each two models the
-    one wins whose answers score higher, as a share of all pairs of their answers. data: matches from files instead, or as well.
+    scored: name of a model -> the scored.jsonl that `sample` left of it, one or several, all of the same prompts and scored alike: of each
+    two models the one wins whose answers score higher, as a share of all pairs of their answers. data: matches from files, or as well.
     heldout_share: of the prompts; which ones depends on the seed.
     """
 
     kind: Literal["matches"] = "matches"
-    scored: dict[str, str] = Field(default_factory=dict)
+    scored: dict[str, Texts] = Field(default_factory=dict)
     data: str = ""
     heldout_share: float = Field(default=0.25, ge=0, lt=1)
 
@@ -51,11 +51,11 @@ class Matches:
         found = [*(read_matches(resolve(run, self.data)) if self.data else ()), *self._judged(run)]
         table = tabulate(found)
         held_N = heldout_prompts(table, self.heldout_share, run.seed)[table.prompt_N].tolist()
-        parts: dict[str, list[dict[str, Any]]] = {"train": [], "heldout": [], "pairs": []}
+        parts: dict[str, list[dict[str, Any]]] = {"train": [], "heldout": [], "pairs": [], "heldout_pairs": []}
         for match, is_held in zip(found, held_N, strict=True):
             parts["heldout" if is_held else "train"].append(plain_match(match))
-            if not is_held and match.prompt and match.score != 0.5:
-                parts["pairs"].append(_pair(match))
+            if match.prompt and match.score != 0.5:
+                parts["heldout_pairs" if is_held else "pairs"].append(_pair(match))
 
         def write(folder: Path) -> None:
             for name, rows in parts.items():
@@ -70,9 +70,10 @@ class Matches:
         return {"matches": len(found), "models": table.num_models, "prompts": table.num_prompts}
 
     def _judged(self, run: Run) -> Iterator[Match]:
-        tables = [scored_table(resolve(run, path)) for path in self.scored.values()]
+        tables = [[scored_table(resolve(run, path)) for path in paths] for paths in self.scored.values()]
         nothing: Mapping[str, Any] = {}
-        for number, rows in enumerate(zip_longest(*(table() for table in tables), fillvalue=nothing), start=1):
+        streams = (chain.from_iterable(table() for table in several) for several in tables)
+        for number, rows in enumerate(zip_longest(*streams, fillvalue=nothing), start=1):
             if any(row.get("prompt") != rows[0].get("prompt") for row in rows):
                 raise DataError(f"prompt {number:,} is not the same in all of scored; they must be of the same prompts, in one order")
             by_name = dict(zip(self.scored, rows, strict=True))

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
@@ -23,7 +23,7 @@ from trivium.score.routing.routers import LearnedRouter, Random
 
 KIND, WEIGHTS, FACTS = "router", "weights.safetensors", "router.json"
 _SPACE = {"scale": "scale_R", "mean": "mean_R", "axes": "axes_RD"}
-_ROUTERS: dict[str, Any] = {member.__dataclass_fields__["kind"].default: member for member in LearnedRouter.__args__}
+_ROUTERS: dict[str, Any] = {member.kind: member for member in get_args(LearnedRouter)}
 
 
 @dataclass(frozen=True, slots=True)
