@@ -251,14 +251,14 @@ def stored(tmp_path, planted):
     lesson, _, raw_QR = planted
     options = {router.kind: router for router in ROUTERS}
     learned = {kind: router.learn(lesson) for kind, router in options.items()}
-    scores = {
-        kind: sigmoid(np.diff(router.strengths(learned[kind], raw_QR, lesson.space(raw_QR))[:, ::-1]).ravel())
-        for kind, router in options.items()
-    }
+    quantiles = {}
+    for kind, router in options.items():
+        strength_PM = router.strengths(learned[kind], raw_QR, lesson.space(raw_QR))
+        score_P = sigmoid(strength_PM[:, 0] - strength_PM[:, 1])
+        quantiles[kind] = {"score_quantiles": np.quantile(score_P, np.linspace(0, 1, 101), method="higher").tolist()}
     facts = {
         "models": list(lesson.table.models), "embedding": "", "strong": "strong", "weak": "weak", "costs": {"strong": 10.0, "weak": 1.0},
-        "share": 0.3, "best": "preference",
-        "routers": {kind: {"score_quantiles": np.quantile(score, np.linspace(0, 1, 101), method="higher").tolist()} for kind, score in scores.items()},
+        "share": 0.3, "best": "preference", "routers": quantiles,
     }  # fmt: skip
     save_routers(tmp_path / "router", facts, lesson.space, options, learned)
     return tmp_path / "router", learned, raw_QR, lesson
