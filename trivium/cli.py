@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from trivium.cli_options import WRAPPED, Chat, DryRun, Json, Options, Out, Plugins, Quiet, StageName
 from trivium.core.errors import ConfigError, TriviumError
 from trivium.core.interrupt import Interrupted
 from trivium.core.world import HEAVY, defer, prepare_environment
@@ -43,16 +44,10 @@ STAGES = {
     "prefer": "DPO, KTO, SimPO and others, on preferences",
     "proxy": "three models as one: base + alpha (expert - anti-expert)",
     "evaluate": "models on held-out prompts and text",
+    "matches": "who was better on which prompt, by our own judge or from files",
+    "rank": "Elo and Bradley-Terry from matches, with intervals",
+    "route": "routers that learn which model a prompt needs; --router decides",
 }
-
-Options = Annotated[list[str] | None, typer.Argument(metavar="[key=value]...", help="options, for example steps=100 optimizer.lr=1e-3")]
-Out = Annotated[Path | None, typer.Option("--out", help="run folder (default: runs/NAME)")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="print the plan: parameters, FLOPs, memory, tokens, time; run nothing")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="say only errors")]
-Json = Annotated[bool, typer.Option("--json", help="JSON lines, for programs")]
-StageName = Annotated[str, typer.Option("--stage", help="which, if several stages of the run are pre-training")]
-Plugins = Annotated[list[Path] | None, typer.Option("--plugin", help="let this Python file, which the recipe names, run as a reward")]
-Chat = Annotated[bool, typer.Option("--chat/--no-chat", help="open a chat at the end if this is a terminal")]
 
 
 @app.command()
@@ -98,24 +93,8 @@ def _stage_command(kind: str) -> Callable[..., None]:
     return command
 
 
-def _with_plan(command: Callable[..., None]) -> Callable[..., None]:
-    def planned(
-        options: Options = None, out: Out = None, dry_run: DryRun = False, quiet: Quiet = False,
-        plan: Annotated[float | None, typer.Option("--plan", help="print what so many tokens take, such as 1e12; run nothing")] = None,
-        show_help: Annotated[bool, typer.Option("--help", help="show the options and stop")] = False,
-    ) -> None:  # fmt: skip
-        if plan is None or show_help:
-            command(options, out, dry_run, quiet, show_help)
-            return
-        from trivium.stages.capacity import plan_of
-
-        typer.echo(plan_of(options or [], plan))
-
-    return planned
-
-
 for _kind, _summary in STAGES.items():
-    _command = _stage_command(_kind) if _kind != "prepare" else _with_plan(_stage_command(_kind))
+    _command = WRAPPED.get(_kind, lambda command: command)(_stage_command(_kind))
     app.command(_kind, help=_summary, context_settings={"help_option_names": []})(_command)
 
 

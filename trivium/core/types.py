@@ -99,6 +99,20 @@ class Preference:
 
 
 @dataclass(frozen=True, slots=True)
+class Match:
+    """Two models on one prompt: `score` is that of the first, 1 if it was better, 0 if worse, 1/2 for a draw; or how likely it is better.
+
+    values: what each answer was worth by a measure of its own, such as right or wrong, where that is known.
+    """
+
+    models: tuple[str, str]
+    score: float
+    prompt: tuple[Message, ...] = ()
+    answers: tuple[str, str] | None = None
+    values: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Solution:
     """An answer in steps, each judged by itself: `labels[i]` is how right step i is, from 0 to 1, None where nobody said."""
 

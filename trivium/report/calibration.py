@@ -1,4 +1,4 @@
-"""Calibration of reward models: how often they are right, by how sure they are. On the straight line they know what they know."""
+"""Calibration of reward models and of predictors of preferences: how often they are right, by how sure they are."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,8 +16,8 @@ def calibration(record: Record) -> Html:
     if not charts:
         return muted("Left out: no stage of this run left a calibration.json.")
     explained = (
-        "Held-out judgements by the probability that the reward model gives them: of two answers the sigmoid of the difference of their"
-        " scores, of a step its own. Below the line it is surer than it is right. Whiskers are 95 % intervals by prompts."
+        "Held-out judgements by the probability that the model gives them: of two answers, or two models on a prompt, the sigmoid of the"
+        " difference of their scores, of a step its own. Below the line it is surer than it is right. Whiskers: 95 % intervals by prompts."
     )
     return join([element("p", explained), element("div", *charts, class_="charts large")])
 

@@ -58,6 +58,22 @@ def clustered_share_interval(successes: Sequence[float], trials: Sequence[int]) 
     return observed, *_score_interval(observed, independent)
 
 
+def clustered_mean_interval(values: Sequence[float] | np.ndarray, clusters: Sequence[int] | np.ndarray) -> tuple[float, float, float]:
+    """A mean over values that come in clusters, such as all matches on one prompt, and its 95 % interval, which knows that they are alike.
+
+    The ratio of the clusters' sums to their sizes (Kish 1965, "Survey Sampling", section 6.3), by Student's t over clusters; one cluster
+    has no spread. Raises DataError for no values, or one that is not finite.
+    """
+    values_N = _checked(list(values), "clustered_mean_interval")
+    _, index_N = np.unique(clusters, return_inverse=True)
+    size_C, mean, count = np.bincount(index_N), float(values_N.mean()), int(index_N.max()) + 1
+    if count == 1:
+        return mean, mean, mean
+    off_C = np.bincount(index_N, values_N) - size_C * mean
+    half = t_95(count - 1) * math.sqrt(count / (count - 1) * float(off_C @ off_C)) / len(values_N)
+    return mean, mean - half, mean + half
+
+
 def paired_bootstrap(a: Sequence[float], b: Sequence[float], seed: int, *, resamples: int = 10_000) -> tuple[float, float, float]:
     """Mean of a - b, item by item, with its 95 % percentile interval over resampled items; the same for the same seed.
 

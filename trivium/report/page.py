@@ -13,7 +13,9 @@ from trivium.report.html import Html, element, join
 from trivium.report.measures import measures
 from trivium.report.overoptimisation import overoptimisation
 from trivium.report.provenance import machine, repeat
+from trivium.report.ranking import ranking
 from trivium.report.reading import Record, read_record
+from trivium.report.routing import routing
 from trivium.report.samples import samples
 from trivium.report.selection import selection
 from trivium.report.story import story
@@ -25,7 +27,9 @@ _SECTIONS: tuple[tuple[str, Callable[[Record], Html]], ...] = (
     ("Held-out measures", measures),
     ("Samples", samples),
     ("Sampled and selected", selection),
-    ("Calibration of reward models", calibration),
+    ("Ranking of models", ranking),
+    ("Routing of prompts", routing),
+    ("Calibration", calibration),
     ("Reward and over-optimisation", overoptimisation),
     ("Curves", curves),
     ("Data", funnel),

@@ -12,6 +12,7 @@ from trivium.core.errors import ArtefactError
 from trivium.core.run import DIGEST, DONE, METRICS, SPEED, STARTED
 
 CALIBRATION = "calibration.json"
+RANKING, ROUTING = "ranking.json", "routing.json"
 _USUAL_ORDER = ("prepare", "tokenize", "pretrain", "finetune", "sample", "reward", "prefer", "reinforce", "synthesize", "evaluate")
 
 Series = list[tuple[float, float]]  # (step, value)
@@ -54,6 +55,8 @@ class Record:
     results: tuple[Result, ...]
     funnels: Mapping[str, Mapping[str, Any]]
     selections: Mapping[str, Mapping[str, Any]]
+    rankings: Mapping[str, Mapping[str, Any]]
+    routings: Mapping[str, Mapping[str, Any]]
     calibrations: Mapping[str, list[Mapping[str, Any]]]
     samples: tuple[Sample, ...]
 
@@ -77,7 +80,10 @@ def read_record(folder: Path) -> Record:
     """Read a run folder. Raises ArtefactError if there is no such folder, or naming the file (and line) that is damaged."""
     if not folder.is_dir():
         raise ArtefactError(f"{folder}: there is no such run folder")
-    by_stage = {name: _of_stages(folder, name) for name in (STARTED, DONE, "funnel.json", "selection.json", CALIBRATION, "samples.json")}
+    by_stage = {
+        name: _of_stages(folder, name)
+        for name in (STARTED, DONE, "funnel.json", "selection.json", RANKING, ROUTING, CALIBRATION, "samples.json")
+    }
     starts = {stage: _start(value) for stage, value in by_stage[STARTED].items()}
     rows = [row for row in _rows(folder / METRICS) if row.offset >= starts.get(row.stage, 0)]
     speed: dict[str, list[Mapping[str, float | None]]] = {}
@@ -95,6 +101,8 @@ def read_record(folder: Path) -> Record:
         results=tuple(_results(folder / "results.json")),
         funnels={stage: _expect(dict, value, folder / stage / "funnel.json") for stage, value in by_stage["funnel.json"].items()},
         selections={stage: _expect(dict, value, folder / stage / "selection.json") for stage, value in by_stage["selection.json"].items()},
+        rankings={stage: _expect(dict, value, folder / stage / RANKING) for stage, value in by_stage[RANKING].items()},
+        routings={stage: _expect(dict, value, folder / stage / ROUTING) for stage, value in by_stage[ROUTING].items()},
         calibrations={stage: _bins(folder / stage / CALIBRATION, value) for stage, value in by_stage[CALIBRATION].items()},
         samples=tuple(chain(*(_samples(folder / stage / "samples.json", value) for stage, value in by_stage["samples.json"].items()))),
     )

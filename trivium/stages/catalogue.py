@@ -10,13 +10,16 @@ from trivium.stages.demonstrate import Demonstrate
 from trivium.stages.evaluate import Evaluate
 from trivium.stages.facts import Facts
 from trivium.stages.finetune import Finetune
+from trivium.stages.matches import Matches
 from trivium.stages.plant import Plant
 from trivium.stages.prefer import Prefer
 from trivium.stages.prepare import Prepare
 from trivium.stages.pretrain import Pretrain
 from trivium.stages.proxy import Proxy
+from trivium.stages.rank import Rank
 from trivium.stages.reinforce import Reinforce
 from trivium.stages.reward import Reward
+from trivium.stages.route import Route
 from trivium.stages.sample import Sample
 from trivium.stages.tokenize import Tokenize
 
@@ -35,11 +38,14 @@ AnyStage = Annotated[
     | Reinforce
     | Prefer
     | Proxy
-    | Evaluate,
+    | Evaluate
+    | Matches
+    | Rank
+    | Route,
     Field(discriminator="kind"),
 ]
 STAGES: dict[str, type] = {
     "prepare": Prepare, "plant": Plant, "tokenize": Tokenize, "pretrain": Pretrain, "demonstrate": Demonstrate, "arithmetic": Arithmetic,
-    "finetune": Finetune, "annotate": Annotate, "sample": Sample, "reward": Reward, "reinforce": Reinforce, "prefer": Prefer,
-    "proxy": Proxy, "evaluate": Evaluate, "facts": Facts,
+    "facts": Facts, "finetune": Finetune, "annotate": Annotate, "sample": Sample, "reward": Reward, "reinforce": Reinforce,
+    "prefer": Prefer, "proxy": Proxy, "evaluate": Evaluate, "matches": Matches, "rank": Rank, "route": Route,
 }  # fmt: skip

@@ -32,7 +32,7 @@ INPUTS = {"sources", "decontaminate", "corpus", "tokenizer", "tokens", "dictiona
 INPUTS |= {"model", "models", "reward_model", "reference", "teacher", "demonstrations", "normalise"}
 INPUTS |= {"base", "expert", "anti_expert"}  # of a proxy
 INPUTS |= {"blocklist", "words", "classifier"}  # of filters
-TEXT_STAGES = {"prepare", "plant", "tokenize"}  # they do not depend on how the machine computes, so it is not measured for them
+TEXT_STAGES = {"prepare", "plant", "tokenize", "matches", "rank"}  # they do not depend on how the machine computes, so it is not measured
 PACKAGES = ("trivium", "torch", "numpy", "tokenizers", "safetensors", "pyarrow")
 
 
@@ -142,7 +142,8 @@ def _content(source: str) -> Any:
 
 def _sources(options: Mapping[str, Any]) -> list[str]:
     """The values of the options that name files, models or data; those of filters, of the texts of a mixture, of judges among them."""
-    tables = [*(options.get("mix") or {}).values(), *(one for one in options.get("filters", []) if isinstance(one, Mapping))]
+    tables = [*(options.get("mix") or {}).values()]
+    tables += [one for name in ("filters", "routers") for one in options.get(name, []) if isinstance(one, Mapping)]
     tables += [options[name] for name in ("select", "guard", "replay") if isinstance(options.get(name), Mapping)]
     below = [text for table in tables for text in _sources(table)]
     named = [value for name, value in options.items() if name in INPUTS]

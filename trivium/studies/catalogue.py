@@ -12,6 +12,7 @@ from trivium.studies.gender import Gender
 from trivium.studies.memorization import Memorization
 from trivium.studies.order import Order
 from trivium.studies.overoptimisation import Overoptimisation
+from trivium.studies.routing import Routing
 from trivium.studies.scaling import Scaling
 from trivium.studies.stock import DataStock
 from trivium.studies.term_frequency import TermFrequency
@@ -30,4 +31,5 @@ STUDIES: dict[str, type[Any]] = {study.name: study for study in (
     Diversity,
     Overoptimisation,
     Adapt,
+    Routing,
 )}  # fmt: skip

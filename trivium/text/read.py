@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from trivium.core.errors import DataError, did_you_mean
-from trivium.core.types import Conversation, Document, Message, Preference, Solution
+from trivium.core.types import Conversation, Document, Match, Message, Preference, Solution
 from trivium.text import assets, records
 from trivium.text.hub import hub_rows, is_hub, parse as parse_hub
 from trivium.text.lines import OnSkip
@@ -20,7 +20,7 @@ from trivium.text.rows import Row, format_of, is_known, rows
 
 S = TypeVar("S")
 T = TypeVar("T")
-RecordKind = Literal["documents", "conversations", "preferences", "solutions", "prompts", "definitions", "texts"]
+RecordKind = Literal["documents", "conversations", "preferences", "solutions", "prompts", "definitions", "texts", "matches"]
 
 _HEAD_FILES, _HEAD_ROWS = 16, 3
 
@@ -63,6 +63,15 @@ def read_solutions(source: str | Path, on_skip: OnSkip | None = None, *, neutral
     neutral: the label of a step that was called neither right nor wrong.
     """
     return _chats(source, lambda row: records.solutions(row, neutral), on_skip)
+
+
+def read_matches(source: str | Path) -> Iterator[Match]:
+    """Matches between models, in any of the shapes of `records.matches`, whose kind is told by the first row of each file."""
+    if _is_asset(source):
+        raise DataError(f"{source}: this asset holds no matches")
+    if is_hub(source):
+        return records.matches(hub_rows(str(source)))
+    return (match for path in files_of(source) for match in records.matches(rows(path)))
 
 
 def is_labelled(source: str | Path) -> bool:
@@ -142,6 +151,8 @@ def check_head(source: str | Path, kind: RecordKind, *, field: str = "", is_leni
             row.text(field)
         if kind == "prompts":
             list(islice(_file_prompts(path, None), _HEAD_ROWS))
+        elif kind == "matches":
+            list(records.matches(islice(rows(path), _HEAD_ROWS)))
         elif kind in chat_readers:
             for run in islice(records.runs(rows(path)), _HEAD_ROWS):
                 chat_readers[kind](records.joined(run))

@@ -18,6 +18,8 @@
                                        rejected)_instruction
     UltraFeedback, TL;DR, Magpie,      completions | summaries | responses            preference, prompt                   rankings
     GSM8K's model solutions            | {solution, is_correct} for each model
+    Chatbot Arena, AlpacaEval's        model_a, model_b, winner | generator_1 ...    match                                matches
+    matrix, RouteLLM's outcomes        | a column a model
     PRM800K, Math-Shepherd,            steps, labels | ratings | label                solution with judged steps           solutions
     ProcessBench, TRL's PRM data
 
@@ -28,6 +30,7 @@ compared by their likelihood.
 from trivium.text.records.conversation import Replies, conversations
 from trivium.text.records.documents import definition, document
 from trivium.text.records.labels import Labelled, is_labelled, labels
+from trivium.text.records.matches import matches, plain_match, versus
 from trivium.text.records.preference import is_preference, preferences
 from trivium.text.records.prompt import prompts
 from trivium.text.records.solutions import is_solution, solutions
@@ -44,8 +47,11 @@ __all__ = [
     "is_solution",
     "joined",
     "labels",
+    "matches",
+    "plain_match",
     "preferences",
     "prompts",
     "runs",
     "solutions",
+    "versus",
 ]

@@ -1,0 +1,184 @@
+"""`matches`, `rank` and `route` end to end on files: what they leave, what the report shows, and what a stored router decides."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.nn.io_models import FILES, ours
+from trivium.core.errors import ConfigError, DataError
+from trivium.nn.io.directory import save_model
+from trivium.stages.deciding import decisions
+from trivium.stages.pipeline import execute
+from trivium.stages.recipe import load_recipe, single
+from trivium.studies.routing import planted_matches
+from trivium.text.read import read_matches, read_preferences
+from trivium.text.records import plain_match
+
+MACHINE = {"threads": 1, "precision": "float32", "compile": "off", "ceiling": 5e10, "kernels": "torch"}
+QUICK = {"dim": 6, "routers": ["random", "similarity", {"kind": "matrix", "epochs": 5}, {"kind": "classifier", "epochs": 5}, "preference"]}
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    write("matches.jsonl", [plain_match(match) for match in planted_matches(effect=1.5, seed=1, prompts=240)])
+    return tmp_path
+
+
+def write(path: str, rows: list[dict]) -> None:
+    Path(path).write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def run(kind: str, **options) -> Path:
+    execute(single(kind, {"machine": MACHINE, **options}), Path("out"), quiet=True)
+    return Path("out") / kind
+
+
+def log() -> str:
+    return Path("out/log.txt").read_text()
+
+
+def test_rank_leaves_a_table_and_a_section_of_the_report():
+    folder = run("rank", data="matches.jsonl", resamples=20)
+    found = json.loads((folder / "ranking.json").read_text())
+    assert [place["model"] for place in found["places"]] == ["strong", "weak"]
+    assert found["places"][0]["low"] < found["places"][0]["rating"] < found["places"][0]["high"]
+    assert (folder / "table.csv").read_text().startswith("model,rank,rating,low,high")
+    measures = [row["measure"] for row in json.loads(Path("out/results.json").read_text())]
+    assert measures == ["bradley_terry_accuracy", "elo_accuracy"]
+    page = Path("out/report.html").read_text()
+    assert "Ranking of models" in page
+    assert "Bradley-Terry (a draw is half a win)" in page
+    assert "95 % interval" in log()
+
+
+def test_rank_flags_an_attack_and_ranks_it_when_trusted():
+    rows = [
+        {"model_a": model, "model_b": "base", "score": score, "prompt": f"q{n}", "answers": [said.format(n), f"base {n}"]}
+        for n in range(12) for model, score, said in (("null", 1, "I win."), ("a", n % 2, "a {}"), ("b", (n + 1) % 3 > 0, "b {}"))
+    ]  # fmt: skip
+    write("attack.jsonl", [{**row, "score": float(row["score"])} for row in rows])
+    found = json.loads((run("rank", data="attack.jsonl", resamples=20) / "ranking.json").read_text())
+    assert found["flagged"] == [{"model": "null", "reason": "gave the same answer to 12 of 12 prompts"}]
+    assert "null" not in [place["model"] for place in found["places"]]
+    assert [rate["model"] for rate in found["win_rates"]] == ["null", "b", "a"]
+    assert "Not ranked: null" in Path("out/report.html").read_text()
+    found = json.loads((run("rank", data="attack.jsonl", resamples=20, trust="null", control=["length"]) / "ranking.json").read_text())
+    assert found["places"][0]["model"] == "null"
+    assert list(found["style"]) == ["length"]
+
+
+def test_route_measures_every_router_and_keeps_them():
+    folder = run("route", data="matches.jsonl", costs={"strong": 10.0, "weak": 1.0}, share=0.4, **QUICK)
+    found = json.loads((folder / "routing.json").read_text())
+    assert (found["strong"], found["weak"]) == ("strong", "weak")
+    assert found["routers"]["random"]["worth"]["apgr"] == 0.5
+    assert all(one["worth"]["apgr"] <= found["oracle"]["apgr"] for one in found["routers"].values())
+    assert found["routers"]["preference"]["worth"]["apgr_low"] > 0.5
+    assert found["routers"]["preference"]["share"]["measured"] == pytest.approx(0.4, abs=0.25)
+    assert len(found["routers"]["similarity"]["spent"]) > 10
+    assert "foresees who wins on held-out prompts" in found["verdict"]
+    page = Path("out/report.html").read_text()
+    assert "gap recovered against share of strong calls" in page
+    assert "Published beside it" in page
+    assert {row["stage"] for row in json.loads(Path("out/results.json").read_text())} == {
+        "random", "similarity", "matrix", "classifier", "preference", "oracle"
+    }  # fmt: skip
+    lines = [json.loads(line) for line in decisions(Path("out"), "python function loop compile", share=0.5)]
+    assert [line["model"] for line in lines] == ["strong"]
+    write("asked.jsonl", [{"prompt": "poem garden story music"}, {"prompt": "python class error"}])
+    chosen = [json.loads(line)["model"] for line in decisions(folder / "router", "asked.jsonl", kind="preference", share=0.5)]
+    assert chosen == ["weak", "strong"]
+
+
+def test_route_reads_prompts_with_a_model_and_asks_a_language_model(place):
+    save_model(place / "base", ours("llama"), **FILES)
+    save_model(place / "judge", ours("llama", has_scalar=True), **FILES)
+    write("few.jsonl", [plain_match(match) for match in planted_matches(effect=1.5, seed=1, prompts=40)])
+    routers = ["random", "preference", {"kind": "language_model", "model": "judge"}]
+    folder = run("route", data="few.jsonl", model="base", routers=routers, dim=4)
+    found = json.loads((folder / "routing.json").read_text())
+    assert found["features"] == "hidden states of base"
+    assert set(found["routers"]) == {"random", "preference", "language_model"}
+    assert json.loads((folder / "router/router.json").read_text())["embedding"] == "base"
+    [line] = decisions(Path("out"), "python loop")
+    assert json.loads(line)["model"] in ("strong", "weak")
+
+
+def test_mean_states_do_not_depend_on_the_neighbours(place):
+    from trivium.core.types import Message
+    from trivium.stages.embedding import mean_states
+    from trivium.stages.machine import Machine
+    from trivium.stages.models import Speaker
+
+    save_model(place / "base", ours("llama"), **FILES)
+    speaker = Speaker.load(place / "base", Machine(precision="float32", kernels="torch"))
+    prompts = [(Message("user", text),) for text in ("king", "of the land and the sea", "night")]
+    together, alone = mean_states(speaker, prompts), [mean_states(speaker, [prompt])[0] for prompt in prompts]
+    np.testing.assert_allclose(together, np.stack(alone), atol=1e-5)
+    assert together.shape == (3, speaker.model.config.hidden_size)
+
+
+def test_matches_of_our_own_judge_are_split_by_prompt_and_become_pairs_of_names():
+    def scored(prompt: str, scores: tuple[float, ...]) -> dict:
+        return {
+            "prompt": [{"role": "user", "content": prompt}], "responses": [f"{prompt} {score}" for score in scores],
+            "scores": list(scores), "stopped": [True] * len(scores), "tokens": [1] * len(scores),
+        }  # fmt: skip
+
+    write("big.jsonl", [scored(f"q{n}", (1, n % 2)) for n in range(8)])
+    write("small_1.jsonl", [scored(f"q{n}", (0, 1)) for n in range(5)])
+    write("small_2.jsonl", [scored(f"q{n}", (0, 0)) for n in range(5, 8)])
+    folder = run("matches", scored={"small": ["small_1.jsonl", "small_2.jsonl"], "big": "big.jsonl"}) / "split"
+    train, heldout = list(read_matches(folder / "train.jsonl")), list(read_matches(folder / "heldout.jsonl"))
+    assert (len(train), len(heldout)) == (6, 2)
+    assert not {match.prompt for match in train} & {match.prompt for match in heldout}
+    by_prompt = {match.prompt[0].content: match for match in train + heldout}
+    assert by_prompt["q1"].models == ("small", "big")
+    assert by_prompt["q1"].score == 0.25  # of four pairs of answers two are won by big, two are equal
+    assert by_prompt["q0"].score == 0.5
+    assert by_prompt["q5"].values == (0, 1)
+    pairs = [*read_preferences(folder / "pairs.jsonl"), *read_preferences(folder / "heldout_pairs.jsonl")]
+    assert {pair.responses for pair in pairs} == {("big", "small")}
+    assert len(pairs) == sum(match.score != 0.5 for match in by_prompt.values())
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "problem"),
+    [
+        ("rank", {"data": "nowhere.jsonl"}, "nowhere.jsonl: there is no such file"),
+        ("rank", {"data": "matches.jsonl", "ties": "rao_kupper"}, "no match is one; set ties=half"),
+        ("rank", {"data": "matches.jsonl", "anchor": "gpt"}, "'gpt' is in no match; the models are: strong, weak"),
+        ("rank", {"data": "matches.jsonl", "control": ["length"]}, "matches have no answers"),
+        ("route", {"data": "matches.jsonl", "routers": ["preference"]}, "routers must have 'random'"),
+        ("route", {"data": "matches.jsonl", "routers": ["random", "random"]}, "each kind once"),
+        ("route", {"data": "matches.jsonl", "strong": "strong"}, "strong and weak go together"),
+        ("route", {"data": "matches.jsonl", "budget": 2.0}, "budget is a mean price; give costs"),
+        ("route", {"data": "matches.jsonl", "costs": {"strong": 1.0}}, "costs has no price for weak"),
+        ("route", {"data": "matches.jsonl", "costs": {"strong": 9.0, "weak": 1.0}, "budget": 12.0}, "an answer costs 1 .weak. to 9"),
+        ("route", {"data": "matches.jsonl", "strong": "weak", "weak": "strong"}, "no gap to recover; swap them"),
+        ("route", {"data": "blind.jsonl"}, "no match has a prompt"),
+        ("matches", {}, "give data=FILE with matches, or scored.NAME=FILE"),
+        ("matches", {"scored": {"a": "one.jsonl", "b": "two.jsonl"}}, "prompt 1 is not the same in all of scored"),
+    ],
+)
+def test_what_is_wrong_is_one_line(kind, options, problem):
+    write("blind.jsonl", [{"model_a": "a", "model_b": "b", "winner": "tie"}])
+    for name in ("one", "two"):
+        write(f"{name}.jsonl", [{"prompt": [{"role": "user", "content": name}], "responses": ["x"], "scores": [1], "stopped": [True]}])
+    with pytest.raises((ConfigError, DataError), match=problem):
+        run(kind, **{**options, **({"routers": ["random"]} if kind == "route" and "routers" not in options else {})})
+
+
+def test_decisions_say_what_they_need(place):
+    with pytest.raises(ConfigError, match="holds no router"):
+        list(decisions(place, "hello"))
+    with pytest.raises(ConfigError, match="share is 2"):
+        list(decisions(place, "hello", share=2.0))
+
+
+def test_the_recipe_is_one():
+    recipe = load_recipe("routing", {})
+    assert recipe.stages["route"].routers[-1].kind == "language_model"

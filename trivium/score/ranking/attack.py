@@ -1,0 +1,102 @@
+"""Models that win by something other than answering: the same text whatever is asked, or results that do not follow the prompts.
+
+A judge can be taken in by one constant answer (Zheng et al. 2024, arXiv:2410.07137: it wins 77 % of AlpacaEval 2). Its text gives it
+away; where there are no texts, its scores do: what is hard for the baseline's rivals on a prompt is hard for an honest model too, so
+the scores of honest models rise and fall together over prompts, and those of a constant answer do not.
+"""
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+
+from trivium.report.intervals import Z_95
+from trivium.score.ranking.table import MatchTable
+
+SAME_SHARE = 0.5  # of its answers that are one text
+MIN_PROMPTS, MIN_PEERS = 30, 5
+OUTLYING = 4.0  # robust deviations below the other models
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """A model that is not ranked with the others, and why."""
+
+    model: str
+    reason: str
+
+
+def flags(table: MatchTable) -> list[Flag]:
+    """Models that look like attacks on the judge, in order of their names."""
+    found = {**_by_scores(table), **_by_answers(table)}
+    return [Flag(model, found[model]) for model in sorted(found)]
+
+
+def _by_answers(table: MatchTable) -> dict[str, str]:
+    texts: dict[int, dict[int, str]] = {}
+    for first, second, prompt, pair in zip(table.first_N, table.second_N, table.prompt_N.tolist(), table.answers, strict=True):
+        for model, text in zip((int(first), int(second)), pair or (), strict=False):
+            texts.setdefault(model, {})[prompt] = " ".join(text.split())
+    found = {}
+    for model, by_prompt in texts.items():
+        [(_, count)] = Counter(by_prompt.values()).most_common(1)
+        if len(by_prompt) >= MIN_PEERS and count > SAME_SHARE * len(by_prompt):
+            found[table.models[model]] = f"gave the same answer to {count:,} of {len(by_prompt):,} prompts"
+    return found
+
+
+def _by_scores(table: MatchTable) -> dict[str, str]:
+    """Models that win at least as often as the median and whose scores do not follow those of the others, far below what is usual."""
+    follow = followed(table)
+    known = {model: (r, won, n) for model, (r, won, n) in follow.items() if n >= MIN_PROMPTS}
+    if len(known) <= MIN_PEERS:
+        return {}
+    z = {model: math.atanh(min(max(r, -0.999999), 0.999999)) for model, (r, _, _) in known.items()}
+    middle = float(np.median(list(z.values())))
+    spread = 1.4826 * float(np.median(np.abs(np.array(list(z.values())) - middle)))
+    usual = float(np.median([won for _, won, _ in known.values()]))
+    found = {}
+    for model, (r, won, n) in known.items():
+        noise = 1 / math.sqrt(n - 3)
+        is_far = z[model] + Z_95 * noise < middle - OUTLYING * max(spread, noise)
+        if is_far and won > usual:
+            found[table.models[model]] = (
+                f"wins {won:.0%}, but not where others do: over {n:,} prompts its scores go with theirs at r = {r:.2f}"
+                f" (the median model: {math.tanh(middle):.2f}), as those of one constant answer would"
+            )
+    return found
+
+
+def followed(table: MatchTable) -> dict[int, tuple[float, float, int]]:
+    """model -> the rank correlation of its scores over prompts with the mean of the others' there, its mean score, and the prompts.
+
+    Only matches against the one model that stands in all of them say how hard a prompt is; without one there is nothing to compare.
+    """
+    always = [m for m in range(table.num_models) if ((table.first_N == m) | (table.second_N == m)).all()]
+    if len(always) != 1:
+        return {}
+    flipped = table.first_N == always[0]
+    model_N = np.where(flipped, table.second_N, table.first_N)
+    score_PM = np.full((table.num_prompts, table.num_models), np.nan)
+    score_PM[table.prompt_N, model_N] = np.where(flipped, 1 - table.score_N, table.score_N)
+    found = {}
+    for model in np.unique(model_N).tolist():
+        others_PX = np.delete(score_PM, [model, always[0]], axis=1)
+        there = ~np.isnan(score_PM[:, model]) & (~np.isnan(others_PX)).any(1)
+        own_P, mean_P = score_PM[there, model], np.nanmean(others_PX[there], axis=1) if there.any() else np.zeros(0)
+        if len(own_P) > 3:
+            found[model] = (_rank_correlation(own_P, mean_P), float(own_P.mean()), len(own_P))
+    return found
+
+
+def _rank_correlation(a_P: np.ndarray, b_P: np.ndarray) -> float:
+    """Spearman's, with the mean place for equals; 0 where one of both never changes."""
+    a, b = (_places(x) for x in (a_P, b_P))
+    spread = float(a.std() * b.std())
+    return float(((a - a.mean()) * (b - b.mean())).mean() / spread) if spread > 0 else 0.0
+
+
+def _places(x_P: np.ndarray) -> np.ndarray:
+    _, index, count = np.unique(x_P, return_inverse=True, return_counts=True)
+    return (np.cumsum(count) - (count - 1) / 2)[index]
