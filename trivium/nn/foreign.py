@@ -15,7 +15,7 @@ from trivium.core.errors import ArtefactError, ConfigError, DivergedError
 from trivium.nn.batch import Batch
 from trivium.nn.config import ModelConfig
 from trivium.nn.divergence import divergence_of_logits
-from trivium.nn.heads import ScalarHead, logprobs_of_logits
+from trivium.nn.heads import ScalarHead, greedy_of_logits, logprobs_of_logits
 from trivium.nn.io.config_json import FILE as CONFIG_FILE, GUEST
 from trivium.nn.io.weights import find_weights
 from trivium.nn.model import Model
@@ -81,6 +81,10 @@ class GuestModel(Model):
         """Log-probs of the tokens that count and entropies of what they were drawn from, (B, L) each, 0 elsewhere."""
         logits_BLV = self.trunk.logits(hidden_BLD)
         return logprobs_of_logits(logits_BLV, batch.tokens_BL, batch.scored_P, temperature=temperature, with_entropy=with_entropy)
+
+    def greedy(self, hidden_BLD: Tensor, batch: Batch) -> Tensor:
+        """1 where a token that counts is the likeliest one, (B, L) float32, 0 elsewhere."""
+        return greedy_of_logits(self.trunk.logits(hidden_BLD), batch.tokens_BL, batch.scored_P)
 
     def divergence_from(self, reference: Model, hidden_BLD: Tensor, batch: Batch, temperature: float, beta: float) -> Tensor:
         """How far this model is from the reference where the tokens that count were drawn, (B, L); costs a forward pass of it."""

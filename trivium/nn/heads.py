@@ -176,6 +176,17 @@ def token_logprobs(
     return _placed(logprob_P, tokens_BL, scored_P), _placed(entropy_P, tokens_BL, scored_P)
 
 
+def greedy_tokens(hidden_BLD: Tensor, weight_VD: Tensor, tokens_BL: Tensor, scored_P: Tensor) -> Tensor:
+    """1 where a scored token is the likeliest after what comes before it, as greedy decoding has it; (B, L) float32, 0 elsewhere.
+
+    No softcap and no temperature changes which token that is; of equal ones it is the first. Arguments are those of `token_logprobs`.
+    """
+    hidden_PD, weight = hidden_BLD.flatten(0, 1).index_select(0, scored_P - 1), weight_VD.to(hidden_BLD.dtype)
+    best = [(hidden @ weight.T).argmax(-1) for hidden in hidden_PD.split(chunk_of(hidden_PD.device, weight.shape[0]))]
+    is_best_P = torch.cat(best) == tokens_BL.flatten()[scored_P]
+    return _placed(is_best_P.float(), tokens_BL, scored_P)
+
+
 def logprobs_of_logits(
     logits_BLV: Tensor, tokens_BL: Tensor, scored_P: Tensor, *, temperature: float, with_entropy: bool
 ) -> tuple[Tensor, Tensor]:
@@ -184,6 +195,12 @@ def logprobs_of_logits(
     logprob_P = log_p.gather(-1, tokens_BL.flatten()[scored_P, None])[:, 0]
     entropy_P = -(log_p.exp() * log_p).sum(-1) if with_entropy else torch.zeros_like(logprob_P)
     return _placed(logprob_P, tokens_BL, scored_P), _placed(entropy_P, tokens_BL, scored_P)
+
+
+def greedy_of_logits(logits_BLV: Tensor, tokens_BL: Tensor, scored_P: Tensor) -> Tensor:
+    """What `greedy_tokens` gives, of a model whose logits, (B, L, V), are there as a whole."""
+    is_best_P = logits_BLV.flatten(0, 1)[scored_P - 1].argmax(-1) == tokens_BL.flatten()[scored_P]
+    return _placed(is_best_P.float(), tokens_BL, scored_P)
 
 
 def _placed(x_P: Tensor, tokens_BL: Tensor, scored_P: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from trivium.nn.batch import Batch
 from trivium.nn.config import ModelConfig
 from trivium.nn.divergence import divergence
 from trivium.nn.graphs import why_not_graphs
-from trivium.nn.heads import Kernels, ScalarHead, token_logprobs, values_before
+from trivium.nn.heads import Kernels, ScalarHead, greedy_tokens, token_logprobs, values_before
 from trivium.nn.kernels import Documents, why_masks
 from trivium.nn.native.compact import Compact
 from trivium.nn.noise import embedding_noise
@@ -86,6 +86,10 @@ class Model(nn.Module):
             temperature=temperature, with_entropy=with_entropy, softcap=self.config.logit_softcap,
             kernels=self._head_kernels(), slope_dtype=self.trunk.compute_dtype if self.trunk.twin is not None else None,
         )  # fmt: skip
+
+    def greedy(self, hidden_BLD: Tensor, batch: Batch) -> Tensor:
+        """1 where a token that counts is the likeliest one, (B, L) float32, 0 elsewhere."""
+        return greedy_tokens(hidden_BLD, self.trunk.head.weight, batch.tokens_BL, batch.scored_P)
 
     def divergence_from(self, reference: "Model", hidden_BLD: Tensor, batch: Batch, temperature: float, beta: float) -> Tensor:
         """How far this model is from the reference where the tokens that count were drawn, (B, L), 0 elsewhere; costs a forward pass of it.

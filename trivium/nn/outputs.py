@@ -21,6 +21,10 @@ class Network(Protocol):
         """Log-probs of the tokens that count and entropies of what they were drawn from, (B, L) each."""
         ...
 
+    def greedy(self, hidden_BLD: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """1 where a token that counts is the likeliest one, (B, L)."""
+        ...
+
     def divergence_from(self, reference: Any, hidden_BLD: torch.Tensor, batch: Batch, temperature: float, beta: float) -> torch.Tensor:
         """How far the model is from the reference where the tokens that count were drawn, (B, L)."""
         ...
@@ -60,6 +64,11 @@ class Outputs:
     def logprobs_BL(self) -> torch.Tensor:
         """Log-prob of every token that counts, 0 elsewhere; (B, L) float32."""
         return self._scored[0]
+
+    @property
+    def greedy_BL(self) -> torch.Tensor:
+        """1 where a token that counts is the likeliest one, 0 elsewhere; (B, L) float32. Costs the head once more."""
+        return self._model.greedy(self.hidden_BLD, self._batch)
 
     @property
     def entropy_BL(self) -> torch.Tensor:

@@ -11,7 +11,7 @@ from typing import Any
 from trivium.core.errors import ArtefactError
 from trivium.core.run import DIGEST, DONE, METRICS, SPEED, STARTED
 
-CALIBRATION = "calibration.json"
+CALIBRATION, TASKS = "calibration.json", "tasks.json"
 _USUAL_ORDER = ("prepare", "tokenize", "pretrain", "finetune", "sample", "reward", "prefer", "reinforce", "synthesize", "evaluate")
 
 Series = list[tuple[float, float]]  # (step, value)
@@ -56,6 +56,7 @@ class Record:
     selections: Mapping[str, Mapping[str, Any]]
     calibrations: Mapping[str, list[Mapping[str, Any]]]
     samples: tuple[Sample, ...]
+    tasks: Mapping[str, Mapping[str, Any]]
 
     @property
     def name(self) -> str:
@@ -77,7 +78,9 @@ def read_record(folder: Path) -> Record:
     """Read a run folder. Raises ArtefactError if there is no such folder, or naming the file (and line) that is damaged."""
     if not folder.is_dir():
         raise ArtefactError(f"{folder}: there is no such run folder")
-    by_stage = {name: _of_stages(folder, name) for name in (STARTED, DONE, "funnel.json", "selection.json", CALIBRATION, "samples.json")}
+    by_stage = {
+        name: _of_stages(folder, name) for name in (STARTED, DONE, "funnel.json", "selection.json", CALIBRATION, "samples.json", TASKS)
+    }
     starts = {stage: _start(value) for stage, value in by_stage[STARTED].items()}
     rows = [row for row in _rows(folder / METRICS) if row.offset >= starts.get(row.stage, 0)]
     speed: dict[str, list[Mapping[str, float | None]]] = {}
@@ -97,6 +100,7 @@ def read_record(folder: Path) -> Record:
         selections={stage: _expect(dict, value, folder / stage / "selection.json") for stage, value in by_stage["selection.json"].items()},
         calibrations={stage: _bins(folder / stage / CALIBRATION, value) for stage, value in by_stage[CALIBRATION].items()},
         samples=tuple(chain(*(_samples(folder / stage / "samples.json", value) for stage, value in by_stage["samples.json"].items()))),
+        tasks={stage: _expect(dict, value, folder / stage / TASKS) for stage, value in by_stage[TASKS].items()},
     )
 
 
