@@ -85,12 +85,12 @@ class Choices:
 
     def shot(self, fields: Fields, where: str) -> str:
         """The right choice, with the ending if there is one."""
-        choice = self._choices(fields, where)[self._gold(fields, where)[0]]
+        choice = self._choices(fields, where)[self.right(fields, where)[0]]
         return f"{choice} {render(self.ending, fields, f'{where} ending')}" if self.ending else choice
 
     def scores(self, found: Sequence[Likelihood], fields: Fields, where: str) -> Scores:
         """acc, and unless what is scored is the same for all, acc_norm and acc_bytes."""
-        choices, gold = self._choices(fields, where), self._gold(fields, where)
+        choices, gold = self._choices(fields, where), self.right(fields, where)
         logprobs = np.array([each.logprob for each in found])
         by = {"acc": np.ones(len(choices))}
         if not self.ending:
@@ -103,7 +103,8 @@ class Choices:
             raise DataError(f"{where} choices: {str(found)[:80]!r}; a list of two texts or more, none of them empty, is expected")
         return found
 
-    def _gold(self, fields: Fields, where: str) -> list[int]:
+    def right(self, fields: Fields, where: str) -> list[int]:
+        """The places of the right choices. Raises DataError if what `gold` says is none."""
         found, choices = evaluate(self.gold, fields, f"{where} gold"), self._choices(fields, where)
         places = found if isinstance(found, list) and found else [found]
         places = [choices.index(each) if isinstance(each, str) and each in choices else each for each in places]

@@ -209,7 +209,7 @@ def names_of_paths(paths: Sequence[str]) -> list[str]:
     >>> names_of_paths(["runs/a/finetune/model", "runs/b/finetune/model", "smollm2"])
     ['a-finetune', 'b-finetune', 'smollm2']
     """
-    parts = [[part for part in Path(path).parts if part not in ("model", "/", "..", ".")] or ["model"] for path in paths]
+    parts = [[part for part in Path(path.removeprefix("@")).parts if part not in ("model", "/", "..", ".")] or ["model"] for path in paths]
     for size in range(1, max(map(len, parts)) + 1):
         names = [re.sub(r"[^\w.-]", "_", "-".join(each[-size:])) for each in parts]
         if len(set(names)) == len(names):
