@@ -3,13 +3,13 @@
 A row is {item, group, scores: {measure: number, or [sum, count]}} and what it rests on: logprobs, or responses.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from trivium.core.types import Message
-from trivium.evals.scoring import Answer, Continuation, Ratio, Scores, pass_at
+from trivium.evals.scoring import Answer, Continuation, Dialogue, Preference, Ratio, Scores, pass_at
 from trivium.evals.subject import Subject
 from trivium.evals.task import Item, NamedTask
 from trivium.generate.sampling import Sampling
@@ -40,13 +40,31 @@ def rows_of(subject: Subject, named: NamedTask, items: Sequence[Item], rule: Rew
     if isinstance(scoring, Answer):
         assert rule is not None
         return _answered(subject, named.name, scoring, items, rule, seed)
+    assert not isinstance(scoring, Preference | Dialogue)
     requests = [named.requests(item) for item in items]
     flat = [request for each in requests for request in each]
     found = iter(subject.likelihoods(flat, with_greedy=isinstance(scoring, Continuation)))
     rows = []
     for item, each in zip(items, requests, strict=True):
         mine = [next(found) for _ in each]
-        rows.append(_row(item, scoring.scores(mine, item.fields, named.where), logprobs=[one.logprob for one in mine]))
+        rows.append(row_of(item, scoring.scores(mine, item.fields, named.where), logprobs=[one.logprob for one in mine]))
+    return rows
+
+
+Judge = Callable[[Sequence[tuple[tuple[Message, ...], str]]], Sequence[float]]  # scores of answers to prompts
+
+
+def judged_rows(judge: Judge, named: NamedTask, items: Sequence[Item]) -> list[Row]:
+    """The rows of a reward model at a task of preferences."""
+    scoring = named.task.scoring
+    assert isinstance(scoring, Preference)
+    answers = [scoring.answers(item.fields, named.where) for item in items]
+    asked = [(item.turns, text) for item, both in zip(items, answers, strict=True) for texts in both for text in texts]
+    found = iter(judge(asked))
+    rows = []
+    for item, (chosen, rejected) in zip(items, answers, strict=True):
+        first, second = [float(next(found)) for _ in chosen], [float(next(found)) for _ in rejected]
+        rows.append(row_of(item, scoring.scores(first, second, item.fields, named.where), rewards=[first, second]))
     return rows
 
 
@@ -55,6 +73,9 @@ def shown(subject: Subject, named: NamedTask, item: Item) -> str:
     scoring = named.task.scoring
     if isinstance(scoring, Answer):
         return subject.tokenizer.decode(prompt_ids(subject, scoring, item), skip_special=False)
+    if isinstance(scoring, Dialogue):
+        turn = Message("user", scoring.said_by_user(item.fields, named.where)[0])
+        return subject.tokenizer.decode(subject.prompt((turn,)), skip_special=False)
     requests = named.requests(item)
     contexts = {request.context for request in requests}
     if len(contexts) == 1:
@@ -88,7 +109,7 @@ def _answered(subject: Subject, name: str, scoring: Answer, items: Sequence[Item
         scores = _parts(rule, said[mine], worth[mine])
         stopped = [one.is_stopped for one in said[mine]]
         scores["stop_rate"] = (float(sum(stopped)), count) if count > 1 else float(stopped[0])
-        rows.append(_row(item, scores, responses=[one.response for one in said[mine]], worth=worth[mine]))
+        rows.append(row_of(item, scores, responses=[one.response for one in said[mine]], worth=worth[mine]))
     return rows
 
 
@@ -117,6 +138,7 @@ def _added(ratios: Sequence[Ratio]) -> Ratio:
     return sum(ratio[0] for ratio in ratios), sum(ratio[1] for ratio in ratios)
 
 
-def _row(item: Item, scores: Scores, **rests_on: Any) -> Row:
+def row_of(item: Item, scores: Scores, **rests_on: Any) -> Row:
+    """One row as plain values."""
     plain = {name: list(value) if isinstance(value, tuple) else value for name, value in scores.items()}
     return {"item": item.number, "group": item.group, "scores": plain, **rests_on}

@@ -219,7 +219,85 @@ class Answer:
         return render(self.target, fields, f"{where} target")
 
 
-AnyScoring = Annotated[Choices | Pair | Continuation | Text | Answer, Field(discriminator="kind")]
+@component
+class Preference:
+    """Which of two answers to the prompt a reward model scores higher, as RewardBench has it (Lambert et al. 2024, arXiv:2403.13787).
+
+    chosen, rejected: templates, or expressions that give lists of answers, of which every pair counts (RM-Bench); the prompt is the user's
+    turn. accuracy: 1 if the chosen one scores higher, 1/2 if both are equal (the paper counts that as wrong); margin: by how much.
+    length_accuracy: what a judge that prefers the longer answer would have, which a reward model should be above.
+    """
+
+    kind: Literal["preference"] = "preference"
+    chosen: str = "chosen"
+    rejected: str = "rejected"
+
+    def answers(self, fields: Fields, where: str) -> tuple[list[str], list[str]]:
+        """The chosen and the rejected answers of a record. Raises DataError if there are none."""
+        found = [evaluate(option, fields, f"{where} {name}") for name, option in (("chosen", self.chosen), ("rejected", self.rejected))]
+        lists = [value if isinstance(value, list) else [value] for value in found]
+        for name, texts in zip(("chosen", "rejected"), lists, strict=True):
+            if not texts or not all(isinstance(text, str) for text in texts):
+                raise DataError(f"{where} {name}: {str(texts)[:80]!r}; a text or a list of texts is expected")
+        return lists[0], lists[1]
+
+    def shot(self, fields: Fields, where: str) -> str:
+        """There is none."""
+        raise DataError(f"{where}: a reward model reads no examples; leave shots out")
+
+    def scores(self, chosen: Sequence[float], rejected: Sequence[float], fields: Fields, where: str) -> Scores:
+        """accuracy, margin and length_accuracy, over all pairs of the record."""
+        longer = [[len(text) for text in texts] for texts in self.answers(fields, where)]
+        pairs = [a - b for a in chosen for b in rejected]
+        by_length = [a - b for a in longer[0] for b in longer[1]]
+        return {"accuracy": _won(pairs), "margin": float(np.mean(pairs)), "length_accuracy": _won(by_length)}
+
+
+@component
+class Dialogue:
+    """A conversation of several turns, each answer graded by the run's judge, and compared with the first model's (MT-bench, both modes).
+
+    turns: expression, what the user says, in order. temperature: expression. reference: expression, an answer to each turn that the judge
+    is shown, or nothing. grade: mean over turns, 1 to 10; grade_1, grade_2, ...: of each turn. Zheng et al. 2023, arXiv:2306.05685,
+    section 3; difference: a grade that cannot be read is an error, there it is left out.
+    """
+
+    kind: Literal["dialogue"] = "dialogue"
+    turns: str = "turns"
+    temperature: str = "0.0"
+    reference: str = "[]"
+    max_new_tokens: int = Field(default=512, gt=0)
+
+    def said_by_user(self, fields: Fields, where: str) -> list[str]:
+        """What the user says. Raises DataError if that is no list of texts."""
+        found = evaluate(self.turns, fields, f"{where} turns")
+        if not isinstance(found, list) or not found or not all(isinstance(each, str) for each in found):
+            raise DataError(f"{where} turns: {str(found)[:80]!r}; a list of texts is expected")
+        return found
+
+    def references(self, fields: Fields, where: str) -> list[str]:
+        """An answer to each turn, or nothing."""
+        found = evaluate(self.reference, fields, f"{where} reference")
+        return [str(each) for each in found] if isinstance(found, list) else []
+
+    def warmth(self, fields: Fields, where: str) -> float:
+        """The temperature of a record."""
+        found = evaluate(self.temperature, fields, f"{where} temperature")
+        if isinstance(found, bool) or not isinstance(found, int | float) or not 0 <= found <= 2:
+            raise DataError(f"{where} temperature: {found!r}; a number from 0 to 2 is expected")
+        return float(found)
+
+    def shot(self, fields: Fields, where: str) -> str:
+        """There is none."""
+        raise DataError(f"{where}: a dialogue has no examples before it; leave shots out")
+
+
+AnyScoring = Annotated[Choices | Pair | Continuation | Text | Answer | Preference | Dialogue, Field(discriminator="kind")]
+
+
+def _won(margins: Sequence[float]) -> float:
+    """The share of margins above 0, those of 0 counted as half."""
+    return float(np.mean([0.5 if margin == 0 else float(margin > 0) for margin in margins]))
 
 
 def binary_entropy(margin: float) -> float:

@@ -22,7 +22,7 @@ from trivium.core.config import build, component, merge, plain, read_toml
 from trivium.core.errors import ConfigError, DataError, did_you_mean
 from trivium.core.seeds import generator, key
 from trivium.core.types import Message
-from trivium.evals.scoring import Answer, AnyScoring, Request
+from trivium.evals.scoring import Answer, AnyScoring, Choices, Dialogue, Preference, Request
 from trivium.evals.templates import evaluate, render
 from trivium.score.rewards.opened import check_rules
 from trivium.text import assets
@@ -106,7 +106,7 @@ class NamedTask:
                 check_head(source, "texts")
         if all(is_here(source) for source in sources):
             for item in islice(self._items(islice(self._chosen(self.task.data, self.task.only), _HEAD), self._examples()), _HEAD):
-                self.requests(item)
+                self._look(item)
 
     def items(self, limit: int | None = None) -> list[Item]:
         """All items in the order of the records, or the first so many. Raises DataError if there is none."""
@@ -115,10 +115,34 @@ class NamedTask:
             raise DataError(f"{self.where}: no record of {self.task.data} counts{f' ({self.task.only})' if self.task.only else ''}")
         return found
 
+    @property
+    def needs_judge(self) -> bool:
+        """Whether what the model says is graded by the run's judge."""
+        return isinstance(self.task.scoring, Dialogue)
+
+    @property
+    def is_for_judges(self) -> bool:
+        """Whether a reward model is asked."""
+        return isinstance(self.task.scoring, Preference)
+
     def requests(self, item: Item) -> list[Request]:
-        """What is asked of a likelihood; nothing where the model answers."""
+        """What is asked of a likelihood; nothing where the model answers or judges."""
         scoring = self.task.scoring
-        return [] if isinstance(scoring, Answer) else scoring.requests(item.context, item.fields, self.task.delimiter, self.where)
+        if isinstance(scoring, Answer | Preference | Dialogue):
+            return []
+        return scoring.requests(item.context, item.fields, self.task.delimiter, self.where)
+
+    def _look(self, item: Item) -> None:
+        """Raise DataError if an item cannot be asked or scored."""
+        scoring = self.task.scoring
+        if isinstance(scoring, Preference):
+            scoring.answers(item.fields, self.where)
+        elif isinstance(scoring, Dialogue):
+            scoring.said_by_user(item.fields, self.where)
+            scoring.warmth(item.fields, self.where)
+        elif isinstance(scoring, Choices):
+            scoring.right(item.fields, self.where)
+        self.requests(item)
 
     def _chosen(self, source: str, only: str) -> Iterator[Mapping[str, Any]]:
         return (fields for fields in read_fields(source) if not only or evaluate(only, fields, f"{self.where} only"))
@@ -159,7 +183,7 @@ class NamedTask:
         before = "".join(f"{question}{task.delimiter}{answer}{task.between}" for question, answer in zip(asked[:-1], answers, strict=True))
         context = description + before + asked[-1]
         turns: list[Message] = []
-        if isinstance(task.scoring, Answer) and task.scoring.is_chat:
+        if isinstance(task.scoring, Preference) or (isinstance(task.scoring, Answer) and task.scoring.is_chat):
             turns += [Message("system", description)] if description else []
             for question, answer in zip(asked[:-1], answers, strict=True):
                 turns += [Message("user", question), Message("assistant", answer)]

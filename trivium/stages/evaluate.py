@@ -19,7 +19,8 @@ from trivium.nn.flops import flops_per_token, num_parameters
 from trivium.report.intervals import mean_interval, share_interval
 from trivium.report.tasks import told
 from trivium.score.answers import AnswerRule
-from trivium.score.rewards import AnyReward, Said, checked
+from trivium.score.rewards import AnyReward, LLMJudge, Said, checked
+from trivium.score.rewards.llm_judge import OpenJudge
 from trivium.score.rewards.opened import check_rules, names_of, opened
 from trivium.stages.base import Foresight, Work, check_model, known_model, resolve
 from trivium.text.read import check_head, read_field, read_fields, read_prompt_records, read_prompts
@@ -35,10 +36,11 @@ class Evaluate:
 
     model: a model directory; compare: others, each compared with it item by item; or models: name -> directory, in the order of the report.
     tasks: names of shipped tasks, NAME:DATA with data of your own, TOML files, lm_eval:NAME (docs/evaluation.md). limit: the first items
-    of each only. corpus: documents in which the items are looked for. prompts: answers to these are measured. tokens: token shards, for
-    bits per byte. rule: the true score, where it is known; rewards: what rules say of the answers (see reinforce), for example whether
-    they are right. reference: the model that KL is measured from (nats an answer, on the model's own answers). Killed, it goes on with
-    the tasks' next piece.
+    of each only. corpus: documents in which the items are looked for. judge: the model that grades dialogues (mt_bench), and that says
+    which answers to prompts are better. prompts: answers to these are measured. tokens: token shards, for bits per byte. rule: the true
+    score, where it is known; rewards: what rules say of the answers (see reinforce), for example whether they are right. By each of rule,
+    reward_model and judge every other model has a win rate over the first one, a tie counted as half. reference: the model that KL is
+    measured from (nats an answer, on the model's own answers). Killed, it goes on with the tasks' next piece.
     """
 
     kind: Literal["evaluate"] = "evaluate"
@@ -48,6 +50,7 @@ class Evaluate:
     tasks: Texts = ()
     limit: int | None = Field(default=None, gt=0)
     corpus: Texts = ()
+    judge: LLMJudge | None = None
     prompts: str = ""
     tokens: str | None = None
     reward_model: str | None = None
@@ -67,7 +70,7 @@ class Evaluate:
             raise ConfigError(
                 "rule, rewards, tokens, reference and reward_model are about answers to prompts; give prompts=FILE, or leave them out"
             )
-        check_rules(self.rewards)
+        check_rules((*self.rewards, *([self.judge] if self.judge else [])))
         for reference in (*named.values(), self.reward_model, self.reference):
             check_model(reference or "@")
         if self.prompts and not self.prompts.startswith("@"):
@@ -86,6 +89,8 @@ class Evaluate:
                 continue
             named = NamedTask.read(reference)
             named.check()
+            if named.needs_judge and self.judge is None:
+                raise ConfigError(f"{reference}: a judge grades its answers; name one: judge.url=http://localhost:8000/v1 judge.model=NAME")
             names.append(named.name)
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice:
@@ -122,23 +127,28 @@ class Evaluate:
         table: list[dict[str, Any]] = []
         samples: list[dict[str, Any]] = []
         models = self.named_models()
+        judge = self.judge.open(run.seed, run.log_once) if self.judge else None
         if self.tasks:
-            from trivium.stages.tasks import run_tasks
+            from trivium.stages.tasks import Tasks
 
-            table += run_tasks(run, models, self.tasks, limit=self.limit, corpus=self.corpus, rows=self.rows)
+            table += Tasks(run, judge, self.limit, self.rows)(models, self.tasks, self.corpus)
             for line in told(table, json.loads((run.folder / "tasks.json").read_text())):
                 run.log(line)
+        first: _Table | None = None
         for name, path in models.items() if self.prompts else ():
-            rows_of, shown = self._one(run, name, path)
-            table += rows_of
+            found, shown = self._one(run, name, path)
+            if first is not None:
+                found.win_rates(first, judge)
+            first = first or found
+            table += found.rows
             samples += shown
-            run.log(f"{name:<10} " + "  ".join(f"{row['measure']} {row['value']:.3f}" for row in rows_of))
+            run.log(f"{name:<10} " + "  ".join(f"{row['measure']} {row['value']:.3f}" for row in found.rows))
         commit_file(run.folder / "results.json", json.dumps(table, indent=1))
         if self.prompts:
             commit_file(run.folder / "samples.json", json.dumps(samples, indent=1, ensure_ascii=False))
         return {"models": len(models)}
 
-    def _one(self, run: Run, name: str, path: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    def _one(self, run: Run, name: str, path: str) -> "tuple[_Table, list[dict[str, Any]]]":
         """Measures and samples of one model."""
         from trivium.stages.models import Speaker, check_room, engine_of, machine_of, say_what_is_slower
 
@@ -154,6 +164,7 @@ class Evaluate:
         texts = [speaker.text_of(answer) for answer in answers]
         stopped = [bool(answer.meta["stopped"]) for answer in answers]
         table = _Table(name)
+        table.said = [Said(prompt, text, end, {}) for prompt, text, end in zip(messages, texts, stopped, strict=True)]
         if self.tokens is not None:
             table.bits_per_byte(speaker, Shard.open(resolve(run, self.tokens) / "heldout", speaker.tokenizer.fingerprint), self.seq_len)
         table.share("stop_rate", stopped)
@@ -162,6 +173,7 @@ class Evaluate:
         if self.rule is not None:
             scores = [self.rule(word, text, end) for word, text, end in zip(asked, texts, stopped, strict=True)]
             table.mean("true_score", scores)
+            table.numbers["true_score"] = scores
             parts = [self.rule.parts(word, text, end) for word, text, end in zip(asked, texts, stopped, strict=True)]
             for part in parts[0]:
                 table.share_or_mean(f"true_{part}", [each[part] for each in parts])
@@ -176,7 +188,7 @@ class Evaluate:
             {"stage": name, "prompt": messages[i][-1].content, "response": texts[i], "score": scores[i], "stopped": stopped[i]}
             for i in range(min(self.num_samples, len(texts)))
         ]
-        return table.rows, shown
+        return table, shown
 
     def _from_models(self, run: Run, table: "_Table", speaker: Any, answers: Sequence[Any]) -> None:
         """What other models say: the reward model's score, the distance from the reference; and the policy's own entropy."""
@@ -200,7 +212,13 @@ class Evaluate:
         if self.reward_model is not None:
             judge = Speaker.load_judge(resolve(run, self.reward_model), machine)
             same_tokenizer(speaker, judge)
-            table.mean("reward", judge.scores(answers, **layout).tolist())
+            table.numbers["reward"] = judge.scores(answers, **layout).tolist()
+            table.mean("reward", table.numbers["reward"])
+
+
+def _won(mine: float | None, other: float | None) -> float:
+    """1 if the first is larger, 0 if the second is; 1/2 if they are equal, or one is not known."""
+    return 0.5 if mine is None or other is None or mine == other else float(mine > other)
 
 
 def names_of_paths(paths: Sequence[str]) -> list[str]:
@@ -218,10 +236,20 @@ def names_of_paths(paths: Sequence[str]) -> list[str]:
 
 
 class _Table:
-    """Rows of the held-out table of one model."""
+    """Rows of the held-out table of one model. numbers: what its answers are compared by, one for each; said: the answers."""
 
     def __init__(self, stage: str) -> None:
         self.stage, self.rows = stage, []
+        self.numbers: dict[str, list[Any]] = {}
+        self.said: list[Said] = []
+
+    def win_rates(self, first: "_Table", judge: OpenJudge | None) -> None:
+        """How often this model's answer to a prompt is better than the first model's, by each number and by the judge in both orders."""
+        won = {name: [_won(a, b) for a, b in zip(mine, first.numbers[name], strict=True)] for name, mine in self.numbers.items()}
+        if judge is not None:
+            won["judge"] = judge.compare(list(zip(self.said, first.said, strict=True)))
+        for name, each in won.items():
+            self._add(f"{name}_win_rate", *share_interval(sum(each), len(each)), n=len(each))
 
     def mean(self, measure: str, values: Sequence[float | None]) -> None:
         numbers = [value for value in values if value is not None]
