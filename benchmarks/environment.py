@@ -70,4 +70,7 @@ LITGPT = Environment("litgpt", (_TORCH, "numpy", "litgpt==0.5.13"))
 LLAMA_CPP = Environment("llama-cpp", ("llama-cpp-python==0.3.36",))  # compiled on this machine, for this machine
 DATATROVE = Environment("datatrove", ("datatrove==0.10.1", "spacy==3.8.18", "regex", "tokenizers", "xxhash<4"))  # spaCy cuts its words
 DATASKETCH = Environment("datasketch", ("datasketch==2.0.0", "numpy"))
+LM_EVAL = Environment(
+    "lm-eval", (_TORCH, "numpy", "lm-eval==0.4.13", "transformers==5.23.0", "accelerate==1.15.0", "datasets==5.2.0", "peft==0.21.2")
+)
 RENSA = Environment("rensa", ("rensa==0.5.0",))

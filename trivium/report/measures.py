@@ -8,7 +8,19 @@ from trivium.report.reading import Record, Result
 from trivium.report.svg import Interval, intervals
 
 _LOWER = ("loss", "bits_per_byte", "perplexity", "repetition", "error")
-_HIGHER = ("accuracy", "true_score", "true_reward", "win_rate", "stop_rate", "agreement", "score")
+_HIGHER = (
+    "accuracy",
+    "true_score",
+    "true_reward",
+    "win_rate",
+    "stop_rate",
+    "agreement",
+    "score",
+    " acc",
+    "acc_norm",
+    "acc_bytes",
+    "pass@1",
+)
 _MOST_PLOTS = 6
 
 

@@ -19,12 +19,14 @@ from trivium.report.routing import routing
 from trivium.report.samples import samples
 from trivium.report.selection import selection
 from trivium.report.story import story
+from trivium.report.tasks import tasks
 
 REPORT = "report.html"
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 _SECTIONS: tuple[tuple[str, Callable[[Record], Html]], ...] = (
     ("What happened", story),
     ("Held-out measures", measures),
+    ("Tasks", tasks),
     ("Samples", samples),
     ("Sampled and selected", selection),
     ("Ranking of models", ranking),

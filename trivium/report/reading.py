@@ -11,7 +11,7 @@ from typing import Any
 from trivium.core.errors import ArtefactError
 from trivium.core.run import DIGEST, DONE, METRICS, SPEED, STARTED
 
-CALIBRATION = "calibration.json"
+CALIBRATION, TASKS = "calibration.json", "tasks.json"
 RANKING, ROUTING = "ranking.json", "routing.json"
 _USUAL_ORDER = ("prepare", "tokenize", "pretrain", "finetune", "sample", "reward", "prefer", "reinforce", "synthesize", "evaluate")
 
@@ -59,6 +59,7 @@ class Record:
     routings: Mapping[str, Mapping[str, Any]]
     calibrations: Mapping[str, list[Mapping[str, Any]]]
     samples: tuple[Sample, ...]
+    tasks: Mapping[str, Mapping[str, Any]]
 
     @property
     def name(self) -> str:
@@ -82,7 +83,7 @@ def read_record(folder: Path) -> Record:
         raise ArtefactError(f"{folder}: there is no such run folder")
     by_stage = {
         name: _of_stages(folder, name)
-        for name in (STARTED, DONE, "funnel.json", "selection.json", RANKING, ROUTING, CALIBRATION, "samples.json")
+        for name in (STARTED, DONE, "funnel.json", "selection.json", RANKING, ROUTING, CALIBRATION, "samples.json", TASKS)
     }
     starts = {stage: _start(value) for stage, value in by_stage[STARTED].items()}
     rows = [row for row in _rows(folder / METRICS) if row.offset >= starts.get(row.stage, 0)]
@@ -105,6 +106,7 @@ def read_record(folder: Path) -> Record:
         routings={stage: _expect(dict, value, folder / stage / ROUTING) for stage, value in by_stage[ROUTING].items()},
         calibrations={stage: _bins(folder / stage / CALIBRATION, value) for stage, value in by_stage[CALIBRATION].items()},
         samples=tuple(chain(*(_samples(folder / stage / "samples.json", value) for stage, value in by_stage["samples.json"].items()))),
+        tasks={stage: _expect(dict, value, folder / stage / TASKS) for stage, value in by_stage[TASKS].items()},
     )
 
 

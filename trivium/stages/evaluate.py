@@ -1,40 +1,59 @@
-"""evaluate: every model of a run on the same held-out prompts and text, with intervals, and samples side by side."""
+"""evaluate: models on the same tasks, held-out prompts and text, with intervals, compared item by item, and samples side by side."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
 
 from trivium.core.commit import commit_file
-from trivium.core.config import component
+from trivium.core.config import Texts, component
+from trivium.core.errors import ConfigError
 from trivium.core.run import Run
+from trivium.evals.task import FOREIGN, NamedTask, is_here
 from trivium.generate.sampling import Sampling
-from trivium.nn.flops import num_parameters
+from trivium.nn.flops import flops_per_token, num_parameters
 from trivium.report.intervals import mean_interval, share_interval
+from trivium.report.tasks import told
 from trivium.score.answers import AnswerRule
-from trivium.score.rewards import AnyReward, Said, checked
+from trivium.score.rewards import AnyReward, LLMJudge, Said, checked
+from trivium.score.rewards.llm_judge import OpenJudge
 from trivium.score.rewards.opened import check_rules, names_of, opened
 from trivium.stages.base import Foresight, Work, check_model, known_model, resolve
-from trivium.text.read import check_head, read_field, read_prompt_records, read_prompts
+from trivium.text.read import check_head, read_field, read_fields, read_prompt_records, read_prompts
 from trivium.text.shards import Shard
 
 SCORES = "scores.json"  # model -> the true score of its answer to each prompt
+ITEM_TOKENS = 150  # of an item of a task, about
 
 
 @component
 class Evaluate:
-    """Leaves `results.json` (a row a model and measure, with 95 % intervals) and `samples.json` below `@evaluate`.
+    """Leaves `results.json` (a row a model and measure, with 95 % intervals) below `@evaluate`; for prompts `samples.json`, for tasks
+    `tasks.json` and `items/MODEL/TASK.jsonl`.
 
-    models: name -> model directory, in the order of the report. tokens: token shards, for bits per byte on their held-out part, or
-    several by name (tokens.law=FOLDER tokens.news=FOLDER). rule: the true score, where it is known, left for every prompt in
-    scores.json; rewards: what rules say of the answers (see reinforce), for example whether they are right. reference: the model that KL
-    is measured from (nats an answer, on the model's own answers).
+    model: a model directory; compare: others, each compared with it item by item; or models: name -> directory, in the order of the report.
+    tasks: names of shipped tasks, NAME:DATA with data of your own, TOML files, lm_eval:NAME (docs/evaluation.md). limit: the first items
+    of each only. corpus: documents in which the items are looked for. judge: the model that grades dialogues (mt_bench), and that says
+    which answers to prompts are better. prompts: answers to these are measured. tokens: token shards, for bits per byte on their held-out
+    part, or several by name (tokens.law=FOLDER tokens.news=FOLDER). rule: the true score, where it is known, left for every prompt in
+    scores.json; rewards: what rules say of the answers (see reinforce), for example whether they are right. By each of rule,
+    reward_model and judge every other model has a win rate over the first one, a tie counted as half. reference: the model that KL is
+    measured from (nats an answer, on the model's own answers). Killed, it goes on with the tasks' next piece.
     """
 
     kind: Literal["evaluate"] = "evaluate"
-    models: dict[str, str] = Field(min_length=1)
-    prompts: str
+    model: str = ""
+    compare: Texts = ()
+    models: dict[str, str] = {}
+    tasks: Texts = ()
+    limit: int | None = Field(default=None, gt=0)
+    corpus: Texts = ()
+    judge: LLMJudge | None = None
+    prompts: str = ""
     tokens: str | dict[str, str] | None = None
     reward_model: str | None = None
     reference: str | None = None
@@ -51,33 +70,95 @@ class Evaluate:
         return {"": self.tokens} if isinstance(self.tokens, str) else self.tokens or {}
 
     def check(self) -> None:
-        check_rules(self.rewards)
-        for reference in (*self.models.values(), self.reward_model, self.reference):
+        named = self.named_models()
+        if not self.tasks and not self.prompts:
+            raise ConfigError("give tasks, for example tasks=[boolq], or prompts=FILE, or both; docs/evaluation.md lists the tasks")
+        if not self.prompts and (self.rule or self.rewards or self.tokens or self.reference or self.reward_model):
+            raise ConfigError(
+                "rule, rewards, tokens, reference and reward_model are about answers to prompts; give prompts=FILE, or leave them out"
+            )
+        check_rules((*self.rewards, *([self.judge] if self.judge else [])))
+        for reference in (*named.values(), self.reward_model, self.reference):
             check_model(reference or "@")
-        if not self.prompts.startswith("@"):
+        if self.prompts and not self.prompts.startswith("@"):
             check_head(self.prompts, "prompts", field="asked" if self.rule else "")
+        self._check_tasks()
+        for source in self.corpus:
+            if not source.startswith("@"):
+                check_head(source, "documents")
+
+    def _check_tasks(self) -> None:
+        names: list[str] = []
+        for reference in self.tasks:
+            if reference.startswith(FOREIGN):
+                if find_spec("lm_eval") is None:
+                    raise ConfigError(f"{reference}: needs the package lm-eval; install it with: pip install 'trivium[eval]'")
+                continue
+            named = NamedTask.read(reference)
+            named.check()
+            if named.needs_judge and self.judge is None:
+                raise ConfigError(f"{reference}: a judge grades its answers; name one: judge.url=http://localhost:8000/v1 judge.model=NAME")
+            names.append(named.name)
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice:
+            raise ConfigError(f"tasks: '{twice}' is there twice; give one of them another file name")
+
+    def named_models(self) -> dict[str, str]:
+        """Name -> directory; of `model` and `compare` the name is the last word of the path that tells them apart."""
+        if bool(self.model) == bool(self.models) or (self.compare and not self.model):
+            raise ConfigError("give model=DIRECTORY, and compare=OTHER if you like, or models={name = DIRECTORY, ...}")
+        if self.models:
+            return self.models
+        paths = (self.model, *self.compare)
+        if len(set(paths)) < len(paths):
+            raise ConfigError(f"compare: {self.compare[-1]} is there twice; a model differs from itself in nothing")
+        return dict(zip(names_of_paths(paths), paths, strict=True))
 
     def foresee(self, name: str, known: Foresight) -> Work:
-        parameters = num_parameters(known_model(known, next(iter(self.models.values()))))
-        generated = len(self.models) * known.num_heldout * self.sampling.max_new_tokens
-        return Work(tokens_generated=generated, parameters_sampled=parameters, seconds=3.0 * len(self.models))
+        models = self.named_models()
+        config = known_model(known, next(iter(models.values())))
+        generated = len(models) * known.num_heldout * self.sampling.max_new_tokens if self.prompts else 0
+        items = sum(self._num_items(reference) for reference in self.tasks)
+        flops = len(models) * items * ITEM_TOKENS * flops_per_token(config, ITEM_TOKENS) / 3  # forward only
+        notes = (f"{items:,} items, taken for {ITEM_TOKENS} tokens each",) if self.tasks else ()
+        parameters = num_parameters(config)
+        return Work(tokens_generated=generated, parameters_sampled=parameters, flops=flops, seconds=3.0 * len(models), notes=notes)
+
+    def _num_items(self, reference: str) -> int:
+        """About how many: what is not here yet is taken for a thousand."""
+        here = not reference.startswith(FOREIGN) and is_here((named := NamedTask.read(reference)).task.data)
+        count = sum(1 for _ in read_fields(named.task.data)) if here else 1000
+        return count if self.limit is None else min(count, self.limit)
 
     def run(self, run: Run) -> Mapping[str, Any]:
         table: list[dict[str, Any]] = []
         samples: list[dict[str, Any]] = []
+        models = self.named_models()
+        judge = self.judge.open(run.seed, run.log_once) if self.judge else None
+        if self.tasks:
+            from trivium.stages.tasks import Tasks
+
+            table += Tasks(run, judge, self.limit, self.rows)(models, self.tasks, self.corpus)
+            for line in told(table, json.loads((run.folder / "tasks.json").read_text())):
+                run.log(line)
+        first: _Table | None = None
         scores: dict[str, list[float | None]] = {}
-        for name, path in self.models.items():
-            rows_of, shown, scores[name] = self._one(run, name, path)
-            table += rows_of
+        for name, path in models.items() if self.prompts else ():
+            found, shown, scores[name] = self._one(run, name, path)
+            if first is not None:
+                found.win_rates(first, judge)
+            first = first or found
+            table += found.rows
             samples += shown
-            run.log(f"{name:<10} " + "  ".join(f"{row['measure']} {row['value']:.3f}" for row in rows_of))
+            run.log(f"{name:<10} " + "  ".join(f"{row['measure']} {row['value']:.3f}" for row in found.rows))
         commit_file(run.folder / "results.json", json.dumps(table, indent=1))
-        commit_file(run.folder / "samples.json", json.dumps(samples, indent=1, ensure_ascii=False))
+        if self.prompts:
+            commit_file(run.folder / "samples.json", json.dumps(samples, indent=1, ensure_ascii=False))
         if self.rule is not None:
             commit_file(run.folder / SCORES, json.dumps(scores))
-        return {"models": len(self.models)}
+        return {"models": len(models)}
 
-    def _one(self, run: Run, name: str, path: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[float | None]]:
+    def _one(self, run: Run, name: str, path: str) -> "tuple[_Table, list[dict[str, Any]], list[float | None]]":
         """Measures, samples and true scores of one model."""
         from trivium.stages.models import Speaker, check_room, engine_of, machine_of, say_what_is_slower
 
@@ -93,6 +174,7 @@ class Evaluate:
         texts = [speaker.text_of(answer) for answer in answers]
         stopped = [bool(answer.meta["stopped"]) for answer in answers]
         table = _Table(name)
+        table.said = [Said(prompt, text, end, {}) for prompt, text, end in zip(messages, texts, stopped, strict=True)]
         for text, folder in self.texts.items():
             shard = Shard.open(resolve(run, folder) / "heldout", speaker.tokenizer.fingerprint)
             table.bits_per_byte(speaker, shard, self.seq_len, text)
@@ -102,6 +184,7 @@ class Evaluate:
         if self.rule is not None:
             scores = [self.rule(word, text, end) for word, text, end in zip(asked, texts, stopped, strict=True)]
             table.mean("true_score", scores)
+            table.numbers["true_score"] = scores
             parts = [self.rule.parts(word, text, end) for word, text, end in zip(asked, texts, stopped, strict=True)]
             for part in parts[0]:
                 table.share_or_mean(f"true_{part}", [each[part] for each in parts])
@@ -116,7 +199,7 @@ class Evaluate:
             {"stage": name, "prompt": messages[i][-1].content, "response": texts[i], "score": scores[i], "stopped": stopped[i]}
             for i in range(min(self.num_samples, len(texts)))
         ]
-        return table.rows, shown, scores
+        return table, shown, scores
 
     def _from_models(self, run: Run, table: "_Table", speaker: Any, answers: Sequence[Any]) -> None:
         """What other models say: the reward model's score, the distance from the reference; and the policy's own entropy."""
@@ -143,14 +226,44 @@ class Evaluate:
         if self.reward_model is not None:
             judge = Speaker.load_judge(resolve(run, self.reward_model), machine)
             same_tokenizer(speaker, judge)
-            table.mean("reward", judge.scores(answers, **layout).tolist())
+            table.numbers["reward"] = judge.scores(answers, **layout).tolist()
+            table.mean("reward", table.numbers["reward"])
+
+
+def _won(mine: float | None, other: float | None) -> float:
+    """1 if the first is larger, 0 if the second is; 1/2 if they are equal, or one is not known."""
+    return 0.5 if mine is None or other is None or mine == other else float(mine > other)
+
+
+def names_of_paths(paths: Sequence[str]) -> list[str]:
+    """A short name for each, all different: its last parts, `model` left out, joined by `-`.
+
+    >>> names_of_paths(["runs/a/finetune/model", "runs/b/finetune/model", "smollm2"])
+    ['a-finetune', 'b-finetune', 'smollm2']
+    """
+    parts = [[part for part in Path(path.removeprefix("@")).parts if part not in ("model", "/", "..", ".")] or ["model"] for path in paths]
+    for size in range(1, max(map(len, parts)) + 1):
+        names = [re.sub(r"[^\w.-]", "_", "-".join(each[-size:])) for each in parts]
+        if len(set(names)) == len(names):
+            return names
+    return [f"model{number}" for number in range(1, len(paths) + 1)]
 
 
 class _Table:
-    """Rows of the held-out table of one model."""
+    """Rows of the held-out table of one model. numbers: what its answers are compared by, one for each; said: the answers."""
 
     def __init__(self, stage: str) -> None:
         self.stage, self.rows = stage, []
+        self.numbers: dict[str, list[Any]] = {}
+        self.said: list[Said] = []
+
+    def win_rates(self, first: "_Table", judge: OpenJudge | None) -> None:
+        """How often this model's answer to a prompt is better than the first model's, by each number and by the judge in both orders."""
+        won = {name: [_won(a, b) for a, b in zip(mine, first.numbers[name], strict=True)] for name, mine in self.numbers.items()}
+        if judge is not None:
+            won["judge"] = judge.compare(list(zip(self.said, first.said, strict=True)))
+        for name, each in won.items():
+            self._add(f"{name}_win_rate", *share_interval(sum(each), len(each)), n=len(each))
 
     def mean(self, measure: str, values: Sequence[float | None]) -> None:
         numbers = [value for value in values if value is not None]

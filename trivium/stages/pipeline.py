@@ -14,6 +14,7 @@ from trivium.core.config import build, plain, read_toml
 from trivium.core.errors import ArtefactError, ConfigError
 from trivium.core.run import Run
 from trivium.core.world import machine as describe_machine
+from trivium.evals.task import sources_of
 from trivium.nn.io.adapter_config import base_of, is_adapter
 from trivium.nn.io.proxy_json import is_proxy, read_proxy
 from trivium.report import write_report
@@ -29,7 +30,7 @@ from trivium.text.read import files_of
 
 # options whose values are read: their content is part of what a stage's result depends on
 INPUTS = {"sources", "decontaminate", "corpus", "tokenizer", "tokens", "dictionary", "data", "heldout", "truth", "prompts", "scored"}
-INPUTS |= {"model", "models", "reward_model", "reference", "teacher", "demonstrations", "normalise"}
+INPUTS |= {"model", "models", "compare", "reward_model", "reference", "teacher", "demonstrations", "normalise"}
 INPUTS |= {"base", "expert", "anti_expert"}  # of a proxy
 INPUTS |= {"blocklist", "words", "classifier"}  # of filters
 TEXT_STAGES = {"prepare", "plant", "tokenize", "matches", "rank"}  # they do not depend on how the machine computes, so it is not measured
@@ -152,7 +153,8 @@ def _sources(options: Mapping[str, Any]) -> list[str]:
         for value in named
         for text in (value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else [value])
     ]
-    return [text for text in texts if isinstance(text, str) and text] + below
+    asked = [source for reference in options.get("tasks", ()) for source in sources_of(reference)]
+    return [text for text in texts if isinstance(text, str) and text] + below + asked
 
 
 def _write_manifest(run: Run, recipe: Recipe) -> None:

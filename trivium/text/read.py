@@ -116,11 +116,19 @@ def read_definitions(source: str | Path) -> Iterator[Mapping[str, Any]]:
     return _records(source, records.definition, None)
 
 
+def read_fields(source: str | Path) -> Iterator[Mapping[str, Any]]:
+    """All fields of each record, by name, as they are."""
+    return assets.records(str(source)) if _is_asset(source) else (row.values for row in _rows_of(source))
+
+
 def read_texts(source: str | Path) -> Iterator[list[str]]:
     """All texts of each record, those in its lists and objects too, whatever its fields are called: what an evaluation set holds."""
-    if _is_asset(source):
-        return (list(_texts(record)) for record in assets.records(str(source)))
-    return (list(_texts(row.values)) for row in _rows_of(source))
+    return (texts_in(record) for record in read_fields(source))
+
+
+def texts_in(record: Mapping[str, Any]) -> list[str]:
+    """All texts of a record, those in its lists and objects too."""
+    return list(_texts(record))
 
 
 def read_field(source: str | Path, field: str) -> list[str]:

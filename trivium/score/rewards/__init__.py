@@ -7,6 +7,7 @@ from pydantic import Field
 from trivium.score.rewards.code import Code
 from trivium.score.rewards.exact import Exact
 from trivium.score.rewards.format import Format
+from trivium.score.rewards.instructions import Instructions
 from trivium.score.rewards.language import Language
 from trivium.score.rewards.length import Length
 from trivium.score.rewards.llm_judge import LLMJudge
@@ -19,10 +20,11 @@ from trivium.score.rewards.reward import RewardRule, checked
 from trivium.score.said import Said
 
 AnyReward = Annotated[
-    Code | Exact | Format | Language | Length | LLMJudge | Marked | MathAnswer | Numeric | Plugin | Repetition, Field(discriminator="kind")
+    Code | Exact | Format | Instructions | Language | Length | LLMJudge | Marked | MathAnswer | Numeric | Plugin | Repetition,
+    Field(discriminator="kind"),
 ]
 
 __all__ = [
-    "AnyReward", "Code", "Exact", "Format", "Language", "Length", "LLMJudge", "Marked", "MathAnswer", "Numeric", "Plugin", "Repetition",
-    "RewardRule", "Said", "checked",
+    "AnyReward", "Code", "Exact", "Format", "Instructions", "Language", "Length", "LLMJudge", "Marked", "MathAnswer", "Numeric", "Plugin",
+    "Repetition", "RewardRule", "Said", "checked",
 ]  # fmt: skip

@@ -1,0 +1,60 @@
+"""From items to measures, by hand."""
+
+import math
+
+import numpy as np
+import pytest
+
+from trivium.evals.measures import by_group, difference, measured, measures_in, values_of
+
+
+def rows(*scores, group=""):
+    return [{"item": number, "group": group, "scores": each} for number, each in enumerate(scores)]
+
+
+def test_a_share_has_its_standard_error_and_interval():
+    found = measured(rows(*({"acc": float(value)} for value in (1, 1, 1, 0))), "acc")
+    assert found["value"] == 0.75
+    assert found["stderr"] == pytest.approx(math.sqrt(0.75 * 0.25 / 3))
+    assert (found["low"], found["high"]) == (pytest.approx(0.3006, abs=1e-4), pytest.approx(0.9544, abs=1e-4))  # Wilson
+    assert found["n"] == 4
+
+
+def test_a_ratio_is_that_of_the_sums():
+    found = measured(rows({"bits_per_byte": [10.0, 10]}, {"bits_per_byte": [10.0, 30]}), "bits_per_byte")
+    assert found["value"] == pytest.approx(20 / 40)
+    assert np.mean(values_of(rows({"b": [10.0, 10]}, {"b": [10.0, 30]}), "b")) == pytest.approx(0.5)
+
+
+def test_the_spread_of_a_ratio_is_none_where_all_items_have_it():
+    found = measured(rows({"b": [2.0, 4]}, {"b": [5.0, 10]}, {"b": [1.0, 2]}), "b")
+    assert (found["value"], found["stderr"]) == (pytest.approx(0.5), pytest.approx(0))
+
+
+def test_a_perplexity_is_exp_of_the_mean():
+    found = measured(rows({"perplexity": 1.0}, {"perplexity": 3.0}), "perplexity")
+    assert found["value"] == pytest.approx(math.exp(2))
+    assert found["stderr"] == pytest.approx(math.exp(2) * 1.0)  # the mean's standard error is 1
+    byte = measured(rows({"byte_perplexity": [2.0, 2]}, {"byte_perplexity": [2.0, 2]}), "byte_perplexity")
+    assert byte["value"] == pytest.approx(math.e)
+
+
+def test_one_item_has_no_interval():
+    assert measured(rows({"nats": 2.0}), "nats") == {"value": 2.0, "low": None, "high": None, "n": 1, "stderr": None}
+
+
+def test_models_are_compared_item_by_item():
+    a, b = rows(*({"acc": 1.0} for _ in range(40))), rows(*({"acc": float(i % 4 > 0)} for i in range(40)))
+    found = difference(a, b, "acc", seed=1)
+    assert found["difference"] == pytest.approx(0.25)
+    assert 0 < found["low"] < 0.25 < found["high"] < 0.5
+    assert difference(a, a, "acc", seed=1) == {"difference": 0, "low": 0, "high": 0, "n": 40}
+    back = difference(b, a, "acc", seed=1)
+    assert (back["difference"], back["low"], back["high"]) == pytest.approx((-0.25, -found["high"], -found["low"]))
+
+
+def test_groups_are_sorted_and_absent_where_there_is_none():
+    one = rows({"acc": 1.0}, group="b") + rows({"acc": 0.0}, group="a")
+    assert list(by_group(one)) == ["a", "b"]
+    assert by_group(rows({"acc": 1.0})) == {}
+    assert measures_in(one) == ["acc"]

@@ -1,0 +1,182 @@
+"""`evaluate` with tasks on models of a few thousand weights: what it leaves; a kill changes no byte of it; what is wrong in one line."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.nn.io_models import FILES, STOPS, TOKENIZER, ours
+from trivium.core.errors import ConfigError, DataError
+from trivium.core.run import Run
+from trivium.evals import harness
+from trivium.evals.harness import in_order, rows_of
+from trivium.evals.subject import Subject
+from trivium.evals.task import Item, NamedTask
+from trivium.generate.engine import Engine
+from trivium.nn.io.directory import save_model
+from trivium.nn.model import initialise
+from trivium.report import write_report
+from trivium.score.rewards import Exact
+from trivium.stages.base import Foresight
+from trivium.stages.evaluate import names_of_paths
+from trivium.stages.pipeline import execute
+from trivium.stages.recipe import single
+
+MACHINE = {"threads": 1, "precision": "float32", "compile": "off", "ceiling": 5e10, "kernels": "torch"}
+WORDS = ("king", "land", "sea", "night", "bread", "stone", "assistant", "people")
+CHOICES = 'prompt = "Q: {{question}}"\ngroup = "part"\n[scoring]\nkind = "choices"\n'
+ANSWER = 'prompt = "Q: {{question}}"\n[scoring]\nkind = "answer"\nmax_new_tokens = 6\nsamples = 2\ntemperature = 1.0\n'
+LEFT = ("results.json", "evaluate/tasks.json", "evaluate/items/base/letters.jsonl", "evaluate/items/other/says.jsonl")
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(harness, "PIECE_CHARACTERS", 20)  # so that eight items are several pieces
+    save_model(tmp_path / "base", ours("llama"), **FILES)
+    save_model(tmp_path / "other", initialise(ours("llama"), seed=5), **FILES)
+    rows = [{"question": word, "choices": [word[0], "z"], "gold": 0, "answer": word, "part": "ab"[i % 2]} for i, word in enumerate(WORDS)]
+    Path("rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    Path("letters.toml").write_text('data = "rows.jsonl"\n' + CHOICES)
+    Path("says.toml").write_text('data = "rows.jsonl"\n' + ANSWER)
+    return tmp_path
+
+
+def options(**more: Any) -> dict[str, Any]:
+    return {"model": "base", "compare": ["other"], "tasks": ["letters.toml", "says.toml"], "machine": MACHINE} | more
+
+
+def left(out: str) -> list[bytes]:
+    return [(Path(out) / name).read_bytes() for name in LEFT]
+
+
+def test_models_are_measured_and_compared_on_the_same_items():
+    execute(single("evaluate", options()), Path("out"), quiet=True)
+    table = {(row["stage"], row["measure"]): row for row in json.loads(Path("out/results.json").read_text())}
+    items = [json.loads(line) for line in Path("out/evaluate/items/base/letters.jsonl").read_text().splitlines()]
+    assert [item["item"] for item in items] == list(range(8))
+    first = table["base", "letters: acc"]
+    assert first["value"] == sum(item["scores"]["acc"] for item in items) / 8
+    assert first["value"] == sum(item["logprobs"][0] > item["logprobs"][1] for item in items) / 8
+    assert first["stderr"] == pytest.approx((first["value"] * (1 - first["value"]) / 7) ** 0.5)
+    assert {measure for model, measure in table if model == "other"} == {measure for model, measure in table if model == "base"}
+    groups = [table["base", f"letters: acc of {group}"] for group in "ab"]
+    assert [group["n"] for group in groups] == [4, 4]
+    assert ("base", "says: pass@2") in table
+    found = json.loads(Path("out/evaluate/tasks.json").read_text())
+    compared = {(row["task"], row["measure"]): row for row in found["differences"]}
+    other = table["other", "letters: acc_norm"]["value"] - table["base", "letters: acc_norm"]["value"]
+    assert compared["letters", "acc_norm"]["difference"] == pytest.approx(other)
+    assert found["tasks"]["letters"]["shown"] == "Q: king\n  -> ' k'\n  -> ' z'"
+    assert "item 1 as base reads it:\nQ: king" in Path("out/log.txt").read_text()
+
+
+def test_the_page_shows_differences_and_the_first_prompt():
+    execute(single("evaluate", options()), Path("out"), quiet=True)
+    page = write_report(Path("out")).read_text()
+    assert "letters: acc" in page
+    assert "Q: king" in page
+    assert "paired bootstrap" in page
+
+
+def test_killed_anywhere_it_goes_on_to_the_same_bytes(monkeypatch):
+    execute(single("evaluate", options()), Path("straight"), quiet=True)
+    asked, whole = [], rows_of
+
+    def dying(subject: Subject, named: NamedTask, items: list[Item], *more: Any, **named_too: Any) -> Any:
+        if len(asked) in (3, 9):
+            asked.append("died")
+            raise KeyboardInterrupt
+        asked.append(named.name)
+        return whole(subject, named, items, *more, **named_too)
+
+    monkeypatch.setattr("trivium.stages.tasks.rows_of", dying)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            execute(single("evaluate", options()), Path("killed"), quiet=True)
+    execute(single("evaluate", options()), Path("killed"), quiet=True)
+    pieces = len(in_order(NamedTask.read("letters.toml").items()))
+    assert len(asked) == 2 + 2 * 2 * pieces  # nothing was asked twice
+    straight, killed = ([json.loads(each) if each.startswith(b"[") else each for each in left(out)] for out in ("straight", "killed"))
+    for rows in (straight[0], killed[0]):
+        for row in rows:
+            row.pop("seconds")
+    assert straight == killed
+
+
+def test_a_change_of_the_data_is_noticed():
+    execute(single("evaluate", options(tasks=["letters.toml"])), Path("out"), quiet=True)
+    Path("rows.jsonl").write_text(Path("rows.jsonl").read_text().replace("king", "queen"))
+    execute(single("evaluate", options(tasks=["letters.toml"])), Path("out"), quiet=True)
+    assert "options or inputs changed" in Path("out/log.txt").read_text()
+
+
+def test_items_in_the_corpus_are_told_and_the_rest_measured():
+    long = "the quick brown fox jumps over the lazy dog while seven wise owls watch"
+    Path("corpus.jsonl").write_text(json.dumps({"text": f"It says that {long} closely."}) + "\n")
+    rows = Path("rows.jsonl").read_text()
+    Path("rows.jsonl").write_text(json.dumps({"question": long, "choices": ["t", "z"], "gold": 0, "part": "a"}) + "\n" + rows)
+    execute(single("evaluate", options(tasks=["letters.toml"], corpus=["corpus.jsonl"], compare=[])), Path("out"), quiet=True)
+    table = {row["measure"]: row for row in json.loads(Path("out/results.json").read_text())}
+    assert (table["letters: acc"]["n"], table["letters: acc of items not in the corpus"]["n"]) == (9, 8)
+    found = json.loads(Path("out/evaluate/tasks.json").read_text())["tasks"]["letters"]["contamination"]
+    assert (found["hit_items"], found["documents"]) == (1, 1)
+    assert "1 of 9 items are in the corpus" in Path("out/log.txt").read_text()
+
+
+def test_answers_are_scored_by_their_rule_and_samples_are_counted():
+    task = NamedTask.read("says.toml")
+    model = ours("llama")
+    subject = Subject(model, TOKENIZER, 0, Engine(model, stop_ids=STOPS, rows=4), lambda turns: TOKENIZER.encode(turns[-1].content))
+    rows = rows_of(subject, task, task.items(limit=2), Exact(), seed=1)
+    assert [len(row["responses"]) for row in rows] == [2, 2]
+    assert rows[0]["scores"].keys() == {"pass@1", "pass@2", "stop_rate"}
+    alone = rows_of(subject, task, task.items(limit=2)[1:], Exact(), seed=1)
+    assert alone == rows[1:]
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ({"tasks": []}, "give tasks, for example"),
+        ({"model": ""}, "give model=DIRECTORY"),
+        ({"models": {"a": "base"}}, "give model=DIRECTORY"),
+        ({"compare": ["base"]}, "'base'|base is there twice"),
+        ({"tasks": ["bolq"]}, "did you mean 'boolq'"),
+        ({"tasks": ["letters.toml", "letters.toml"]}, "'letters' is there twice"),
+        ({"rewards": [{"kind": "numeric"}]}, "are about answers to prompts"),
+        ({"limit": 0}, "limit"),
+        ({"corpus": ["nothing.jsonl"]}, "nothing.jsonl"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_runs(more, says):
+    with pytest.raises((ConfigError, DataError), match=says):
+        single("evaluate", options(**more)).stages["evaluate"].check()
+
+
+def test_a_task_of_lm_eval_needs_its_package(monkeypatch):
+    monkeypatch.setattr("trivium.stages.evaluate.find_spec", lambda _: None)
+    with pytest.raises(ConfigError, match="pip install 'trivium\\[eval\\]'"):
+        single("evaluate", options(tasks=["lm_eval:piqa"])).stages["evaluate"].check()
+
+
+def test_work_is_foreseen_by_the_number_of_items():
+    stage = single("evaluate", options(limit=3)).stages["evaluate"]
+    assert "6 items" in stage.foresee("evaluate", Foresight()).notes[0]
+
+
+def test_models_are_named_by_what_tells_them_apart():
+    assert names_of_paths(["runs/a/finetune/model", "runs/b/finetune/model"]) == ["a-finetune", "b-finetune"]
+    assert names_of_paths(["@pretrain/model", "x y"]) == ["pretrain", "x_y"]
+
+
+def test_prompts_and_tasks_go_together():
+    Path("prompts.jsonl").write_text(json.dumps({"prompt": "king"}) + "\n")
+    stage = single("evaluate", options(tasks=["letters.toml"], prompts="prompts.jsonl", sampling={"max_new_tokens": 4})).stages["evaluate"]
+    stage.check()
+    with Run(Path("out"), quiet=True, machine=MACHINE) as run:
+        run.begin("evaluate", {})
+        stage.run(run)
+    measures = {row["measure"] for row in json.loads(Path("out/evaluate/results.json").read_text())}
+    assert {"letters: acc", "stop_rate"} <= measures

@@ -1,0 +1,91 @@
+"""Conversations of several turns: a model leads them with what the user says, a judge grades its answers and compares two models'.
+
+Judges see each pair of answers in both orders (score/rewards/llm_judge.py).
+"""
+
+from collections.abc import Sequence
+
+from trivium.core.types import Message
+from trivium.evals.harness import Row, row_of
+from trivium.evals.scoring import Dialogue
+from trivium.evals.subject import Subject
+from trivium.evals.task import Item, NamedTask
+from trivium.generate.sampling import Sampling
+from trivium.score.rewards.llm_judge import OpenJudge
+from trivium.score.said import Said
+
+TURNS = 16  # random numbers of an item are those of its number times this, and its turn
+
+
+def dialogue_rows(subject: Subject, named: NamedTask, items: Sequence[Item], judge: OpenJudge, *, seed: int) -> list[Row]:
+    """The rows of these items: the answers, and the grade of each, 1 to 10."""
+    answers = _led(subject, named, items, seed=seed)
+    asked = [said for item, texts in zip(items, answers, strict=True) for said in _said(named, item, texts)]
+    grades = iter([1 + 9 * score for score in judge(asked)])
+    rows = []
+    for item, texts in zip(items, answers, strict=True):
+        mine = [next(grades) for _ in texts]
+        scores = {"grade": sum(mine) / len(mine)} | {f"grade_{turn}": grade for turn, grade in enumerate(mine, start=1)}
+        rows.append(row_of(item, scores, responses=texts))
+    return rows
+
+
+def compared_rows(named: NamedTask, items: Sequence[Item], a: Sequence[Row], b: Sequence[Row], judge: OpenJudge) -> list[Row]:
+    """How often the answers of `a` are found better than those of `b` to the same items, a tie counted as half; the mean over turns.
+
+    The conversation that is shown before a later answer is that of `a`.
+    """
+    pairs: list[tuple[Said, Said]] = []
+    sizes = []
+    for item, mine, other in zip(items, a, b, strict=True):
+        both = [_said(named, item, row["responses"]) for row in (mine, other)]
+        pairs += zip(*both, strict=True)
+        sizes.append(len(both[0]))
+    won = iter(judge.compare(pairs))
+    found = [[next(won) for _ in range(size)] for size in sizes]
+    return [row_of(item, {"win_rate": sum(each) / len(each)}, won=each) for item, each in zip(items, found, strict=True)]
+
+
+def _led(subject: Subject, named: NamedTask, items: Sequence[Item], *, seed: int) -> list[list[str]]:
+    """The model's answers to each item, turn by turn; items of one temperature together."""
+    scoring = _scoring(named)
+    users = [scoring.said_by_user(item.fields, named.where) for item in items]
+    warmth = [scoring.warmth(item.fields, named.where) for item in items]
+    answers: list[list[str]] = [[] for _ in items]
+    for turn in range(max(map(len, users))):
+        for temperature in sorted(set(warmth)):
+            mine = [place for place in range(len(items)) if warmth[place] == temperature and len(users[place]) > turn]
+            prompts = [subject.prompt(_turns(users[place][: turn + 1], answers[place])) for place in mine]
+            sampling = Sampling(temperature=temperature, max_new_tokens=scoring.max_new_tokens)
+            numbers = [items[place].number * TURNS + turn for place in mine]
+            said = subject.answer(prompts, sampling, (), seed=seed, purpose=named.name, numbers=numbers)
+            for place, (text, _) in zip(mine, said, strict=True):
+                answers[place].append(text)
+    return answers
+
+
+def _said(named: NamedTask, item: Item, answers: Sequence[str]) -> list[Said]:
+    """Each answer with the conversation before it, as judges see it."""
+    scoring = _scoring(named)
+    users, references = scoring.said_by_user(item.fields, named.where), scoring.references(item.fields, named.where)
+    found = []
+    for turn, text in enumerate(answers):
+        before = _turns(users[: turn + 1], answers[:turn])
+        if turn < len(references):
+            before = (Message("system", f"For the judge only, a reference answer to the last question: {references[turn]}"), *before)
+        found.append(Said(before, text, True, item.fields))
+    return found
+
+
+def _turns(users: Sequence[str], answers: Sequence[str]) -> tuple[Message, ...]:
+    turns: list[Message] = []
+    for place, text in enumerate(users):
+        turns.append(Message("user", text))
+        turns += [Message("assistant", answer) for answer in answers[place : place + 1]]
+    return tuple(turns)
+
+
+def _scoring(named: NamedTask) -> Dialogue:
+    scoring = named.task.scoring
+    assert isinstance(scoring, Dialogue)
+    return scoring

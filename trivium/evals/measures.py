@@ -1,0 +1,66 @@
+"""From the numbers of items to a task's: value, standard error, 95 % interval; and two models on the same items.
+
+A measure whose name ends in `perplexity` is exp of the mean of its items' numbers. A number may be a sum over a count (bits over
+bytes): the measure is then the ratio of both sums, and its items' numbers those whose mean it is (the linearised ratio, Cochran 1977,
+"Sampling Techniques", section 6.3).
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from trivium.report.intervals import mean_interval, paired_bootstrap, share_interval
+
+Row = Mapping[str, Any]
+EXPONENTIAL = "perplexity"
+
+
+def values_of(rows: Sequence[Row], measure: str) -> list[float]:
+    """A number for each item, whose mean is the measure (of a perplexity its logarithm)."""
+    found = [row["scores"][measure] for row in rows]
+    if not isinstance(found[0], list):
+        return found
+    sums, counts = np.array(found, np.float64).T
+    ratio = sums.sum() / counts.sum()
+    return (ratio + (sums - ratio * counts) / counts.mean()).tolist()
+
+
+def measured(rows: Sequence[Row], measure: str) -> dict[str, Any]:
+    """{value, low, high, n, stderr} of one measure.
+
+    stderr: the standard deviation over sqrt(n), so sqrt(p (1 - p) / (n - 1)) of a share; of a perplexity by its slope (delta method).
+    """
+    values = values_of(rows, measure)
+    n = len(values)
+    value, low, high = share_interval(sum(values), n) if set(values) <= {0.0, 1.0} else mean_interval(values)
+    stderr = float(np.std(values, ddof=1)) / math.sqrt(n) if n > 1 else None
+    if measure.endswith(EXPONENTIAL):
+        value, low, high = (None if end is None else _exp(end) for end in (value, low, high))
+        stderr = None if stderr is None or value is None else stderr * value
+    return {"value": value, "low": low, "high": high, "n": n, "stderr": stderr}
+
+
+def measures_in(rows: Sequence[Row]) -> list[str]:
+    """The measures that items have, in order."""
+    return list(rows[0]["scores"])
+
+
+def difference(a: Sequence[Row], b: Sequence[Row], measure: str, seed: int) -> dict[str, Any]:
+    """{difference, low, high, n} of a - b on the same items: paired bootstrap. Of ratios and perplexities, of their items' numbers."""
+    value, low, high = paired_bootstrap(values_of(a, measure), values_of(b, measure), seed)
+    return {"difference": value, "low": low, "high": high, "n": len(a)}
+
+
+def by_group(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """The rows of each group, by its name; nothing if there are no groups."""
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        if row["group"]:
+            found.setdefault(row["group"], []).append(row)
+    return dict(sorted(found.items()))
+
+
+def _exp(value: float) -> float:
+    return math.exp(min(value, 700.0))
