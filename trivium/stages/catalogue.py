@@ -6,8 +6,10 @@ from pydantic import Field
 
 from trivium.stages.annotate import Annotate
 from trivium.stages.arithmetic import Arithmetic
+from trivium.stages.critique import Critique
 from trivium.stages.demonstrate import Demonstrate
 from trivium.stages.evaluate import Evaluate
+from trivium.stages.feedback import Feedback
 from trivium.stages.finetune import Finetune
 from trivium.stages.prefer import Prefer
 from trivium.stages.prepare import Prepare
@@ -18,11 +20,24 @@ from trivium.stages.sample import Sample
 from trivium.stages.tokenize import Tokenize
 
 AnyStage = Annotated[
-    Prepare | Tokenize | Pretrain | Demonstrate | Arithmetic | Finetune | Annotate | Sample | Reward | Reinforce | Prefer | Evaluate,
+    Prepare
+    | Tokenize
+    | Pretrain
+    | Demonstrate
+    | Arithmetic
+    | Finetune
+    | Annotate
+    | Sample
+    | Critique
+    | Feedback
+    | Reward
+    | Reinforce
+    | Prefer
+    | Evaluate,
     Field(discriminator="kind"),
 ]
 STAGES: dict[str, type] = {
     "prepare": Prepare, "tokenize": Tokenize, "pretrain": Pretrain, "demonstrate": Demonstrate, "arithmetic": Arithmetic,
-    "finetune": Finetune, "annotate": Annotate, "sample": Sample, "reward": Reward, "reinforce": Reinforce, "prefer": Prefer,
-    "evaluate": Evaluate,
+    "finetune": Finetune, "annotate": Annotate, "sample": Sample, "critique": Critique, "feedback": Feedback, "reward": Reward,
+    "reinforce": Reinforce, "prefer": Prefer, "evaluate": Evaluate,
 }  # fmt: skip

@@ -14,7 +14,7 @@ from trivium.nn.flops import num_parameters
 from trivium.report.intervals import mean_interval, share_interval
 from trivium.score.answers import AnswerRule
 from trivium.score.rewards import AnyReward, Said, checked
-from trivium.score.rewards.opened import check_rules, names_of, opened
+from trivium.score.rewards.opened import check_rules, judges_of, names_of, opened
 from trivium.stages.base import Foresight, Work, check_model, known_model, resolve
 from trivium.text.read import check_head, read_field, read_prompt_records, read_prompts
 from trivium.text.shards import Shard
@@ -44,7 +44,7 @@ class Evaluate:
 
     def check(self) -> None:
         check_rules(self.rewards)
-        for reference in (*self.models.values(), self.reward_model, self.reference):
+        for reference in (*self.models.values(), self.reward_model, self.reference, *judges_of(self.rewards)):
             check_model(reference or "@")
         if not self.prompts.startswith("@"):
             check_head(self.prompts, "prompts", field="asked" if self.rule else "")
@@ -68,6 +68,7 @@ class Evaluate:
 
     def _one(self, run: Run, name: str, path: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         """Measures and samples of one model."""
+        from trivium.stages.choosing import chooser_of
         from trivium.stages.models import Speaker, check_room, engine_of, machine_of, say_what_is_slower
 
         prompts = resolve(run, self.prompts)
@@ -96,7 +97,10 @@ class Evaluate:
         if self.rewards:
             records = list(read_prompt_records(prompts))
             said = [Said(prompt, text, end, fields) for (prompt, fields), text, end in zip(records, texts, stopped, strict=True)]
-            rules = opened(self.rewards, [fields for _, fields in records], seed=run.seed, plugins=run.plugins, say=run.log_once)
+            rules = opened(
+                self.rewards, [fields for _, fields in records], seed=run.seed, plugins=run.plugins, say=run.log_once,
+                chooser=chooser_of(run),
+            )  # fmt: skip
             for rule, named in zip(rules, names_of(rules), strict=True):
                 table.share_or_mean(f"{named}_score", checked(rule, said))
         self._from_models(run, table, speaker, answers)

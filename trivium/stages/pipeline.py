@@ -27,7 +27,7 @@ from trivium.text.read import files_of
 
 # options whose values are read: their content is part of what a stage's result depends on
 INPUTS = {"sources", "decontaminate", "corpus", "tokenizer", "tokens", "dictionary", "data", "heldout", "truth", "prompts", "scored"}
-INPUTS |= {"model", "models", "reward_model", "reference", "teacher", "demonstrations", "normalise"}
+INPUTS |= {"model", "models", "reward_model", "reference", "teacher", "demonstrations", "normalise", "reviser", "helpful", "constitution"}
 INPUTS |= {"blocklist", "words", "classifier"}  # of filters
 TEXT_STAGES = {"prepare", "tokenize"}  # they do not depend on how the machine computes, so it is not measured for them
 PACKAGES = ("trivium", "torch", "numpy", "tokenizers", "safetensors", "pyarrow")
@@ -133,7 +133,8 @@ def _content(source: str) -> Any:
 def _sources(options: Mapping[str, Any]) -> list[str]:
     """The values of the options that name files, models or data; those of filters, of the texts of a mixture, of judges among them."""
     tables = [*(options.get("mix") or {}).values(), *(one for one in options.get("filters", []) if isinstance(one, Mapping))]
-    tables += [options[name] for name in ("select", "guard", "replay") if isinstance(options.get(name), Mapping)]
+    tables += [options[name] for name in ("select", "guard", "replay", "judge") if isinstance(options.get(name), Mapping)]
+    tables += [rule for rule in options.get("rewards", []) if rule["kind"] == "model_judge"]
     below = [text for table in tables for text in _sources(table)]
     named = [value for name, value in options.items() if name in INPUTS]
     texts = [
