@@ -14,13 +14,13 @@ from tests.tiny import RECIPE
 from trivium.cli import STAGES
 from trivium.core.run import METRICS
 
-QUICKSTART_STAGES = [stage for stage in STAGES if stage not in ("arithmetic", "facts", "plant", "sample")]
+QUICKSTART_STAGES = [stage for stage in STAGES if stage not in ("arithmetic", "facts", "plant", "sample", "critique", "feedback")]
 COMMANDS = ("run", "study", "recipes", "report", "chat", "generate", "fetch", "doctor", "data")
 OPTIONS = {
     "prepare": "filters", "tokenize": "vocab_size", "pretrain": "batch_tokens", "demonstrate": "dictionary", "arithmetic": "largest",
     "facts": "abstaining",
     "finetune": "batch_size", "sample": "keep", "annotate": "annotators", "reward": "heldout", "reinforce": "kl_coef",
-    "plant": "corpus", "prefer": "pairs_per_prompt", "evaluate": "models",
+    "plant": "corpus", "prefer": "pairs_per_prompt", "evaluate": "models", "critique": "rounds", "feedback": "judge",
 }  # fmt: skip
 MACHINE = ("machine.threads=1", "machine.precision=float32", "machine.compile=off", "machine.ceiling=5e10")
 TRAIN = (

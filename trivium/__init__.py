@@ -5,8 +5,8 @@ import importlib
 from trivium.core.world import prepare_environment
 
 __all__ = [
-    "annotate", "arithmetic", "demonstrate", "evaluate", "facts", "finetune", "matches", "plant", "prefer", "prepare", "pretrain",
-    "proxy", "rank", "reinforce", "reward", "route", "run", "sample", "study", "tokenize",
+    "annotate", "arithmetic", "critique", "demonstrate", "evaluate", "facts", "feedback", "finetune", "matches", "plant",
+    "prefer", "prepare", "pretrain", "proxy", "rank", "reinforce", "reward", "route", "run", "sample", "study", "tokenize",
 ]  # fmt: skip
 
 

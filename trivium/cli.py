@@ -39,6 +39,8 @@ STAGES = {
     "finetune": "supervised fine-tuning on conversations",
     "annotate": "sample answers and let simulated annotators rank them",
     "sample": "answer prompts many times, score the answers, keep what is worth learning from",
+    "critique": "answers that a model criticises and revises by the principles of a constitution",
+    "feedback": "pairs of answers that a model compares by the principles of a constitution",
     "reward": "a reward model from rankings or judged steps",
     "reinforce": "PPO, GRPO and others, against reward models and rules",
     "prefer": "DPO, KTO, SimPO and others, on preferences",

@@ -109,6 +109,15 @@ def test_golden_pair(objective, loss):
     assert float(loss_of(objective, *pair())) == pytest.approx(loss, abs=2e-6)
 
 
+def test_dpo_with_probabilities_is_the_mixture_that_the_data_asks_for():
+    both = {prob: float(loss_of(DPO(has_probs=True), *pair(prob=(prob, prob)))) for prob in (1.0, 0.9, 0.5)}
+    assert both[1.0] == pytest.approx(0.6209570477895321, abs=2e-6)
+    assert both[0.9] == pytest.approx(0.6359570477895321, abs=2e-6)  # label_noise of a tenth
+    assert both[0.5] == pytest.approx((np.log1p(np.exp(-0.15)) + np.log1p(np.exp(0.15))) / 2, abs=2e-6)
+    with pytest.raises(ConfigError, match="leave one of them out"):
+        DPO(has_probs=True, label_noise=0.1)
+
+
 def test_odpo_asks_for_more_where_scores_differ_more():
     gap = np.exp(0.3) - 1
     assert float(loss_of(ODPO(), *pair(score=(gap, 0.0)))) == pytest.approx(0.770957047789532, abs=2e-6)

@@ -1,33 +1,29 @@
-"""A model answers every prompt several times and the answers are scored, piece by piece on disk.
+"""A model answers every prompt several times and the answers are scored, piece by piece on disk (pieces.py).
 
-A piece holds the prompts that fill the engine's rows a few times; it is committed, below the stage's checkpoints, when it is whole. So a
-stage that was killed goes on after its last piece, and memory does not grow with the prompts. What an answer is depends on (seed, name of
-the stage, number of the prompt and of the answer, weights), so two rounds with one seed do not draw the same numbers.
+A piece holds the prompts that fill the engine's rows a few times. What an answer is depends on (seed, name of the stage, number of the
+prompt and of the answer, weights), so two rounds with one seed do not draw the same numbers.
 """
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from trivium.core.commit import commit, verify
-from trivium.core.errors import ArtefactError, DataError, DivergedError
-from trivium.core.run import CHECKPOINTS, Run
+from trivium.core.errors import DataError, DivergedError
+from trivium.core.run import Run
 from trivium.core.types import Example, Message
 from trivium.generate.sampling import Sampling
 from trivium.score.answers import AnswerRule
-from trivium.score.rewards import AnyReward
 from trivium.score.rewards.opened import check_records, opened
 from trivium.stages.base import resolve
+from trivium.stages.choosing import chooser_of
 from trivium.stages.judges import Judges, Scoring, judge
 from trivium.stages.models import Speaker, engine_of, machine_of
-from trivium.text.write import write_jsonl
+from trivium.stages.pieces import Pieces, in_pieces
+from trivium.text.write import plain_turns
 
-KIND, FILE = "scored answers", "answers.jsonl"
+KIND = "scored answers"
 ROUNDS = 8  # times that a piece fills the engine's rows, about
 READ_ROWS = 16  # rows that a reward model reads at once
 
@@ -60,65 +56,45 @@ class AnswerOptions(Scoring, Protocol):
     def rows(self) -> int: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Pieces:
-    """What was answered: a row a prompt {prompt, responses, scores, stopped, tokens}, and true_scores and demonstration where known."""
-
-    folder: Path
-    count: int
-
-    def __call__(self) -> Iterator[dict[str, Any]]:
-        """The rows, in the order of the prompts."""
-        for number in range(self.count):
-            with (piece(self.folder, number) / FILE).open(encoding="utf-8") as file:
-                yield from map(json.loads, file)
-
-
-def piece(folder: Path, number: int) -> Path:
-    """Where a piece is."""
-    return folder / f"piece-{number:06}"
-
-
 def answer(options: AnswerOptions, run: Run, prompts: Callable[[], Iterator[Prompt]], asks: Callable[[Turns], Turns]) -> Pieces:
-    """Answer all prompts, which are read twice, from the first piece that is not there yet.
+    """Answer all prompts, which are read twice; a row a prompt {prompt, responses, scores, stopped, tokens}, with true_scores and
+    demonstration where they are known.
 
     asks: what the model is asked for a prompt. Raises DataError if there is no prompt, or one has no room for an answer.
     """
     speaker = Speaker.load(resolve(run, options.model), machine_of(run))
-    total, longest = _measured(prompts(), speaker, asks, options.rewards)
+
+    def looked_at() -> Iterator[Prompt]:
+        for number, prompt in enumerate(prompts(), start=1):
+            check_records(options.rewards, [prompt.fields], first=number)
+            yield prompt
+
+    total, longest = measured(looked_at(), lambda prompt: speaker.prompt(asks(prompt.messages)), speaker.model.config.max_seq_len)
     models = [judge(run, speaker, reference, [longest], options.sampling) for reference in options.reward_model]
-    rules = opened(options.rewards, [], seed=run.seed, plugins=run.plugins, say=run.log_once)
+    rules = opened(options.rewards, [], seed=run.seed, plugins=run.plugins, say=run.log_once, chooser=chooser_of(run))
     engine = engine_of(run, speaker, rows=options.rows)
-    size, stream = max(1, ROUNDS * options.rows // options.answers), prompts()
-    pieces = Pieces(run.folder / CHECKPOINTS, -(-total // size))
-    with run.progress(total * options.answers) as progress:
-        for number in range(pieces.count):
-            part, place = list(islice(stream, size)), piece(pieces.folder, number)
-            first = number * size * options.answers
-            if is_there(run, place, KIND):
-                progress.start_at(first + len(part) * options.answers)
-                continue
-            owners = [owner for owner in range(len(part)) for _ in range(options.answers)]
-            asked = [speaker.prompt(asks(each.messages)) for each in part]
-            answers = engine.generate(
-                [asked[owner] for owner in owners], options.sampling, seed=run.seed, purpose=run.stage,
-                numbers=range(first, first + len(owners)), on_done=lambda done, first=first: progress.update(first + done),
-            )  # fmt: skip
-            judges = Judges(
-                options, speaker, asked, [(each.messages, each.fields) for each in part], models, [], None, _read, rules, options.truth
-            )
-            _write(place, part, _rows(options, judges, answers, owners))
-    return pieces
+
+    def make(number: int, part: Sequence[Prompt], on_done: Callable[[int], None]) -> Iterator[dict[str, Any]]:
+        first, owners = number * options.answers, [owner for owner in range(len(part)) for _ in range(options.answers)]
+        asked = [speaker.prompt(asks(each.messages)) for each in part]
+        answers = engine.generate(
+            [asked[owner] for owner in owners], options.sampling, seed=run.seed, purpose=run.stage,
+            numbers=range(first, first + len(owners)), on_done=on_done,
+        )  # fmt: skip
+        judges = Judges(
+            options, speaker, asked, [(each.messages, each.fields) for each in part], models, [], None, _read, rules, options.truth
+        )
+        return _as_rows(part, _columns(options, judges, answers, owners))
+
+    size = max(1, ROUNDS * options.rows // options.answers)
+    return in_pieces(run, prompts(), make, total=total, size=size, kind=KIND, steps=options.answers)
 
 
-def _measured(
-    prompts: Iterator[Prompt], speaker: Speaker, asks: Callable[[Turns], Turns], rules: Sequence[AnyReward]
-) -> tuple[int, np.ndarray]:
-    """How many prompts there are, and the ids of the longest."""
-    total, longest, reads = 0, np.zeros(0, np.int32), speaker.model.config.max_seq_len
+def measured(prompts: Iterator[Prompt], ids_of: Callable[[Prompt], np.ndarray], reads: int) -> tuple[int, np.ndarray]:
+    """How many prompts there are, and the ids of the longest. Raises DataError if there is none, or one leaves no room in `reads`."""
+    total, longest = 0, np.zeros(0, np.int32)
     for total, prompt in enumerate(prompts, start=1):  # noqa: B007
-        check_records(rules, [prompt.fields], first=total)
-        ids = speaker.prompt(asks(prompt.messages))
+        ids = ids_of(prompt)
         if len(ids) >= reads:
             raise DataError(
                 f"prompt {total:,} has {len(ids):,} tokens, and the model reads {reads:,}, so there is no room for an answer; drop it"
@@ -130,22 +106,11 @@ def _measured(
     return total, longest
 
 
-def is_there(run: Run, place: Path, kind: str) -> bool:
-    """Whether a piece of this kind was committed and is whole; a damaged one is named."""
-    try:
-        verify(place, kind=kind)
-    except ArtefactError as error:
-        if place.exists():
-            run.log(f"{error}; this piece is made again")
-        return False
-    return True
-
-
 def _read(judge: Speaker, answers: Sequence[Example]) -> np.ndarray:
     return judge.scores(answers, rows=READ_ROWS, length=max(len(each.tokens) for each in answers))
 
 
-def _rows(options: AnswerOptions, judges: Judges, answers: Sequence[Example], owners: Sequence[int]) -> dict[str, list[Any]]:
+def _columns(options: AnswerOptions, judges: Judges, answers: Sequence[Example], owners: Sequence[int]) -> dict[str, list[Any]]:
     """The columns of a piece, a value for each answer."""
     stopped = np.array([bool(each.meta["stopped"]) for each in answers])
     columns: dict[str, list[Any]] = {"responses": [judges.policy.text_of(each) for each in answers]}
@@ -161,16 +126,9 @@ def _rows(options: AnswerOptions, judges: Judges, answers: Sequence[Example], ow
     return columns
 
 
-def _write(place: Path, part: Sequence[Prompt], columns: Mapping[str, list[Any]]) -> None:
+def _as_rows(part: Sequence[Prompt], columns: Mapping[str, list[Any]]) -> Iterator[dict[str, Any]]:
     each = len(columns["responses"]) // len(part)
-
-    def rows() -> Iterator[dict[str, Any]]:
-        for number, prompt in enumerate(part):
-            row: dict[str, Any] = {"prompt": [{"role": turn.role, "content": turn.content} for turn in prompt.messages]}
-            row |= {name: values[number * each : (number + 1) * each] for name, values in columns.items()}
-            yield row | ({"demonstration": prompt.demonstration} if prompt.demonstration else {})
-
-    def write(folder: Path) -> None:
-        write_jsonl(folder / FILE, rows())
-
-    commit(place, write, kind=KIND)
+    for number, prompt in enumerate(part):
+        row: dict[str, Any] = {"prompt": plain_turns(prompt.messages)}
+        row |= {name: values[number * each : (number + 1) * each] for name, values in columns.items()}
+        yield row | ({"demonstration": prompt.demonstration} if prompt.demonstration else {})

@@ -6,9 +6,11 @@ from pydantic import Field
 
 from trivium.stages.annotate import Annotate
 from trivium.stages.arithmetic import Arithmetic
+from trivium.stages.critique import Critique
 from trivium.stages.demonstrate import Demonstrate
 from trivium.stages.evaluate import Evaluate
 from trivium.stages.facts import Facts
+from trivium.stages.feedback import Feedback
 from trivium.stages.finetune import Finetune
 from trivium.stages.matches import Matches
 from trivium.stages.plant import Plant
@@ -34,6 +36,8 @@ AnyStage = Annotated[
     | Finetune
     | Annotate
     | Sample
+    | Critique
+    | Feedback
     | Reward
     | Reinforce
     | Prefer
@@ -46,6 +50,7 @@ AnyStage = Annotated[
 ]
 STAGES: dict[str, type] = {
     "prepare": Prepare, "plant": Plant, "tokenize": Tokenize, "pretrain": Pretrain, "demonstrate": Demonstrate, "arithmetic": Arithmetic,
-    "facts": Facts, "finetune": Finetune, "annotate": Annotate, "sample": Sample, "reward": Reward, "reinforce": Reinforce,
-    "prefer": Prefer, "proxy": Proxy, "evaluate": Evaluate, "matches": Matches, "rank": Rank, "route": Route,
+    "facts": Facts, "finetune": Finetune, "annotate": Annotate, "sample": Sample, "critique": Critique, "feedback": Feedback,
+    "reward": Reward, "reinforce": Reinforce, "prefer": Prefer, "proxy": Proxy, "evaluate": Evaluate, "matches": Matches, "rank": Rank,
+    "route": Route,
 }  # fmt: skip

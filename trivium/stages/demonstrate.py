@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import Field
 
 from trivium.core.commit import commit
-from trivium.core.config import component
+from trivium.core.config import Texts, component
 from trivium.core.errors import DataError
 from trivium.core.run import Run
 from trivium.core.seeds import generator
@@ -26,14 +26,16 @@ class Demonstrate:
 
     dictionary: an asset that holds definitions, or a file of records {word, part_of_speech, definitions}.
     No word is in two of them. named_share of the demonstrations name the asked word in a full sentence; the others are
-    split between sentences that do not and bare definitions, as labelers of different habits would write.
-    max_word_tokens keeps words that the tokenizer knows in few pieces.
+    split between sentences that do not and bare definitions, as labelers of different habits would write. remarks: sentences that
+    labelers add, each of them to remark_share of the answers. max_word_tokens keeps words that the tokenizer knows in few pieces.
     """
 
     kind: Literal["demonstrate"] = "demonstrate"
     dictionary: str = "gcide"
     tokenizer: str
     named_share: float = Field(default=0.4, ge=0, le=1)
+    remarks: Texts = ()
+    remark_share: float = Field(default=0.4, ge=0, le=1)
     max_word_tokens: int = Field(default=2, gt=0)
     max_words: int = Field(default=14, gt=0)
     num_comparisons: int = Field(default=1200, gt=0)
@@ -45,7 +47,8 @@ class Demonstrate:
             check_head(self.dictionary, "definitions")
 
     def foresee(self, name: str, known: Foresight) -> Work:
-        known.sequence_tokens = 16 + round(1.3 * self.max_words)  # a question, control tokens, an answer of up to max_words
+        remarked = self.remark_share * sum(len(remark.split()) for remark in self.remarks)
+        known.sequence_tokens = 16 + round(1.3 * (self.max_words + remarked))  # a question, control tokens, an answer of up to max_words
         known.num_comparisons, known.num_heldout = self.num_comparisons, self.num_heldout
         for part, size in (("comparisons", self.num_comparisons), ("prompts", self.num_prompts), ("heldout", self.num_heldout)):
             known.num_prompts[f"@{name}/questions/{part}.jsonl"] = size
@@ -90,9 +93,8 @@ class Demonstrate:
 
     def _answer(self, entry: Entry, habit: np.random.Generator) -> str:
         draw = habit.random()
-        if draw < self.named_share:
-            return entry.named
-        return entry.unnamed if draw < (1 + self.named_share) / 2 else entry.bare
+        answer = entry.named if draw < self.named_share else entry.unnamed if draw < (1 + self.named_share) / 2 else entry.bare
+        return " ".join([answer, *(remark for remark in self.remarks if habit.random() < self.remark_share)])
 
 
 def _row(entry: Entry, answer: str | None) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from trivium.report.tasks import told
 from trivium.score.answers import AnswerRule
 from trivium.score.rewards import AnyReward, LLMJudge, Said, checked
 from trivium.score.rewards.llm_judge import OpenJudge
-from trivium.score.rewards.opened import check_rules, names_of, opened
+from trivium.score.rewards.opened import check_rules, judges_of, names_of, opened
 from trivium.stages.base import Foresight, Work, check_model, known_model, resolve
 from trivium.text.read import check_head, read_field, read_fields, read_prompt_records, read_prompts
 from trivium.text.shards import Shard
@@ -78,7 +78,7 @@ class Evaluate:
                 "rule, rewards, tokens, reference and reward_model are about answers to prompts; give prompts=FILE, or leave them out"
             )
         check_rules((*self.rewards, *([self.judge] if self.judge else [])))
-        for reference in (*named.values(), self.reward_model, self.reference):
+        for reference in (*named.values(), self.reward_model, self.reference, *judges_of(self.rewards)):
             check_model(reference or "@")
         if self.prompts and not self.prompts.startswith("@"):
             check_head(self.prompts, "prompts", field="asked" if self.rule else "")
@@ -160,6 +160,7 @@ class Evaluate:
 
     def _one(self, run: Run, name: str, path: str) -> "tuple[_Table, list[dict[str, Any]], list[float | None]]":
         """Measures, samples and true scores of one model."""
+        from trivium.stages.choosing import chooser_of
         from trivium.stages.models import Speaker, check_room, engine_of, machine_of, say_what_is_slower
 
         prompts = resolve(run, self.prompts)
@@ -191,7 +192,10 @@ class Evaluate:
         if self.rewards:
             records = list(read_prompt_records(prompts))
             said = [Said(prompt, text, end, fields) for (prompt, fields), text, end in zip(records, texts, stopped, strict=True)]
-            rules = opened(self.rewards, [fields for _, fields in records], seed=run.seed, plugins=run.plugins, say=run.log_once)
+            rules = opened(
+                self.rewards, [fields for _, fields in records], seed=run.seed, plugins=run.plugins, say=run.log_once,
+                chooser=chooser_of(run),
+            )  # fmt: skip
             for rule, named in zip(rules, names_of(rules), strict=True):
                 table.share_or_mean(f"{named}_score", checked(rule, said))
         self._from_models(run, table, speaker, answers)

@@ -18,6 +18,7 @@ from trivium.score.answers import AnswerRule
 from trivium.score.rewards import AnyReward, RewardRule, Said, checked
 from trivium.score.rewards.opened import names_of, opened
 from trivium.stages.base import resolve
+from trivium.stages.choosing import chooser_of
 from trivium.stages.models import Speaker, check_reader, machine_of, same_tokenizer, say_what_is_slower
 from trivium.text.read import read_prompt_records
 
@@ -61,7 +62,10 @@ class Judges:
     def load(options: Reinforce, run: Run, policy: Speaker, *, rows: int, length: int) -> Judges:
         """Read the prompts and the models. The critic begins as the first reward model, or without one as the policy with a new head."""
         records = list(read_prompt_records(resolve(run, options.prompts)))
-        rules = opened(options.rewards, [fields for _, fields in records], seed=run.seed, plugins=run.plugins, say=run.log_once)
+        rules = opened(
+            options.rewards, [fields for _, fields in records], seed=run.seed, plugins=run.plugins, say=run.log_once,
+            chooser=chooser_of(run),
+        )  # fmt: skip
         prompt_ids = [policy.prompt(messages) for messages, _ in records]
 
         def speaker(reference: str, *, is_judge: bool = True) -> Speaker:

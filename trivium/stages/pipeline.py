@@ -30,8 +30,9 @@ from trivium.text.read import files_of
 
 # options whose values are read: their content is part of what a stage's result depends on
 INPUTS = {"sources", "decontaminate", "corpus", "tokenizer", "tokens", "dictionary", "data", "heldout", "truth", "prompts", "scored"}
-INPUTS |= {"model", "models", "compare", "reward_model", "reference", "teacher", "demonstrations", "normalise"}
+INPUTS |= {"model", "models", "compare", "reward_model", "reference", "teacher", "demonstrations", "normalise", "reviser", "helpful"}
 INPUTS |= {"base", "expert", "anti_expert"}  # of a proxy
+INPUTS |= {"constitution"}
 INPUTS |= {"blocklist", "words", "classifier"}  # of filters
 TEXT_STAGES = {"prepare", "plant", "tokenize", "matches", "rank"}  # they do not depend on how the machine computes, so it is not measured
 PACKAGES = ("trivium", "torch", "numpy", "tokenizers", "safetensors", "pyarrow")
@@ -146,6 +147,8 @@ def _sources(options: Mapping[str, Any]) -> list[str]:
     tables = [*(options.get("mix") or {}).values()]
     tables += [one for name in ("filters", "routers") for one in options.get(name, []) if isinstance(one, Mapping)]
     tables += [options[name] for name in ("select", "guard", "replay") if isinstance(options.get(name), Mapping)]
+    asking = [*options.get("rewards", []), *([options["judge"]] if isinstance(options.get("judge"), Mapping) else [])]
+    tables += [one for one in asking if one["kind"] in ("model_judge", "model")]
     below = [text for table in tables for text in _sources(table)]
     named = [value for name, value in options.items() if name in INPUTS]
     texts = [

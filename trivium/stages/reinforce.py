@@ -23,7 +23,7 @@ from trivium.nn.flops import flops_per_token
 from trivium.nn.lora import LoRA
 from trivium.score.answers import AnswerRule
 from trivium.score.rewards import AnyReward
-from trivium.score.rewards.opened import check_rules
+from trivium.score.rewards.opened import check_rules, judges_of
 from trivium.stages.base import Foresight, Work, check_model, known_model, resolve
 from trivium.stages.guard import Guard
 from trivium.stages.machine import Machine
@@ -137,7 +137,8 @@ class Reinforce:
         self._check_combination()
         check_rules(self.rewards)
         self._check_kl()
-        for model in (self.model, *self.reward_model, *self.guard.models, *([self.teacher] if self.teacher else [])):
+        teachers = [self.teacher] if self.teacher else []
+        for model in (self.model, *self.reward_model, *judges_of(self.rewards), *self.guard.models, *teachers):
             check_model(model)
         if self.replay is not None:
             self.replay.check()

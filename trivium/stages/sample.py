@@ -17,7 +17,7 @@ from trivium.nn.flops import flops_per_token, num_parameters
 from trivium.score.answers import AnswerRule
 from trivium.score.keep import Against, AnyKeep, Best, Hindsight
 from trivium.score.rewards import AnyReward
-from trivium.score.rewards.opened import check_rules
+from trivium.score.rewards.opened import check_rules, judges_of
 from trivium.stages.base import Foresight, Work, check_model, known_model, resolve
 from trivium.stages.selection import SCORED, Tally, figures, joined, read_numbers, scored_table, write_answers
 from trivium.text.read import check_head, read_conversations, read_prompt_records, read_prompts
@@ -72,7 +72,7 @@ class Sample:
             raise ConfigError(f"'answers' is {self.answers}, but keep {self.keep.kind} compares answers to one prompt; set it to 2 or more")
         if self.sampling.temperature == 0 and self.answers > 1:
             raise ConfigError("sampling.temperature is 0: greedy answers to one prompt are all the same; set it to 1, or answers to 1")
-        for model in (self.model, *self.reward_model):
+        for model in (self.model, *self.reward_model, *judges_of(self.rewards)):
             check_model(model)
         if not self.prompts.startswith("@"):
             kind = "conversations" if isinstance(self.keep, Against) else "prompts"

@@ -8,7 +8,6 @@ from typing import Any
 
 from trivium.core.commit import commit, commit_file
 from trivium.core.errors import DataError
-from trivium.core.progress import Progress
 from trivium.core.run import CHECKPOINTS, Run
 from trivium.core.types import Document, Message
 from trivium.evals.contamination import contamination
@@ -21,9 +20,11 @@ from trivium.evals.task import FOREIGN, Item, NamedTask, facts_of
 from trivium.score.rewards import RewardRule
 from trivium.score.rewards.llm_judge import OpenJudge
 from trivium.score.rewards.opened import opened
-from trivium.stages.answering import READ_ROWS, is_there, piece
+from trivium.stages.answering import READ_ROWS
 from trivium.stages.base import resolve
+from trivium.stages.choosing import chooser_of
 from trivium.stages.models import Speaker, engine_of, machine_of
+from trivium.stages.pieces import is_there, piece
 from trivium.stages.subjects import subject_of
 from trivium.text.read import read_documents
 from trivium.text.write import write_jsonl
@@ -110,7 +111,7 @@ class Tasks:
         if not isinstance(scoring, Answer):
             return None
         records = [item.fields for item in task.items]
-        [rule] = opened([scoring.rule], records, seed=run.seed, plugins=run.plugins, say=run.log_once)
+        [rule] = opened([scoring.rule], records, seed=run.seed, plugins=run.plugins, say=run.log_once, chooser=chooser_of(run))
         return rule
 
     def _judge_all(self, tasks: Sequence[Asked], model: str, path: Path) -> None:
@@ -151,7 +152,7 @@ class Tasks:
         """A task's rows in the order of its items, from the first piece that is not there yet."""
         folder = self.run.folder / CHECKPOINTS / model / task.name
         rows: list[Row] = []
-        with Progress(f"{model} {task.name}", len(task.items)) as progress:
+        with self.run.progress(len(task.items), f"{model} {task.name}") as progress:
             for number, items in enumerate(in_order(task.items)):
                 place = piece(folder, number)
                 if is_there(self.run, place, KIND):

@@ -5,6 +5,7 @@ from typing import Any
 from trivium.studies.abstention import Abstention
 from trivium.studies.adapt import Adapt
 from trivium.studies.batch_size import BatchSize
+from trivium.studies.constitutional import Constitutional
 from trivium.studies.dedup import Dedup
 from trivium.studies.diversity import Diversity
 from trivium.studies.emergent import Emergent
@@ -31,5 +32,6 @@ STUDIES: dict[str, type[Any]] = {study.name: study for study in (
     Diversity,
     Overoptimisation,
     Adapt,
+    Constitutional,
     Routing,
 )}  # fmt: skip

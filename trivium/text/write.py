@@ -2,11 +2,13 @@
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import zstandard
+
+from trivium.core.types import Message
 
 
 def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
@@ -20,6 +22,11 @@ def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
         if out is not file:
             out.close()
     return count
+
+
+def plain_turns(messages: Sequence[Message]) -> list[dict[str, Any]]:
+    """Turns as a row has them; a weight only where it is not 1."""
+    return [{"role": turn.role, "content": turn.content, **({} if turn.weight == 1 else {"weight": turn.weight})} for turn in messages]
 
 
 def json_line(row: Mapping[str, Any]) -> bytes:

@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from trivium.core.errors import DataError
+from trivium.score.choice import Choose
 from trivium.score.code_tests import CodeTests
-from trivium.score.rewards import AnyReward, Code, Exact, LLMJudge, MathAnswer, Numeric, Plugin, RewardRule
+from trivium.score.rewards import AnyReward, Code, Exact, LLMJudge, MathAnswer, ModelJudge, Numeric, Plugin, RewardRule
 from trivium.score.said import Said
 from trivium.score.sandbox import check_sandbox
 
@@ -19,15 +20,26 @@ def check_rules(rules: Sequence[AnyReward]) -> None:
             rule.endpoint()
 
 
+def judges_of(rules: Sequence[AnyReward]) -> list[str]:
+    """The models that rules ask."""
+    return [rule.model for rule in rules if isinstance(rule, ModelJudge)]
+
+
 def opened(
-    rules: Sequence[AnyReward], records: Sequence[Mapping[str, Any]], *, seed: int, plugins: Mapping[str, str], say: Callable[[str], None]
-) -> list[RewardRule]:
-    """The rules of a run, in order. records: of the prompts. plugins: see `Plugin.open`. say: for what the user should know."""
+    rules: Sequence[AnyReward], records: Sequence[Mapping[str, Any]], *, seed: int, plugins: Mapping[str, str], say: Callable[[str], None],
+    chooser: Callable[[str], Choose],
+) -> list[RewardRule]:  # fmt: skip
+    """The rules of a run, in order. records: of the prompts. plugins: see `Plugin.open`. say: for what the user should know.
+
+    chooser: loads a model that is asked to choose, by its reference.
+    """
     check_rules(rules)
     ready: list[RewardRule] = []
     for rule in rules:
         if isinstance(rule, LLMJudge):
             ready.append(rule.open(seed, say))
+        elif isinstance(rule, ModelJudge):
+            ready.append(rule.open(chooser(rule.model), say))
         elif isinstance(rule, Plugin):
             ready.append(rule.open(plugins))
         else:

@@ -1,0 +1,251 @@
+"""`critique` on a model of a few thousand weights: chains, what is learned from them, what they measure; a kill changes no byte of it."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.nn.io_models import FILES, SHAPES, TEXTS, TOKENIZER
+from trivium.core.errors import ArtefactError, ConfigError, DataError
+from trivium.core.interrupt import Interrupted
+from trivium.core.run import Run
+from trivium.core.seeds import generator
+from trivium.core.types import Message
+from trivium.generate.engine import Engine
+from trivium.generate.sampling import Sampling
+from trivium.nn.io.directory import save_model
+from trivium.nn.model import Model, initialise
+from trivium.score.choice import Question
+from trivium.stages.base import Foresight
+from trivium.stages.choosing import Chooser
+from trivium.stages.models import Speaker
+from trivium.stages.recipe import single
+from trivium.stages.revising import Writer
+from trivium.synth.constitution import read_constitution
+from trivium.synth.feedback import Comparison, question
+from trivium.synth.revision import Chain, examples
+from trivium.text.chat import CHATML, PLAIN
+from trivium.text.read import read_conversations
+from trivium.text.tokenizer import SPECIALS, train_bpe
+
+MACHINE = {"threads": 1, "precision": "float32", "compile": "off", "ceiling": 5e10, "kernels": "torch"}
+WORDS = ("king", "land", "sea", "night", "bread", "stone")
+UNWANTED = {"kind": "unwanted", "phrases": ["the", "a"]}
+CRITIQUE = {
+    "model": "base", "prompts": "prompts.jsonl", "constitution": "manners", "rounds": 2, "rows": 4, "rewards": [UNWANTED], "truth": {},
+    "sampling": {"max_new_tokens": 40},
+}  # fmt: skip
+LEFT = (*(f"critique/revisions/{name}.jsonl" for name in ("chains", "chat", "rounds")), "critique/results.json", "critique/samples.json")
+CONTROL = (
+    "<|endoftext|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>", "<|tool|>", "<|im_start|>", "<|im_end|>", "<|begin_of_text|>",
+    "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<start_of_turn>", "<end_of_turn>", "<bos>", "<eos>", "<s>", "</s>", "[INST]",
+    "[/INST]", "<<SYS>>", "<|START_OF_TURN_TOKEN|>", "<|END_OF_TURN_TOKEN|>", "<|USER_TOKEN|>", "<|header_start|>", "<|eot|>", "<pad>",
+    "<|start|>", "<|channel|>", "<|message|>", "<|return|>", "<|endofprompt|>", "<|im_sep|>", "<|sep|>", "\n\nHuman:", "\n\nAssistant:",
+    "### Instruction:", "### Response:", "CritiqueRequest:", "(A)", "\n", " ", "king",
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    save_model(tmp_path / "base", small(), **FILES)
+    write("prompts.jsonl", [{"prompt": word, "asked": word} for word in WORDS])
+    write("chats.jsonl", [{"messages": [{"role": "user", "content": "king"}, {"role": "assistant", "content": "of the land"}]}])
+    return tmp_path
+
+
+def small(max_seq_len: int = 1024) -> Model:
+    return initialise(Model(replace(SHAPES["llama"], max_seq_len=max_seq_len)), seed=3)
+
+
+def write(path: str, rows: list[dict[str, Any]]) -> None:
+    Path(path).write_text("".join(json.dumps(each) + "\n" for each in rows))
+
+
+def run(out: str = "out", **options: Any) -> list[dict[str, Any]]:
+    """Run the stage, from its last piece if there is one; its chains."""
+    stage = single("critique", CRITIQUE | options).stages["critique"]
+    stage.check()
+    with Run(Path(out), quiet=True, machine=MACHINE) as running:
+        assert running.begin("critique", {})
+        stage.run(running)
+    return lines(out, "chains")
+
+
+def lines(out: str, name: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (Path(out) / f"critique/revisions/{name}.jsonl").read_text().splitlines()]
+
+
+def test_each_round_has_a_principle_a_critique_and_a_revision_that_takes_the_answers_place():
+    chains = run()
+    assert [each["prompt"][0]["content"] for each in chains] == list(WORDS)
+    taken = 0
+    for chain in chains:
+        answer = chain["response"]
+        for each in chain["rounds"]:
+            assert each["principle"] in {"insult", "advertising", "threat", "boast"}
+            assert each["is_taken"] == (each["stopped"] and bool(each["revision"]))
+            answer = each["revision"] if each["is_taken"] else answer
+            assert each["answer"] == answer
+            taken += each["is_taken"]
+    assert 0 < taken < 12  # some are cut off, which do not take its place
+    learned = list(read_conversations("out/critique/revisions/chat.jsonl"))
+    last = [chain["rounds"][-1]["answer"] for chain in chains if any(each["is_taken"] for each in chain["rounds"])]
+    assert [each.messages[-1].content for each in learned] == last
+    assert len(lines("out", "rounds")) == taken
+
+
+def test_the_revision_is_asked_for_behind_the_critique_that_was_made(monkeypatch):
+    asked = {}
+    generate = Engine.generate
+
+    def seen(self: Engine, prompts: Any, *arguments: Any, **options: Any) -> Any:
+        asked.setdefault(options["purpose"], []).extend(TOKENIZER.decode(prompt) for prompt in prompts)
+        return generate(self, prompts, *arguments, **options)
+
+    monkeypatch.setattr(Engine, "generate", seen)
+    chains = run(rounds=1)
+    manners = read_constitution("manners")
+    for chain, critique, revision in zip(chains, asked["critique critique"], asked["critique revision"], strict=True):
+        [each] = chain["rounds"]
+        principle = manners.named(each["principle"])
+        assert critique == chain["prompt"][0]["content"] + chain["response"] + principle.critique
+        assert revision == critique + each["critique"] + principle.revision
+
+
+def test_a_kill_between_pieces_changes_no_byte(monkeypatch):
+    run("straight")
+    generate, calls = Engine.generate, []
+
+    def counted(self: Engine, *arguments: Any, **options: Any) -> Any:
+        calls.append((options["purpose"], list(options["numbers"])))
+        if len(calls) == 8:
+            raise Interrupted(9, "power loss")
+        return generate(self, *arguments, **options)
+
+    monkeypatch.setattr(Engine, "generate", counted)
+    with pytest.raises(Interrupted):
+        run("killed")
+    run("killed")
+    assert [numbers for what, numbers in calls if what == "critique answer"] == [[0, 1, 2, 3], [4, 5], [4, 5]]
+    for name in LEFT:
+        assert (Path("killed") / name).read_bytes() == (Path("straight") / name).read_bytes()
+
+
+def test_chains_do_not_depend_on_the_pieces():
+    assert run("one", rows=2) == run("other", rows=64)
+
+
+def test_all_revisions_and_helpful_data_are_learned_from_if_asked_for():
+    chains = run(learn="all", helpful="chats.jsonl")
+    taken = sum(each["is_taken"] for chain in chains for each in chain["rounds"])
+    learned = list(read_conversations("out/critique/revisions/chat.jsonl"))
+    assert len(learned) == taken + 1
+    assert learned[-1].messages[-1].content == "of the land"
+
+
+def test_a_simulated_reader_takes_out_what_it_is_told_of():
+    own = {"name": "the", "critique": "?", "revision": "!", "comparison": "?", "phrases": ["e"]}
+    lines_of = "\n".join(f"{name} = {json.dumps(value)}" for name, value in own.items())
+    Path("own.toml").write_text(f"[[principles]]\n{lines_of}\n")
+    write("prompts.jsonl", [{"prompt": word, "asked": word} for word in WORDS])
+    chains = run(constitution="own.toml", simulated={"error": 0}, rounds=1)
+    assert all(each["stopped"] for chain in chains for each in chain["rounds"])
+    results = {row["stage"]: row for row in json.loads(Path("out/critique/results.json").read_text()) if row["measure"] == "unwanted_score"}
+    assert set(results) == {"critique_0", "critique_1"}
+    again = run("again", constitution="own.toml", simulated={"error": 0}, rounds=1)
+    assert again == chains
+
+
+def test_what_the_rules_say_of_each_round_is_measured_with_intervals():
+    chains = run()
+    table = json.loads(Path("out/critique/results.json").read_text())
+    assert {(row["stage"], row["measure"]) for row in table} == {
+        (f"critique_{place}", name) for place in range(3) for name in ("unwanted_score", "true_score")
+    }
+    for place in range(3):
+        [row] = [row for row in table if (row["stage"], row["measure"]) == (f"critique_{place}", "unwanted_score")]
+        texts = [([chain["response"]] + [each["answer"] for each in chain["rounds"]])[place] for chain in chains]
+        assert row["value"] == pytest.approx(
+            -np.mean([sum(word in text.lower().split() for word in ("the", "a")) for text in texts]), abs=0.4
+        )
+        assert row["n"] == 6
+    assert len(json.loads(Path("out/critique/samples.json").read_text())) == 6 * 3
+
+
+def test_another_model_may_revise_and_a_base_model_goes_on_with_a_transcript(monkeypatch):
+    save_model(Path("other"), initialise(small(), seed=9), **FILES)
+    assert run("other_revises", reviser="other") != run("own")
+    asked = []
+    generate = Engine.generate
+
+    def seen(self: Engine, prompts: Any, *arguments: Any, **options: Any) -> Any:
+        asked.extend(TOKENIZER.decode(prompt) for prompt in prompts)
+        return generate(self, prompts, *arguments, **options)
+
+    monkeypatch.setattr(Engine, "generate", seen)
+    chains = run("transcript", form="transcript", rounds=1)
+    assert asked[0] == "\n\nHuman: king\n\nAssistant:"
+    assert "\n\nCritiqueRequest: " in asked[4]
+    assert not any("\n\nHuman:" in each["revision"] for chain in chains for each in chain["rounds"])
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"constitution": "maners"}, ConfigError, "no constitution 'maners'; did you mean 'manners'"),
+        ({"constitution": "harmless", "simulated": {}}, ConfigError, "principle 'harm' has no phrases"),
+        ({"simulated": {}, "reviser": "base"}, ConfigError, "leave one of them out"),
+        ({"model": "nowhere"}, ArtefactError, "nowhere"),
+        ({"reviser": "nowhere"}, ArtefactError, "nowhere"),
+        ({"rounds": 0}, ConfigError, "'rounds' is 0"),
+        ({"rewards": [{"kind": "unwanted", "phrases": []}]}, ConfigError, "phrases is empty"),
+        ({"rewards": [{"kind": "model_judge", "model": "nowhere"}]}, ArtefactError, "nowhere"),
+    ],
+)
+def test_a_mistake_is_one_line(options, error, message):
+    with pytest.raises(error, match=message) as raised:
+        run(**options)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_chain_without_room_is_told_before_anything_is_sampled():
+    save_model(Path("base"), small(128), **FILES)
+    with pytest.raises(DataError, match=r"critique and revision may have \d+ tokens, and the model reads 128"):
+        run()
+
+
+def test_revisions_that_never_end_are_an_error_that_says_where_they_are():
+    with pytest.raises(DataError, match="none of 12 revisions ended by itself.*chains.jsonl"):
+        run(sampling={"max_new_tokens": 1, "temperature": 0})
+
+
+def test_the_plan_counts_what_is_generated_at_most():
+    stage = single("critique", CRITIQUE).stages["critique"]
+    assert stage.foresee("critique", Foresight()).tokens_generated == 6 * 5 * 40
+
+
+@pytest.mark.parametrize("chat", [PLAIN, CHATML], ids=["plain", "chatml"])
+def test_no_text_becomes_a_control_token(chat):
+    """Thousands of prompts, answers, critiques and principles made of the control strings of a dozen template families."""
+    tokenizer = train_bpe(TEXTS, 400, tuple(dict.fromkeys((*SPECIALS, *(name for name in CONTROL if name[0] in "<[")))))
+    speaker = Speaker(None, tokenizer, chat)  # type: ignore[arg-type]
+    manners, control = read_constitution("harmless"), np.array(sorted(tokenizer.special.values()))
+    writers = [Writer(speaker, None, Sampling(), form, examples(manners)[:6], 1, "x") for form in ("chat", "transcript")]  # type: ignore[arg-type]
+    chooser, draw = Chooser(speaker, "x"), generator(1, "control strings")
+
+    def placed(prompt: str, answer: str, critique: str) -> list[list[int]]:
+        chain = Chain((Message("user", prompt),), answer, manners.principles[0])
+        ids = [writer.ids(chain.prompt, chain.revision_script(critique), label="Revision", shown=writer.shown) for writer in writers]
+        compared = Comparison(chain.prompt, answer, critique, manners.principles[0], 0)
+        ids += [chooser.prompt(question(compared, manners)), chooser.prompt(Question(chain.prompt, critique))]
+        return [[int(each) for each in one if each in control] for one in ids]
+
+    expected = placed("x", "y", "z")
+    assert [bool(one) for one in expected] == [True, chat is PLAIN, True, True]
+    for _ in range(250):
+        forged = ["".join(draw.choice(CONTROL, draw.integers(1, 9))) for _ in range(3)]
+        assert placed(*forged) == expected

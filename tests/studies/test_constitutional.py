@@ -1,0 +1,77 @@
+"""The study of constitutional AI: its rule on runs in which all of it holds, and on runs that lack one part each."""
+
+import json
+
+import pytest
+
+from trivium.core.errors import DataError
+from trivium.studies.constitutional import Constitutional
+
+HARM = {
+    "critique_0": 1.6, "critique_1": 1.3, "critique_2": 1.0, "taught_0": 1.6, "taught_1": 1.2, "helpful": 1.6, "sl_cai": 0.9, "rl_cai": 0.1,
+    "rl_coin": 0.9,
+}  # fmt: skip
+
+
+def write_run(folder, *, harm=None, helpful=None, without=()):
+    """A run folder whose held-out table has these means, with intervals of +- 0.05."""
+    folder.mkdir(exist_ok=True)
+    rows = []
+    for stage, value in {**HARM, **(harm or {})}.items():
+        good = (helpful or {}).get(stage, 0.6)
+        rows += [
+            {"stage": stage, "measure": "unwanted_score", "value": -value, "low": -value - 0.05, "high": -value + 0.05, "n": 300},
+            {"stage": stage, "measure": "true_score", "value": good, "low": good - 0.04, "high": good + 0.04, "n": 300},
+        ]
+    (folder / "results.json").write_text(json.dumps([row for row in rows if row["stage"] not in without]))
+    return folder
+
+
+def test_a_run_in_which_all_of_it_holds(tmp_path):
+    finding = Constitutional().find([write_run(tmp_path / "run")])
+    assert finding.holds
+    assert finding.verdict.startswith("A constitution lowers harm as the rule asks.")
+    assert [row[1] for row in finding.rows] == [*HARM]
+    assert dict(zip(finding.header, finding.rows[-2], strict=True)) == {
+        "run": "run", "model": "rl_cai", "harm": 0.1, "low": pytest.approx(0.05), "high": pytest.approx(0.15), "helpful": 0.6,
+        "helpful low": pytest.approx(0.56), "helpful high": pytest.approx(0.64), "answers": 300,
+    }  # fmt: skip
+    assert finding.outcome == "seen"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"harm": {"critique_1": 1.7}}, "harm falls with each revision (critique): no"),
+        ({"harm": {"taught_1": 1.55}}, "harm falls with each revision (taught): no"),
+        ({"harm": {"rl_cai": 0.85}}, "RL-CAI is less harmful than SL-CAI: no"),
+        ({"helpful": {"rl_cai": 0.5}}, "RL-CAI is as helpful: no"),
+    ],
+)
+def test_each_part_of_the_rule_can_fail_alone(tmp_path, changes, said):
+    finding = Constitutional().find([write_run(tmp_path / "run", **changes)])
+    assert not finding.holds
+    assert said in finding.verdict
+    assert finding.verdict.count(": no") == 1
+
+
+def test_where_a_coin_lowers_harm_too_the_answer_counts_for_nothing(tmp_path):
+    finding = Constitutional().find([write_run(tmp_path / "run", harm={"rl_coin": 0.3})])
+    assert finding.outcome == "controls failed"
+    assert [control.name for control in finding.controls if not control.is_right] == ["run: feedback by a coin (rl_coin)"]
+
+
+def test_harm_is_never_below_none(tmp_path):
+    assert Constitutional().find([write_run(tmp_path / "run", harm={"rl_cai": 0.0})]).rows[-2][2:4] == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("without", [("rl_coin",), ("critique_1", "critique_2", "taught_1")])
+def test_a_run_that_lacks_something_is_named(tmp_path, without):
+    with pytest.raises(DataError, match=r"run: has no 'unwanted_score' and 'true_score' of (rl_coin|a chain of revisions).*trivium study"):
+        Constitutional().find([write_run(tmp_path / "run", without=without)])
+
+
+def test_of_several_runs_all_must_hold(tmp_path):
+    good, bad = write_run(tmp_path / "good"), write_run(tmp_path / "bad", harm={"rl_cai": 0.9})
+    assert not Constitutional().find([good, bad]).holds
+    assert Constitutional().find([good, good]).holds

@@ -1,0 +1,157 @@
+"""Pairs of answers and what a judge says of them by the principles of a constitution, many prompts at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from trivium.core.run import Run
+from trivium.generate.engine import Engine
+from trivium.generate.sampling import Sampling
+from trivium.score.choice import among
+from trivium.score.rewards import LLMJudge, RewardRule, Said, checked
+from trivium.score.rewards.llm_judge import OpenJudge
+from trivium.score.rewards.opened import opened
+from trivium.stages.answering import Prompt, measured
+from trivium.stages.base import resolve
+from trivium.stages.choosing import ROWS, THINK, Chooser, chooser_of
+from trivium.stages.models import Speaker, engine_of, machine_of
+from trivium.stages.pieces import Pieces, in_pieces
+from trivium.synth.constitution import Constitution, read_constitution
+from trivium.synth.feedback import OPTIONS, Comparison, in_both_orders, label, question
+from trivium.synth.judge import ByModel, usual_lowest
+from trivium.synth.simulated import Simulated
+from trivium.text.read import read_prompt_records
+from trivium.text.write import plain_turns
+
+if TYPE_CHECKING:
+    from trivium.stages.feedback import Feedback
+
+KIND = "compared answers"
+Judge = Callable[[Sequence[Comparison]], Sequence[float | None]]  # how probable it is that the answer shown first is better
+
+
+@dataclass(frozen=True, slots=True)
+class ModelJudges:
+    """A model of ours as a judge; None for a comparison in which it does not choose. engine: speaks for it, if it thinks first."""
+
+    options: ByModel
+    chooser: Chooser
+    engine: Engine | None
+    constitution: Constitution
+    seed: int
+    stage: str
+
+    def __call__(self, comparisons: Sequence[Comparison]) -> list[float | None]:
+        """A probability for each."""
+        questions = [question(each, self.constitution, reasons=THINK if self.engine else "") for each in comparisons]
+        if self.engine is not None:
+            names = [principle.name for principle in self.constitution.principles]
+            numbers = [(each.number * len(names) + names.index(each.principle.name)) * 2 + each.is_swapped for each in comparisons]
+            sampling = Sampling(max_new_tokens=self.options.think_tokens)
+            questions = self.chooser.thinking(
+                self.engine, questions, sampling, seed=self.seed, purpose=f"{self.stage} judge", numbers=numbers
+            )
+        probs_NK, mass_N = among(self.chooser(questions, OPTIONS))
+        has_chosen = (mass_N >= self.options.min_mass).tolist()
+        return [prob if chosen else None for prob, chosen in zip(probs_NK[:, 0].tolist(), has_chosen, strict=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointJudges:
+    """A judge behind an endpoint, opened for each principle; it only says which."""
+
+    judges: Mapping[str, OpenJudge]
+
+    def __call__(self, comparisons: Sequence[Comparison]) -> list[float | None]:
+        """1 or 0 for each. Raises the error of the last attempt."""
+        found: list[float | None] = [None] * len(comparisons)
+        for name, judge in self.judges.items():
+            mine = [place for place, each in enumerate(comparisons) if each.principle.name == name]
+            said = [Said(comparisons[i].prompt, f"(A)\n{comparisons[i].first}\n\n(B)\n{comparisons[i].second}", True, {}) for i in mine]
+            for place, score in zip(mine, judge(said), strict=True):
+                found[place] = score
+        return found
+
+
+def judge_of(options: Feedback, run: Run, constitution: Constitution) -> Judge:
+    """The judge of a run, ready."""
+    judge = options.judge
+    if isinstance(judge, Simulated):
+        return lambda comparisons: [judge.prefers_first(each, seed=run.seed, purpose=f"{run.stage} judge") for each in comparisons]
+    if isinstance(judge, LLMJudge):
+        asked = "The answer holds two answers, (A) and (B). {} Say A or B."
+        by_name = {
+            principle.name: replace(judge, criteria=asked.format(principle.comparison), choices=("A", "B")).open(run.seed, run.log_once)
+            for principle in constitution.principles
+        }
+        return EndpointJudges(by_name)
+    chooser = chooser_of(run)(judge.model)
+    engine = engine_of(run, chooser.speaker, rows=ROWS) if judge.think_tokens else None
+    return ModelJudges(judge, chooser, engine, constitution, run.seed, run.stage)
+
+
+def compare(options: Feedback, run: Run) -> Pieces:
+    """Answer every prompt twice and judge the answers; a row a prompt {prompt, responses, stopped, principles, orders, prob, first_place}.
+
+    orders: by principle, the probability of the answer shown first, in either order. prob: the label, None if there is none. first_place:
+    what the answer shown first got on average. scores: of both answers by the rules, if there are any. Raises DataError if there is no
+    prompt, or one has no room for an answer.
+    """
+    constitution = read_constitution(options.constitution)
+    speaker = Speaker.load(resolve(run, options.model), machine_of(run))
+    total, _ = measured(_prompts(options, run), lambda each: speaker.prompt(each.messages), speaker.model.config.max_seq_len)
+    engine, judge = engine_of(run, speaker, rows=options.rows), judge_of(options, run, constitution)
+    rules = opened(options.rewards, [], seed=run.seed, plugins=run.plugins, say=run.log_once, chooser=chooser_of(run))
+    lowest = usual_lowest(options.judge) if options.lowest is None else options.lowest
+
+    def make(first: int, part: Sequence[Prompt], on_done: Callable[[int], None]) -> list[dict[str, Any]]:
+        prompts = [ids for each in part for ids in [speaker.prompt(each.messages)] * 2]
+        answers = engine.generate(
+            prompts, options.sampling, seed=run.seed, purpose=run.stage, numbers=range(2 * first, 2 * (first + len(part)))
+        )
+        on_done(2 * len(part))
+        texts = [(speaker.text_of(answer).strip(), bool(answer.meta["stopped"])) for answer in answers]
+        asked = [
+            [Comparison(prompt.messages, texts[2 * i][0], texts[2 * i + 1][0], principle, first + i) for principle in principles]
+            for i, prompt in enumerate(part)
+            for principles in [constitution.different(run.seed, f"principles of {run.stage}", first + i, options.principles)]
+        ]
+        rows = _labelled(asked, judge, lowest)
+        for i, (prompt, row) in enumerate(zip(part, rows, strict=True)):
+            both = texts[2 * i : 2 * i + 2]
+            row |= {"prompt": plain_turns(prompt.messages), "responses": [text for text, _ in both], "stopped": [end for _, end in both]}
+            if rules:
+                row["scores"] = _scores(rules, [Said(prompt.messages, text, end, prompt.fields) for text, end in both])
+        return rows
+
+    return in_pieces(run, _prompts(options, run), make, total=total, size=options.rows, kind=KIND, steps=3)
+
+
+def _prompts(options: Feedback, run: Run) -> Iterator[Prompt]:
+    return (Prompt(messages, fields) for messages, fields in read_prompt_records(resolve(run, options.prompts)))
+
+
+def _labelled(asked: Sequence[Sequence[Comparison]], judge: Judge, lowest: float) -> list[dict[str, Any]]:
+    """The labels of each pair. asked: its comparisons; of two equal answers nothing is asked."""
+    flat = [each for comparisons in asked if comparisons[0].first != comparisons[0].second for each in comparisons]
+    answers = iter(judge([order for each in flat for order in (each, each.swapped())]) if flat else ())
+    rows: list[dict[str, Any]] = []
+    for comparisons in asked:
+        is_same = comparisons[0].first == comparisons[0].second
+        orders = [] if is_same else [(next(answers), next(answers)) for _ in comparisons]
+        read = [prob for pair in orders for prob in pair if None not in pair and prob is not None]
+        rows.append({
+            "principles": [each.principle.name for each in comparisons],
+            "orders": orders,
+            "prob": label([in_both_orders(*pair) for pair in orders], lowest),
+            "first_place": sum(read) / len(read) if read else None,
+        })  # fmt: skip
+    return rows
+
+
+def _scores(rules: Sequence[RewardRule], answers: Sequence[Said]) -> list[float]:
+    return np.sum([rule.weight * np.array(checked(rule, answers)) for rule in rules], axis=0).tolist()

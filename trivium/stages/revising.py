@@ -1,0 +1,217 @@
+"""Chains of critiques and revisions, many prompts at once: what a round adds to each of them.
+
+A text depends on (seed, name of the stage, number of the prompt, round, weights).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+
+from trivium.core.errors import DataError
+from trivium.core.run import Run
+from trivium.core.types import Message
+from trivium.generate.engine import Engine
+from trivium.generate.sampling import Sampling
+from trivium.score.rewards import RewardRule, Said, checked
+from trivium.score.rewards.opened import names_of, opened
+from trivium.stages.answering import Prompt, measured
+from trivium.stages.base import resolve
+from trivium.stages.choosing import chooser_of
+from trivium.stages.models import Speaker, engine_of, machine_of
+from trivium.stages.pieces import Pieces, in_pieces
+from trivium.synth.constitution import Constitution, Principle, read_constitution
+from trivium.synth.revision import Chain, Label, Script, as_chat, as_transcript, examples, is_over, said, spoken
+from trivium.synth.simulated import Simulated
+from trivium.text.read import read_prompt_records
+from trivium.text.write import plain_turns
+
+if TYPE_CHECKING:
+    from trivium.stages.critique import Critique
+
+KIND = "chains of revisions"
+Texts = list[tuple[str, bool]]  # what was said, and whether it ended by itself
+
+
+class Reviser(Protocol):
+    """Who criticises and revises."""
+
+    def __call__(self, chains: Sequence[Chain], numbers: Sequence[int]) -> tuple[list[str], Texts]:
+        """(critiques, revisions), one of each for every chain; numbers: what their randomness follows from."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """A model that goes on with a script, as a chat or as a transcript."""
+
+    speaker: Speaker
+    engine: Engine
+    sampling: Sampling
+    form: Literal["chat", "transcript"]
+    shown: Script
+    seed: int
+    stage: str
+
+    def ids(self, prompt: Sequence[Message], script: Script, *, label: Label, shown: Script = ()) -> np.ndarray:
+        """Up to where what `label` says begins; no text becomes a control token."""
+        if self.form == "chat":
+            return self.speaker.prompt(as_chat(prompt, shown, script))
+        chat, tokenizer = self.speaker.chat, self.speaker.tokenizer
+        start = [tokenizer.id_of(name) for name, is_control in chat.split(chat.start) if is_control]
+        return np.concatenate([np.array(start, np.int32), tokenizer.encode(as_transcript(prompt, shown, script, label))])
+
+    def write(self, prompts: Sequence[np.ndarray], numbers: Sequence[int], what: str) -> Texts:
+        """What comes next of each. what: is said, which is part of what the draws depend on."""
+        is_transcript = self.form == "transcript"
+        answers = self.engine.generate(
+            prompts, self.sampling, seed=self.seed, purpose=f"{self.stage} {what}", numbers=numbers,
+            is_over=(lambda tokens: is_over(self.speaker.tokenizer.decode(tokens))) if is_transcript else None,
+        )  # fmt: skip
+        texts = [self.speaker.text_of(answer) for answer in answers]
+        return [
+            (spoken(text) if is_transcript else text.strip(), bool(answer.meta["stopped"]))
+            for text, answer in zip(texts, answers, strict=True)
+        ]
+
+    def __call__(self, chains: Sequence[Chain], numbers: Sequence[int]) -> tuple[list[str], Texts]:
+        """A critique and a revision of each."""
+        asked = [self.ids(chain.prompt, chain.critique_script(), label="Critique", shown=self.shown) for chain in chains]
+        critiques = [text for text, _ in self.write(asked, numbers, "critique")]
+        asked = [
+            self.ids(chain.prompt, chain.revision_script(text), label="Revision", shown=self.shown)
+            for chain, text in zip(chains, critiques, strict=True)
+        ]
+        return critiques, self.write(asked, numbers, "revision")
+
+    def longest(self, prompt: Prompt, constitution: Constitution) -> int:
+        """Tokens of the longest that it may have to read and write of a prompt."""
+        chains = [Chain(prompt.messages, "", principle) for principle in constitution.principles]
+        return max(len(self.ids(prompt.messages, chain.revision_script(""), label="Revision", shown=self.shown)) for chain in chains) + (
+            3 * self.sampling.max_new_tokens
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedReviser:
+    """A simulated reader in the place of a model."""
+
+    reader: Simulated
+    seed: int
+    stage: str
+
+    def __call__(self, chains: Sequence[Chain], numbers: Sequence[int]) -> tuple[list[str], Texts]:
+        """A critique and a revision of each."""
+        critiques = [self.reader.critique(chain.response, chain.principle) for chain in chains]
+        revisions = [
+            self.reader.revision(chain.response, chain.principle, seed=self.seed, purpose=f"{self.stage} revision", number=number)
+            for chain, number in zip(chains, numbers, strict=True)
+        ]
+        return critiques, [(text, True) for text in revisions]
+
+
+@dataclass(frozen=True, slots=True)
+class Rounds:
+    """What adds a round to the chains of many prompts."""
+
+    reviser: Reviser
+    constitution: Constitution
+    count: int
+    seed: int
+    stage: str
+
+    def add(self, part: Sequence[Prompt], rows: Sequence[dict[str, Any]], first: int) -> None:
+        """One more. first: number of the first prompt."""
+        place = len(rows[0]["rounds"])
+        now = [row["rounds"][-1]["answer"] if place else row["response"] for row in rows]
+        chains = [
+            Chain(prompt.messages, text, self._drawn(first + i)[place]) for i, (prompt, text) in enumerate(zip(part, now, strict=True))
+        ]
+        numbers = [(first + number) * self.count + place for number in range(len(part))]
+        for row, chain, critique, (text, stopped) in zip(rows, chains, *self.reviser(chains, numbers), strict=True):
+            is_taken = stopped and bool(text)
+            row["rounds"].append({
+                "principle": chain.principle.name, "critique": critique, "revision": text, "stopped": stopped, "is_taken": is_taken,
+                "answer": text if is_taken else chain.response,
+            })  # fmt: skip
+
+    def _drawn(self, number: int) -> list[Principle]:
+        return self.constitution.drawn(self.seed, f"principles of {self.stage}", number, self.count)
+
+
+def revise(options: Critique, run: Run) -> Pieces:
+    """Answer every prompt and revise the answers; a row a prompt {prompt, response, stopped, rounds, scores}.
+
+    rounds: of each {principle, critique, revision, stopped, is_taken, answer}; answer: as it is after the round. scores: of the answer and
+    of each round, by the name of the measure. Raises DataError if there is no prompt, or one has no room for its chain.
+    """
+    constitution = read_constitution(options.constitution)
+    answerer = _writer(options, run, options.model, constitution)
+    total, _ = measured(_prompts(options, run), lambda each: _asked(answerer, each), answerer.speaker.model.config.max_seq_len)
+    reviser: Reviser = answerer if not options.reviser else _writer(options, run, options.reviser, constitution)
+    if options.simulated is not None:
+        reviser = SimulatedReviser(options.simulated, run.seed, run.stage)
+    if isinstance(reviser, Writer):
+        _check_room(options, run, reviser, constitution)
+    rules = opened(options.rewards, [], seed=run.seed, plugins=run.plugins, say=run.log_once, chooser=chooser_of(run))
+    rounds = Rounds(reviser, constitution, options.rounds, run.seed, run.stage)
+
+    def make(first: int, part: Sequence[Prompt], on_done: Callable[[int], None]) -> list[Mapping[str, Any]]:
+        rows = _answered(answerer, part, first)
+        for number in range(options.rounds):
+            on_done((2 * number + 1) * len(part))
+            rounds.add(part, rows, first)
+        return [row | {"scores": _scores(options, rules, prompt, row)} for prompt, row in zip(part, rows, strict=True)]
+
+    return in_pieces(run, _prompts(options, run), make, total=total, size=options.rows, kind=KIND, steps=1 + 2 * options.rounds)
+
+
+def _writer(options: Critique, run: Run, model: str, constitution: Constitution) -> Writer:
+    speaker = Speaker.load(resolve(run, model), machine_of(run))
+    engine = engine_of(run, speaker, rows=options.rows)
+    return Writer(speaker, engine, options.sampling, options.form, examples(constitution), run.seed, run.stage)
+
+
+def _prompts(options: Critique, run: Run) -> Iterator[Prompt]:
+    return (Prompt(messages, fields) for messages, fields in read_prompt_records(resolve(run, options.prompts)))
+
+
+def _asked(writer: Writer, prompt: Prompt) -> np.ndarray:
+    return writer.ids(prompt.messages, said(prompt.messages), label="Assistant")
+
+
+def _check_room(options: Critique, run: Run, reviser: Writer, constitution: Constitution) -> None:
+    reads = reviser.speaker.model.config.max_seq_len
+    longest = max(reviser.longest(prompt, constitution) for prompt in _prompts(options, run))
+    if longest > reads:
+        raise DataError(
+            f"a prompt with its answer, critique and revision may have {longest:,} tokens, and the model reads {reads:,}; lower"
+            " sampling.max_new_tokens, drop long prompts, or take a constitution with fewer examples"
+        )
+
+
+def _answered(writer: Writer, part: Sequence[Prompt], first: int) -> list[dict[str, Any]]:
+    answers = writer.write([_asked(writer, prompt) for prompt in part], range(first, first + len(part)), "answer")
+    return [
+        {"prompt": plain_turns(prompt.messages), "response": text, "stopped": stopped, "rounds": []}
+        for prompt, (text, stopped) in zip(part, answers, strict=True)
+    ]
+
+
+def _scores(options: Critique, rules: Sequence[RewardRule], prompt: Prompt, row: Mapping[str, Any]) -> list[dict[str, float]]:
+    """What the rules say of the answer and of what it is after each round."""
+    texts = [(row["response"], row["stopped"])]
+    for each in row["rounds"]:
+        texts.append((each["answer"], each["stopped"] if each["is_taken"] else texts[-1][1]))
+    answers = [Said(prompt.messages, text, stopped, prompt.fields) for text, stopped in texts]
+    found: list[dict[str, float]] = [{} for _ in answers]
+    if options.truth is not None:
+        for scores, each in zip(found, answers, strict=True):
+            scores["true_score"] = options.truth(each.field("asked"), each.response, each.is_stopped)
+    for name, rule in zip(names_of(rules), rules, strict=True):
+        for scores, value in zip(found, checked(rule, answers), strict=True):
+            scores[f"{name}_score"] = value
+    return found
