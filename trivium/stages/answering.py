@@ -95,7 +95,7 @@ def answer(options: AnswerOptions, run: Run, prompts: Callable[[], Iterator[Prom
         for number in range(pieces.count):
             part, place = list(islice(stream, size)), piece(pieces.folder, number)
             first = number * size * options.answers
-            if _is_there(run, place):
+            if is_there(run, place, KIND):
                 progress.start_at(first + len(part) * options.answers)
                 continue
             owners = [owner for owner in range(len(part)) for _ in range(options.answers)]
@@ -127,9 +127,10 @@ def _measured(prompts: Iterator[Prompt], speaker: Speaker, asks: Callable[[Turns
     return total, longest
 
 
-def _is_there(run: Run, place: Path) -> bool:
+def is_there(run: Run, place: Path, kind: str) -> bool:
+    """Whether a piece is whole; one that is damaged is made again, and said so."""
     try:
-        verify(place, kind=KIND)
+        verify(place, kind=kind)
     except ArtefactError as error:
         if place.exists():
             run.log(f"{error}; this piece is made again")

@@ -1,0 +1,1 @@
+"""Data that models write: instruction-response pairs from raw text."""
