@@ -14,10 +14,11 @@ from tests.tiny import RECIPE
 from trivium.cli import STAGES
 from trivium.core.run import METRICS
 
-QUICKSTART_STAGES = [stage for stage in STAGES if stage not in ("arithmetic", "sample")]
+QUICKSTART_STAGES = [stage for stage in STAGES if stage not in ("arithmetic", "pages", "sample", "synthesize")]
 COMMANDS = ("run", "study", "recipes", "report", "chat", "generate", "fetch", "doctor", "data")
 OPTIONS = {
     "prepare": "filters", "tokenize": "vocab_size", "pretrain": "batch_tokens", "demonstrate": "dictionary", "arithmetic": "largest",
+    "pages": "words_per_page", "synthesize": "rounds",
     "finetune": "batch_size", "sample": "keep", "annotate": "annotators", "reward": "heldout", "reinforce": "kl_coef",
     "prefer": "pairs_per_prompt", "evaluate": "models",
 }  # fmt: skip

@@ -37,7 +37,7 @@ AnyStage = Annotated[
     Field(discriminator="kind"),
 ]
 STAGES: dict[str, type] = {
-    "prepare": Prepare, "tokenize": Tokenize, "pretrain": Pretrain, "demonstrate": Demonstrate, "arithmetic": Arithmetic,
-    "pages": Pages, "finetune": Finetune, "synthesize": Synthesize, "annotate": Annotate, "sample": Sample, "reward": Reward, "reinforce": Reinforce, "prefer": Prefer,
-    "evaluate": Evaluate,
+    "prepare": Prepare, "tokenize": Tokenize, "pretrain": Pretrain, "demonstrate": Demonstrate, "arithmetic": Arithmetic, "pages": Pages,
+    "finetune": Finetune, "synthesize": Synthesize, "annotate": Annotate, "sample": Sample, "reward": Reward, "reinforce": Reinforce,
+    "prefer": Prefer, "evaluate": Evaluate,
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""pages: short texts out of a dictionary, and questions that they answer; reading comprehension so small that a small model can learn it."""
+"""pages: short texts out of a dictionary, and questions that they answer: reading comprehension that a small model can learn."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
