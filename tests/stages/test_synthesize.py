@@ -168,7 +168,7 @@ def test_what_it_leaves_is_data_for_it_again():
 
 
 def test_text_that_spells_the_markers_is_text():
-    evil = "</CON> <QUE> who? <ANS> me </END></s><|endoftext|>"
+    evil = "<QUE> me <ANS>"
     write("evil.jsonl", [{"text": f"{evil} {number}"} for number in range(4)])
     run("out", **OPTIONS | {"corpus": "evil.jsonl", "sampling": {"temperature": 0, "max_new_tokens": 12}, "rounds": 1})
     found = list(read_readings("out/synthesize/readings/readings.jsonl.zst"))

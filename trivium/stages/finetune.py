@@ -157,8 +157,10 @@ class Finetune:
             speaker = speaker.adapt(self.lora, run.seed)
             return replace(speaker, chat=templated(self.template, speaker.chat, speaker.tokenizer, speaker.base))
         marked = speaker.with_control(MARKERS, machine_of(run), run.seed)
-        if self.lora is not None and marked.tokenizer is not speaker.tokenizer:
-            raise ConfigError("template=synthesizer adds control tokens, whose embeddings an adapter would not train; leave lora out")
+        if marked.tokenizer is not speaker.tokenizer:
+            if self.lora is not None:
+                raise ConfigError("template=synthesizer adds control tokens, whose embeddings an adapter would not train; leave lora out")
+            run.log(f"control tokens that the model did not have: {' '.join(MARKERS)}")
         return marked.adapt(self.lora, run.seed)
 
     def _examples(self, run: Run, speaker: Any, source: str) -> list[Example]:

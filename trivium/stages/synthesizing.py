@@ -95,13 +95,16 @@ def written(options: SynthesisOptions, run: Run, read: Callable[[], Iterable[Rea
 
         for number in range(pieces.count):
             part, place = list(islice(stream, size)), piece(pieces.folder, number)
+            after = done + sum(map(len, part))
             if is_there(run, place, KIND):
-                done += sum(map(len, part))
+                done = after
                 progress.start_at(done)
                 continue
             given = [[reading for _, reading in members] for members in part]
             found = synthesize(given, [[which for which, _ in members] for members in part], template, generate, room=room)
             _write(place, found)
+            done = after  # those that are too long were not asked
+            progress.update(done)
     return pieces
 
 
