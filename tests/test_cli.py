@@ -14,11 +14,12 @@ from tests.tiny import RECIPE
 from trivium.cli import STAGES
 from trivium.core.run import METRICS
 
-QUICKSTART_STAGES = [stage for stage in STAGES if stage not in ("arithmetic", "facts", "plant", "sample", "critique", "feedback")]
+NOT_IN_QUICKSTART = ("arithmetic", "facts", "pages", "plant", "sample", "synthesize", "critique", "feedback")
+QUICKSTART_STAGES = [stage for stage in STAGES if stage not in NOT_IN_QUICKSTART]
 COMMANDS = ("run", "study", "recipes", "report", "chat", "generate", "fetch", "doctor", "data")
 OPTIONS = {
     "prepare": "filters", "tokenize": "vocab_size", "pretrain": "batch_tokens", "demonstrate": "dictionary", "arithmetic": "largest",
-    "facts": "abstaining",
+    "facts": "abstaining", "pages": "words_per_page", "synthesize": "rounds",
     "finetune": "batch_size", "sample": "keep", "annotate": "annotators", "reward": "heldout", "reinforce": "kl_coef",
     "plant": "corpus", "prefer": "pairs_per_prompt", "evaluate": "models", "critique": "rounds", "feedback": "judge",
 }  # fmt: skip

@@ -6,8 +6,10 @@ import pytest
 
 from trivium.core.errors import DataError
 from trivium.core.run import Run
+from trivium.stages.base import Foresight
 from trivium.stages.tokenize import Tokenize
 from trivium.text.shards import Shard
+from trivium.text.tokenizer import train_bpe
 from trivium.text.write import write_jsonl
 
 TEXTS = [f"the king has {number} ships" for number in range(12)]
@@ -46,3 +48,14 @@ def test_a_part_without_files_is_named(tmp_path):
     corpus = write(tmp_path / "corpus", {"heldout-0": TEXTS[10:], "trainings": TEXTS})
     with pytest.raises(DataError, match=r"train\.jsonl\.zst"):
         tokenized(tmp_path / "run", corpus)
+
+
+def test_a_tokenizer_that_is_given_tells_the_vocabulary_of_what_follows(tmp_path):
+    """Learning rates are derived from it, so arms that share a tokenizer must be told the same."""
+    known = Foresight()
+    Tokenize(corpus="@prepare/corpus", vocab_size=300).foresee("tokenize", known)
+    Tokenize(corpus="@other/corpus", tokenizer="@tokenize/tokenizer.json").foresee("again", known)
+    assert known.vocab_size == 300
+    train_bpe(TEXTS, 280).save(tmp_path / "tokenizer.json")
+    Tokenize(corpus="@other/corpus", tokenizer=str(tmp_path / "tokenizer.json")).foresee("third", known)
+    assert known.vocab_size == 280

@@ -27,7 +27,7 @@ def _funnel(stage: str, numbers: Mapping[str, Any], *, is_alone: bool) -> Html:
     rows.append(_bar("duplicates", table_of(numbers.get("duplicates")), total, _DUPLICATE))
     rows += [_bar(f"lost a part: {words(str(entry.get('reason', 'no reason given')))}", entry, total, _CUT) for entry in cut]
     rows.append(_bar("kept", table_of(numbers.get("kept")), total, _KEPT))
-    chart = element("div", bars(f"documents through {words(stage)}", [row for row in rows if row]), class_="bars")
+    chart = element("div", bars(f"{numbers.get('unit', 'documents')} through {words(stage)}", [row for row in rows if row]), class_="bars")
     replaced = (_replaced(str(kind), table_of(entry)) for kind, entry in table_of(numbers.get("replaced")).items())
     return join(
         [

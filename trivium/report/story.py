@@ -44,7 +44,8 @@ def _sentences(record: Record) -> Iterator[str]:
     for funnel in record.funnels.values():
         read, kept = table_of(funnel.get("read")), table_of(funnel.get("kept"))
         if read and kept:
-            yield f"Of {_amount(read)} it kept {_amount(kept)}."
+            unit = str(funnel.get("unit", "documents"))
+            yield f"Of {_amount(read, unit)} it kept {_amount(kept, unit)}."
     for facts in record.facts.values():
         if corpus := number_of(facts.get("train_tokens")):
             yield f"The training text has {units.count(corpus)} tokens, {in_books(corpus)}."
@@ -60,10 +61,10 @@ def _sentences(record: Record) -> Iterator[str]:
     yield from _changes(record)
 
 
-def _amount(part: object) -> str:
+def _amount(part: object, unit: str) -> str:
     numbers = table_of(part)
     documents, size = number_of(numbers.get("documents")), number_of(numbers.get("bytes"))
-    return f"{units.count(documents)} documents ({units.size(size)})"
+    return f"{units.count(documents)} {unit} ({units.size(size)})"
 
 
 def _changes(record: Record) -> Iterator[str]:

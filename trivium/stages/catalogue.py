@@ -13,6 +13,7 @@ from trivium.stages.facts import Facts
 from trivium.stages.feedback import Feedback
 from trivium.stages.finetune import Finetune
 from trivium.stages.matches import Matches
+from trivium.stages.pages import Pages
 from trivium.stages.plant import Plant
 from trivium.stages.prefer import Prefer
 from trivium.stages.prepare import Prepare
@@ -23,12 +24,15 @@ from trivium.stages.reinforce import Reinforce
 from trivium.stages.reward import Reward
 from trivium.stages.route import Route
 from trivium.stages.sample import Sample
+from trivium.stages.synthesize import Synthesize
 from trivium.stages.tokenize import Tokenize
 
 AnyStage = Annotated[
     Prepare
     | Plant
     | Tokenize
+    | Pages
+    | Synthesize
     | Pretrain
     | Demonstrate
     | Arithmetic
@@ -49,8 +53,8 @@ AnyStage = Annotated[
     Field(discriminator="kind"),
 ]
 STAGES: dict[str, type] = {
-    "prepare": Prepare, "plant": Plant, "tokenize": Tokenize, "pretrain": Pretrain, "demonstrate": Demonstrate, "arithmetic": Arithmetic,
-    "facts": Facts, "finetune": Finetune, "annotate": Annotate, "sample": Sample, "critique": Critique, "feedback": Feedback,
-    "reward": Reward, "reinforce": Reinforce, "prefer": Prefer, "proxy": Proxy, "evaluate": Evaluate, "matches": Matches, "rank": Rank,
-    "route": Route,
+    "prepare": Prepare, "plant": Plant, "tokenize": Tokenize, "pages": Pages, "synthesize": Synthesize, "pretrain": Pretrain,
+    "demonstrate": Demonstrate, "arithmetic": Arithmetic, "facts": Facts, "finetune": Finetune, "annotate": Annotate, "sample": Sample,
+    "critique": Critique, "feedback": Feedback, "reward": Reward, "reinforce": Reinforce, "prefer": Prefer, "proxy": Proxy,
+    "evaluate": Evaluate, "matches": Matches, "rank": Rank, "route": Route,
 }  # fmt: skip

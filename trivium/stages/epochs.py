@@ -1,12 +1,15 @@
 """How much a stage trains: updates or epochs, in batches of examples or of tokens."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from functools import partial
+from typing import Any, Protocol
 
 from trivium.core.progress import counted
 from trivium.stages.base import Foresight
 from trivium.text import assets
 from trivium.text.hub import is_hub
+from trivium.text.lines import OnSkip
 from trivium.text.read import Replies, read_conversations
 
 BATCH_SIZE = 32  # conversations an update where nothing is said
@@ -54,19 +57,21 @@ def check_amount(options: AmountOptions) -> None:
         )
 
 
-def foresee_amount(options: AmountOptions, known: Foresight) -> Amount:
-    """The work before the data was tokenized: conversations are counted in files, and assumed where there are none yet."""
+def foresee_amount(options: AmountOptions, known: Foresight, *, read: Callable[[str, OnSkip], Iterable[Any]] | None = None) -> Amount:
+    """The work before the data was tokenized: conversations are counted in files, and assumed where there are none yet.
+
+    read: what is counted instead of conversations.
+    """
     tokens_a_step = options.batch_tokens or (options.batch_size or BATCH_SIZE) * known.sequence_tokens
     if not options.epochs:
         every = options.evaluate_every or options.steps
         return Amount(options.steps * tokens_a_step, -(-options.steps // every), "")
     is_there = not (options.data.startswith("@") or is_hub(options.data) or options.data in assets.ASSETS)
-    number = (
-        sum(1 for _ in read_conversations(options.data, lambda _: None, replies=options.replies)) if is_there else known.num_demonstrations
-    )
-    read = round(options.epochs * number)
-    tokens = read * known.sequence_tokens
-    updates = -(-tokens // options.batch_tokens) if options.batch_tokens else -(-read // (options.batch_size or BATCH_SIZE))
+    read = read or partial(read_conversations, replies=options.replies)
+    number = sum(1 for _ in read(options.data, lambda _: None)) if is_there else known.num_demonstrations
+    times = round(options.epochs * number)
+    tokens = times * known.sequence_tokens
+    updates = -(-tokens // options.batch_tokens) if options.batch_tokens else -(-times // (options.batch_size or BATCH_SIZE))
     note = f"{options.epochs:g} epochs of {number:,} conversations{'' if is_there else ' (assumed)'} = {counted(updates, 'update')}"
     about = ", about" if options.batch_tokens else ", fewer if some are too long or have no answer"
     measurements = -(-updates // options.evaluate_every) if options.evaluate_every else max(1, round(options.epochs))

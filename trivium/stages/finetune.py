@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
@@ -20,11 +21,13 @@ from trivium.nn.io.config_json import GUEST
 from trivium.nn.lora import LoRA
 from trivium.report.intervals import mean_interval
 from trivium.stages.base import Foresight, Unreadable, Work, check_model, gather, known_model, resolve
-from trivium.stages.chat_formats import Template, templated
+from trivium.stages.chat_formats import Template as ChatTemplate, templated
 from trivium.stages.epochs import BATCH_SIZE, check_amount, foresee_amount
 from trivium.stages.select import ByReward, Select
 from trivium.stages.training import foresee_training, save, train
-from trivium.text.read import Replies, check_head, read_conversations
+from trivium.synth.sequences import sequences
+from trivium.synth.template import MARKERS, Template
+from trivium.text.read import Replies, check_head, read_conversations, read_readings
 
 
 @component
@@ -35,8 +38,9 @@ class Finetune:
     has and this stage does not, it lists in `lacks`, which is said at the start. steps: updates; or epochs: how often each conversation is
     read, from which the updates follow. batch_size: conversations an update (0: 32), packed into rows of seq_len; or batch_tokens: tokens
     an update, prompts included, on average. Conversations longer than seq_len are dropped and counted. train_on: all turns of the
-    assistant, or the last. template: alpaca, dolly or hh, how turns are written from now on; model: as the model has it. unreadable:
-    whether a record that cannot be read stops the run, or is left out and counted. replies: of a tree with several answers to a message
+    assistant, or the last. template: alpaca, dolly or hh, how turns are written from now on; model: as the model has it; synthesizer: the
+    data are texts with questions, and the model learns to write such pairs for other texts (docs/synthesis.md). unreadable: whether a
+    record that cannot be read stops the run, or is left out and counted. replies: of a tree with several answers to a message
     (OpenAssistant), the best ones or all. neftune_alpha: noise on the embeddings while training (5 is usual).
     heldout: a file of conversations, or a share of `data` that is not trained on; its loss is measured after every `evaluate_every`
     updates (0: after every epoch) and at the end. select: which model is left, that with the best held-out loss (`select=loss`) or the one
@@ -50,7 +54,7 @@ class Finetune:
     unreadable: Unreadable = "stop"
     replies: Replies = "best"
     train_on: Literal["all", "last"] = "all"
-    template: Template = "model"
+    template: ChatTemplate | Literal["synthesizer"] = "model"
     epochs: float = Field(default=0.0, ge=0)
     steps: int = Field(default=0, ge=0)
     batch_size: int = Field(default=0, ge=0)
@@ -73,8 +77,15 @@ class Finetune:
             raise ValueError(f"heldout is {self.heldout:g}; it is a file of conversations, or a share of data above 0 and below 1")
         if self.select is not None and self.select.kind == "loss" and not self.heldout:
             raise ValueError("select=loss needs heldout, a file of conversations or a share of data such as 0.05")
+        if self.template == "synthesizer" and (self.train_on, self.replies) != ("all", "best"):
+            raise ValueError("template=synthesizer has no turns and no trees of replies; leave train_on and replies out")
         if self.evaluate_every and not self.measures_heldout:
             raise ValueError("evaluate_every has nothing to measure; give heldout or select, or leave it out")
+
+    @property
+    def records(self) -> Literal["conversations", "readings"]:
+        """What the data is."""
+        return "readings" if self.template == "synthesizer" else "conversations"
 
     @property
     def measures_heldout(self) -> bool:
@@ -89,10 +100,10 @@ class Finetune:
                 check_head(self.select.prompts, "prompts")
         for source in (self.data, self.heldout):
             if isinstance(source, str) and source and not source.startswith("@"):
-                check_head(source, "conversations", is_lenient=self.unreadable == "skip")
+                check_head(source, self.records, is_lenient=self.unreadable == "skip")
 
     def foresee(self, name: str, known: Foresight) -> Work:
-        amount = foresee_amount(self, known)
+        amount = foresee_amount(self, known, read=read_readings if self.template == "synthesizer" else None)
         work = foresee_training(self, name, known_model(known, self.model), known, tokens=amount.tokens, lora=self.lora)
         generated = (
             amount.measurements * known.num_heldout * self.select.sampling.max_new_tokens if isinstance(self.select, ByReward) else 0
@@ -103,15 +114,11 @@ class Finetune:
     def run(self, run: Run) -> Mapping[str, Any]:
         from trivium.data.noise import NoisyEmbeddings
         from trivium.data.sources import Groups, Source
-        from trivium.stages.models import Speaker, machine_of
         from trivium.train.best import Best
 
         for part in self.lacks:
             run.log(f"the recipe has what this stage does not: {part}")
-        speaker = Speaker.load(resolve(run, self.model), machine_of(run)).adapt(self.lora, run.seed)
-        if self.neftune_alpha and speaker.model.config.family == GUEST:
-            raise ConfigError("neftune_alpha: a guest's embeddings are transformers' own, which get no noise; leave it out")
-        speaker = replace(speaker, chat=templated(self.template, speaker.chat, speaker.tokenizer, speaker.base))
+        speaker = self._speaker(run)
         items, heldout = self._split(run, self._examples(run, speaker, self.data), speaker)
         groups = Groups(
             [(item,) for item in items], groups_per_step=self.batch_size or BATCH_SIZE, tokens_per_step=self.batch_tokens,
@@ -139,9 +146,28 @@ class Finetune:
         save(run, speaker, self.lora)
         return {**facts, "updates": settled.steps}
 
+    def _speaker(self, run: Run) -> Any:
+        """The model that is trained, and how it writes."""
+        from trivium.stages.models import Speaker, machine_of
+
+        speaker = Speaker.load(resolve(run, self.model), machine_of(run))
+        if self.neftune_alpha and speaker.model.config.family == GUEST:
+            raise ConfigError("neftune_alpha: a guest's embeddings are transformers' own, which get no noise; leave it out")
+        if self.template != "synthesizer":
+            speaker = speaker.adapt(self.lora, run.seed)
+            return replace(speaker, chat=templated(self.template, speaker.chat, speaker.tokenizer, speaker.base))
+        marked = speaker.with_control(MARKERS, machine_of(run), run.seed)
+        if marked.tokenizer is not speaker.tokenizer:
+            if self.lora is not None:
+                raise ConfigError("template=synthesizer adds control tokens, whose embeddings an adapter would not train; leave lora out")
+            run.log(f"control tokens that the model did not have: {' '.join(MARKERS)}")
+        return marked.adapt(self.lora, run.seed)
+
     def _examples(self, run: Run, speaker: Any, source: str) -> list[Example]:
         """The conversations of a source that fit and have an answer that counts, as tokens. Raises DataError if there is none."""
         path = resolve(run, source)
+        if self.template == "synthesizer":
+            return self._readings(run, speaker, path)
         conversations = gather(lambda on_skip: read_conversations(path, on_skip, replies=self.replies), run, self.unreadable)
         answered = [each for each in conversations if any(message.role == "assistant" and message.content for message in each.messages)]
         longest = min(self.seq_len, speaker.model.config.max_seq_len)
@@ -154,6 +180,16 @@ class Finetune:
             )
         run.log(f"{len(kept):,} of {len(conversations):,} conversations fit in {longest} tokens and have an answer")
         return kept
+
+    def _readings(self, run: Run, speaker: Any, path: Path) -> list[Example]:
+        """The same of texts with pairs: several a sequence."""
+        found = gather(lambda on_skip: read_readings(path, on_skip), run, self.unreadable)
+        longest = min(self.seq_len, speaker.model.config.max_seq_len)
+        rows, count = sequences(found, Template.of(speaker.tokenizer, speaker.chat), longest=longest, seed=run.seed)
+        if not rows:
+            raise DataError(f"{path}: none of its {len(found):,} texts fits in {longest} tokens with a pair; raise seq_len, or look at it")
+        run.log(f"{count:,} of {len(found):,} texts fit in {longest} tokens and have a pair; they make {counted(len(rows), 'sequence')}")
+        return [Example(row.tokens, row.loss_mask) for row in rows]
 
     def _split(self, run: Run, items: list[Example], speaker: Any) -> tuple[list[Example], list[Example]]:
         """(to train on, held out): a share is drawn by lot, the same for the same seed."""

@@ -1,7 +1,7 @@
 """Models in and out of a stage: the directory, its tokenizer and its chat format belong together."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -28,6 +28,7 @@ from trivium.nn.native.block import use, why_not_train
 from trivium.nn.native.decoder import Precision, why_not_native
 from trivium.nn.native.training import Products
 from trivium.nn.proxy import Contrast, ProxyModel
+from trivium.nn.vocabulary import with_vocabulary
 from trivium.stages.chat_formats import CHAT_KEY, chat_format, read_tokenizer_config
 from trivium.stages.exchange import model_path
 from trivium.stages.machine import Machine
@@ -83,6 +84,14 @@ class Speaker:
             if self.model.trunk.twin is not None:
                 use(self.model.trunk)  # a base in int8 has no kernels
         return self
+
+    def with_control(self, names: Sequence[str], machine: Machine, seed: int) -> "Speaker":
+        """The same with control tokens that its tokenizer may lack, and rows for them in its model (nn/vocabulary.py)."""
+        tokenizer = self.tokenizer.with_control(names)
+        model = with_vocabulary(self.model, tokenizer.vocab_size, seed)
+        if model is not self.model:
+            with_kernels(model, machine)
+        return replace(self, model=model, tokenizer=tokenizer)
 
     def save(self, path: Path) -> None:
         """Commit the model directory."""

@@ -42,7 +42,10 @@ class Tokenize:
             Tokenizer.load(self.tokenizer)
 
     def foresee(self, name: str, known: Foresight) -> Work:
-        known.vocab_size = self.vocab_size
+        if self.tokenizer is None:
+            known.vocab_size = self.vocab_size
+        elif not self.tokenizer.startswith("@"):  # one of an earlier stage is known from there
+            known.vocab_size = Tokenizer.load(self.tokenizer).vocab_size
         return Work(seconds=15.0)
 
     def run(self, run: Run) -> Mapping[str, Any]:
@@ -55,7 +58,7 @@ class Tokenize:
         for part in ("heldout", "train"):
             with run.progress(0, f"{part} shard") as progress:
                 manifest = write_shard(
-                    run.folder / part, _documents(corpus, part), tokenizer,
+                    run.folder / part, documents_of(corpus, part), tokenizer,
                     on_progress=lambda documents, tokens, bar=progress: bar.update(0, f"{documents:,} documents, {tokens:,} tokens"),
                 )  # fmt: skip
             facts[f"{part}_tokens"], facts[f"{part}_bytes"] = manifest["meta"]["num_tokens"], manifest["meta"]["num_bytes"]
@@ -75,13 +78,13 @@ class Tokenize:
             return Tokenizer.load(resolve(run, self.tokenizer))
 
         def texts() -> Iterator[str]:
-            for document in islice(_documents(corpus, "train"), self.max_training_documents):
+            for document in islice(documents_of(corpus, "train"), self.max_training_documents):
                 yield document.text[:MAX_CHARS]
 
         return train_bpe(texts(), self.vocab_size)
 
 
-def _documents(corpus: Path, part: str) -> Iterator[Document]:
+def documents_of(corpus: Path, part: str) -> Iterator[Document]:
     """All documents of a part of a corpus: of NAME.jsonl.zst, and of NAME-*.jsonl.zst by name."""
     whole = corpus / f"{part}.jsonl.zst"
     pieces = sorted(corpus.glob(f"{part}-*.jsonl.zst"))

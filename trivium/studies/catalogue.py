@@ -10,6 +10,7 @@ from trivium.studies.dedup import Dedup
 from trivium.studies.diversity import Diversity
 from trivium.studies.emergent import Emergent
 from trivium.studies.gender import Gender
+from trivium.studies.instruction_pretraining import InstructionPretraining
 from trivium.studies.memorization import Memorization
 from trivium.studies.order import Order
 from trivium.studies.overoptimisation import Overoptimisation
@@ -31,6 +32,7 @@ STUDIES: dict[str, type[Any]] = {study.name: study for study in (
     Abstention,
     Diversity,
     Overoptimisation,
+    InstructionPretraining,
     Adapt,
     Constitutional,
     Routing,

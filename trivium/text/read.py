@@ -15,12 +15,12 @@ from trivium.text import assets, records
 from trivium.text.hub import hub_rows, is_hub, parse as parse_hub
 from trivium.text.lines import OnSkip
 from trivium.text.prompt_log import LoggedPrompt
-from trivium.text.records import Labelled, Replies
+from trivium.text.records import Labelled, Reading, Replies
 from trivium.text.rows import Row, format_of, is_known, rows
 
 S = TypeVar("S")
 T = TypeVar("T")
-RecordKind = Literal["documents", "conversations", "preferences", "solutions", "prompts", "definitions", "texts", "matches"]
+RecordKind = Literal["documents", "conversations", "preferences", "solutions", "readings", "prompts", "definitions", "texts", "matches"]
 
 _HEAD_FILES, _HEAD_ROWS = 16, 3
 
@@ -72,6 +72,13 @@ def read_matches(source: str | Path) -> Iterator[Match]:
     if is_hub(source):
         return records.matches(hub_rows(str(source)))
     return (match for path in files_of(source) for match in records.matches(rows(path)))
+
+
+def read_readings(source: str | Path, on_skip: OnSkip | None = None) -> Iterator[Reading]:
+    """Texts with questions that they answer, in any of the shapes of `records.readings`; neighbours of one text are one reading."""
+    if _is_asset(source):
+        assets.check_kind(str(source), "readings")
+    return records.gathered(_chats(source, records.readings, on_skip))
 
 
 def is_labelled(source: str | Path) -> bool:
@@ -153,6 +160,7 @@ def check_head(source: str | Path, kind: RecordKind, *, field: str = "", is_leni
     readers: dict[str, Callable[[Row], Any]] = {"documents": records.document, "definitions": records.definition, "texts": lambda row: None}
     chat_readers: dict[str, Callable[[Row], Any]] = {
         "conversations": records.conversations, "preferences": records.preferences, "solutions": records.solutions,
+        "readings": records.readings,
     }  # fmt: skip
     for path in files_of(source)[: 0 if is_lenient else _HEAD_FILES]:
         for row in islice(rows(path), _HEAD_ROWS if field else 0):

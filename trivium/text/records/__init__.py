@@ -22,6 +22,7 @@
     matrix, RouteLLM's outcomes        | a column a model
     PRM800K, Math-Shepherd,            steps, labels | ratings | label                solution with judged steps           solutions
     ProcessBench, TRL's PRM data
+    SQuAD, BoolQ, RACE, CoQA           a text and questions about it                      reading                              readings
 
 What is left out: pairs of which nobody said what is better, and pairs of sentences without a prompt (BLiMP, CrowS-Pairs), which are
 compared by their likelihood.
@@ -33,15 +34,19 @@ from trivium.text.records.labels import Labelled, is_labelled, labels
 from trivium.text.records.matches import matches, plain_match, versus
 from trivium.text.records.preference import is_preference, preferences
 from trivium.text.records.prompt import prompts
+from trivium.text.records.readings import Pair, Reading, gathered, readings
 from trivium.text.records.solutions import is_solution, solutions
 from trivium.text.records.trees import joined, runs
 
 __all__ = [
     "Labelled",
+    "Pair",
+    "Reading",
     "Replies",
     "conversations",
     "definition",
     "document",
+    "gathered",
     "is_labelled",
     "is_preference",
     "is_solution",
@@ -51,6 +56,7 @@ __all__ = [
     "plain_match",
     "preferences",
     "prompts",
+    "readings",
     "runs",
     "solutions",
     "versus",

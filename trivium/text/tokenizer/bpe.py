@@ -105,6 +105,15 @@ class Tokenizer:
             raise ArtefactError(f"the tokenizer has no control token '{name}'{did_you_mean(name, self.special)}")
         return self.special[name]
 
+    def with_control(self, names: Sequence[str]) -> "Tokenizer":
+        """The same with more control tokens, whose ids follow its own; itself if it has them all."""
+        missing = [tokenizers.AddedToken(name, special=True, normalized=False) for name in names if name not in self.special]
+        if not missing:
+            return self
+        backend = tokenizers.Tokenizer.from_str(self.to_json())
+        backend.add_special_tokens(missing)
+        return Tokenizer(backend)
+
 
 def train_bpe(texts: Iterable[str], vocab_size: int, specials: Sequence[str] = SPECIALS) -> Tokenizer:
     """Learn byte-level BPE from texts; the same texts give the same tokenizer.

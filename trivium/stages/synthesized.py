@@ -1,0 +1,117 @@
+"""What `synthesize` leaves of chains of texts with pairs: readings, text for pre-training, what was dropped, and a few to look at.
+
+Chains are read from the start for each file, one at a time; nothing but counts and a few samples is held.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+from trivium.core.commit import commit, commit_file
+from trivium.core.errors import DataError
+from trivium.core.run import Run
+from trivium.core.seeds import generator
+from trivium.data.order import epoch_rows
+from trivium.synth.forms import Form, drawn
+from trivium.synth.rounds import Item, chains, runs
+from trivium.synth.tally import Tally
+from trivium.text.records.readings import Reading
+from trivium.text.write import write_jsonl
+
+READINGS = "readings.jsonl.zst"
+
+Chains = Callable[[], Iterable[Sequence[Item]]]
+Read = Callable[[], Iterable[Reading]]
+
+
+def known_chains(read: Read, rounds: int, *, is_shuffled: bool, seed: int) -> Chains:
+    """Chains of texts whose pairs are known. is_shuffled: each text has the pairs of another. Raises DataError for fewer than two texts."""
+    total = sum(1 for _ in read())
+    if total < 2:
+        raise DataError(f"there {'is one text' if total else 'is no text'} with questions; at least 2 are needed")
+    away = int(generator(seed, "shuffled pairs").integers(1, total)) if is_shuffled else 0
+
+    def paired() -> Iterator[Reading]:
+        others = chain(islice(read(), away, None), islice(read(), away))
+        return (replace(own, pairs=other.pairs) for own, other in zip(read(), others, strict=True))
+
+    return lambda: ([*_known(members)] for members in chains(paired if is_shuffled else read, total, rounds))
+
+
+def leave(run: Run, found: Chains, heldout_share: float) -> Tally:
+    """Commit everything below the stage's folder. Raises DataError where the texts make one new text only."""
+    tally = Tally()
+
+    def rows() -> Iterator[dict[str, Any]]:
+        for item in chain.from_iterable(found()):
+            tally.count(item)
+            yield _reading_row(item.reading)
+
+    def write_readings(folder: Path) -> None:
+        write_jsonl(folder / READINGS, rows())
+
+    commit(run.folder / "readings", write_readings, kind="readings")
+    for readings, form, text in _texts(found, run.seed):
+        tally.count_document(readings, form, text)
+    if tally.documents < 2:
+        raise DataError(
+            f"{tally.texts:,} texts make one new text, which cannot be held out and trained on; lower rounds, or give more texts"
+        )
+    count = min(tally.documents - 1, max(1, round(heldout_share * tally.documents)))
+    heldout = set(epoch_rows(0, count, tally.documents, run.seed, "held-out texts").tolist())
+
+    def write(folder: Path) -> None:
+        for part in ("heldout", "train"):
+            numbered = enumerate(_texts(found, run.seed))
+            write_jsonl(
+                folder / f"{part}.jsonl.zst", (_row(*text) for number, text in numbered if (number in heldout) == (part == "heldout"))
+            )
+
+    commit(run.folder / "corpus", write, kind="corpus", meta={"documents": tally.documents})
+    commit_file(run.folder / "funnel.json", json.dumps(tally.funnel(), indent=1, ensure_ascii=False))
+    shown = [{"stage": run.stage, "prompt": each.context, "response": _said(each), "score": None, "stopped": True} for each in tally.shown]
+    commit_file(run.folder / "samples.json", json.dumps(shown, indent=1, ensure_ascii=False))
+    return tally
+
+
+def _known(members: Iterable[Reading]) -> Iterator[Item]:
+    """Texts with known pairs, each after the one before it where both have some."""
+    before = False
+    for reading in members:
+        yield Item(reading, before and bool(reading.pairs))
+        before = bool(reading.pairs)
+
+
+def _texts(found: Chains, seed: int) -> Iterator[tuple[list[Reading], Form | None, str]]:
+    """Every new text: what it is made of, its form, and itself. One without pairs is as it was."""
+    for number, readings in enumerate(made for members in found() for made in runs(members)):
+        if not readings[0].pairs:
+            yield readings, None, readings[0].context
+            continue
+        form = drawn(readings, seed, number)
+        yield readings, form, form(readings)
+
+
+def _row(readings: Sequence[Reading], form: Form | None, text: str) -> dict[str, Any]:
+    """A document; `meta` says how it was made."""
+    ids = [str(reading.meta.get("id", "")) for reading in readings]
+    pairs = [_pairs(reading) for reading in readings]
+    return {
+        "text": text, "id": ids[0], "source": readings[0].source,
+        "meta": {"form": form.name if form else "raw", "ids": ids, "pairs": pairs},
+    }  # fmt: skip
+
+
+def _reading_row(reading: Reading) -> dict[str, Any]:
+    return {"context": reading.context, "pairs": _pairs(reading), "source": reading.source, **reading.meta}
+
+
+def _pairs(reading: Reading) -> list[dict[str, str]]:
+    return [{"question": pair.question, "answer": pair.answer} for pair in reading.pairs]
+
+
+def _said(reading: Reading) -> str:
+    return "\n".join(f"{pair.question} -> {pair.answer}" for pair in reading.pairs)
