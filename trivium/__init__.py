@@ -5,8 +5,8 @@ import importlib
 from trivium.core.world import prepare_environment
 
 __all__ = [
-    "annotate", "arithmetic", "demonstrate", "evaluate", "finetune", "prefer", "prepare", "pretrain", "reinforce", "reward", "run",
-    "sample", "study", "tokenize",
+    "annotate", "arithmetic", "curate", "demonstrate", "evaluate", "finetune", "magpie", "prefer", "prepare", "pretrain", "reinforce",
+    "reward", "run", "sample", "self_instruct", "study", "tokenize",
 ]  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from trivium.report.reading import Record, read_record
 from trivium.report.samples import samples
 from trivium.report.selection import selection
 from trivium.report.story import story
+from trivium.report.written import written
 
 REPORT = "report.html"
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
@@ -25,6 +26,7 @@ _SECTIONS: tuple[tuple[str, Callable[[Record], Html]], ...] = (
     ("Held-out measures", measures),
     ("Samples", samples),
     ("Sampled and selected", selection),
+    ("Written by models", written),
     ("Calibration of reward models", calibration),
     ("Reward and over-optimisation", overoptimisation),
     ("Curves", curves),

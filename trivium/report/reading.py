@@ -54,6 +54,7 @@ class Record:
     results: tuple[Result, ...]
     funnels: Mapping[str, Mapping[str, Any]]
     selections: Mapping[str, Mapping[str, Any]]
+    written: Mapping[str, Mapping[str, Any]]
     calibrations: Mapping[str, list[Mapping[str, Any]]]
     samples: tuple[Sample, ...]
 
@@ -77,7 +78,8 @@ def read_record(folder: Path) -> Record:
     """Read a run folder. Raises ArtefactError if there is no such folder, or naming the file (and line) that is damaged."""
     if not folder.is_dir():
         raise ArtefactError(f"{folder}: there is no such run folder")
-    by_stage = {name: _of_stages(folder, name) for name in (STARTED, DONE, "funnel.json", "selection.json", CALIBRATION, "samples.json")}
+    read = (STARTED, DONE, "funnel.json", "selection.json", "written.json", CALIBRATION, "samples.json")
+    by_stage = {name: _of_stages(folder, name) for name in read}
     starts = {stage: _start(value) for stage, value in by_stage[STARTED].items()}
     rows = [row for row in _rows(folder / METRICS) if row.offset >= starts.get(row.stage, 0)]
     speed: dict[str, list[Mapping[str, float | None]]] = {}
@@ -95,6 +97,7 @@ def read_record(folder: Path) -> Record:
         results=tuple(_results(folder / "results.json")),
         funnels={stage: _expect(dict, value, folder / stage / "funnel.json") for stage, value in by_stage["funnel.json"].items()},
         selections={stage: _expect(dict, value, folder / stage / "selection.json") for stage, value in by_stage["selection.json"].items()},
+        written={stage: _expect(dict, value, folder / stage / "written.json") for stage, value in by_stage["written.json"].items()},
         calibrations={stage: _bins(folder / stage / CALIBRATION, value) for stage, value in by_stage[CALIBRATION].items()},
         samples=tuple(chain(*(_samples(folder / stage / "samples.json", value) for stage, value in by_stage["samples.json"].items()))),
     )

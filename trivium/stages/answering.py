@@ -5,17 +5,14 @@ stage that was killed goes on after its last piece, and memory does not grow wit
 the stage, number of the prompt and of the answer, weights), so two rounds with one seed do not draw the same numbers.
 """
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from pathlib import Path
+from itertools import chain, islice
 from typing import Any, Protocol
 
 import numpy as np
 
-from trivium.core.commit import commit, verify
-from trivium.core.errors import ArtefactError, DataError, DivergedError
+from trivium.core.errors import DataError, DivergedError
 from trivium.core.progress import Progress
 from trivium.core.run import CHECKPOINTS, Run
 from trivium.core.types import Example, Message
@@ -25,9 +22,9 @@ from trivium.score.rewards.opened import opened
 from trivium.stages.base import resolve
 from trivium.stages.judges import Judges, Scoring, judge
 from trivium.stages.models import Speaker, engine_of, machine_of
-from trivium.text.write import write_jsonl
+from trivium.stages.pieces import Pieces
 
-KIND, FILE = "scored answers", "answers.jsonl"
+KIND = "scored answers"
 ROUNDS = 8  # times that a piece fills the engine's rows, about
 READ_ROWS = 16  # rows that a reward model reads at once
 
@@ -60,29 +57,13 @@ class AnswerOptions(Scoring, Protocol):
     def rows(self) -> int: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Pieces:
-    """What was answered: a row a prompt {prompt, responses, scores, stopped, tokens}, and true_scores and demonstration where known."""
-
-    folder: Path
-    count: int
-
-    def __call__(self) -> Iterator[dict[str, Any]]:
-        """The rows, in the order of the prompts."""
-        for number in range(self.count):
-            with (piece(self.folder, number) / FILE).open(encoding="utf-8") as file:
-                yield from map(json.loads, file)
-
-
-def piece(folder: Path, number: int) -> Path:
-    """Where a piece is."""
-    return folder / f"piece-{number:06}"
-
-
-def answer(options: AnswerOptions, run: Run, prompts: Callable[[], Iterator[Prompt]], asks: Callable[[Turns], Turns]) -> Pieces:
+def answer(
+    options: AnswerOptions, run: Run, prompts: Callable[[], Iterator[Prompt]], asks: Callable[[Turns], Turns]
+) -> Callable[[], Iterator[dict[str, Any]]]:
     """Answer all prompts, which are read twice, from the first piece that is not there yet.
 
-    asks: what the model is asked for a prompt. Raises DataError if there is no prompt, or one has no room for an answer.
+    Gives what reads the answers: a row a prompt {prompt, responses, scores, stopped, tokens}, and true_scores and demonstration where
+    known. asks: what the model is asked for a prompt. Raises DataError if there is no prompt, or one has no room for an answer.
     """
     speaker = Speaker.load(resolve(run, options.model), machine_of(run))
     total, longest = _measured(prompts(), speaker, asks)
@@ -90,12 +71,11 @@ def answer(options: AnswerOptions, run: Run, prompts: Callable[[], Iterator[Prom
     rules = opened(options.rewards, [], seed=run.seed, plugins=run.plugins, say=run.log_once)
     engine = engine_of(run, speaker, rows=options.rows)
     size, stream = max(1, ROUNDS * options.rows // options.answers), prompts()
-    pieces = Pieces(run.folder / CHECKPOINTS, -(-total // size))
+    pieces, count = Pieces(run.folder / CHECKPOINTS, KIND), -(-total // size)
     with Progress(run.stage, total * options.answers) as progress:
-        for number in range(pieces.count):
-            part, place = list(islice(stream, size)), piece(pieces.folder, number)
-            first = number * size * options.answers
-            if _is_there(run, place):
+        for number in range(count):
+            part, first = list(islice(stream, size)), number * size * options.answers
+            if pieces.has(run, number):
                 progress.start_at(first + len(part) * options.answers)
                 continue
             owners = [owner for owner in range(len(part)) for _ in range(options.answers)]
@@ -107,8 +87,8 @@ def answer(options: AnswerOptions, run: Run, prompts: Callable[[], Iterator[Prom
             judges = Judges(
                 options, speaker, asked, [(each.messages, each.fields) for each in part], models, [], None, _read, rules, options.truth
             )
-            _write(place, part, _rows(options, judges, answers, owners))
-    return pieces
+            pieces.write(number, _by_prompt(part, _columns(options, judges, answers, owners)))
+    return lambda: chain.from_iterable(map(pieces.rows, range(count)))
 
 
 def _measured(prompts: Iterator[Prompt], speaker: Speaker, asks: Callable[[Turns], Turns]) -> tuple[int, np.ndarray]:
@@ -127,21 +107,11 @@ def _measured(prompts: Iterator[Prompt], speaker: Speaker, asks: Callable[[Turns
     return total, longest
 
 
-def _is_there(run: Run, place: Path) -> bool:
-    try:
-        verify(place, kind=KIND)
-    except ArtefactError as error:
-        if place.exists():
-            run.log(f"{error}; this piece is made again")
-        return False
-    return True
-
-
 def _read(judge: Speaker, answers: Sequence[Example]) -> np.ndarray:
     return judge.scores(answers, rows=READ_ROWS, length=max(len(each.tokens) for each in answers))
 
 
-def _rows(options: AnswerOptions, judges: Judges, answers: Sequence[Example], owners: Sequence[int]) -> dict[str, list[Any]]:
+def _columns(options: AnswerOptions, judges: Judges, answers: Sequence[Example], owners: Sequence[int]) -> dict[str, list[Any]]:
     """The columns of a piece, a value for each answer."""
     stopped = np.array([bool(each.meta["stopped"]) for each in answers])
     columns: dict[str, list[Any]] = {"responses": [judges.policy.text_of(each) for each in answers]}
@@ -157,16 +127,9 @@ def _rows(options: AnswerOptions, judges: Judges, answers: Sequence[Example], ow
     return columns
 
 
-def _write(place: Path, part: Sequence[Prompt], columns: Mapping[str, list[Any]]) -> None:
+def _by_prompt(part: Sequence[Prompt], columns: Mapping[str, list[Any]]) -> Iterator[dict[str, Any]]:
     each = len(columns["responses"]) // len(part)
-
-    def rows() -> Iterator[dict[str, Any]]:
-        for number, prompt in enumerate(part):
-            row: dict[str, Any] = {"prompt": [{"role": turn.role, "content": turn.content} for turn in prompt.messages]}
-            row |= {name: values[number * each : (number + 1) * each] for name, values in columns.items()}
-            yield row | ({"demonstration": prompt.demonstration} if prompt.demonstration else {})
-
-    def write(folder: Path) -> None:
-        write_jsonl(folder / FILE, rows())
-
-    commit(place, write, kind=KIND)
+    for number, prompt in enumerate(part):
+        row: dict[str, Any] = {"prompt": [{"role": turn.role, "content": turn.content} for turn in prompt.messages]}
+        row |= {name: values[number * each : (number + 1) * each] for name, values in columns.items()}
+        yield row | ({"demonstration": prompt.demonstration} if prompt.demonstration else {})

@@ -27,7 +27,7 @@ from trivium.text.read import files_of
 
 # options whose values are read: their content is part of what a stage's result depends on
 INPUTS = {"sources", "decontaminate", "corpus", "tokenizer", "tokens", "dictionary", "data", "heldout", "truth", "prompts", "scored"}
-INPUTS |= {"model", "models", "reward_model", "reference", "teacher", "demonstrations", "normalise"}
+INPUTS |= {"seeds", "model", "models", "reward_model", "reference", "teacher", "demonstrations", "normalise"}
 INPUTS |= {"blocklist", "words", "classifier"}  # of filters
 TEXT_STAGES = {"prepare", "tokenize"}  # they do not depend on how the machine computes, so it is not measured for them
 PACKAGES = ("trivium", "torch", "numpy", "tokenizers", "safetensors", "pyarrow")

@@ -103,7 +103,7 @@ class OpenJudge:
 
     def _of(self, said: Said) -> float:
         nonce = nonce_of(self.seed, said)
-        text = self._question(said, nonce)
+        text = question(said, nonce, self.options.criteria, self.options.choices)
         for attempt in count():
             try:
                 return self._asked(text, nonce)
@@ -129,12 +129,12 @@ class OpenJudge:
                 self.num_failed += failed
         return score
 
-    def _question(self, said: Said, nonce: str) -> str:
-        choices = self.options.choices
-        values = f"{choices[0]} or {choices[1]}" if choices else "a whole number from 1 (worst) to 10 (best)"
-        conversation = "\n\n".join(f"{message.role}:\n{message.content}" for message in said.prompt)
-        shown = {"conversation": conversation, "answer": said.response, "criteria": self.options.criteria}
-        return _TEMPLATE.format(nonce=nonce, values=values, **shown)
+
+def question(said: Said, nonce: str, criteria: str, choices: tuple[str, str] | None) -> str:
+    """What a judge is asked."""
+    values = f"{choices[0]} or {choices[1]}" if choices else "a whole number from 1 (worst) to 10 (best)"
+    conversation = "\n\n".join(f"{message.role}:\n{message.content}" for message in said.prompt)
+    return _TEMPLATE.format(nonce=nonce, values=values, conversation=conversation, answer=said.response, criteria=criteria)
 
 
 def nonce_of(seed: int, said: Said) -> str:
