@@ -55,7 +55,7 @@ class Curate:
 
         dropped = (_record(chat) | {"reason": reason} for chat, reason in chats() if reason is not None)
         commit_rows(run.folder / CHATS, {KEPT: kept(), DROPPED: dropped})
-        found.leave(run)
+        found.leave(run, "kept_share")
         count = found.funnel.kept.documents
         if not count:
             [(reason, most)] = found.verdicts.most_common(1)

@@ -58,5 +58,5 @@ class Magpie:
                     yield draft.record
 
         commit_rows(run.folder / CHATS, {WRITTEN: rows()})
-        found.leave(run)
+        found.leave(run, "valid_share")
         return {"tokens": tokens, "queries": self.count, "conversations": found.funnel.kept.documents, "valid": found.verdicts[VALID]}

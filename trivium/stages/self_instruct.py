@@ -64,7 +64,7 @@ class SelfInstruct:
                     yield {"messages": task.messages}
 
         commit_rows(run.folder / CHATS, {WRITTEN: rows()})
-        found.leave(run)
+        found.leave(run, "kept_share")
         count = found.funnel.kept.documents
         if count < self.count:
             run.log(f"{count:,} of {self.count:,} tasks after {self.requests:,} requests, which is all that were allowed; raise requests")

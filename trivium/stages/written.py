@@ -16,7 +16,7 @@ from trivium.text.pipeline import Funnel
 from trivium.text.write import write_jsonl
 
 CHATS, WRITTEN, KEPT, DROPPED = "chats", "written.jsonl", "kept.jsonl", "dropped.jsonl"
-VALID, VALID_SHARE = "valid", "valid_share"
+VALID = "valid"
 SHOWN = 100  # conversations in the report
 _SHOWN_CHARS = 600  # of a turn
 
@@ -44,17 +44,17 @@ class Written:
             query, answer = (said[0] if said else ""), "\n\n".join(said[1:])
             self.shown.append({"query": query, "answer": answer, "verdict": verdict or VALID})
 
-    def leave(self, run: Run) -> None:
-        """Write the share of what is valid (results.json), funnel.json and written.json, and say it."""
+    def leave(self, run: Run, measure: str) -> None:
+        """Write the share of what is valid (results.json, called `measure`), funnel.json and written.json, and say it."""
         total = self.funnel.read.documents
         if not total:
             raise DataError("the model wrote nothing that could be read; ask for more, or another model")
         value, low, high = share_interval(self.verdicts[VALID], total)
-        row = {"stage": run.stage, "measure": VALID_SHARE, "value": value, "low": low, "high": high, "n": total}
+        row = {"stage": run.stage, "measure": measure, "value": value, "low": low, "high": high, "n": total}
         told = {"verdicts": dict(self.verdicts.most_common()), "shown": self.shown}
         for name, content in (("results.json", [row]), ("funnel.json", self.funnel.to_report()), ("written.json", told)):
             commit_file(run.folder / name, json.dumps(content, indent=1, ensure_ascii=False))
-        run.log(f"{self.funnel.kept.documents:,} of {total:,} kept; valid: {value:.1%} [{low:.1%}, {high:.1%}]")
+        run.log(f"{self.funnel.kept.documents:,} of {total:,} kept; {measure} {value:.1%} [{low:.1%}, {high:.1%}]")
         for verdict, number in self.verdicts.most_common():
             run.log(f"{number:>7,}  {verdict}")
 

@@ -7,11 +7,12 @@ from typing import Any
 from trivium.core.errors import ConfigError, did_you_mean
 from trivium.stages.pipeline import execute
 from trivium.stages.recipe import load_recipe
-from trivium.studies import overoptimisation
+from trivium.studies import magpie, overoptimisation
 from trivium.studies.finding import Finding
 
 STUDIES: dict[str, tuple[str, Callable[[Sequence[Path]], Finding]]] = {
-    overoptimisation.RECIPE: (overoptimisation.QUESTION, overoptimisation.study)
+    overoptimisation.RECIPE: (overoptimisation.QUESTION, overoptimisation.study),
+    magpie.RECIPE: (magpie.QUESTION, magpie.study),
 }  # name, which is also that of its recipe -> what it asks, and how it is answered from run folders
 
 
