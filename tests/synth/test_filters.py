@@ -50,20 +50,12 @@ def test_the_language_of_query_and_answer():
 
 
 def test_filters_that_read_agree_in_any_order_and_when_they_are_used_again():
-    chats = [
-        GOOD,
-        chat("Why blue?", LOOP),
-        chat("It is so.", "Air."),
-        chat("What is the sky?", LOOP),
-        chat("Name it, please.", "Sky is it."),
-    ]
-    kept = [
-        [each for each in chats if all(rule.why(each) is None for rule in order)]
-        for order in permutations([Valid(), Length(), Repetition()])
-    ]
+    chats = [GOOD, chat("Why blue?", LOOP), chat("It is so.", "Air."), chat("Name it, please.", "Sky is it."), chat("What is it?", LOOP)]
+    orders = permutations([Valid(), Length(), Repetition()])
+    kept = [[each for each in chats if all(rule.why(each) is None for rule in order)] for order in orders]
     assert all(each == kept[0] for each in kept)
     assert [each for each in kept[0] if Valid().why(each) is None and Length().why(each) is None] == kept[0]
-    assert kept[0] == [chats[0], chats[4]]
+    assert kept[0] == [chats[0], chats[3]]
 
 
 def test_a_query_too_close_to_an_earlier_one_goes():

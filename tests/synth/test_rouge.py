@@ -16,9 +16,9 @@ def textbook(first, second):
 
 
 def test_by_hand():
-    police = "police killed the gunman".split()  # the example of Lin 2004, section 3.1
-    assert rouge_l(police, "police kill the gunman".split()) == pytest.approx(3 / 4)
-    assert rouge_l(police, "the gunman kill police".split()) == pytest.approx(2 / 4)
+    police = ["police", "killed", "the", "gunman"]  # the example of Lin 2004, section 3.1
+    assert rouge_l(police, ["police", "kill", "the", "gunman"]) == pytest.approx(3 / 4)
+    assert rouge_l(police, ["the", "gunman", "kill", "police"]) == pytest.approx(2 / 4)
     assert rouge_l(police, police) == 1
     assert rouge_l(police, []) == rouge_l([], []) == 0
 

@@ -94,12 +94,7 @@ def test_the_tasks_that_are_shipped_pass_their_own_filters_and_differ():
 
 def test_tasks_of_a_file_and_of_self_instruct(tmp_path):
     own = {"instruction": "Add the numbers.", "input": "1, 2", "output": "3"}
-    theirs = {
-        "id": "seed_task_0",
-        "instruction": "Say hello.",
-        "instances": [{"input": "", "output": "Hello."}],
-        "is_classification": False,
-    }
+    theirs = {"id": "seed_task_0", "instruction": "Say hello.", "instances": [{"input": "", "output": "Hello."}]}
     (tmp_path / "tasks.jsonl").write_text(f"{json.dumps(own)}\n{json.dumps(theirs)}\n")
     assert read_tasks(tmp_path / "tasks.jsonl") == [Task("Add the numbers.", "1, 2", "3"), Task("Say hello.", "", "Hello.")]
     (tmp_path / "bad.jsonl").write_text(json.dumps({"instruction": "Say hello."}) + "\n")
