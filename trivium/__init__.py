@@ -5,8 +5,9 @@ import importlib
 from trivium.core.world import prepare_environment
 
 __all__ = [
-    "annotate", "arithmetic", "critique", "demonstrate", "evaluate", "facts", "feedback", "finetune", "matches", "plant",
-    "prefer", "prepare", "pretrain", "proxy", "rank", "reinforce", "reward", "route", "run", "sample", "study", "tokenize",
+    "annotate", "arithmetic", "critique", "curate", "demonstrate", "evaluate", "facts", "feedback", "finetune", "magpie",
+    "matches", "pages", "plant", "prefer", "prepare", "pretrain", "proxy", "rank", "reinforce", "reward", "route", "run", "sample",
+    "self_instruct", "study", "synthesize", "tokenize",
 ]  # fmt: skip
 
 

@@ -114,7 +114,7 @@ def test_a_kill_between_pieces_changes_no_byte(monkeypatch):
 def test_a_damaged_piece_is_made_again(monkeypatch):
     run("straight", **SAMPLED)
     run("out", **SAMPLED)
-    piece = Path("out/sample/checkpoints/piece-000000/answers.jsonl")
+    piece = Path("out/sample/checkpoints/piece-000000/rows.jsonl")
     piece.write_bytes(piece.read_bytes()[:-9])
     run("out", **SAMPLED)
     assert "this piece is made again" in log()

@@ -29,6 +29,7 @@ th, td { padding: .4rem .9rem .4rem 0; text-align: right; vertical-align: top; b
 td.prose { white-space: normal; text-align: left; min-width: 11rem; }
 th:first-child { text-align: left; } thead th { color: var(--soft); font-weight: 500; } tbody th { font-weight: 500; }
 td .small, th .small { display: block; font-weight: 400; } tbody th { position: sticky; left: 0; background: var(--ground); }
+.texts td { text-align: left; white-space: pre-wrap; min-width: 14rem; max-width: 30rem; overflow-wrap: anywhere; font-size: .85rem; }
 .charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(15.5rem, 100%), 1fr)); gap: 1.5rem 1.75rem; margin: 1rem 0; }
 .charts.large { grid-template-columns: repeat(auto-fill, minmax(min(20rem, 100%), 27rem)); }
 figure { margin: 0; min-width: 0; } figcaption { display: flex; justify-content: space-between; gap: 1rem; font-size: .9rem;

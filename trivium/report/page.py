@@ -20,6 +20,7 @@ from trivium.report.samples import samples
 from trivium.report.selection import selection
 from trivium.report.story import story
 from trivium.report.tasks import tasks
+from trivium.report.written import written
 
 REPORT = "report.html"
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
@@ -29,6 +30,7 @@ _SECTIONS: tuple[tuple[str, Callable[[Record], Html]], ...] = (
     ("Tasks", tasks),
     ("Samples", samples),
     ("Sampled and selected", selection),
+    ("Written by models", written),
     ("Ranking of models", ranking),
     ("Routing of prompts", routing),
     ("Calibration", calibration),

@@ -57,6 +57,7 @@ class Record:
     selections: Mapping[str, Mapping[str, Any]]
     rankings: Mapping[str, Mapping[str, Any]]
     routings: Mapping[str, Mapping[str, Any]]
+    written: Mapping[str, Mapping[str, Any]]
     calibrations: Mapping[str, list[Mapping[str, Any]]]
     samples: tuple[Sample, ...]
     tasks: Mapping[str, Mapping[str, Any]]
@@ -81,10 +82,8 @@ def read_record(folder: Path) -> Record:
     """Read a run folder. Raises ArtefactError if there is no such folder, or naming the file (and line) that is damaged."""
     if not folder.is_dir():
         raise ArtefactError(f"{folder}: there is no such run folder")
-    by_stage = {
-        name: _of_stages(folder, name)
-        for name in (STARTED, DONE, "funnel.json", "selection.json", RANKING, ROUTING, CALIBRATION, "samples.json", TASKS)
-    }
+    read = (STARTED, DONE, "funnel.json", "selection.json", "written.json", RANKING, ROUTING, CALIBRATION, "samples.json", TASKS)
+    by_stage = {name: _of_stages(folder, name) for name in read}
     starts = {stage: _start(value) for stage, value in by_stage[STARTED].items()}
     rows = [row for row in _rows(folder / METRICS) if row.offset >= starts.get(row.stage, 0)]
     speed: dict[str, list[Mapping[str, float | None]]] = {}
@@ -104,6 +103,7 @@ def read_record(folder: Path) -> Record:
         selections={stage: _expect(dict, value, folder / stage / "selection.json") for stage, value in by_stage["selection.json"].items()},
         rankings={stage: _expect(dict, value, folder / stage / RANKING) for stage, value in by_stage[RANKING].items()},
         routings={stage: _expect(dict, value, folder / stage / ROUTING) for stage, value in by_stage[ROUTING].items()},
+        written={stage: _expect(dict, value, folder / stage / "written.json") for stage, value in by_stage["written.json"].items()},
         calibrations={stage: _bins(folder / stage / CALIBRATION, value) for stage, value in by_stage[CALIBRATION].items()},
         samples=tuple(chain(*(_samples(folder / stage / "samples.json", value) for stage, value in by_stage["samples.json"].items()))),
         tasks={stage: _expect(dict, value, folder / stage / TASKS) for stage, value in by_stage[TASKS].items()},

@@ -20,7 +20,7 @@ from trivium.stages.base import resolve
 from trivium.stages.choosing import chooser_of
 from trivium.stages.judges import Judges, Scoring, judge
 from trivium.stages.models import Speaker, engine_of, machine_of
-from trivium.stages.pieces import Pieces, in_pieces
+from trivium.stages.pieces import Rows, in_pieces
 from trivium.text.write import plain_turns
 
 KIND = "scored answers"
@@ -56,11 +56,12 @@ class AnswerOptions(Scoring, Protocol):
     def rows(self) -> int: ...
 
 
-def answer(options: AnswerOptions, run: Run, prompts: Callable[[], Iterator[Prompt]], asks: Callable[[Turns], Turns]) -> Pieces:
+def answer(options: AnswerOptions, run: Run, prompts: Callable[[], Iterator[Prompt]], asks: Callable[[Turns], Turns]) -> Rows:
     """Answer all prompts, which are read twice; a row a prompt {prompt, responses, scores, stopped, tokens}, with true_scores and
     demonstration where they are known.
 
-    asks: what the model is asked for a prompt. Raises DataError if there is no prompt, or one has no room for an answer.
+    Gives what reads the answers: a row a prompt {prompt, responses, scores, stopped, tokens}, and true_scores and demonstration where
+    known. asks: what the model is asked for a prompt. Raises DataError if there is no prompt, or one has no room for an answer.
     """
     speaker = Speaker.load(resolve(run, options.model), machine_of(run))
 

@@ -7,11 +7,13 @@ from pydantic import Field
 from trivium.stages.annotate import Annotate
 from trivium.stages.arithmetic import Arithmetic
 from trivium.stages.critique import Critique
+from trivium.stages.curate import Curate
 from trivium.stages.demonstrate import Demonstrate
 from trivium.stages.evaluate import Evaluate
 from trivium.stages.facts import Facts
 from trivium.stages.feedback import Feedback
 from trivium.stages.finetune import Finetune
+from trivium.stages.magpie import Magpie
 from trivium.stages.matches import Matches
 from trivium.stages.pages import Pages
 from trivium.stages.plant import Plant
@@ -24,6 +26,7 @@ from trivium.stages.reinforce import Reinforce
 from trivium.stages.reward import Reward
 from trivium.stages.route import Route
 from trivium.stages.sample import Sample
+from trivium.stages.self_instruct import SelfInstruct
 from trivium.stages.synthesize import Synthesize
 from trivium.stages.tokenize import Tokenize
 
@@ -40,6 +43,9 @@ AnyStage = Annotated[
     | Finetune
     | Annotate
     | Sample
+    | Magpie
+    | Curate
+    | SelfInstruct
     | Critique
     | Feedback
     | Reward
@@ -55,6 +61,6 @@ AnyStage = Annotated[
 STAGES: dict[str, type] = {
     "prepare": Prepare, "plant": Plant, "tokenize": Tokenize, "pages": Pages, "synthesize": Synthesize, "pretrain": Pretrain,
     "demonstrate": Demonstrate, "arithmetic": Arithmetic, "facts": Facts, "finetune": Finetune, "annotate": Annotate, "sample": Sample,
-    "critique": Critique, "feedback": Feedback, "reward": Reward, "reinforce": Reinforce, "prefer": Prefer, "proxy": Proxy,
-    "evaluate": Evaluate, "matches": Matches, "rank": Rank, "route": Route,
+    "magpie": Magpie, "curate": Curate, "self_instruct": SelfInstruct, "critique": Critique, "feedback": Feedback, "reward": Reward,
+    "reinforce": Reinforce, "prefer": Prefer, "proxy": Proxy, "evaluate": Evaluate, "matches": Matches, "rank": Rank, "route": Route,
 }  # fmt: skip

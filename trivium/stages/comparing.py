@@ -19,7 +19,7 @@ from trivium.stages.answering import Prompt, measured
 from trivium.stages.base import resolve
 from trivium.stages.choosing import ROWS, THINK, Chooser, chooser_of
 from trivium.stages.models import Speaker, engine_of, machine_of
-from trivium.stages.pieces import Pieces, in_pieces
+from trivium.stages.pieces import Rows, in_pieces
 from trivium.synth.constitution import Constitution, read_constitution
 from trivium.synth.feedback import OPTIONS, Comparison, in_both_orders, label, question
 from trivium.synth.judge import ByModel, usual_lowest
@@ -94,7 +94,7 @@ def judge_of(options: Feedback, run: Run, constitution: Constitution) -> Judge:
     return ModelJudges(judge, chooser, engine, constitution, run.seed, run.stage)
 
 
-def compare(options: Feedback, run: Run) -> Pieces:
+def compare(options: Feedback, run: Run) -> Rows:
     """Answer every prompt twice and judge the answers; a row a prompt {prompt, responses, stopped, principles, orders, prob, first_place}.
 
     orders: by principle, the probability of the answer shown first, in either order. prob: the label, None if there is none. first_place:

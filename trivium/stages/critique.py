@@ -26,7 +26,7 @@ from trivium.text.read import check_head, read_conversations, read_prompts
 from trivium.text.write import plain_turns, write_jsonl
 
 if TYPE_CHECKING:
-    from trivium.stages.pieces import Pieces
+    from trivium.stages.pieces import Rows
 
 NUM_SAMPLES = 6  # prompts whose chains the report shows
 
@@ -91,7 +91,7 @@ class Critique:
         )
         return tally
 
-    def _write(self, run: Run, table: "Pieces") -> dict[str, int]:
+    def _write(self, run: Run, table: "Rows") -> dict[str, int]:
         tally = {"prompts": 0, "revised": 0, "conversations": 0, "helpful": 0}
         constitution = read_constitution(self.constitution)
 
@@ -120,7 +120,7 @@ class Critique:
             )
         return tally
 
-    def _report(self, run: Run, table: "Pieces") -> None:
+    def _report(self, run: Run, table: "Rows") -> None:
         """What the rules say of the answers and of each round, with 95 % intervals over prompts, and the first chains as samples."""
         scores: list[dict[str, list[float]]] = [{} for _ in range(self.rounds + 1)]
         samples = []

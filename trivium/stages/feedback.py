@@ -26,7 +26,7 @@ from trivium.text.read import check_head, read_preferences, read_prompts
 from trivium.text.write import write_jsonl
 
 if TYPE_CHECKING:
-    from trivium.stages.pieces import Pieces
+    from trivium.stages.pieces import Rows
 
 
 @component
@@ -92,7 +92,7 @@ class Feedback:
         self._report(run, table, tally)
         return tally
 
-    def _write(self, run: Run, table: "Pieces") -> dict[str, int]:
+    def _write(self, run: Run, table: "Rows") -> dict[str, int]:
         tally = {"prompts": 0, "labelled": 0, "same": 0, "unreadable": 0, "heldout": 0, "helpful": 0}
         for row in table():
             tally["prompts"] += 1
@@ -127,7 +127,7 @@ class Feedback:
         for preference in read_preferences(resolve(run, self.helpful)) if self.helpful else ():
             yield from pairs_of_people(preference)
 
-    def _report(self, run: Run, table: "Pieces", tally: Mapping[str, int]) -> None:
+    def _report(self, run: Run, table: "Rows", tally: Mapping[str, int]) -> None:
         """How sure the labels are, how often the place decides, and how often the labels are right where the truth is known."""
         labels = [row for row in table() if row["prob"] is not None]
         found = {

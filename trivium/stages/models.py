@@ -109,6 +109,10 @@ class Speaker:
             return main
         return Prompt.of(main, [render(messages, self.tokenizer, chat, for_generation=True).tokens for chat in self.chats])
 
+    def prequery(self, messages: tuple[Message, ...] = ()) -> np.ndarray:
+        """Ids up to where the user begins to speak, after these turns."""
+        return render(messages, self.tokenizer, self.chat, for_generation=True, speaker="user").tokens
+
     def demonstration(self, conversation: Conversation, *, train_on: Literal["all", "last"] = "all") -> Example:
         """A conversation with its mask, weighted. train_on: which turns of the assistant count."""
         rendered = render(conversation.messages, self.tokenizer, self.chat, train_on=train_on)

@@ -32,7 +32,7 @@ from trivium.text.read import files_of
 INPUTS = {"sources", "decontaminate", "corpus", "tokenizer", "tokens", "dictionary", "data", "heldout", "truth", "prompts", "scored"}
 INPUTS |= {"model", "models", "compare", "reward_model", "reference", "teacher", "demonstrations", "normalise", "reviser", "helpful"}
 INPUTS |= {"base", "expert", "anti_expert"}  # of a proxy
-INPUTS |= {"constitution"}
+INPUTS |= {"constitution", "seeds"}
 INPUTS |= {"blocklist", "words", "classifier"}  # of filters
 TEXT_STAGES = {"prepare", "plant", "tokenize", "matches", "rank"}  # they do not depend on how the machine computes, so it is not measured
 PACKAGES = ("trivium", "torch", "numpy", "tokenizers", "safetensors", "pyarrow")

@@ -21,7 +21,7 @@ from trivium.text.decontaminate import Contamination, Evaluations, OnOverlap
 from trivium.text.dedup import SHORTEST_COPY, LineDedup, MinHash, NearDedup, SubstringDedup
 from trivium.text.filters import Filter
 from trivium.text.pii import Kind
-from trivium.text.pipeline import DAMAGED, DUPLICATE, UNREADABLE, Count, Funnel
+from trivium.text.pipeline import DAMAGED, UNREADABLE, Funnel
 from trivium.text.read import check_head, read_texts
 from trivium.text.store import Documents, Joined, Selected, Store, document_row, in_order, stored
 from trivium.text.whole import cluster_rows, cut_copies, cut_shared_lines, drop_duplicates, drop_near_duplicates
@@ -111,7 +111,7 @@ class Prepare:
                 write_jsonl(folder / f"{name}.jsonl.zst", map(document_row, in_order(documents, numbers, block=block)))
 
         commit(run.folder / "corpus", write, kind="corpus", meta={"documents": len(documents), "sources": list(self.sources)})
-        commit_file(run.folder / "funnel.json", json.dumps(_report_form(funnel), indent=1, ensure_ascii=False))
+        commit_file(run.folder / "funnel.json", json.dumps(funnel.to_report(), indent=1, ensure_ascii=False))
         self._say(run, funnel, contamination)
         return {"documents": funnel.kept.documents, "bytes": funnel.kept.bytes}
 
@@ -186,30 +186,6 @@ def benchmark_names(sources: Sequence[str]) -> dict[str, str]:
 def _located(folder: Path, source: str) -> str:
     """A source as reading understands it: what an earlier stage left is a path."""
     return str(folder / source[1:]) if source.startswith("@") else source
-
-
-def _report_form(funnel: Funnel) -> dict[str, Any]:
-    """The funnel as the report reads it."""
-
-    def listed(counts: Mapping[str, Count]) -> list[dict[str, Any]]:
-        return [
-            {
-                "reason": reason,
-                "documents": count.documents,
-                "bytes": count.bytes,
-                "samples": [sample["text"] for sample in funnel.samples[reason]],
-            }
-            for reason, count in counts.items()
-            if reason != DUPLICATE
-        ]
-
-    ends = {
-        name: {"documents": count.documents, "bytes": count.bytes}
-        for name, count in (("read", funnel.read), ("duplicates", funnel.duplicates), ("kept", funnel.kept))
-    }
-    gone = {"dropped": listed(funnel.dropped)} | ({"cut": listed(funnel.cut)} if funnel.cut else {})
-    counts = funnel.to_dict()
-    return ends | gone | {name: counts[name] for name in ("replaced", "scrubbed")}
 
 
 def _too_few(left: int, funnel: Funnel) -> str:

@@ -22,7 +22,7 @@ from trivium.stages.answering import Prompt, measured
 from trivium.stages.base import resolve
 from trivium.stages.choosing import chooser_of
 from trivium.stages.models import Speaker, engine_of, machine_of
-from trivium.stages.pieces import Pieces, in_pieces
+from trivium.stages.pieces import Rows, in_pieces
 from trivium.synth.constitution import Constitution, Principle, read_constitution
 from trivium.synth.revision import Chain, Label, Script, as_chat, as_transcript, examples, is_over, said, spoken
 from trivium.synth.simulated import Simulated
@@ -142,7 +142,7 @@ class Rounds:
         return self.constitution.drawn(self.seed, f"principles of {self.stage}", number, self.count)
 
 
-def revise(options: Critique, run: Run) -> Pieces:
+def revise(options: Critique, run: Run) -> Rows:
     """Answer every prompt and revise the answers; a row a prompt {prompt, response, stopped, rounds, scores}.
 
     rounds: of each {principle, critique, revision, stopped, is_taken, answer}; answer: as it is after the round. scores: of the answer and

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from trivium.core.commit import commit, commit_file
+from trivium.core.commit import commit_file
 from trivium.core.errors import DataError
 from trivium.core.run import CHECKPOINTS, Run
 from trivium.core.types import Document, Message
@@ -24,12 +24,11 @@ from trivium.stages.answering import READ_ROWS
 from trivium.stages.base import resolve
 from trivium.stages.choosing import chooser_of
 from trivium.stages.models import Speaker, engine_of, machine_of
-from trivium.stages.pieces import is_there, piece
+from trivium.stages.pieces import Pieces
 from trivium.stages.subjects import subject_of
 from trivium.text.read import read_documents
-from trivium.text.write import write_jsonl
 
-KIND, FILE, ITEMS, FOUND = "scored items", "items.jsonl", "items", "tasks.json"
+KIND, ITEMS, FOUND = "scored items", "items", "tasks.json"
 MOST_GROUPS = 100  # that results.json has rows of
 
 Ask = Callable[[Sequence[Item]], list[Row]]
@@ -150,16 +149,15 @@ class Tasks:
 
     def _rows(self, task: Asked, model: str, ask: Ask) -> list[Row]:
         """A task's rows in the order of its items, from the first piece that is not there yet."""
-        folder = self.run.folder / CHECKPOINTS / model / task.name
+        pieces = Pieces(self.run.folder / CHECKPOINTS / model / task.name, KIND)
         rows: list[Row] = []
         with self.run.progress(len(task.items), f"{model} {task.name}") as progress:
             for number, items in enumerate(in_order(task.items)):
-                place = piece(folder, number)
-                if is_there(self.run, place, KIND):
+                if pieces.has(self.run, number):
                     progress.start_at(len(rows) + len(items))
                 else:
-                    _write(place, ask(items))
-                rows += _read(place)
+                    pieces.write(number, ask(items))
+                rows += pieces.rows(number)
                 progress.update(len(rows))
         return sorted(rows, key=lambda row: row["item"])
 
@@ -167,10 +165,10 @@ class Tasks:
         """The rows of a task that lm-eval asks, all in one piece."""
         from trivium.evals.lm_eval import rows_of_task
 
-        place = piece(self.run.folder / CHECKPOINTS / model / task.name, 0)
-        if not is_there(self.run, place, KIND):
-            _write(place, rows_of_task(subject, task.foreign, limit=self.limit))
-        rows = list(_read(place))
+        pieces = Pieces(self.run.folder / CHECKPOINTS / model / task.name, KIND)
+        if not pieces.has(self.run, 0):
+            pieces.write(0, rows_of_task(subject, task.foreign, limit=self.limit))
+        rows = list(pieces.rows(0))
         task.facts["items"] = len(rows)
         return rows
 
@@ -209,18 +207,6 @@ def _judge_of(speaker: Speaker, model: str) -> Judge:
         return speaker.scores(answers, rows=READ_ROWS, length=longest).tolist()
 
     return score
-
-
-def _write(place: Path, rows: Sequence[Row]) -> None:
-    def write(folder: Path) -> None:
-        write_jsonl(folder / FILE, rows)
-
-    commit(place, write, kind=KIND)
-
-
-def _read(place: Path) -> Iterator[Row]:
-    with (place / FILE).open(encoding="utf-8") as file:
-        yield from map(json.loads, file)
 
 
 def _results(task: Asked, model: str, hit: set[int] | None) -> Iterator[dict[str, Any]]:

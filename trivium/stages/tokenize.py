@@ -62,7 +62,7 @@ class Tokenize:
                     on_progress=lambda documents, tokens, bar=progress: bar.update(0, f"{documents:,} documents, {tokens:,} tokens"),
                 )  # fmt: skip
             facts[f"{part}_tokens"], facts[f"{part}_bytes"] = manifest["meta"]["num_tokens"], manifest["meta"]["num_bytes"]
-        texts = [document.text for document in islice(_documents(corpus, "heldout"), WORDS_DOCUMENTS)]
+        texts = [document.text for document in islice(documents_of(corpus, "heldout"), WORDS_DOCUMENTS)]
         num_tokens = sum(len(ids) for ids in tokenizer.encode_batch(texts))
         facts["words_per_token"] = round(words_per_token(sum(len(text.split()) for text in texts), num_tokens), 4)
         if tokenizer.why_slow:

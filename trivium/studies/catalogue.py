@@ -11,6 +11,7 @@ from trivium.studies.diversity import Diversity
 from trivium.studies.emergent import Emergent
 from trivium.studies.gender import Gender
 from trivium.studies.instruction_pretraining import InstructionPretraining
+from trivium.studies.magpie import Magpie
 from trivium.studies.memorization import Memorization
 from trivium.studies.order import Order
 from trivium.studies.overoptimisation import Overoptimisation
@@ -34,6 +35,7 @@ STUDIES: dict[str, type[Any]] = {study.name: study for study in (
     Overoptimisation,
     InstructionPretraining,
     Adapt,
+    Magpie,
     Constitutional,
     Routing,
 )}  # fmt: skip

@@ -91,8 +91,8 @@ def results_of(record: Record) -> dict[str, Result]:
     found = {row.stage: row for row in record.results if row.measure == MEASURE and row.stage in ARMS and row.value is not None}
     if missing := [arm for arm in ARMS if arm not in found]:
         raise DataError(
-            f"{record.folder}: has no {MEASURE} of {', '.join(missing)}; this study reads finished runs of the recipe instruction_pretraining:"
-            " trivium run instruction_pretraining seed=2 --out runs/instruction_pretraining-2"
+            f"{record.folder}: has no {MEASURE} of {', '.join(missing)}; this study reads finished runs of the recipe"
+            " instruction_pretraining: trivium run instruction_pretraining seed=2 --out runs/instruction_pretraining-2"
         )
     tokens = {arm: number_of(record.facts.get(arm, {}).get("tokens")) for arm in ARMS}
     if len(set(tokens.values())) > 1:

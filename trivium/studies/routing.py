@@ -73,8 +73,8 @@ class Routing:
     claim: ClassVar = "a router that learns from preferences saves calls of the strong model at the same quality (Ong et al. 2024)"
     question: ClassVar = "Does a prompt say which of two models it needs, so that routing by it saves calls of the strong one?"
     rule: ClassVar = (
-        f"it does if, on held-out prompts, the 95 % interval of APGR of the router '{ROUTER}' lies above 1/2 and that of its gain in log-loss"
-        " over plain Bradley-Terry above 0"
+        f"it does if, on held-out prompts, the 95 % interval of APGR of the router '{ROUTER}' lies above 1/2 and that of its gain in"
+        " log-loss over plain Bradley-Terry above 0"
     )
     expected: ClassVar = "APGR above .6 where the prompt matters"
     seed: int = 1

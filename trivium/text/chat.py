@@ -91,15 +91,17 @@ def render(
     chat_format: ChatFormat,
     *,
     for_generation: bool = False,
+    speaker: Role = "assistant",
     train_on: Literal["all", "last"] = "all",
 ) -> Rendered:
     """Turn a conversation into ids and their mask.
 
-    for_generation: end with the opening of an assistant turn, and count nothing; then
-    `render(messages[:k], for_generation=True)` is the beginning of `render(messages)` if turn k is the assistant's.
+    for_generation: end with the opening of a turn of the speaker, and count nothing; then
+    `render(messages[:k], for_generation=True)` is the beginning of `render(messages)` if turn k is the assistant's. With the user as the
+    speaker that is the pre-query template of Magpie (Xu et al. 2024, arXiv:2406.08464, section 2.1), before which no turn is needed.
     train_on: which assistant turns count. Raises DataError: no turns, unknown role, nothing to train on.
     """
-    turns = _complete(messages, chat_format)
+    turns = _complete(messages, chat_format, is_begun=for_generation and speaker == "user")
     spoken = [index for index, turn in enumerate(turns) if turn.role == "assistant"]
     if not spoken and not for_generation:
         raise DataError("the conversation has no assistant turn, so there is nothing to learn from it")
@@ -115,7 +117,7 @@ def render(
         num_counted = len(content) + 1 if index in counted else 0  # 1: the token that ends the turn
         mask += [0.0] * len(opening) + [turn.weight] * num_counted + [0.0] * (len(content) + len(closing) - num_counted)
     if for_generation:
-        opening = _ids(chat_format.opening["assistant"], tokenizer, chat_format)
+        opening = _ids(chat_format.opening[speaker], tokenizer, chat_format)
         pieces, mask = pieces + opening, mask + [0.0] * len(opening)
     return Rendered(np.array(pieces, np.int32), np.array(mask, np.float32))
 
@@ -151,14 +153,15 @@ def jinja(chat_format: ChatFormat) -> str:
     )
 
 
-def _complete(messages: Sequence[Message], chat_format: ChatFormat) -> list[Message]:
-    """The turns with the standing system turn; every role is one that the format knows."""
-    if not messages:
+def _complete(messages: Sequence[Message], chat_format: ChatFormat, *, is_begun: bool) -> list[Message]:
+    """The turns with the standing system turn; every role is one that the format knows. is_begun: a turn is begun, so none is needed."""
+    if not messages and not is_begun:
         raise DataError("the conversation is empty")
     for index, message in enumerate(messages):
         if message.role not in chat_format.opening:
             raise DataError(f"messages[{index}].role is {message.role!r}; it is one of: {', '.join(chat_format.opening)}")
-    standing = [Message("system", chat_format.system)] if chat_format.system and messages[0].role != "system" else []
+    has_system = bool(messages) and messages[0].role == "system"
+    standing = [Message("system", chat_format.system)] if chat_format.system and not has_system else []
     return standing + list(messages)
 
 

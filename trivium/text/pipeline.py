@@ -1,6 +1,6 @@
 """Cleaning: documents go through filters and deduplication; a funnel counts what happened to them and keeps samples."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -116,6 +116,19 @@ class Funnel:
     def to_dict(self) -> dict[str, Any]:
         """JSON of all counts and samples."""
         return asdict(self)
+
+    def to_report(self) -> dict[str, Any]:
+        """funnel.json, as the report reads it."""
+
+        def listed(counts: Mapping[str, Count]) -> list[dict[str, Any]]:
+            entries = ((reason, count) for reason, count in counts.items() if reason != DUPLICATE)
+            return [
+                {"reason": reason, **asdict(count), "samples": [each["text"] for each in self.samples[reason]]} for reason, count in entries
+            ]
+
+        ends = {name: asdict(count) for name, count in (("read", self.read), ("duplicates", self.duplicates), ("kept", self.kept))}
+        gone = {"dropped": listed(self.dropped)} | ({"cut": listed(self.cut)} if self.cut else {})
+        return ends | gone | {"replaced": self.to_dict()["replaced"], "scrubbed": asdict(self.scrubbed)}
 
     @staticmethod
     def of_dict(told: dict[str, Any]) -> "Funnel":

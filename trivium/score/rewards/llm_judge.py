@@ -139,7 +139,8 @@ class OpenJudge:
 
     def _of(self, said: Said) -> float:
         nonce = nonce_of(self.seed, said)
-        return self._insist(self._question(said, nonce), said, lambda reply: verdict(reply, nonce, self.options.choices))
+        text = question(said, nonce, self.options.criteria, self.options.choices)
+        return self._insist(text, said, lambda reply: verdict(reply, nonce, self.options.choices))
 
     def _insist(self, text: str, said: Said, read: Callable[[str], T]) -> T:
         for attempt in count():
@@ -167,11 +168,11 @@ class OpenJudge:
                 self.num_failed += failed
         return found
 
-    def _question(self, said: Said, nonce: str) -> str:
-        choices = self.options.choices
-        values = f"{choices[0]} or {choices[1]}" if choices else "a whole number from 1 (worst) to 10 (best)"
-        shown = {"conversation": _conversation(said), "answer": said.response, "criteria": self.options.criteria}
-        return _TEMPLATE.format(nonce=nonce, values=values, **shown)
+
+def question(said: Said, nonce: str, criteria: str, choices: tuple[str, str] | None) -> str:
+    """What a judge is asked."""
+    values = f"{choices[0]} or {choices[1]}" if choices else "a whole number from 1 (worst) to 10 (best)"
+    return _TEMPLATE.format(nonce=nonce, values=values, conversation=_conversation(said), answer=said.response, criteria=criteria)
 
 
 def _conversation(said: Said) -> str:

@@ -19,8 +19,11 @@ class Repetition:
 
     def __call__(self, answers: Sequence[Said]) -> list[float]:
         """A number from -1 to 0 for each answer."""
-        return [self._of(said.response.lower().split()) for said in answers]
+        return [-repeated_share(said.response, self.n) for said in answers]
 
-    def _of(self, words: list[str]) -> float:
-        grams = [tuple(words[i : i + self.n]) for i in range(len(words) - self.n + 1)]
-        return len(set(grams)) / len(grams) - 1 if grams else 0.0
+
+def repeated_share(text: str, n: int) -> float:
+    """The share of a text's n-grams of words, in small letters, that were there before; 0 if there is none."""
+    words = text.lower().split()
+    grams = [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
+    return 1 - len(set(grams)) / len(grams) if grams else 0.0

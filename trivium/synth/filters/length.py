@@ -1,0 +1,32 @@
+"""Length: drops conversations whose queries or answers are too short to say anything, or too long to be read."""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from trivium.core.config import component
+from trivium.core.types import Conversation
+from trivium.synth.filters.rule import said_by
+
+
+@component
+class Length:
+    """Bounds on the words of each query and each answer, inclusive. Those of queries are the ones that Alpaca used for instructions."""
+
+    is_measured: ClassVar[bool] = False
+    kind: Literal["length"] = "length"
+    min_words: int = Field(default=3, ge=0)
+    max_words: int = Field(default=150, ge=1)
+    min_answer_words: int = Field(default=3, ge=0)
+    max_answer_words: int = Field(default=1000, ge=1)
+
+    def why(self, chat: Conversation) -> str | None:
+        """The reason to drop a conversation, or None."""
+        bounds = (("user", "query", self.min_words, self.max_words), ("assistant", "answer", self.min_answer_words, self.max_answer_words))
+        for role, name, least, most in bounds:
+            counts = [len(text.split()) for text in said_by(chat, role)]
+            if counts and min(counts) < least:
+                return f"{name} is too short"
+            if counts and max(counts) > most:
+                return f"{name} is too long"
+        return None

@@ -1,0 +1,43 @@
+"""Reward: drops conversations whose last answer a reward model does not like, or no better than that of a base model."""
+
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from trivium.core.config import component
+from trivium.core.errors import ConfigError
+from trivium.generate.sampling import Sampling
+from trivium.synth.filters.rule import Measured
+from trivium.text.signals import Reasons, first_of
+
+
+@component
+class Reward:
+    """The score that a reward model gives the last answer must be at least `at_least`; Magpie's released filters use -10 of their model.
+
+    reference: a model (the base) that answers the same by `sampling`; the score must be higher than that of its answer by at least
+    min_difference (reward difference: Xu et al. 2024, arXiv:2406.08464, section 3). What is too long to be read is dropped.
+    """
+
+    is_measured: ClassVar[bool] = True
+    kind: Literal["reward"] = "reward"
+    reward_model: str
+    at_least: float | None = None
+    reference: str = ""
+    min_difference: float = 0.0
+    sampling: Sampling = Sampling(temperature=0, max_new_tokens=256)
+
+    def __post_init__(self) -> None:
+        if self.at_least is None and not self.reference:
+            raise ConfigError("the filter 'reward' needs at_least, a score, or reference, a model whose answers are compared with")
+
+    def why_not(self, found: Measured) -> Reasons:
+        """The reason to drop each conversation, or None. found: score, and difference where there is a reference."""
+        score_N = found["score"]
+        is_low_N = score_N < (-np.inf if self.at_least is None else self.at_least)
+        is_no_better_N = found["difference"] < self.min_difference if self.reference else np.zeros(len(score_N), bool)
+        return first_of(
+            ("too long for the reward model", np.isnan(score_N)),
+            ("reward is low", is_low_N),
+            ("no better than the reference", is_no_better_N),
+        )
