@@ -58,7 +58,7 @@ def test_each_part_of_the_rule_can_fail_alone(tmp_path, changes, said):
 def test_where_a_coin_lowers_harm_too_the_answer_counts_for_nothing(tmp_path):
     finding = Constitutional().find([write_run(tmp_path / "run", harm={"rl_coin": 0.3})])
     assert finding.outcome == "controls failed"
-    assert [control.name for control in finding.controls if not control.is_right] == ["run: feedback by a coin (rl_coin)"]
+    assert [control.name for control in finding.controls if not control.is_right] == ["run: feedback by a coin"]
 
 
 def test_harm_is_never_below_none(tmp_path):

@@ -72,8 +72,8 @@ class Constitutional:
     )
     rule: ClassVar = (
         "it does if in every chain of revisions the mean harm is lower after each round than before it, and the 95 % interval after the"
-        f" last lies below that of the answers; and if the interval of RL-CAI's harm ({RL}) lies below that of SL-CAI ({SL}), and its share of"
-        f" helpful answers is at most {LOST:g} lower"
+        f" last lies below that of the answers; and if the interval of RL-CAI's harm ({RL}) lies below that of SL-CAI ({SL}), and its share"
+        f" of helpful answers is at most {LOST:g} lower"
     )
     expected: ClassVar = "harm falls with each step; a judge who tosses a coin lowers nothing"
 
@@ -90,7 +90,7 @@ class Constitutional:
             [
                 Control("a chain that loses a third of its harm with each revision", is_positive=True, is_detected=falls(planted(2 / 3))),
                 Control("a chain whose revisions change nothing", is_positive=False, is_detected=falls(planted(1.0))),
-                *(Control(f"{run.name}: feedback by a coin ({CONTROL})", is_positive=False, is_detected=run.coin_lowers_harm) for run in runs),
+                *(Control(f"{run.name}: feedback by a coin", is_positive=False, is_detected=run.coin_lowers_harm) for run in runs),
             ],
             [_figure(run) for run in runs],
         )  # fmt: skip

@@ -54,8 +54,8 @@ class Magpie:
     )
     rule: ClassVar = (
         f"the claim is reproduced if of each aligned model at least {LEAST:.0%} of the queries are valid; a control has the effect"
-        f" if {MOST:.0%} are; queries that do not end are not valid. Filtering helps if the held-out loss after fine-tuning on what was kept"
-        " is below that after fine-tuning on everything, and their 95 % intervals do not overlap"
+        f" if {MOST:.0%} are; queries that do not end are not valid. Filtering helps if the held-out loss after fine-tuning on what was"
+        " kept is below that after fine-tuning on everything, and their 95 % intervals do not overlap"
     )
     expected: ClassVar = f"at least {LEAST:.0%} of an aligned model's queries are valid, of a base model's less than {MOST:.0%}"
 

@@ -100,8 +100,9 @@ def forward(trunk: Transformer, number: int, x_BLD: Tensor, added_BLE: Tensor | 
         up = _products(inner, [mlp.up], how)
         inner = training.squared_relu(up) if config.activation == "relu2" else mlp.activation(up)
     elif how == "bfloat16" and all(_is_plain(linear) for linear in (mlp.gate, mlp.up, mlp.down)):
-        weights = [effective_weight(linear) for linear in (mlp.gate, mlp.up, mlp.down)]
-        return after + _norm(block.mlp_post_norm, training.gated_mlp(inner.flatten(0, -2), *weights, config.activation).view_as(inner))
+        gate, up, down = (effective_weight(linear) for linear in (mlp.gate, mlp.up, mlp.down))
+        found = training.gated_mlp(inner.flatten(0, -2), gate, up, down, config.activation)
+        return after + _norm(block.mlp_post_norm, found.view_as(inner))
     else:
         inner = training.gated(_products(inner, [mlp.gate, mlp.up], how), config.activation)
     return after + _norm(block.mlp_post_norm, _products(inner, [mlp.down], how))
