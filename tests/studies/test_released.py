@@ -52,7 +52,7 @@ def test_the_large_batch_is_neutral_from_1b_on_and_costs_below(table, tmp_path):
     assert [size for size, *_ in batch_pairs(read_evaluations(table))] == ["70m", "160m", "410m", "1b", "1.4b"]
     facts, _ = run_study("batch_size", [], {"released": str(table)}, tmp_path)
     assert facts["outcome"] == "seen"
-    assert "below 1B the large batch costs 3.9 points on average" in facts["verdict"]  # (5.3 + 3.6 + 2.8) / 3
+    assert "below 1B it costs 3.9 points on average" in facts["verdict"]  # (5.3 + 3.6 + 2.8) / 3
     assert "1.4b 57.8 and 56.0" in facts["verdict"]
 
 

@@ -21,8 +21,8 @@ from trivium.studies.statistics import Equivalence, equivalence, sign_test
 from trivium.studies.study import Preset, Trial
 
 HEADER = (
-    "pair", "with copies", "without", "difference", "low", "high", "bits per byte with copies", "without", "difference of bits",
-    "copied rows with copies", "without",
+    "pair", "points with copies", "points without", "difference", "low", "high", "bits per byte with copies", "bits per byte without",
+    "difference of bits", "rows by heart with copies, %", "rows by heart without, %",
 )  # fmt: skip
 WITH, WITHOUT = "raw_", "dedup_"  # what the stages of a pair are called
 HURT, SAME = "one_", "again_"  # of the controls: half of the text one document; the same as raw once more
