@@ -32,8 +32,8 @@ class Diversity:
     question: ClassVar = "Where many answers are right, how many does a model give after imitation, and after rewards?"
     rule: ClassVar = (
         "the claim is seen if the 95 % interval of the difference in the mean entropy of right answers, of the reinforced model less the"
-        " fine-tuned one and prompt by prompt, lies above 0, and the share of wrong answers of the reinforced model is below that of the"
-        " fine-tuned one, interval below interval; one of the two alone is not enough"
+        " fine-tuned one and prompt by prompt, lies above 0, and that of the difference in the share of wrong answers below 0; one of the"
+        " two alone is not enough"
     )
     expected: ClassVar = "imitation of one answer a prompt collapses on it; rewards keep several right answers, and wrong ones become rare"
 
@@ -89,7 +89,8 @@ def wrong_share(asked: Asked) -> tuple[float, float, float]:
 
 def is_richer(after: Asked, before: Asked) -> bool:
     """The rule."""
-    return difference(after, before)[1] > 0 and wrong_share(after)[2] < wrong_share(before)[1]
+    wrong, fewer = ((each.marks() < 0).mean(axis=1).tolist() for each in (before, after))
+    return difference(after, before)[1] > 0 and paired_bootstrap(fewer, wrong, SEED)[2] < 0
 
 
 def _planted(different: int, wrong: int) -> Asked:

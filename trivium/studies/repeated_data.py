@@ -56,7 +56,7 @@ def plan(law: Law, flops: float, unique: float = math.inf) -> Plan:
     if tokens <= unique:
         return Plan(flops, parameters, tokens, tokens / unique, float(law(parameters, tokens)))
     # no closed form: a search over the size, finer than any law is right
-    grid = parameters * np.geomspace(1e-1, 1e4, 200_001)
+    grid = parameters * np.geomspace(1e-1, 1e4, 10_001)
     losses = loss(law, grid, flops / FLOPS_PER / grid, unique)
     best = int(np.argmin(losses))
     tokens = flops / FLOPS_PER / float(grid[best])

@@ -119,7 +119,7 @@ def _descend(
     constants_SK, damping_S = starts_SK.astype(np.float64).copy(), np.full(len(starts_SK), 1e-2)
     weights_SN = np.broadcast_to(weights_SN, (len(starts_SK), len(runs)))
     residual_SN, slope_SNK = _linearised(runs, constants_SK)
-    loss_S = (weights_SN * huber(residual_SN, delta)).sum(axis=1)
+    loss_S, has_ended_S = (weights_SN * huber(residual_SN, delta)).sum(axis=1), np.zeros(len(starts_SK), bool)
     for _ in range(steps):
         # a quadratic that touches Huber's loss from above, so a step down in it is a step down in the loss
         bound_SN = weights_SN * delta / np.maximum(np.abs(residual_SN), delta)
@@ -136,7 +136,8 @@ def _descend(
         constants_SK[is_lower_S], residual_SN[is_lower_S] = tried_SK[is_lower_S], tried_SN[is_lower_S]
         slope_SNK[is_lower_S], loss_S = tried_SNK[is_lower_S], np.where(is_lower_S, tried_S, loss_S)
         damping_S = np.clip(np.where(is_lower_S, damping_S / 5, damping_S * 4), 1e-12, 1e12)
-        if ((gain_S <= settled * loss_S) & (is_lower_S | (damping_S > 1e8))).all():
+        has_ended_S |= (is_lower_S & (gain_S <= settled * loss_S)) | (damping_S > 1e8)
+        if has_ended_S.all():
             break
     return constants_SK, loss_S
 

@@ -30,8 +30,9 @@ from trivium.text.rows import Row, rows
 HEADER = ("projection", "growth, powers of ten a year", "median year", "10 %", "90 %", "by 2026", "by 2028", "by 2030", "by 2032")
 YEARS = (2026, 2028, 2030, 2032)
 SEED = 1
-# The largest training of 2024 and how fast they grow (fourfold a year): round numbers from memory, not those of the released code.
-COMPUTE, COMPUTE_GROWTH = Spread(2e25, 1e26, level=0.9), Spread(0.5, 0.7, is_log=False)
+# The largest training of 2024, as in the released code. How fast they grow, about fourfold a year, is a round number of our own: the
+# projection that the published figures rest on is not released in a form that can be read.
+COMPUTE, COMPUTE_GROWTH = Spread(1e25, 1e26, level=0.9), Spread(0.5, 0.7, is_log=False)
 
 
 @component
@@ -46,10 +47,10 @@ class DataStock:
     claim: ClassVar = "data sets outgrow the stock of text, between 2026 and 2032, 2028 in the middle (Villalobos et al. 2024)"
     question: ClassVar = "When does the largest data set need all the text there is?"
     rule: ClassVar = (
-        "the claim is reproduced if the median year, over samples of all inputs, in which the historical projection of the largest data"
-        " set meets the effective stock is within one year of 2028"
+        "the claim is reproduced if the calendar year in which half of the samples of the historical projection of the largest data set"
+        " have met the effective stock is 2028, or one beside it"
     )
-    expected: ClassVar = "2028 or 2029 with the published inputs; nothing is trained"
+    expected: ClassVar = "the turn of 2028 to 2029 with the published inputs; nothing is trained"
     systems: str = ""
     tokens: float = Field(default=0.0, ge=0)
     stock: float = Field(default=0.0, ge=0)
@@ -81,7 +82,14 @@ class DataStock:
             f" by compute in {middle_year(found['by compute'])[0]:.1f}."
         )
         header_rows = [_row(name, projections[name][0], years) for name, years in found.items()]
-        return Finding(verdict, abs(median - 2028) <= 1, HEADER, header_rows, controls, _figures(found, historical, there))
+        return Finding(
+            verdict,
+            math.isfinite(median) and abs(math.floor(median) - 2028) <= 1,
+            HEADER,
+            header_rows,
+            controls,
+            _figures(found, historical, there),
+        )
 
 
 def _growth(path: Path) -> Spread:

@@ -99,7 +99,7 @@ class Flat:
 class Demand:
     """The largest data set: tokens in FIRST_YEAR, and growth in powers of ten a year.
 
-    The published values: 3e12 to 1.3e13 tokens (90 %) in the released code, 0.38 [0.27, 0.48] in the paper.
+    The published values: 3e12 to 1.3e13 tokens (90 %) in the released code, growth of 0.38 [0.27, 0.48] in the paper.
     """
 
     tokens: Spread = Spread(3e12, 1.3e13, level=0.9)
