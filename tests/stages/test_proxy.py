@@ -32,7 +32,7 @@ from trivium.text.tokenizer import Tokenizer, train_bpe
 
 MACHINE = {"threads": 1, "precision": "float32", "compile": "off", "ceiling": 5e10, "kernels": "torch"}
 ASKED = (Message("user", "the king"),)
-ALPACA = form("alpaca", start="<|endoftext|>", end="<|end|>")
+HH = form("hh", start="<|endoftext|>", end="<|end|>")
 
 
 def save(folder: Path, shift: float = 0.0, chat: ChatFormat = PLAIN, tokenizer: Tokenizer = TOKENIZER) -> Path:
@@ -89,7 +89,7 @@ def test_the_identities_hold_from_directory_to_directory(tmp_path, models):
 
 
 def test_each_model_has_a_prompt_in_its_own_chat_format(tmp_path, models):
-    expert = str(save(tmp_path / "alpaca", 0.5, ALPACA))
+    expert = str(save(tmp_path / "hh", 0.5, HH))
     speaker = Speaker.load(made(tmp_path / "run", **models | {"expert": expert}), Machine(**MACHINE))
     asked = speaker.prompt(ASKED)
     assert isinstance(asked, Prompt)
