@@ -14,14 +14,17 @@ from tests.tiny import RECIPE
 from trivium.cli import STAGES
 from trivium.core.run import METRICS
 
-NOT_IN_QUICKSTART = ("arithmetic", "facts", "pages", "plant", "sample", "synthesize", "critique", "feedback")
-QUICKSTART_STAGES = [stage for stage in STAGES if stage not in NOT_IN_QUICKSTART]
+QUICKSTART_STAGES = [
+    "prepare", "tokenize", "pretrain", "demonstrate", "finetune", "annotate", "reward", "reinforce", "prefer", "evaluate"
+]  # fmt: skip
 COMMANDS = ("run", "study", "recipes", "report", "chat", "generate", "fetch", "doctor", "data")
 OPTIONS = {
     "prepare": "filters", "tokenize": "vocab_size", "pretrain": "batch_tokens", "demonstrate": "dictionary", "arithmetic": "largest",
     "facts": "abstaining", "pages": "words_per_page", "synthesize": "rounds",
     "finetune": "batch_size", "sample": "keep", "annotate": "annotators", "reward": "heldout", "reinforce": "kl_coef",
-    "plant": "corpus", "prefer": "pairs_per_prompt", "evaluate": "models", "critique": "rounds", "feedback": "judge",
+    "plant": "corpus", "proxy": "anti_expert", "prefer": "pairs_per_prompt", "evaluate": "models", "critique": "rounds",
+    "feedback": "judge", "magpie": "count", "self_instruct": "requests", "curate": "filters", "matches": "scored", "rank": "data",
+    "route": "routers",
 }  # fmt: skip
 MACHINE = ("machine.threads=1", "machine.precision=float32", "machine.compile=off", "machine.ceiling=5e10")
 TRAIN = (

@@ -144,7 +144,7 @@ def test_samples_of_one_prompt_share_what_was_read(engine):
     speaker = engine(rows=4)
     group = speaker.generate([prompt] * 6, Sampling(max_new_tokens=9), seed=1)
     begin, has = speaker._reader.begin, []
-    speaker._reader.begin = lambda *where: has.append(begin(*where)) or has[-1]
+    speaker._reader.begin = lambda *where, **whose: has.append(begin(*where, **whose)) or has[-1]
     assert answers(speaker.generate([prompt] * 6, Sampling(max_new_tokens=9), seed=1)) == answers(group)
     assert has == [0, *[39] * 5]
     apart = [engine(rows=1).generate([prompt], Sampling(max_new_tokens=9), seed=1, numbers=[number])[0] for number in range(6)]

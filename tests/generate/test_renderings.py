@@ -41,20 +41,19 @@ def engine(request, monkeypatch):
             lambda _, model, rows, length: PagedCache(model.config, rows, length, 2 * length // PAGE + 2, torch.float32),
         )
 
+    kernels = "native" if request.param == "native" else "torch"
+
     def make(base=BASE, expert=EXPERT, anti=ANTI, contrast=None, rows=3):
         model = ProxyModel(base, expert, anti, contrast or Contrast())
-        return Engine(model, stop_ids=(STOP,), rows=rows, kernels="native" if request.param == "native" else "torch")
+        return Engine(model, stop_ids=(STOP,), rows=rows, kernels=kernels)
 
+    make.alone = lambda model: Engine(model, stop_ids=(STOP,), rows=3, kernels=kernels)
     return make
 
 
 def said(speaker, prompts=PROMPTS, temperature=1.0, **options):
     found = speaker.generate(prompts, Sampling(temperature=temperature, max_new_tokens=12), seed=1, **options)
     return [item.response.tolist() for item in found]
-
-
-def plainly(model, prompts, temperature=1.0):
-    return said(Engine(model, stop_ids=(STOP,), rows=3, kernels="torch"), prompts, temperature)
 
 
 def read_again(model, tokens) -> torch.Tensor:
@@ -95,7 +94,7 @@ def test_the_same_prompt_many_times_is_shared_and_the_same(engine):
 def test_an_expert_that_is_its_own_opposite_leaves_the_base(engine):
     plain = [np.asarray(each.each[0]) for each in PROMPTS]
     for expert in (EXPERT, OTHER_SHAPE):
-        assert said(engine(expert=expert, anti=expert), plain) == plainly(BASE, plain)
+        assert said(engine(expert=expert, anti=expert), plain) == said(engine.alone(BASE), plain)
     moved = engine(expert=EXPERT, anti=EXPERT).generate(plain, Sampling(max_new_tokens=12), seed=1)
     alone = engine(base=BASE, expert=BASE, anti=BASE).generate(plain, Sampling(max_new_tokens=12), seed=1)
     for one, other in zip(moved, alone, strict=True):
@@ -104,8 +103,8 @@ def test_an_expert_that_is_its_own_opposite_leaves_the_base(engine):
 
 def test_a_base_that_is_the_opposite_leaves_the_expert(engine):
     plain = [np.asarray(each) for each in PROMPTS]
-    assert said(engine(base=ANTI, anti=ANTI), plain) == plainly(EXPERT, plain)
-    assert said(engine(base=ANTI, anti=ANTI)) == plainly(EXPERT, plain)  # whatever the words in which they read
+    assert said(engine(base=ANTI, anti=ANTI), plain) == said(engine.alone(EXPERT), plain)
+    assert said(engine(base=ANTI, anti=ANTI)) == said(engine.alone(EXPERT), plain)  # whatever the words in which they read
 
 
 @pytest.mark.skipif(bool(why_not()), reason=str(why_not()))

@@ -33,14 +33,14 @@ def tokenized(folder: Path, texts: list[str], tokenizer=TOKENIZER) -> str:
     return str(folder)
 
 
-@pytest.fixture
-def old(tmp_path) -> str:
-    return tokenized(tmp_path / "old", TEXTS * 8)
+@pytest.fixture(scope="module")
+def old(tmp_path_factory) -> str:
+    return tokenized(tmp_path_factory.mktemp("old"), TEXTS * 8)
 
 
-@pytest.fixture
-def new(tmp_path) -> str:
-    return tokenized(tmp_path / "new", ["ships ships people people land land " * 3] * 30)
+@pytest.fixture(scope="module")
+def new(tmp_path_factory) -> str:
+    return tokenized(tmp_path_factory.mktemp("new"), ["ships ships people people land land " * 3] * 30)
 
 
 def pretrained(out: Path, save_every_s: float = 60.0, **options: Any) -> Path:
@@ -60,9 +60,9 @@ def weights(folder: Path) -> dict[str, np.ndarray]:
     return {name: tensor.numpy() for name, tensor in load_model(folder / "model").state_dict().items()}
 
 
-@pytest.fixture
-def base(tmp_path, old) -> Path:
-    return pretrained(tmp_path / "base", tokens=old, steps=60, **NEW) / "model"
+@pytest.fixture(scope="module")
+def base(tmp_path_factory, old) -> Path:
+    return pretrained(tmp_path_factory.mktemp("base"), tokens=old, steps=60, **NEW) / "model"
 
 
 def test_it_begins_with_the_weights_of_the_model(tmp_path, base, new):
@@ -75,7 +75,7 @@ def test_replay_keeps_the_old_text_while_the_new_one_is_learned(tmp_path, base, 
     """The two texts share no sentence; a quarter of the budget goes to the old one."""
 
     def after(name: str, **options: Any) -> dict[str, float]:
-        found = measured(pretrained(tmp_path / name, model=str(base), **{"steps": 60, **options}))
+        found = measured(pretrained(tmp_path / name, model=str(base), **{"steps": 40, **options}))
         return {"new": (found.get("bits_per_byte_new") or found["bits_per_byte"])["value"], "old": found["bits_per_byte_old"]["value"]}
 
     untouched = after("untouched", tokens=new, heldout={"old": old}, steps=1, optimizer={"kind": "adamw", "lr": 1e-30})

@@ -64,7 +64,7 @@ def test_the_gap_by_hand():
     base, tuned = np.array([0.0, 0.2, 0.1, 0.1]), np.array([0.5, 0.7, 0.6, 0.6])
     value, low, high = gap_closed(base, tuned, np.array([0.2, 0.5, 0.3, 0.3]))
     assert value == pytest.approx((0.2 + 0.3 + 0.2 + 0.2) / 4 / 0.5)
-    assert 0.4 <= low < value < high <= 0.6
+    assert 0.4 - 1e-9 <= low < value < high <= 0.6 + 1e-9
     assert gap_closed(base, tuned, tuned) == pytest.approx((1, 1, 1))
     assert gap_closed(base, tuned, base) == pytest.approx((0, 0, 0))
 

@@ -46,7 +46,7 @@ class BlendedReader:
 
     def rendered(self, prompts: Sequence[np.ndarray], each: Sequence[Sequence[np.ndarray]]) -> "BlendedReader":
         """The same, of which each model gets these prompts in its own words; of one alone, all get that."""
-        readers = []
+        readers: list[Reader] = []
         for number, reader in enumerate(self._readers):
             own = [renderings[number] if len(renderings) > 1 else renderings[0] for renderings in each]
             is_same = all(map(np.array_equal, prompts, own))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from trivium.core.errors import ConfigError
 from trivium.nn.batch import Batch
-from trivium.nn.heads import greedy_in_chunks, logprobs_in_chunks
+from trivium.nn.heads import ScalarHead, greedy_in_chunks, logprobs_in_chunks
 from trivium.nn.io.config_json import GUEST
 from trivium.nn.io.proxy_json import PROXY
 from trivium.nn.model import Model
@@ -53,7 +53,8 @@ class ProxyModel(Model):
     def __init__(self, base: Model, expert: Model, anti_expert: Model, contrast: Contrast) -> None:
         nn.Module.__init__(self)  # Model's own would build a transformer
         self.three = nn.ModuleList([base, expert, anti_expert])
-        self.contrast, self.scalar_head = contrast, None
+        self.contrast = contrast
+        self.scalar_head: ScalarHead | None = None
         configs = [part.config for part in self.parts]
         self.config = replace(
             base.config,

@@ -21,8 +21,9 @@ def settle(recipe: Recipe) -> tuple[Recipe, list[str]]:
             stage.foresee(name, known)
         if isinstance(stage, Pretrain):
             start = known_model(known, stage.model) if stage.model else None
-            stages[name], derived = stage.settled(stage.vocab_size(known), recipe.machine.work_within, start)
-            known.models[name] = start or stages[name].shape_at(stages[name].depth, stage.vocab_size(known))
+            settled, derived = stage.settled(stage.vocab_size(known), recipe.machine.work_within, start)
+            stages[name] = settled
+            known.models[name] = start or settled.shape_at(settled.depth, settled.vocab_size(known))
             lines += [f"{name}: {line}" for line in derived]
         elif (of := str(plain(stage).get("model", ""))).startswith("@") and of[1:].split("/")[0] in known.models:
             known.models[name] = known_model(known, of)  # it leaves a model of the shape that it takes

@@ -85,7 +85,7 @@ class Adapted:
 
     def gap(self, name: str) -> Span:
         """The share of the way from base to tuned that a model has gone."""
-        return gap_closed(*(self.ways[way].scores_N for way in ("base", "tuned", name)))
+        return gap_closed(self.ways["base"].scores_N, self.ways["tuned"].scores_N, self.ways[name].scores_N)
 
     def forgets(self, name: str) -> bool:
         """Whether its interval on general text lies above the base's."""
@@ -133,9 +133,9 @@ class Adapt:
                 Control(
                     "the tuned base as expert, the base as anti-expert",
                     is_positive=True,
-                    is_detected=bool(abs(gaps["same_size"][0] - 1) <= EXACT),
+                    is_detected=abs(gaps["same_size"][0] - 1) <= EXACT,
                 ),
-                Control("an expert that is its own anti-expert", is_positive=False, is_detected=bool(abs(gaps["no_expert"][0]) > EXACT)),
+                Control("an expert that is its own anti-expert", is_positive=False, is_detected=abs(gaps["no_expert"][0]) > EXACT),
             ],
             [figure for run in runs for figure in _figures(run.record)],
         )
