@@ -14,6 +14,7 @@ from trivium.score.routing.features import PromptSpace, hashed_words, with_one
 from trivium.score.routing.gain import area, call_share, recovered, sent, threshold, worth
 from trivium.score.routing.prediction import predicted, quality_of, verdict
 from trivium.score.routing.routers import Classifier, Lesson, Matrix, Preference, Random, Similarity, gaps
+from trivium.score.routing.routers.lesson import gain_of_scores
 from trivium.score.routing.store import load_routers, save_routers
 from trivium.studies.routing import planted_matches
 
@@ -298,3 +299,17 @@ def test_decisions_say_what_is_missing(stored):
     with pytest.raises(ArtefactError):
         load_routers(stored[0])
     assert json.loads(facts.read_text())["models"] == ["strong", "weak"]
+
+
+def test_scores_that_are_log_odds_but_for_a_factor_get_that_factor(planted):
+    lesson, _, _ = planted
+    topic_P = np.array(
+        [1.0 if "python" in prompt[0].content or "function" in prompt[0].content else -1.0 for prompt in lesson.table.prompts]
+    )
+    true_PM = np.stack([0.5 + 1.5 * topic_P, np.zeros(len(topic_P))], axis=1)
+    table = lesson.table
+    exact = sigmoid(gaps(table, true_PM))
+    sure = tabulate(
+        [Match(("strong", "weak"), float(score), table.prompts[p]) for score, p in zip(exact, table.prompt_N, strict=True)], table.models
+    )
+    assert gain_of_scores(sure, true_PM / 4) == pytest.approx(4, rel=0.01)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from trivium.core.seeds import generator
+from trivium.score.ranking.strengths import Penalty, data_of, fit
 from trivium.score.ranking.table import MatchTable
 from trivium.score.ranking.ties import half
 from trivium.score.routing.features import PromptSpace
@@ -38,6 +39,13 @@ class Lesson:
 def gaps(table: MatchTable, strength_PM: np.ndarray) -> np.ndarray:
     """How much stronger the first of each match is on its prompt, (N,)."""
     return strength_PM[table.prompt_N, table.first_N] - strength_PM[table.prompt_N, table.second_N]
+
+
+def gain_of_scores(table: MatchTable, score_PM: np.ndarray) -> float:
+    """What scores are to be multiplied by to be log-odds: the coefficient of the gap in a logistic regression on these matches."""
+    data = data_of(table.first_N, table.second_N, table.score_N, table.num_models, x_NF=gaps(table, score_PM)[:, None])
+    fixed = Penalty(np.array([1e9]), covariate_ridge=1e-3)  # the gap alone: no strength of a model besides
+    return float(fit(data, penalty=fixed).covariates_F[0])
 
 
 def descend(
