@@ -79,14 +79,15 @@ class Route:
         raw = embedded(run, self.model, [*train.prompts, *test.prompts])
         raw_PR, raw_QR = raw[: train.num_prompts], raw[train.num_prompts :]
         space = PromptSpace.of(raw_PR, self.dim, is_words=not self.model)
-        lesson = Lesson(train, raw_PR, space, heldout_prompts(train, CHECK_SHARE, run.seed + 1), run.seed)
+        z_QD = space(raw_QR)
+        lesson = Lesson(train, space(raw_PR), heldout_prompts(train, CHECK_SHARE, run.seed + 1), run.seed)
         learned, strengths = {}, {}
         for router in self.routers:
             if isinstance(router, LanguageModel):
                 strengths[router.kind] = self._by_name(run, router.model, lesson, test)
                 continue
             learned[router.kind] = router.learn(lesson)
-            strengths[router.kind] = router.strengths(learned[router.kind], raw_QR, space(raw_QR))
+            strengths[router.kind] = router.strengths(learned[router.kind], z_QD)
         asked = Asked(test, strong, weak, share, self.costs, run.seed)
         found = measured(asked, strengths)
         facts = self._facts(train, test, asked, found)

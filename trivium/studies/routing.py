@@ -113,9 +113,9 @@ def planted_world(name: str, *, effect: float, seed: int) -> Seen:
     test = tabulate([match for match, is_held in zip(matches, held_N, strict=True) if is_held], train.models)
     raw_PR, raw_QR = hashed_words(train.prompts), hashed_words(test.prompts)
     space = PromptSpace.of(raw_PR, 8, is_words=True)
-    lesson = Lesson(train, raw_PR, space, heldout_prompts(train, CHECK_SHARE, seed + 1), seed)
+    lesson = Lesson(train, space(raw_PR), heldout_prompts(train, CHECK_SHARE, seed + 1), seed)
     strengths = {
-        router.kind: router.strengths(router.learn(lesson), raw_QR, space(raw_QR)) for router in (Random(), Preference())
+        router.kind: router.strengths(router.learn(lesson), space(raw_QR)) for router in (Random(), Preference())
     }  # fmt: skip
     return _seen(name, json.loads(json.dumps(measured(Asked(test, "strong", "weak", 0.3, {}, seed), strengths))))
 

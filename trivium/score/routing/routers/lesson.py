@@ -9,7 +9,6 @@ from trivium.core.seeds import generator
 from trivium.score.ranking.strengths import Penalty, data_of, fit
 from trivium.score.ranking.table import MatchTable
 from trivium.score.ranking.ties import half
-from trivium.score.routing.features import PromptSpace
 
 Arrays = dict[str, np.ndarray]
 Gradient = Callable[[Arrays, np.ndarray, np.random.Generator], Arrays]  # of the sum over some matches, by their numbers
@@ -18,11 +17,10 @@ CHECK_SHARE = 0.2  # of the training prompts: what settings are chosen by
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """Training matches with their prompts. raw_PR: raw features of all prompts of the table; is_check_P: those that choose settings."""
+    """Training matches, the coordinates of all their prompts (PromptSpace), and the prompts that settings are chosen by."""
 
     table: MatchTable
-    raw_PR: np.ndarray
-    space: PromptSpace
+    z_PD: np.ndarray
     is_check_P: np.ndarray
     seed: int
 
