@@ -239,9 +239,9 @@ def test_quality_is_what_answers_were_worth_or_the_mean_score():
 
 
 def test_the_verdict_says_when_nothing_beats_plain_bradley_terry(flat, planted):
-    for world, said in ((flat, "No predictor beats plain Bradley-Terry"), (planted, "'preference' foresees who wins")):
+    for world, said in ((flat, "'preference' does not beat plain Bradley-Terry"), (planted, "'preference' foresees who wins")):
         found = predicted(world[1], strengths_of(Preference(), world), strengths_of(Random(), world))
-        assert verdict([("preference", found)]).startswith(said)
+        assert verdict("preference", found).startswith(said)
 
 
 # --- on disk
