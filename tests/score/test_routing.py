@@ -14,6 +14,7 @@ from trivium.score.routing.features import PromptSpace, hashed_words, with_one
 from trivium.score.routing.gain import area, call_share, recovered, sent, threshold, worth
 from trivium.score.routing.prediction import predicted, quality_of, verdict
 from trivium.score.routing.routers import Classifier, Lesson, Matrix, Preference, Random, Similarity, gaps
+from trivium.score.routing.routers.lesson import gain_of_scores
 from trivium.score.routing.store import load_routers, save_routers
 from trivium.studies.routing import planted_matches
 
@@ -139,7 +140,7 @@ def lesson_of(effect: float, *, prompts: int = 600, seed: int = 1):
     test = tabulate([match for match, held in zip(matches, held_N, strict=True) if held], train.models)
     raw_PR, raw_QR = hashed_words(train.prompts), hashed_words(test.prompts)
     space = PromptSpace.of(raw_PR, 8, is_words=True)
-    return Lesson(train, raw_PR, space, heldout_prompts(train, 0.2, 5), seed), test, raw_QR
+    return Lesson(train, space(raw_PR), heldout_prompts(train, 0.2, 5), seed), test, raw_QR, space
 
 
 @pytest.fixture(scope="module")
@@ -153,13 +154,13 @@ def flat():
 
 
 def strengths_of(router, world):
-    lesson, _, raw_QR = world
-    return router.strengths(router.learn(lesson), raw_QR, lesson.space(raw_QR))
+    lesson, _, raw_QR, space = world
+    return router.strengths(router.learn(lesson), space(raw_QR))
 
 
 @pytest.mark.parametrize("router", LEARNING, ids=lambda router: router.kind)
 def test_a_planted_effect_of_the_prompt_is_found(router, planted):
-    _, test, _ = planted
+    _, test, *_ = planted
     found = predicted(test, strengths_of(router, planted), strengths_of(Random(), planted))
     assert found.beats_plain
     assert found.accuracy[0] > 0.7  # by topic 0.81 can be had: the mean of sigmoid(2) and sigmoid(1)
@@ -167,14 +168,14 @@ def test_a_planted_effect_of_the_prompt_is_found(router, planted):
 
 @pytest.mark.parametrize("router", LEARNING, ids=lambda router: router.kind)
 def test_without_an_effect_no_router_beats_plain_bradley_terry(router, flat):
-    _, test, _ = flat
+    _, test, *_ = flat
     found = predicted(test, strengths_of(router, flat), strengths_of(Random(), flat))
     assert not found.beats_plain
     assert found.gain[0] > -0.1  # nor does it lose much by having looked
 
 
 def test_plain_bradley_terry_says_the_same_of_every_prompt_and_gains_nothing(planted):
-    lesson, test, _ = planted
+    lesson, test, *_ = planted
     strength_PM = strengths_of(Random(), planted)
     assert np.ptp(strength_PM, axis=0).max() == 0
     assert sigmoid(strength_PM[0, 0] - strength_PM[0, 1]) == pytest.approx(lesson.table.score_N.mean(), abs=1e-6)
@@ -182,7 +183,7 @@ def test_plain_bradley_terry_says_the_same_of_every_prompt_and_gains_nothing(pla
 
 
 def test_chances_of_both_sides_are_one_and_against_itself_one_half(planted):
-    _, test, _ = planted
+    _, test, *_ = planted
     strength_PM = strengths_of(Preference(), planted)
     swapped = tabulate([Match(("weak", "strong"), 0.0, prompt) for prompt in test.prompts], test.models)
     forward = tabulate([Match(("strong", "weak"), 1.0, prompt) for prompt in test.prompts], test.models)
@@ -191,7 +192,7 @@ def test_chances_of_both_sides_are_one_and_against_itself_one_half(planted):
 
 
 def test_what_routers_learn_depends_on_the_seed_alone(planted):
-    lesson, _, _ = planted
+    lesson, *_ = planted
     for router in (Matrix(epochs=2), Classifier(epochs=2)):
         first, second = router.learn(lesson), router.learn(lesson)
         assert all(np.array_equal(first[name], second[name]) for name in first)
@@ -222,9 +223,9 @@ def test_the_slopes_of_the_matrix_are_those_of_its_loss():
 
 
 def test_similarity_without_any_is_plain_bradley_terry(planted):
-    lesson, _, _ = planted
+    lesson, *_ = planted
     router = Similarity(base=1.0 + 1e-9)
-    strength_PM = router.strengths(router.learn(lesson), lesson.raw_PR[:3], lesson.space(lesson.raw_PR[:3]))
+    strength_PM = router.strengths(router.learn(lesson), lesson.z_PD[:3])
     won, lost = lesson.table.score_N.sum() + 0.5, (1 - lesson.table.score_N).sum() + 0.5
     np.testing.assert_allclose(strength_PM[:, 0] - strength_PM[:, 1], np.log(won / lost), atol=1e-6)
 
@@ -238,9 +239,9 @@ def test_quality_is_what_answers_were_worth_or_the_mean_score():
 
 
 def test_the_verdict_says_when_nothing_beats_plain_bradley_terry(flat, planted):
-    for world, said in ((flat, "No predictor beats plain Bradley-Terry"), (planted, "'preference' foresees who wins")):
+    for world, said in ((flat, "'preference' does not beat plain Bradley-Terry"), (planted, "'preference' foresees who wins")):
         found = predicted(world[1], strengths_of(Preference(), world), strengths_of(Random(), world))
-        assert verdict([("preference", found)]).startswith(said)
+        assert verdict("preference", found).startswith(said)
 
 
 # --- on disk
@@ -248,27 +249,27 @@ def test_the_verdict_says_when_nothing_beats_plain_bradley_terry(flat, planted):
 
 @pytest.fixture
 def stored(tmp_path, planted):
-    lesson, _, raw_QR = planted
+    lesson, _, raw_QR, space = planted
     options = {router.kind: router for router in ROUTERS}
     learned = {kind: router.learn(lesson) for kind, router in options.items()}
     quantiles = {}
     for kind, router in options.items():
-        strength_PM = router.strengths(learned[kind], raw_QR, lesson.space(raw_QR))
+        strength_PM = router.strengths(learned[kind], space(raw_QR))
         score_P = sigmoid(strength_PM[:, 0] - strength_PM[:, 1])
         quantiles[kind] = {"score_quantiles": np.quantile(score_P, np.linspace(0, 1, 101), method="higher").tolist()}
     facts = {
         "models": list(lesson.table.models), "embedding": "", "strong": "strong", "weak": "weak", "costs": {"strong": 10.0, "weak": 1.0},
         "share": 0.3, "best": "preference", "routers": quantiles,
     }  # fmt: skip
-    save_routers(tmp_path / "router", facts, lesson.space, options, learned)
-    return tmp_path / "router", learned, raw_QR, lesson
+    save_routers(tmp_path / "router", facts, space, options, learned)
+    return tmp_path / "router", learned, raw_QR, space
 
 
 def test_stored_routers_say_the_same_bits(stored):
-    folder, learned, raw_QR, lesson = stored
+    folder, learned, raw_QR, space = stored
     found = load_routers(folder)
     for router in ROUTERS:
-        expected = router.strengths(learned[router.kind], raw_QR, lesson.space(raw_QR))
+        expected = router.strengths(learned[router.kind], space(raw_QR))
         np.testing.assert_array_equal(found.strengths(router.kind, raw_QR), expected)
 
 
@@ -298,3 +299,17 @@ def test_decisions_say_what_is_missing(stored):
     with pytest.raises(ArtefactError):
         load_routers(stored[0])
     assert json.loads(facts.read_text())["models"] == ["strong", "weak"]
+
+
+def test_scores_that_are_log_odds_but_for_a_factor_get_that_factor(planted):
+    lesson, *_ = planted
+    topic_P = np.array(
+        [1.0 if "python" in prompt[0].content or "function" in prompt[0].content else -1.0 for prompt in lesson.table.prompts]
+    )
+    true_PM = np.stack([0.5 + 1.5 * topic_P, np.zeros(len(topic_P))], axis=1)
+    table = lesson.table
+    exact = sigmoid(gaps(table, true_PM))
+    sure = tabulate(
+        [Match(("strong", "weak"), float(score), table.prompts[p]) for score, p in zip(exact, table.prompt_N, strict=True)], table.models
+    )
+    assert gain_of_scores(sure, true_PM / 4) == pytest.approx(4, rel=0.01)

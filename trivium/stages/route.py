@@ -18,11 +18,13 @@ from trivium.score.ranking.table import MatchTable, check_connected, tabulate
 from trivium.score.routing.costs import costs_of
 from trivium.score.routing.features import PromptSpace
 from trivium.score.routing.routers import AnyRouter, Classifier, LanguageModel, Lesson, Matrix, Preference, Random, Similarity
-from trivium.score.routing.routers.lesson import CHECK_SHARE
+from trivium.score.routing.routers.lesson import CHECK_SHARE, gain_of_scores
 from trivium.score.routing.store import save_routers
 from trivium.stages.base import Foresight, Work, check_model, resolve
 from trivium.stages.routing_table import Asked, measured, results, verdict_of
 from trivium.text.read import check_head, read_matches
+
+MIN_PROMPTS = 10
 
 
 @component
@@ -67,7 +69,7 @@ class Route:
         return Work(seconds=60.0)
 
     def run(self, run: Run) -> Mapping[str, Any]:
-        from trivium.stages.embedding import embedded, name_scores
+        from trivium.stages.embedding import embedded
 
         train, test = self._tables(run)
         strong, weak = self._pair(train)
@@ -77,14 +79,15 @@ class Route:
         raw = embedded(run, self.model, [*train.prompts, *test.prompts])
         raw_PR, raw_QR = raw[: train.num_prompts], raw[train.num_prompts :]
         space = PromptSpace.of(raw_PR, self.dim, is_words=not self.model)
-        lesson = Lesson(train, raw_PR, space, heldout_prompts(train, CHECK_SHARE, run.seed + 1), run.seed)
+        z_QD = space(raw_QR)
+        lesson = Lesson(train, space(raw_PR), heldout_prompts(train, CHECK_SHARE, run.seed + 1), run.seed)
         learned, strengths = {}, {}
         for router in self.routers:
             if isinstance(router, LanguageModel):
-                strengths[router.kind] = name_scores(run, router.model, test.prompts, train.models)
+                strengths[router.kind] = self._by_name(run, router.model, lesson, test)
                 continue
             learned[router.kind] = router.learn(lesson)
-            strengths[router.kind] = router.strengths(learned[router.kind], raw_QR, space(raw_QR))
+            strengths[router.kind] = router.strengths(learned[router.kind], z_QD)
         asked = Asked(test, strong, weak, share, self.costs, run.seed)
         found = measured(asked, strengths)
         facts = self._facts(train, test, asked, found)
@@ -96,6 +99,21 @@ class Route:
         commit_file(run.folder / "results.json", json.dumps(results(found), indent=1))
         commit_file(run.folder / CALIBRATION, json.dumps(found["routers"][_best_predictor(found)]["prediction"]["calibration"], indent=1))
         return {"matches": len(train) + len(test), "models": train.num_models, "prompts": train.num_prompts + test.num_prompts}
+
+    def _by_name(self, run: Run, model: str, lesson: Lesson, test: MatchTable) -> np.ndarray:
+        """Strengths on held-out prompts by a reward model's scores of names, times what makes them odds on the prompts set aside.
+
+        `reward` leaves scores of deviation 1, which are no log-odds. It has seen the prompts set aside, so the odds are a little too sure.
+        """
+        from trivium.stages.embedding import name_scores
+
+        table = lesson.table
+        checked = np.flatnonzero(lesson.is_check_P)
+        scores = name_scores(run, model, [*(table.prompts[place] for place in checked.tolist()), *test.prompts], table.models)
+        known_PM = np.zeros((table.num_prompts, table.num_models))
+        known_PM[checked] = scores[: len(checked)]
+        set_aside = table.where(~lesson.fit_N)
+        return gain_of_scores(set_aside, known_PM) * scores[len(checked) :]
 
     def _tables(self, run: Run) -> tuple[MatchTable, MatchTable]:
         """Training and held-out matches; no prompt is in both."""
@@ -114,6 +132,8 @@ class Route:
         if not rest or not held:
             raise DataError(f"{self.data}: {len(rest):,} matches are left to learn from and {len(held):,} to measure on; more are needed")
         train = tabulate(rest)
+        if train.num_prompts < MIN_PROMPTS:
+            raise DataError(f"{self.data}: {train.num_prompts} prompts are left to learn from; at least {MIN_PROMPTS} are needed")
         check_connected(train)
         return train, tabulate(held, train.models)
 
@@ -131,7 +151,8 @@ class Route:
     def _pair(self, train: MatchTable) -> tuple[str, str]:
         """The strong and the weak model; none of more than two that are not named."""
         if self.strong:
-            train.number(self.strong), train.number(self.weak)
+            for name in (self.strong, self.weak):
+                train.number(name)
             return self.strong, self.weak
         if train.num_models > 2:
             return "", ""

@@ -14,6 +14,7 @@ from trivium.score.routing.gain import TARGETS, Worth, sent, threshold, worth
 from trivium.score.routing.prediction import Prediction, predicted, quality_of, verdict
 
 QUANTILES = 101
+JUDGED = "preference"  # whom the sentence is about: named before, since the best of several looks good by chance
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ def measured(asked: Asked, strengths: Mapping[str, np.ndarray]) -> dict[str, Any
             one["score_quantiles"] = np.quantile(score_P, np.linspace(0, 1, QUANTILES), method="higher").tolist()
         found["routers"][kind] = one
     found["ranked"] = sorted(strengths, key=lambda kind: _order(kind, worths, predictions))
-    found["verdict"] = verdict([pair for pair in predictions.items() if pair[0] != "random"])
+    found["verdict"] = verdict(JUDGED, predictions[JUDGED]) if JUDGED in predictions else ""
     found["share"] = asked.share
     return found
 
@@ -90,7 +91,7 @@ def verdict_of(found: Mapping[str, Any]) -> list[str]:
         lines.append(line)
     if found["oracle"]:
         lines.append(f"{'oracle':<15} apgr {found['oracle']['apgr']:.3f}")
-    return [*lines, found["verdict"]]
+    return [*lines, found["verdict"]] if found["verdict"] else lines
 
 
 def _gain(asked: Asked, quality_PM: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:

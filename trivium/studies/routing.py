@@ -5,6 +5,7 @@ two worlds that it plants beside them: in one the better model depends on what t
 routers the rule reads one, `preference`, named before, since the best of many looks good by chance.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,11 +126,11 @@ def planted_world(name: str, *, effect: float, seed: int) -> Seen:
     test = tabulate([match for match, is_held in zip(matches, held_N, strict=True) if is_held], train.models)
     raw_PR, raw_QR = hashed_words(train.prompts), hashed_words(test.prompts)
     space = PromptSpace.of(raw_PR, 8, is_words=True)
-    lesson = Lesson(train, raw_PR, space, heldout_prompts(train, CHECK_SHARE, seed + 1), seed)
+    lesson = Lesson(train, space(raw_PR), heldout_prompts(train, CHECK_SHARE, seed + 1), seed)
     strengths = {
-        router.kind: router.strengths(router.learn(lesson), raw_QR, space(raw_QR)) for router in (Random(), Preference())
+        router.kind: router.strengths(router.learn(lesson), space(raw_QR)) for router in (Random(), Preference())
     }  # fmt: skip
-    return _seen(name, measured(Asked(test, "strong", "weak", 0.3, {}, seed), strengths))
+    return _seen(name, json.loads(json.dumps(measured(Asked(test, "strong", "weak", 0.3, {}, seed), strengths))))
 
 
 def planted_matches(*, effect: float, seed: int, prompts: int = PLANTED_PROMPTS) -> list[Match]:
@@ -165,7 +166,7 @@ def _number(value: Any) -> float:
 
 
 def _numbers(value: Any) -> list[float]:
-    return [_number(each) for each in (value if isinstance(value, tuple) else list_of(value))]
+    return [_number(each) for each in list_of(value)]
 
 
 def _three(value: Any) -> tuple[float, float, float]:

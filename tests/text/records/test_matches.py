@@ -64,14 +64,14 @@ def test_alpaca_eval_of_many_models_gives_a_match_each(tmp_path):
     assert match.answers == ("X", "B")
 
 
-def test_a_matrix_names_its_baseline_by_the_column_that_never_decides(tmp_path):
+def test_a_matrix_names_its_baseline_by_the_column_that_never_decides_and_leaves_out_empty_cells(tmp_path):
     path = tmp_path / "matrix.csv"
-    rows = [["instruction_id", "instruction", "x", "gpt", "y"], ["1", "Why?", "1.25", "1.5", "2"], ["2", "How?", "1", "1.5000", "1.5"]]
+    rows = [["instruction_id", "instruction", "x", "gpt", "y"], ["1", "Why?", "1.25", "1.5", "2"], ["2", "How?", "1", "1.5000", ""]]
     with path.open("w", newline="") as file:
         csv.writer(file).writerows(rows)
     found = list(read_matches(path))
     assert [(match.models, match.score) for match in found] == [
-        (("x", "gpt"), 0.25), (("y", "gpt"), 1.0), (("x", "gpt"), 0.0), (("y", "gpt"), 0.5)
+        (("x", "gpt"), 0.25), (("y", "gpt"), 1.0), (("x", "gpt"), 0.0)
     ]  # fmt: skip
     assert found[0].prompt == found[1].prompt == ASKED
     check_head(path, "matches")

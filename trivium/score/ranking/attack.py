@@ -11,12 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trivium.report.intervals import Z_95
 from trivium.score.ranking.table import MatchTable
 
 SAME_SHARE = 0.5  # of its answers that are one text
 MIN_PROMPTS, MIN_PEERS = 30, 5
-OUTLYING = 4.0  # robust deviations below the other models
+OUTLYING = 3.5  # robust deviations below the other models (Iglewicz and Hoaglin 1993, "How to Detect and Handle Outliers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +57,7 @@ def _by_scores(table: MatchTable) -> dict[str, str]:
     usual = float(np.median([won for _, won, _ in known.values()]))
     found = {}
     for model, (r, won, n) in known.items():
-        noise = 1 / math.sqrt(n - 3)
-        is_far = z[model] + Z_95 * noise < middle - OUTLYING * max(spread, noise)
+        is_far = z[model] < middle - OUTLYING * max(spread, 1 / math.sqrt(n - 3))  # not less than what chance alone makes
         if is_far and won > usual:
             found[table.models[model]] = (
                 f"wins {won:.0%}, but not where others do: over {n:,} prompts its scores go with theirs at r = {r:.2f}"

@@ -10,6 +10,7 @@ from trivium.score.ranking.table import MatchTable
 
 K, START, SCALE = 4.0, 1000.0, 400.0
 ORDERS = 100
+_AT_ONCE = 1 << 25  # places of matches in orders that are held at a time
 
 
 def online_elo(table: MatchTable, *, k: float = K) -> np.ndarray:
@@ -20,7 +21,9 @@ def online_elo(table: MatchTable, *, k: float = K) -> np.ndarray:
 def elo_over_orders(table: MatchTable, *, seed: int, orders: int = ORDERS, k: float = K) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The mean of the ratings over random orders of the matches, and the 2.5 and 97.5 % percentiles; (M,) each."""
     draw = generator(seed, "orders of matches")
-    found_RM = _play(table, np.stack([draw.permutation(len(table)) for _ in range(orders)]), k)
+    each = max(1, min(orders, _AT_ONCE // len(table)))
+    sizes = [min(each, orders - start) for start in range(0, orders, each)]
+    found_RM = np.concatenate([_play(table, np.stack([draw.permutation(len(table)) for _ in range(size)]), k) for size in sizes])
     low_M, high_M = np.quantile(found_RM, [0.025, 0.975], axis=0)
     return found_RM.mean(0), low_M, high_M
 

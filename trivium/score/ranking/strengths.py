@@ -121,9 +121,9 @@ class _Problem:
         self.data, self.ties = data, ties
         self.width, self.num_covariates = data.z_ND.shape[1], data.x_NF.shape[1]
         self.num_weights = data.num_models * self.width
-        self.has_tie = ties != "half"
+        self.num_ties = int(ties != "half")
         self.ridge_P = np.concatenate([
-            np.tile(penalty.ridge_D, data.num_models), np.full(self.num_covariates, penalty.covariate_ridge), np.zeros(self.has_tie),
+            np.tile(penalty.ridge_D, data.num_models), np.full(self.num_covariates, penalty.covariate_ridge), np.zeros(self.num_ties),
         ])  # fmt: skip
         code_N = data.first_N * data.num_models + data.second_N
         order = np.argsort(code_N, kind="stable")
@@ -138,12 +138,12 @@ class _Problem:
         return place_P
 
     def joined(self, found: Strengths) -> np.ndarray:
-        return np.concatenate([found.weights_MD.ravel(), found.covariates_F, np.full(self.has_tie, found.tie)])
+        return np.concatenate([found.weights_MD.ravel(), found.covariates_F, np.full(self.num_ties, found.tie)])
 
     def parts(self, place_P: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
         end = self.num_weights + self.num_covariates
         weights_MD = place_P[: self.num_weights].reshape(self.data.num_models, self.width)
-        return weights_MD, place_P[self.num_weights : end], float(place_P[end]) if self.has_tie else 0.0
+        return weights_MD, place_P[self.num_weights : end], float(place_P[end]) if self.num_ties else 0.0
 
     def likely(self, weights_MD: np.ndarray, covariates_F: np.ndarray, tie: float) -> Likelihood:
         data = self.data
@@ -168,9 +168,9 @@ class _Problem:
         data, width = self.data, self.width
         likely = self.likely(*self.parts(place_P))
         pull_N, bend_N = data.weight_N * likely.slope, data.weight_N * likely.curve
-        rest_NX = np.concatenate([data.x_NF, np.zeros((len(pull_N), self.has_tie))], axis=1)
+        rest_NX = np.concatenate([data.x_NF, np.zeros((len(pull_N), self.num_ties))], axis=1)
         bent_NX = bend_N[:, None] * rest_NX
-        if self.has_tie:
+        if self.num_ties:
             bent_NX[:, -1] = data.weight_N * likely.mixed_curve
         slope_MD = np.zeros((data.num_models, width))
         curve = np.zeros((data.num_models, width, data.num_models, width))
@@ -188,7 +188,7 @@ class _Problem:
             mixed[b] -= mix_DX
         rest_slope = pull_N @ rest_NX
         rest_curve = rest_NX.T @ bent_NX
-        if self.has_tie:
+        if self.num_ties:
             rest_slope[-1] = data.weight_N @ likely.tie_slope
             rest_curve[-1] = rest_curve[:, -1] = np.append(data.x_NF.T @ bent_NX[:, -1], data.weight_N @ likely.tie_curve)
         side = mixed.reshape(self.num_weights, -1)

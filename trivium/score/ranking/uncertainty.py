@@ -23,7 +23,7 @@ def penalty_of(data: Data, covariate_ridge: float) -> Penalty:
 
 def analytic(found: Strengths, contrast_XM: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The 95 % intervals of sums of strengths, by the inverse of the curvature: right if the model is, and matches are independent."""
-    return _normal(found, contrast_XM, np.linalg.pinv(found.curvature_PP, hermitian=True))
+    return _normal(found, contrast_XM, _inverse(found))
 
 
 def sandwich(data: Data, found: Strengths, cluster_N: np.ndarray, contrast_XM: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -34,7 +34,7 @@ def sandwich(data: Data, found: Strengths, cluster_N: np.ndarray, contrast_XM: n
     """
     slope_CP = slopes_by_cluster(data, found, cluster_N)
     num_clusters = max(2, int((np.abs(slope_CP).sum(1) > 0).sum()))
-    bread_PP = np.linalg.pinv(found.curvature_PP, hermitian=True)
+    bread_PP = _inverse(found)
     return _normal(found, contrast_XM, bread_PP @ (slope_CP.T @ slope_CP) @ bread_PP * num_clusters / (num_clusters - 1))
 
 
@@ -76,6 +76,11 @@ def _normal(found: Strengths, contrast_XM: np.ndarray, covariance_PP: np.ndarray
     middle_X = contrast_XM @ found.weights_MD[:, 0]
     half_X = Z_95 * np.sqrt(np.maximum(np.einsum("xm,mn,xn->x", contrast_XM, covariance_PP[:count, :count], contrast_XM), 0))
     return middle_X - half_X, middle_X + half_X
+
+
+def _inverse(found: Strengths) -> np.ndarray:
+    """Of the curvature, but for the direction in which it has none: the same number added to all strengths."""
+    return np.linalg.pinv(found.curvature_PP, rcond=1e-10, hermitian=True)
 
 
 def _weighted(data: Data, weight_N: np.ndarray) -> Data:

@@ -38,10 +38,7 @@ class PromptSpace:
         scale_R = _rareness(raw) if is_words else 1 / np.maximum(raw.std(0), 1e-6)
         scaled = raw * scale_R
         mean_R = scaled.mean(0)
-        values, vectors = np.linalg.eigh(np.cov(scaled - mean_R, rowvar=False))
-        order = np.argsort(-values, kind="stable")[:dim]
-        order = order[values[order] > 1e-9 * values.max()] if values.max() > 0 else order[:1]
-        axes = vectors[:, order] * np.where(vectors[np.abs(vectors).argmax(0), np.arange(vectors.shape[1])] < 0, -1, 1)[order]
+        axes = _main_axes(scaled - mean_R, dim)
         size = float(np.sqrt((((scaled - mean_R) @ axes) ** 2).mean())) or 1.0
         return PromptSpace(scale_R, mean_R, axes / size)
 
@@ -79,6 +76,17 @@ def text_of(prompt: Turns) -> str:
 
 def _documents(prompts: Iterable[Turns]) -> Iterable[Document]:
     return (Document(text_of(prompt)) for prompt in prompts)
+
+
+def _main_axes(centred_PR: np.ndarray, dim: int) -> np.ndarray:
+    """The directions of largest variance, (R, D), each with its largest entry above 0; by the smaller of both squares of the matrix."""
+    is_tall = len(centred_PR) >= centred_PR.shape[1]
+    values, vectors = np.linalg.eigh(centred_PR.T @ centred_PR if is_tall else centred_PR @ centred_PR.T)
+    order = np.argsort(-values, kind="stable")[:dim]
+    order = order[values[order] > 1e-9 * values.max()] if values.max() > 0 else order[:1]
+    axes_RD = vectors[:, order] if is_tall else centred_PR.T @ vectors[:, order] / np.sqrt(np.maximum(values[order], 1e-30))
+    largest_D = axes_RD[np.abs(axes_RD).argmax(0), np.arange(len(order))]
+    return axes_RD * np.where(largest_D < 0, -1, 1)
 
 
 def _rareness(raw_PR: np.ndarray) -> np.ndarray:

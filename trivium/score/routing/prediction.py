@@ -1,6 +1,5 @@
 """How well a router foresees who wins on prompts that it has not seen, how sure it may be, and whether the prompt helped at all."""
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -54,17 +53,13 @@ def predicted(test: MatchTable, strength_PM: np.ndarray, plain_PM: np.ndarray) -
     )  # fmt: skip
 
 
-def verdict(named: Sequence[tuple[str, Prediction]]) -> str:
-    """Whether some predictor beats plain Bradley-Terry on held-out prompts, in a sentence."""
-    better = [(kind, found) for kind, found in named if found.beats_plain]
-    if not better:
-        return "No predictor beats plain Bradley-Terry on held-out prompts: what the prompt says about who wins was not found."
-    kind, found = max(better, key=lambda pair: pair[1].gain[0])
+def verdict(kind: str, found: Prediction) -> str:
+    """Whether a predictor that was named before beats plain Bradley-Terry on held-out prompts, in a sentence."""
     gain, low, high = found.gain
-    return (
-        f"'{kind}' foresees who wins on held-out prompts better than plain Bradley-Terry, by {gain:.3f} [{low:.3f}, {high:.3f}] nats a"
-        f" match (accuracy {found.accuracy[0]:.1%})."
-    )
+    measured = f"by {abs(gain):.4f} nats a match, 95 % interval of the gain {low:+.4f} to {high:+.4f} (accuracy {found.accuracy[0]:.1%})"
+    if found.beats_plain:
+        return f"'{kind}' foresees who wins on held-out prompts better than plain Bradley-Terry, {measured}."
+    return f"'{kind}' does not beat plain Bradley-Terry on held-out prompts: it is {'better' if gain > 0 else 'worse'} {measured}."
 
 
 def quality_of(table: MatchTable) -> np.ndarray:

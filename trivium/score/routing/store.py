@@ -62,7 +62,7 @@ class Stored:
 
     def strengths(self, kind: str, raw_QR: np.ndarray) -> np.ndarray:
         """The strength of each model on prompts, (Q, M)."""
-        return self.options[kind].strengths(self.learned[kind], raw_QR, self.space(raw_QR))
+        return self.options[kind].strengths(self.learned[kind], self.space(raw_QR))
 
     def decide(self, raw_R: np.ndarray, *, kind: str | None = None, share: float | None = None, price: float | None = None) -> Decision:
         """Where one prompt goes.

@@ -172,15 +172,18 @@ def _against_baseline(row: Row) -> list[Match]:
 
 
 def _matrix(rows: Sequence[Row]) -> list[Match]:
-    """Every model against the baseline, which is the column that always says 1.5, if there is one."""
+    """Every model against the baseline, which is the column that always says 1.5, if there is one. An empty cell was not judged."""
     models = [name for name in rows[0].values if name not in _MATRIX]
-    scores = {name: [_preferred(row, row.values.get(name), name) for row in rows] for name in models}
+    scores = {
+        name: [None if row.values.get(name) == "" else _preferred(row, row.values.get(name), name) for row in rows] for name in models
+    }  # fmt: skip
     baseline = next((name for name, column in scores.items() if set(column) == {0.5}), BASELINE)
-    prompts = [_prompt(row) for row in rows]
-    return [
-        Match((name, baseline), scores[name][number], prompt)
-        for number, prompt in enumerate(prompts) for name in models if name != baseline
-    ]  # fmt: skip
+    found = []
+    for number, row in enumerate(rows):
+        prompt = _prompt(row)
+        judged = ((name, scores[name][number]) for name in models if name != baseline)
+        found += [Match((name, baseline), score, prompt) for name, score in judged if score is not None]
+    return found
 
 
 def _outcomes(row: Row) -> list[Match]:

@@ -30,7 +30,7 @@ class Classifier:
 
     def learn(self, lesson: Lesson) -> Arrays:
         """inner (1 + D, H), outer (1 + H, M), tie (1,)."""
-        table, z_PE = lesson.table, with_one(lesson.space(lesson.raw_PR))
+        table, z_PE = lesson.table, with_one(lesson.z_PD)
         draw = generator(lesson.seed, "classifier of prompts")
         start = {
             "inner": draw.standard_normal((z_PE.shape[1], self.hidden)) / np.sqrt(z_PE.shape[1]),
@@ -57,7 +57,7 @@ class Classifier:
             epochs=self.epochs, lr=self.lr, weight_decay=WEIGHT_DECAY, purpose="classifier of prompts",
         )  # fmt: skip
 
-    def strengths(self, learned: Mapping[str, np.ndarray], raw_QR: np.ndarray, z_QD: np.ndarray) -> np.ndarray:
+    def strengths(self, learned: Mapping[str, np.ndarray], z_QD: np.ndarray) -> np.ndarray:
         """(Q, M)."""
         return self._strengths(learned, with_one(z_QD))
 

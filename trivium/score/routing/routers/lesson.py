@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from trivium.core.seeds import generator
+from trivium.score.ranking.strengths import Penalty, data_of, fit
 from trivium.score.ranking.table import MatchTable
 from trivium.score.ranking.ties import half
-from trivium.score.routing.features import PromptSpace
 
 Arrays = dict[str, np.ndarray]
 Gradient = Callable[[Arrays, np.ndarray, np.random.Generator], Arrays]  # of the sum over some matches, by their numbers
@@ -17,11 +17,10 @@ CHECK_SHARE = 0.2  # of the training prompts: what settings are chosen by
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """Training matches with their prompts. raw_PR: raw features of all prompts of the table; is_check_P: those that choose settings."""
+    """Training matches, the coordinates of all their prompts (PromptSpace), and the prompts that settings are chosen by."""
 
     table: MatchTable
-    raw_PR: np.ndarray
-    space: PromptSpace
+    z_PD: np.ndarray
     is_check_P: np.ndarray
     seed: int
 
@@ -38,6 +37,13 @@ class Lesson:
 def gaps(table: MatchTable, strength_PM: np.ndarray) -> np.ndarray:
     """How much stronger the first of each match is on its prompt, (N,)."""
     return strength_PM[table.prompt_N, table.first_N] - strength_PM[table.prompt_N, table.second_N]
+
+
+def gain_of_scores(table: MatchTable, score_PM: np.ndarray) -> float:
+    """What scores are to be multiplied by to be log-odds: the coefficient of the gap in a logistic regression on these matches."""
+    data = data_of(table.first_N, table.second_N, table.score_N, table.num_models, x_NF=gaps(table, score_PM)[:, None])
+    fixed = Penalty(np.array([1e9]), covariate_ridge=1e-3)  # the gap alone: no strength of a model besides
+    return float(fit(data, penalty=fixed).covariates_F[0])
 
 
 def descend(

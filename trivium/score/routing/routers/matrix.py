@@ -30,7 +30,7 @@ class Matrix:
 
     def learn(self, lesson: Lesson) -> Arrays:
         """models (M, K), project (1 + D, K), weight (K,)."""
-        table, z_PE = lesson.table, with_one(lesson.space(lesson.raw_PR))
+        table, z_PE = lesson.table, with_one(lesson.z_PD)
         draw = generator(lesson.seed, "matrix factorisation")
         start = {
             "models": draw.standard_normal((table.num_models, self.rank)),
@@ -49,7 +49,7 @@ class Matrix:
             epochs=self.epochs, lr=self.lr, weight_decay=WEIGHT_DECAY, purpose="matrix factorisation",
         )  # fmt: skip
 
-    def strengths(self, learned: Mapping[str, np.ndarray], raw_QR: np.ndarray, z_QD: np.ndarray) -> np.ndarray:
+    def strengths(self, learned: Mapping[str, np.ndarray], z_QD: np.ndarray) -> np.ndarray:
         """(Q, M)."""
         return self._strengths(learned, with_one(z_QD))
 

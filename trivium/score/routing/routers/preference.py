@@ -27,7 +27,7 @@ class Preference:
 
     def learn(self, lesson: Lesson) -> Arrays:
         """Weights (M, 1 + D), and the ridge that was chosen."""
-        z_PE = with_one(lesson.space(lesson.raw_PR))
+        z_PE = with_one(lesson.z_PD)
         found: Strengths | None = None
         losses = []
         for ridge in self.ridges:
@@ -37,7 +37,7 @@ class Preference:
         weights = _fit(lesson, z_PE, np.ones(len(lesson.table), bool), ridge, found).weights_MD
         return {"weights": weights, "ridge": np.array([ridge])}
 
-    def strengths(self, learned: Mapping[str, np.ndarray], raw_QR: np.ndarray, z_QD: np.ndarray) -> np.ndarray:
+    def strengths(self, learned: Mapping[str, np.ndarray], z_QD: np.ndarray) -> np.ndarray:
         """(Q, M)."""
         return with_one(z_QD) @ learned["weights"].T
 

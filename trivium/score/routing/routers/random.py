@@ -23,6 +23,6 @@ class Random:
         data = data_of(table.first_N, table.second_N, table.score_N, table.num_models)
         return {"strengths": fit(data, penalty=penalty_of(data, 0.0)).weights_MD[:, 0]}
 
-    def strengths(self, learned: Mapping[str, np.ndarray], raw_QR: np.ndarray, z_QD: np.ndarray) -> np.ndarray:
+    def strengths(self, learned: Mapping[str, np.ndarray], z_QD: np.ndarray) -> np.ndarray:
         """The same on every prompt, (Q, M)."""
         return np.tile(learned["strengths"], (len(z_QD), 1))

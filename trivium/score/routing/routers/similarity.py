@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import Field
 
 from trivium.core.config import component
-from trivium.score.ranking.strengths import Strengths, data_of, fit
+from trivium.score.ranking.strengths import data_of, fit
 from trivium.score.routing.routers.lesson import Arrays, Lesson
 
 
@@ -15,7 +15,7 @@ from trivium.score.routing.routers.lesson import Arrays, Lesson
 class Similarity:
     """Ong et al. 2024, arXiv:2406.18665, section 4.2: a match weighs base^(1 + similarity / the largest similarity); nothing is trained.
 
-    similarity: the cosine of the prompts' features. Difference: a draw of weight 1 between any two models that met, so that a model that
+    similarity: the cosine of the prompts' coordinates. Difference: a draw of weight 1 between any two models that met, so that a model that
     lost every match near a prompt has a strength there.
     """
 
@@ -26,14 +26,13 @@ class Similarity:
         """The training prompts as unit vectors, and the matches."""
         table = lesson.table
         return {
-            "prompts": _unit(_scaled(lesson.raw_PR, lesson.space.scale_R)).astype(np.float32),
-            "scale": lesson.space.scale_R,
+            "prompts": _unit(lesson.z_PD),
             "pairs": np.stack([table.first_N, table.second_N, table.prompt_N]),
             "scores": table.score_N,
             "num_models": np.array([table.num_models]),
         }
 
-    def strengths(self, learned: Mapping[str, np.ndarray], raw_QR: np.ndarray, z_QD: np.ndarray) -> np.ndarray:
+    def strengths(self, learned: Mapping[str, np.ndarray], z_QD: np.ndarray) -> np.ndarray:
         """(Q, M); O(N) and a small fit for each prompt."""
         num_models = int(learned["num_models"][0])
         first_N, second_N, prompt_N = learned["pairs"]
@@ -41,25 +40,16 @@ class Similarity:
         first_C, second_C = codes // num_models, codes % num_models
         both = (np.concatenate([first_C, first_C]), np.concatenate([second_C, second_C]))
         ends = np.concatenate([np.ones(len(codes)), np.zeros(len(codes))])
-        found, strengths = np.empty((len(raw_QR), num_models)), None
-        for number, query_R in enumerate(_unit(_scaled(raw_QR, learned["scale"]))):
-            near_P = learned["prompts"] @ query_R
+        found, strengths = np.empty((len(z_QD), num_models)), None
+        for number, query_D in enumerate(_unit(z_QD)):
+            near_P = learned["prompts"] @ query_D
             weight_N = self.base ** (1 + near_P / max(float(near_P.max()), 1e-6))[prompt_N]
             won_C = np.bincount(pair_N, weight_N * learned["scores"], len(codes)) + 0.5
             lost_C = np.bincount(pair_N, weight_N * (1 - learned["scores"]), len(codes)) + 0.5
-            strengths = self._fit(both, ends, np.concatenate([won_C, lost_C]), num_models, strengths)
+            strengths = fit(data_of(*both, ends, num_models, weight_N=np.concatenate([won_C, lost_C])), start=strengths)
             found[number] = strengths.weights_MD[:, 0]
         return found
 
-    def _fit(
-        self, both: tuple[np.ndarray, np.ndarray], ends: np.ndarray, weight: np.ndarray, num_models: int, start: Strengths | None
-    ) -> Strengths:
-        return fit(data_of(*both, ends, num_models, weight_N=weight), start=start)
 
-
-def _scaled(raw_PR: np.ndarray, scale_R: np.ndarray) -> np.ndarray:
-    return np.asarray(raw_PR, np.float64) * scale_R
-
-
-def _unit(x_PR: np.ndarray) -> np.ndarray:
-    return x_PR / np.maximum(np.linalg.norm(x_PR, axis=1, keepdims=True), 1e-12)
+def _unit(x_PD: np.ndarray) -> np.ndarray:
+    return x_PD / np.maximum(np.linalg.norm(x_PD, axis=1, keepdims=True), 1e-12)
