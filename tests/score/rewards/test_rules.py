@@ -111,3 +111,11 @@ def test_an_answer_is_in_the_wanted_language_or_not():
 def test_a_range_that_is_none_is_refused():
     with pytest.raises(ConfigError, match=r"min_words \(3\) is above max_words \(2\)"):
         Length(min_words=3, max_words=2)
+
+
+@pytest.mark.parametrize(
+    ("response", "strict", "loose"), [("The King!", 0, 1), ("queen", 1, 1), ("a king and queen", 0, 0), ("KING", 1, 1)]
+)
+def test_one_of_several_texts_is_enough_and_loosely_without_articles_and_punctuation(response, strict, loose):
+    answer = said(response, answer=["king", "a queen", "queen"])
+    assert (Exact()([answer]), Exact(is_loose=True)([answer])) == ([strict], [loose])
