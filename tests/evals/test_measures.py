@@ -53,6 +53,12 @@ def test_models_are_compared_item_by_item():
     assert (back["difference"], back["low"], back["high"]) == pytest.approx((-0.25, -found["high"], -found["low"]))
 
 
+def test_an_item_without_a_measure_does_not_count_for_it():
+    some = rows({"grade": 1.0}, {"grade": 3.0, "grade_2": 5.0})
+    assert measures_in(some) == ["grade", "grade_2"]
+    assert (measured(some, "grade_2")["value"], measured(some, "grade_2")["n"]) == (5, 1)
+
+
 def test_groups_are_sorted_and_absent_where_there_is_none():
     one = rows({"acc": 1.0}, group="b") + rows({"acc": 0.0}, group="a")
     assert list(by_group(one)) == ["a", "b"]

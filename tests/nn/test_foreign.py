@@ -48,6 +48,7 @@ def test_a_guest_says_what_the_same_model_of_ours_says(tmp_path):
     native, guest = (load_model(tmp_path / "model", is_guest=is_guest) for is_guest in (False, True))
     outputs = [Outputs(model, batch(), temperature=0.7, with_entropy=True) for model in (native, guest)]
     torch.testing.assert_close(outputs[1].logprobs_BL, outputs[0].logprobs_BL, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(outputs[1].greedy_BL, outputs[0].greedy_BL)
     torch.testing.assert_close(outputs[1].entropy_BL, outputs[0].entropy_BL, atol=1e-5, rtol=1e-5)
     for out in outputs:
         out.logprobs_BL.sum().backward()

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from trivium.nn import heads
-from trivium.nn.heads import CHUNK, ScalarHead, token_logprobs, values_before
+from trivium.nn.heads import CHUNK, ScalarHead, greedy_of_logits, greedy_tokens, token_logprobs, values_before
 from trivium.nn.native.library import why_not
 
 ROWS, LENGTH, WIDTH, WORDS = 3, 7, 5, 11
@@ -212,3 +212,17 @@ def test_of_a_small_vocabulary_they_are_kept(vocab, is_kept):
     with torch.autograd.graph.saved_tensors_hooks(lambda x: (kept.append(x.numel()), x)[1], lambda x: x):
         token_logprobs(hidden_BLD, weight_VD, torch.randint(0, vocab, (1, 9)), torch.arange(1, 9))
     assert (8 * vocab in kept) == is_kept
+
+
+@pytest.mark.parametrize("chunk", [2, 512])
+def test_a_greedy_token_is_the_likeliest_after_what_comes_before_it(chunk, monkeypatch):
+    monkeypatch.setattr(heads, "CHUNK", chunk)
+    hidden, weight, tokens = inputs()
+    logits = hidden @ weight.T
+    best = logits.flatten(0, 1)[SCORED - 1].argmax(-1)
+    tokens.view(-1)[SCORED[::2]] = best[::2]  # every other one is made greedy
+    expected = torch.zeros(ROWS * LENGTH)
+    expected[SCORED] = (tokens.view(-1)[SCORED] == best).float()
+    assert 0 < expected.sum() < len(SCORED)
+    torch.testing.assert_close(greedy_tokens(hidden, weight, tokens, SCORED), expected.view(ROWS, LENGTH))
+    torch.testing.assert_close(greedy_of_logits(logits, tokens, SCORED), expected.view(ROWS, LENGTH))

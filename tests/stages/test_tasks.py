@@ -1,13 +1,15 @@
 """`evaluate` with tasks on models of a few thousand weights: what it leaves; a kill changes no byte of it; what is wrong in one line."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.nn.io_models import FILES, STOPS, TOKENIZER, ours
-from trivium.core.errors import ConfigError, DataError
+from tests.score.chat_server import says, serving
+from trivium.core.errors import ArtefactError, ConfigError, DataError
 from trivium.core.run import Run
 from trivium.evals import harness
 from trivium.evals.harness import in_order, rows_of
@@ -180,3 +182,77 @@ def test_prompts_and_tasks_go_together():
         stage.run(run)
     measures = {row["measure"] for row in json.loads(Path("out/evaluate/results.json").read_text())}
     assert {"letters: acc", "stop_rate"} <= measures
+
+
+def graded(handler: Any, text: str) -> None:
+    """Grades by the first letter of the answer, and prefers what is longer."""
+    nonce = re.search(r"VERDICT (\w+) VALUE", text)[1]
+    if "ANSWER B" in text:
+        first, second = (text.split(f"{nonce} ANSWER {side}")[1].split(nonce)[0] for side in "AB")
+        value = "TIE" if len(first) == len(second) else "A" if len(first) > len(second) else "B"
+    else:
+        value = str(1 + len(text.split(f"{nonce} ANSWER")[1].split(nonce)[0]) % 10)
+    says(f"VERDICT {nonce} {value}")(handler, text)
+
+
+def test_dialogues_are_graded_turn_by_turn_and_compared_in_both_orders():
+    Path("talk.jsonl").write_text(
+        "".join(json.dumps({"category": part, "turns": ["king", "and land"]}) + "\n" for part in ("math", "writing"))
+    )
+    short = "max_new_tokens = 6\ntemperature = \"{'writing': 0.7}.get(category, 0.0)\"\n"
+    Path("talk.toml").write_text(f'data = "talk.jsonl"\ngroup = "category"\n[scoring]\nkind = "dialogue"\n{short}')
+    with serving(graded) as (url, asked):
+        more = {"tasks": ["talk.toml"], "judge": {"url": url, "model": "m"}}
+        execute(single("evaluate", options(**more)), Path("out"), quiet=True)
+        execute(single("evaluate", options(**more)), Path("out"), quiet=True)
+    assert len(asked) == 2 * 2 * 2 + 2 * 2 * 2  # models x items x turns, and pairs of answers x orders
+    table = {(row["stage"], row["measure"]): row for row in json.loads(Path("out/results.json").read_text())}
+    rows = [json.loads(line) for line in Path("out/evaluate/items/base/talk.jsonl").read_text().splitlines()]
+    for row in rows:
+        assert row["scores"]["grade_1"] == 1 + len(f"\n{row['responses'][0]}\n") % 10
+        assert row["scores"]["grade"] == (row["scores"]["grade_1"] + row["scores"]["grade_2"]) / 2
+    others = [json.loads(line) for line in Path("out/evaluate/items/other/talk.jsonl").read_text().splitlines()]
+    sizes = [
+        (len(b), len(a))
+        for mine, other in zip(rows, others, strict=True)
+        for a, b in zip(mine["responses"], other["responses"], strict=True)
+    ]
+    won = sum(0.5 if b == a else float(b > a) for b, a in sizes) / len(sizes)
+    assert table["other", "talk: win_rate over base"]["value"] == won
+    texts = [each["body"]["messages"][0]["content"] for each in asked]
+    assert sum("assistant:" in text.split("CONVERSATION")[1] for text in texts) == len(texts) / 2  # the second turn is shown with the first
+
+
+def test_a_dialogue_without_a_judge_is_refused():
+    Path("talk.toml").write_text('data = "talk.jsonl"\n[scoring]\nkind = "dialogue"\n')
+    Path("talk.jsonl").write_text(json.dumps({"turns": ["king"]}) + "\n")
+    with pytest.raises(ConfigError, match="a judge grades its answers; name one: judge.url="):
+        single("evaluate", options(tasks=["talk.toml"])).stages["evaluate"].check()
+
+
+def test_a_reward_model_is_asked_which_answer_it_prefers():
+    save_model(Path("judge"), ours("llama", has_scalar=True), **FILES)
+    rows = [{"prompt": word, "chosen": "the land", "rejected": ["sea", "the king of ships"], "subset": "x"} for word in WORDS[:3]]
+    Path("pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    execute(single("evaluate", options(model="judge", compare=[], tasks=["reward_bench:pairs.jsonl"])), Path("out"), quiet=True)
+    items = [json.loads(line) for line in Path("out/evaluate/items/judge/reward_bench.jsonl").read_text().splitlines()]
+    for item in items:
+        [chosen], rejected = item["rewards"]
+        assert item["scores"]["accuracy"] == sum(float(chosen > other) for other in rejected) / 2
+        assert item["scores"]["margin"] == pytest.approx(sum(chosen - other for other in rejected) / 2)
+        assert item["scores"]["length_accuracy"] == 0.5  # longer than one, shorter than the other
+    with pytest.raises(ArtefactError, match="is no reward model"):
+        execute(single("evaluate", options(tasks=["reward_bench:pairs.jsonl"])), Path("wrong"), quiet=True)
+
+
+def test_answers_to_prompts_are_compared_with_the_first_models():
+    Path("prompts.jsonl").write_text("".join(json.dumps({"prompt": word}) + "\n" for word in WORDS[:4]))
+    with serving(graded) as (url, asked):
+        more = {"tasks": [], "prompts": "prompts.jsonl", "judge": {"url": url, "model": "m"}, "sampling": {"max_new_tokens": 8}}
+        execute(single("evaluate", options(**more)), Path("out"), quiet=True)
+    table = {(row["stage"], row["measure"]): row for row in json.loads(Path("out/results.json").read_text())}
+    assert len(asked) == 2 * 4
+    row = table["other", "judge_win_rate"]
+    assert 0 <= row["low"] <= row["value"] <= row["high"] <= 1
+    assert "judge_win_rate_length_controlled" in {measure for _, measure in table}
+    assert ("base", "judge_win_rate") not in table

@@ -18,8 +18,8 @@ EXPONENTIAL = "perplexity"
 
 
 def values_of(rows: Sequence[Row], measure: str) -> list[float]:
-    """A number for each item, whose mean is the measure (of a perplexity its logarithm)."""
-    found = [row["scores"][measure] for row in rows]
+    """A number for each item that has it, whose mean is the measure (of a perplexity its logarithm)."""
+    found = [row["scores"][measure] for row in rows if measure in row["scores"]]
     if not isinstance(found[0], list):
         return found
     sums, counts = np.array(found, np.float64).T
@@ -43,14 +43,15 @@ def measured(rows: Sequence[Row], measure: str) -> dict[str, Any]:
 
 
 def measures_in(rows: Sequence[Row]) -> list[str]:
-    """The measures that items have, in order."""
-    return list(rows[0]["scores"])
+    """The measures that items have, in order; not every item must have all, as conversations of one turn have no second grade."""
+    return list(dict.fromkeys(measure for row in rows for measure in row["scores"]))
 
 
 def difference(a: Sequence[Row], b: Sequence[Row], measure: str, seed: int) -> dict[str, Any]:
     """{difference, low, high, n} of a - b on the same items: paired bootstrap. Of ratios and perplexities, of their items' numbers."""
-    value, low, high = paired_bootstrap(values_of(a, measure), values_of(b, measure), seed)
-    return {"difference": value, "low": low, "high": high, "n": len(a)}
+    ours, theirs = values_of(a, measure), values_of(b, measure)
+    value, low, high = paired_bootstrap(ours, theirs, seed)
+    return {"difference": value, "low": low, "high": high, "n": len(ours)}
 
 
 def by_group(rows: Sequence[Row]) -> dict[str, list[Row]]:

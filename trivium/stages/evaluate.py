@@ -13,6 +13,7 @@ from trivium.core.commit import commit_file
 from trivium.core.config import Texts, component
 from trivium.core.errors import ConfigError
 from trivium.core.run import Run
+from trivium.evals.length_control import interval, judged
 from trivium.evals.task import FOREIGN, NamedTask, is_here
 from trivium.generate.sampling import Sampling
 from trivium.nn.flops import flops_per_token, num_parameters
@@ -41,14 +42,15 @@ class Evaluate:
     which answers to prompts are better. prompts: answers to these are measured. tokens: token shards, for bits per byte on their held-out
     part, or several by name (tokens.law=FOLDER tokens.news=FOLDER). rule: the true score, where it is known, left for every prompt in
     scores.json; rewards: what rules say of the answers (see reinforce), for example whether they are right. By each of rule,
-    reward_model and judge every other model has a win rate over the first one, a tie counted as half. reference: the model that KL is
+    reward_model and judge every other model has a win rate over the first one, a tie counted as half (the judge's also without the effect
+    of length). reference: the model that KL is
     measured from (nats an answer, on the model's own answers). Killed, it goes on with the tasks' next piece.
     """
 
     kind: Literal["evaluate"] = "evaluate"
     model: str = ""
     compare: Texts = ()
-    models: dict[str, str] = {}
+    models: dict[str, str] | None = None
     tasks: Texts = ()
     limit: int | None = Field(default=None, gt=0)
     corpus: Texts = ()
@@ -108,6 +110,8 @@ class Evaluate:
         if bool(self.model) == bool(self.models) or (self.compare and not self.model):
             raise ConfigError("give model=DIRECTORY, and compare=OTHER if you like, or models={name = DIRECTORY, ...}")
         if self.models:
+            if odd := next((name for name in self.models if not re.fullmatch(r"[\w.-]+", name)), None):
+                raise ConfigError(f"models: '{odd}' names a folder: letters, digits, '.', '-' and '_'")
             return self.models
         paths = (self.model, *self.compare)
         if len(set(paths)) < len(paths):
@@ -266,6 +270,8 @@ class _Table:
         won = {name: [_won(a, b) for a, b in zip(mine, first.numbers[name], strict=True)] for name, mine in self.numbers.items()}
         if judge is not None:
             won["judge"] = judge.compare(list(zip(self.said, first.said, strict=True)))
+            lengths = [[len(said.response) for said in side.said] for side in (self, first)]
+            self._add("judge_win_rate_length_controlled", *interval(judged(won["judge"], *lengths), judge.seed), n=len(self.said))
         for name, each in won.items():
             self._add(f"{name}_win_rate", *share_interval(sum(each), len(each)), n=len(each))
 

@@ -125,3 +125,11 @@ def test_an_answer_pays_from_where_its_expected_mark_is_that_of_abstaining():
     for wrong in (0.0, 0.5, 1.0, 3.0):
         p = pays_from(wrong)
         assert p * 1 + (1 - p) * -wrong == pytest.approx(0.0)
+
+
+@pytest.mark.parametrize(
+    ("response", "strict", "loose"), [("The King!", 0, 1), ("queen", 1, 1), ("a king and queen", 0, 0), ("KING", 1, 1)]
+)
+def test_one_of_several_texts_is_enough_and_loosely_without_articles_and_punctuation(response, strict, loose):
+    answer = said(response, answer=["king", "a queen", "queen"])
+    assert (Exact()([answer]), Exact(is_loose=True)([answer])) == ([strict], [loose])
