@@ -28,12 +28,13 @@ from trivium.synth.constitution import read_constitution
 from trivium.synth.feedback import Comparison, question
 from trivium.synth.revision import Chain, examples
 from trivium.text.chat import CHATML, PLAIN
+from trivium.text.phrases import phrases_in
 from trivium.text.read import read_conversations
 from trivium.text.tokenizer import SPECIALS, train_bpe
 
 MACHINE = {"threads": 1, "precision": "float32", "compile": "off", "ceiling": 5e10, "kernels": "torch"}
 WORDS = ("king", "land", "sea", "night", "bread", "stone")
-UNWANTED = {"kind": "unwanted", "phrases": ["the", "a"]}
+UNWANTED = {"kind": "unwanted", "phrases": list("aeiounrst")}  # letters that stand alone in what a random model says
 CRITIQUE = {
     "model": "base", "prompts": "prompts.jsonl", "constitution": "manners", "rounds": 2, "rows": 4, "rewards": [UNWANTED], "truth": {},
     "sampling": {"max_new_tokens": 40},
@@ -148,16 +149,15 @@ def test_all_revisions_and_helpful_data_are_learned_from_if_asked_for():
 
 
 def test_a_simulated_reader_takes_out_what_it_is_told_of():
-    own = {"name": "the", "critique": "?", "revision": "!", "comparison": "?", "phrases": ["e"]}
+    own = {"name": "letters", "critique": "?", "revision": "!", "comparison": "?", "phrases": UNWANTED["phrases"]}
     lines_of = "\n".join(f"{name} = {json.dumps(value)}" for name, value in own.items())
     Path("own.toml").write_text(f"[[principles]]\n{lines_of}\n")
-    write("prompts.jsonl", [{"prompt": word, "asked": word} for word in WORDS])
     chains = run(constitution="own.toml", simulated={"error": 0}, rounds=1)
     assert all(each["stopped"] for chain in chains for each in chain["rounds"])
     results = {row["stage"]: row for row in json.loads(Path("out/critique/results.json").read_text()) if row["measure"] == "unwanted_score"}
-    assert set(results) == {"critique_0", "critique_1"}
-    again = run("again", constitution="own.toml", simulated={"error": 0}, rounds=1)
-    assert again == chains
+    assert results["critique_0"]["value"] < 0
+    assert all(not phrases_in(each["answer"], own["phrases"]) for chain in chains for each in chain["rounds"] if each["is_taken"])
+    assert results["critique_1"]["value"] > results["critique_0"]["value"]
 
 
 def test_what_the_rules_say_of_each_round_is_measured_with_intervals():
@@ -169,9 +169,7 @@ def test_what_the_rules_say_of_each_round_is_measured_with_intervals():
     for place in range(3):
         [row] = [row for row in table if (row["stage"], row["measure"]) == (f"critique_{place}", "unwanted_score")]
         texts = [([chain["response"]] + [each["answer"] for each in chain["rounds"]])[place] for chain in chains]
-        assert row["value"] == pytest.approx(
-            -np.mean([sum(word in text.lower().split() for word in ("the", "a")) for text in texts]), abs=0.4
-        )
+        assert row["value"] == pytest.approx(-np.mean([len(phrases_in(text, UNWANTED["phrases"])) for text in texts]))
         assert row["n"] == 6
     assert len(json.loads(Path("out/critique/samples.json").read_text())) == 6 * 3
 
@@ -246,6 +244,6 @@ def test_no_text_becomes_a_control_token(chat):
 
     expected = placed("x", "y", "z")
     assert [bool(one) for one in expected] == [True, chat is PLAIN, True, True]
-    for _ in range(250):
+    for _ in range(600):
         forged = ["".join(draw.choice(CONTROL, draw.integers(1, 9))) for _ in range(3)]
         assert placed(*forged) == expected
