@@ -30,7 +30,7 @@ WORDS = ("king", "land", "sea", "night", "bread", "stone", "people", "ships")
 KNOWN = {"kind": "simulated", "error": 0}
 FEEDBACK = {
     "model": "base", "prompts": "prompts.jsonl", "constitution": "own.toml", "judge": KNOWN, "rows": 4,
-    "rewards": [{"kind": "unwanted", "phrases": list("abcdefghijklmnopqrstuvwxyz")}], "sampling": {"max_new_tokens": 30},
+    "rewards": [{"kind": "unwanted", "phrases": list("abcdefghijklmnopqrstuvwxyz")}], "sampling": {"max_new_tokens": 24},
 }  # fmt: skip
 PREFERENCES = "feedback/preferences"
 LETTERS = {"first": "abcdefghi", "middle": "jklmnopqr", "last": "stuvwxyz"}  # that stand alone in what a random model says
@@ -263,7 +263,7 @@ def test_what_the_judge_and_the_constitution_hold_is_part_of_what_the_stage_depe
 def test_the_plan_counts_two_answers_a_prompt_and_what_the_judge_reads():
     known = single("feedback", FEEDBACK).stages["feedback"].foresee("feedback", Foresight())
     read = single("feedback", FEEDBACK | {"judge": {"kind": "model", "model": "base"}}).stages["feedback"].foresee("feedback", Foresight())
-    assert known.tokens_generated == 8 * 2 * 30
+    assert known.tokens_generated == 8 * 2 * 24
     assert read.flops > known.flops == 0
 
 
