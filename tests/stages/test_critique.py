@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from tests.nn.io_models import FILES, SHAPES, TEXTS, TOKENIZER
+from tests.nn.io_models import FILES, SHAPES, STOPS, TEXTS, TOKENIZER
 from trivium.core.errors import ArtefactError, ConfigError, DataError
 from trivium.core.interrupt import Interrupted
 from trivium.core.run import Run
@@ -26,17 +27,19 @@ from trivium.stages.recipe import single
 from trivium.stages.revising import Writer
 from trivium.synth.constitution import read_constitution
 from trivium.synth.feedback import Comparison, question
-from trivium.synth.revision import Chain, examples
+from trivium.synth.revision import Chain
+from trivium.synth.simulated import NOTHING
 from trivium.text.chat import CHATML, PLAIN
+from trivium.text.phrases import phrases_in, without_phrases
 from trivium.text.read import read_conversations
 from trivium.text.tokenizer import SPECIALS, train_bpe
 
 MACHINE = {"threads": 1, "precision": "float32", "compile": "off", "ceiling": 5e10, "kernels": "torch"}
 WORDS = ("king", "land", "sea", "night", "bread", "stone")
-UNWANTED = {"kind": "unwanted", "phrases": ["the", "a"]}
+UNWANTED = {"kind": "unwanted", "phrases": list("aeiounrst")}  # letters that stand alone in what a random model says
 CRITIQUE = {
     "model": "base", "prompts": "prompts.jsonl", "constitution": "manners", "rounds": 2, "rows": 4, "rewards": [UNWANTED], "truth": {},
-    "sampling": {"max_new_tokens": 40},
+    "sampling": {"max_new_tokens": 16},
 }  # fmt: skip
 LEFT = (*(f"critique/revisions/{name}.jsonl" for name in ("chains", "chat", "rounds")), "critique/results.json", "critique/samples.json")
 CONTROL = (
@@ -57,8 +60,12 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def small(max_seq_len: int = 1024) -> Model:
-    return initialise(Model(replace(SHAPES["llama"], max_seq_len=max_seq_len)), seed=3)
+def small(max_seq_len: int = 1024, seed: int = 3) -> Model:
+    """One that ends about every twentieth token."""
+    model = initialise(Model(replace(SHAPES["llama"], max_seq_len=max_seq_len)), seed=seed)
+    with torch.no_grad():
+        model.trunk.head.weight[STOPS[0]] *= 22
+    return model
 
 
 def write(path: str, rows: list[dict[str, Any]]) -> None:
@@ -148,16 +155,18 @@ def test_all_revisions_and_helpful_data_are_learned_from_if_asked_for():
 
 
 def test_a_simulated_reader_takes_out_what_it_is_told_of():
-    own = {"name": "the", "critique": "?", "revision": "!", "comparison": "?", "phrases": ["e"]}
+    own = {"name": "letters", "critique": "?", "revision": "!", "comparison": "?", "phrases": UNWANTED["phrases"]}
     lines_of = "\n".join(f"{name} = {json.dumps(value)}" for name, value in own.items())
     Path("own.toml").write_text(f"[[principles]]\n{lines_of}\n")
-    write("prompts.jsonl", [{"prompt": word, "asked": word} for word in WORDS])
     chains = run(constitution="own.toml", simulated={"error": 0}, rounds=1)
     assert all(each["stopped"] for chain in chains for each in chain["rounds"])
     results = {row["stage"]: row for row in json.loads(Path("out/critique/results.json").read_text()) if row["measure"] == "unwanted_score"}
-    assert set(results) == {"critique_0", "critique_1"}
-    again = run("again", constitution="own.toml", simulated={"error": 0}, rounds=1)
-    assert again == chains
+    assert results["critique_0"]["value"] < 0
+    for chain in chains:
+        [each], found = chain["rounds"], phrases_in(chain["response"], own["phrases"])
+        assert each["critique"] == (f"It says: {', '.join(found)}." if found else NOTHING)
+        assert each["revision"] == without_phrases(chain["response"], own["phrases"])
+        assert each["is_taken"] == bool(each["revision"])
 
 
 def test_what_the_rules_say_of_each_round_is_measured_with_intervals():
@@ -169,15 +178,13 @@ def test_what_the_rules_say_of_each_round_is_measured_with_intervals():
     for place in range(3):
         [row] = [row for row in table if (row["stage"], row["measure"]) == (f"critique_{place}", "unwanted_score")]
         texts = [([chain["response"]] + [each["answer"] for each in chain["rounds"]])[place] for chain in chains]
-        assert row["value"] == pytest.approx(
-            -np.mean([sum(word in text.lower().split() for word in ("the", "a")) for text in texts]), abs=0.4
-        )
+        assert row["value"] == pytest.approx(-np.mean([len(phrases_in(text, UNWANTED["phrases"])) for text in texts]))
         assert row["n"] == 6
     assert len(json.loads(Path("out/critique/samples.json").read_text())) == 6 * 3
 
 
 def test_another_model_may_revise_and_a_base_model_goes_on_with_a_transcript(monkeypatch):
-    save_model(Path("other"), initialise(small(), seed=9), **FILES)
+    save_model(Path("other"), small(seed=9), **FILES)
     assert run("other_revises", reviser="other") != run("own")
     asked = []
     generate = Engine.generate
@@ -213,8 +220,8 @@ def test_a_mistake_is_one_line(options, error, message):
 
 
 def test_a_chain_without_room_is_told_before_anything_is_sampled():
-    save_model(Path("base"), small(128), **FILES)
-    with pytest.raises(DataError, match=r"critique and revision may have \d+ tokens, and the model reads 128"):
+    save_model(Path("base"), small(64), **FILES)
+    with pytest.raises(DataError, match=r"critique and revision may have \d+ tokens, and the model reads 64"):
         run()
 
 
@@ -225,7 +232,7 @@ def test_revisions_that_never_end_are_an_error_that_says_where_they_are():
 
 def test_the_plan_counts_what_is_generated_at_most():
     stage = single("critique", CRITIQUE).stages["critique"]
-    assert stage.foresee("critique", Foresight()).tokens_generated == 6 * 5 * 40
+    assert stage.foresee("critique", Foresight()).tokens_generated == 6 * 5 * 16
 
 
 @pytest.mark.parametrize("chat", [PLAIN, CHATML], ids=["plain", "chatml"])
@@ -233,8 +240,8 @@ def test_no_text_becomes_a_control_token(chat):
     """Thousands of prompts, answers, critiques and principles made of the control strings of a dozen template families."""
     tokenizer = train_bpe(TEXTS, 400, tuple(dict.fromkeys((*SPECIALS, *(name for name in CONTROL if name[0] in "<[")))))
     speaker = Speaker(None, tokenizer, chat)  # type: ignore[arg-type]
-    manners, control = read_constitution("harmless"), np.array(sorted(tokenizer.special.values()))
-    writers = [Writer(speaker, None, Sampling(), form, examples(manners)[:6], 1, "x") for form in ("chat", "transcript")]  # type: ignore[arg-type]
+    manners, control = read_constitution("manners"), np.array(sorted(tokenizer.special.values()))
+    writers = [Writer(speaker, None, Sampling(), form, (("Human", "x"),), 1, "x") for form in ("chat", "transcript")]  # type: ignore[arg-type]
     chooser, draw = Chooser(speaker, "x"), generator(1, "control strings")
 
     def placed(prompt: str, answer: str, critique: str) -> list[list[int]]:
@@ -246,6 +253,6 @@ def test_no_text_becomes_a_control_token(chat):
 
     expected = placed("x", "y", "z")
     assert [bool(one) for one in expected] == [True, chat is PLAIN, True, True]
-    for _ in range(250):
+    for _ in range(300):
         forged = ["".join(draw.choice(CONTROL, draw.integers(1, 9))) for _ in range(3)]
         assert placed(*forged) == expected

@@ -30,12 +30,13 @@ WORDS = ("king", "land", "sea", "night", "bread", "stone", "people", "ships")
 KNOWN = {"kind": "simulated", "error": 0}
 FEEDBACK = {
     "model": "base", "prompts": "prompts.jsonl", "constitution": "own.toml", "judge": KNOWN, "rows": 4,
-    "rewards": [{"kind": "unwanted", "phrases": ["e", "a"]}], "sampling": {"max_new_tokens": 30},
+    "rewards": [{"kind": "unwanted", "phrases": list("abcdefghijklmnopqrstuvwxyz")}], "sampling": {"max_new_tokens": 24},
 }  # fmt: skip
 PREFERENCES = "feedback/preferences"
+LETTERS = {"first": "abcdefghi", "middle": "jklmnopqr", "last": "stuvwxyz"}  # that stand alone in what a random model says
 OWN = [
-    {"name": name, "critique": "?", "revision": "!", "comparison": f"Which has fewer {name}?", "phrases": [name]}
-    for name in ("e", "a", "k")
+    {"name": name, "critique": "?", "revision": "!", "comparison": f"Which has fewer {name} letters?", "phrases": list(letters)}
+    for name, letters in LETTERS.items()
 ]
 
 
@@ -75,7 +76,7 @@ def test_every_prompt_gets_two_answers_and_a_label_in_both_orders():
     assert [row["prompt"][0]["content"] for row in made] == list(WORDS)
     assert len(lines("heldout")) + len(lines("train")) == len(labelled) > 2
     for row in labelled:
-        assert sorted(row["principles"]) == ["a", "e", "k"]
+        assert sorted(row["principles"]) == sorted(LETTERS)
         assert row["prob"] == pytest.approx(np.mean([in_both_orders(*pair) for pair in row["orders"]]))
         assert all(shown + swapped == pytest.approx(1) for shown, swapped in row["orders"])  # this judge knows no place
         assert row["first_place"] == pytest.approx(0.5)
@@ -197,12 +198,14 @@ def test_a_judge_that_reasons_first_has_its_labels_in_the_middle(monkeypatch):
     asked = []
 
     def sure(_, questions, options):
+        """That the shorter answer is better."""
         asked.extend(questions)
-        return np.log(np.array([[0.99, 0.001] if "fewer" in each.messages[-1].content else [0.1, 0.9] for each in questions]))
+        shown = [each.messages[-1].content.split("Options:\n(A) ")[1].split("\n(B) ") for each in questions]
+        return np.log(np.array([[0.99, 0.01] if len(first) < len(second) else [0.01, 0.99] for first, second in shown]))
 
     monkeypatch.setattr(comparing.Chooser, "__call__", sure)
     made = run(judge={"kind": "model", "model": "base", "think_tokens": 5})
-    assert {row["prob"] for row in made if row["prob"] is not None} <= {0.4, 0.5, 0.6}
+    assert {0.4, 0.6} <= {row["prob"] for row in made if row["prob"] is not None} <= {0.4, 0.5, 0.6}
     assert all(each.opening.startswith("Let's think step by step: ") and each.opening.endswith("\n\nThe answer is:") for each in asked)
     assert len({each.opening for each in asked}) > 2  # each has reasons of its own
 
@@ -250,7 +253,7 @@ def test_what_the_judge_and_the_constitution_hold_is_part_of_what_the_stage_depe
 
     save_model(Path("other"), small(), **FILES)
     before = identity()
-    Path("own.toml").write_text(Path("own.toml").read_text().replace("fewer k", "less k"))
+    Path("own.toml").write_text(Path("own.toml").read_text().replace("fewer last", "less of the last"))
     changed = identity()
     assert changed != before
     save_model(Path("other"), small(512), **FILES)
@@ -260,7 +263,7 @@ def test_what_the_judge_and_the_constitution_hold_is_part_of_what_the_stage_depe
 def test_the_plan_counts_two_answers_a_prompt_and_what_the_judge_reads():
     known = single("feedback", FEEDBACK).stages["feedback"].foresee("feedback", Foresight())
     read = single("feedback", FEEDBACK | {"judge": {"kind": "model", "model": "base"}}).stages["feedback"].foresee("feedback", Foresight())
-    assert known.tokens_generated == 8 * 2 * 30
+    assert known.tokens_generated == 8 * 2 * 24
     assert read.flops > known.flops == 0
 
 

@@ -11,7 +11,7 @@ from trivium.core.errors import DataError
 from trivium.core.run import Run
 from trivium.generate.engine import Engine
 from trivium.generate.sampling import Sampling
-from trivium.score.choice import Choose, Question, exclusive
+from trivium.score.choice import Question, exclusive
 from trivium.stages.base import resolve
 from trivium.stages.models import Speaker, machine_of, say_what_is_slower
 from trivium.train.choices import choice_logprobs
@@ -56,7 +56,7 @@ class Chooser:
         return [replace(question, opening=f"{THINK} {text}\n\n{question.opening}") for question, text in zip(questions, texts, strict=True)]
 
 
-def chooser_of(run: Run) -> Callable[[str], Choose]:
+def chooser_of(run: Run) -> Callable[[str], Chooser]:
     """What loads a model by its reference, as one that chooses."""
 
     def load(reference: str) -> Chooser:
