@@ -5,8 +5,8 @@ import importlib
 from trivium.core.world import prepare_environment
 
 __all__ = [
-    "annotate", "arithmetic", "demonstrate", "evaluate", "finetune", "prefer", "prepare", "pretrain", "reinforce", "reward", "run",
-    "sample", "study", "tokenize",
+    "annotate", "arithmetic", "demonstrate", "evaluate", "finetune", "pages", "prefer", "prepare", "pretrain", "reinforce", "reward",
+    "run", "sample", "study", "synthesize", "tokenize",
 ]  # fmt: skip
 
 
