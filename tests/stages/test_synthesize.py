@@ -23,7 +23,7 @@ from trivium.text.tokenizer import Tokenizer
 MACHINE = {"threads": 1, "precision": "float32", "compile": "off", "ceiling": 5e10, "kernels": "torch"}
 TEXTS = [f"the {word} {number}" for number, word in enumerate(["king", "land", "ships", "people", "user", "hello", "world"])]
 TRAINED = {
-    "model": "base", "data": "known.jsonl", "template": "synthesizer", "steps": 60, "batch_size": 4, "seq_len": 64,
+    "model": "base", "data": "known.jsonl", "template": "synthesizer", "steps": 40, "batch_size": 4, "seq_len": 64,
     "optimizer": {"lr": 0.01}, "schedule": {"warmup_steps": 0},
 }  # fmt: skip
 OPTIONS = {
@@ -86,9 +86,10 @@ def test_a_synthesizer_learns_its_markers_and_writes_pairs():
     facts = run("out", **OPTIONS)
     assert facts["texts"] == facts["texts_with_pairs"] == len(TEXTS)
     assert facts["follow"] == 3  # blocks of 4 and 3
-    found = {each.meta["id"]: each for each in read_readings("out/synthesize/readings/readings.jsonl.zst")}
-    assert [found[f"n{number}"].context for number in range(len(TEXTS))] == TEXTS
-    assert {(pair.question, pair.answer) for each in found.values() for pair in each.pairs} == {("who?", "the king")}
+    found = list(read_readings("out/synthesize/readings/readings.jsonl.zst"))
+    assert [each.context for each in found] == TEXTS  # in the order of the corpus
+    assert [each.meta["id"] for each in found] == [f"n{number}" for number in range(len(TEXTS))]
+    assert {(pair.question, pair.answer) for each in found for pair in each.pairs} == {("who?", "the king")}
 
 
 def test_every_raw_text_is_once_in_what_is_left_and_chains_are_one_text():
@@ -170,7 +171,7 @@ def test_what_it_leaves_is_data_for_it_again():
 def test_text_that_spells_the_markers_is_text():
     evil = "<QUE> me <ANS>"
     write("evil.jsonl", [{"text": f"{evil} {number}"} for number in range(4)])
-    run("out", **OPTIONS | {"corpus": "evil.jsonl", "sampling": {"temperature": 0, "max_new_tokens": 12}, "rounds": 1})
+    run("out", **OPTIONS | {"corpus": "evil.jsonl", "rounds": 1})
     found = list(read_readings("out/synthesize/readings/readings.jsonl.zst"))
     assert [each.context for each in found] == [f"{evil} {number}" for number in range(4)]
     assert all("me" not in pair.answer.split() for each in found for pair in each.pairs)

@@ -112,7 +112,7 @@ def test_what_is_no_pair_is_dropped_with_its_reason_and_the_others_stay(written,
 
 def test_an_answer_without_pairs_is_no_error():
     assert PUBLISHED.parse(ids(CLOSE)) == ((), ())
-    assert PUBLISHED.parse(ids()) == ((), ())
+    assert PUBLISHED.parse([]) == ((), ())
 
 
 @pytest.mark.parametrize("template", [PUBLISHED, OURS], ids=["published", "ours"])
@@ -124,17 +124,14 @@ def test_text_with_the_control_strings_of_a_dozen_families_never_forges_a_marker
     def text() -> str:
         return "".join(draw.choice(parts) for _ in range(draw.randint(1, 4)))
 
-    start = list(template.start)
     opening, closing, question, answer, end = template.markers
-    for _ in range(2000):  # of five texts each
-        shot = reading(text(), (f"q {text()} ?", f"a {text()} ."), (f"p {text()} ?", f"b {text()} ."))
+    text_of = [*template.start, opening, closing]
+    for _ in range(125):  # of 82 texts each
+        shot = reading(text(), *((f"{number} {text()} ?", f"{number} {text()} .") for number in range(40)))
         prompt = template.prompt([shot], text())
-        pairs = [question, answer, end] * 2
-        assert controls(template, prompt) == [*start, opening, closing, *pairs, template.end, *start, opening, closing]
+        assert controls(template, prompt) == [*text_of, *[question, answer, end] * 40, template.end, *text_of]
         written = template.example([shot]).tokens[len(template.prompt([], shot.context)) :]
-        again, dropped = template.parse(written)
-        assert dropped == ()
-        assert [(each.question, each.answer) for each in again] == [(each.question.strip(), each.answer.strip()) for each in shot.pairs]
+        assert template.parse(written) == (shot.pairs, ())
 
 
 def test_a_model_that_writes_markers_as_text_gets_no_pair():

@@ -12,6 +12,7 @@ from trivium.core.progress import counted
 from trivium.core.run import Run
 from trivium.generate.sampling import Sampling
 from trivium.nn.flops import num_parameters
+from trivium.nn.io.adapter_config import base_of
 from trivium.stages.base import Foresight, Work, check_model, known_model, resolve
 from trivium.stages.synthesized import known_chains, leave
 from trivium.stages.tokenize import documents_of
@@ -55,7 +56,8 @@ class Synthesize:
             if source and not source.startswith("@"):
                 check_head(source, kind)
         if self.model and not self.model.startswith("@") and Path(self.model).is_dir():
-            missing = [name for name in MARKERS if name not in Tokenizer.load(self.model).special]
+            special = Tokenizer.load(base_of(Path(self.model))).special
+            missing = [name for name in MARKERS if name not in special]
             if missing:
                 raise ConfigError(
                     f"{self.model}: its tokenizer has no control token {missing[0]}, so it is no synthesizer; make one of it:"

@@ -6,7 +6,7 @@ Chains are read from the start for each file, one at a time; nothing but counts 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import chain, islice
+from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,7 @@ def leave(run: Run, found: Chains, heldout_share: float) -> Tally:
     tally = Tally()
 
     def rows() -> Iterator[dict[str, Any]]:
-        for item in chain.from_iterable(found()):
+        for item in _in_order(found):
             tally.count(item)
             yield _reading_row(item.reading)
 
@@ -60,8 +60,8 @@ def leave(run: Run, found: Chains, heldout_share: float) -> Tally:
         raise DataError(
             f"{tally.texts:,} texts make one new text, which cannot be held out and trained on; lower rounds, or give more texts"
         )
-    count = min(tally.documents - 1, max(1, round(heldout_share * tally.documents)))
-    heldout = set(epoch_rows(0, count, tally.documents, run.seed, "held-out texts").tolist())
+    num_heldout = min(tally.documents - 1, max(1, round(heldout_share * tally.documents)))
+    heldout = set(epoch_rows(0, num_heldout, tally.documents, run.seed, "held-out texts").tolist())
 
     def write(folder: Path) -> None:
         for part in ("heldout", "train"):
@@ -75,6 +75,17 @@ def leave(run: Run, found: Chains, heldout_share: float) -> Tally:
     shown = [{"stage": run.stage, "prompt": each.context, "response": _said(each), "score": None, "stopped": True} for each in tally.shown]
     commit_file(run.folder / "samples.json", json.dumps(shown, indent=1, ensure_ascii=False))
     return tally
+
+
+def _in_order(found: Chains) -> Iterator[Item]:
+    """All texts in the order of the corpus: those of the first round, then those of the second; chains are read once a round."""
+    for number in count():
+        members = (each[number] for each in found() if number < len(each))
+        first = next(members, None)
+        if first is None:
+            return
+        yield first
+        yield from members
 
 
 def _known(members: Iterable[Reading]) -> Iterator[Item]:

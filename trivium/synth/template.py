@@ -88,7 +88,8 @@ class Template:
 
     def _joined(self, spans: Sequence[int | str]) -> np.ndarray:
         """Ids of control tokens, which are numbers, and of the text between them."""
-        return np.concatenate([self.tokenizer.encode(span) if isinstance(span, str) else [span] for span in spans]).astype(np.int32)
+        encoded = iter(self.tokenizer.encode_batch([span for span in spans if isinstance(span, str)]))
+        return np.concatenate([next(encoded) if isinstance(span, str) else [span] for span in spans]).astype(np.int32)
 
     def _pieces(self, ids: np.ndarray) -> Iterator[np.ndarray]:
         """What stands before each </END>, and what is left after the last."""
