@@ -21,21 +21,10 @@ from trivium.stages.self_instruct import SelfInstruct
 from trivium.stages.tokenize import Tokenize
 
 AnyStage = Annotated[
-    Prepare
-    | Tokenize
-    | Pretrain
-    | Demonstrate
-    | Arithmetic
-    | Finetune
-    | Annotate
-    | Sample
-    | Magpie
-    | Reward
-    | Reinforce
-    | Prefer
-    | Evaluate,
+    Prepare | Tokenize | Pretrain | Demonstrate | Arithmetic | Finetune | Annotate | Sample | Reward | Reinforce | Prefer | Evaluate
+    | Magpie | SelfInstruct | Curate,
     Field(discriminator="kind"),
-]
+]  # fmt: skip
 STAGES: dict[str, type] = {
     "prepare": Prepare, "tokenize": Tokenize, "pretrain": Pretrain, "demonstrate": Demonstrate, "arithmetic": Arithmetic,
     "finetune": Finetune, "annotate": Annotate, "sample": Sample, "reward": Reward, "reinforce": Reinforce, "prefer": Prefer,
