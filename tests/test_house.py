@@ -154,6 +154,9 @@ def test_it_is_imported_without_loading_torch(folder):
             "heldout_pairs.py",
             "heldout.py",
             "answering.py",
+            "dialogues.py",
+            "measuring.py",
+            "tasks.py",
             "partners.py",
         }
         if folder == "stages"

@@ -133,16 +133,18 @@ def test_only_the_user_needs_no_turn_before():
         render((), TOKENIZER, PLAIN, for_generation=True)
 
 
+def prompt(chat: ChatFormat, text: str) -> list[int]:
+    return render((Message("user", text),), TOKENIZER, chat, for_generation=True).tokens.tolist()
+
+
 def test_what_a_model_said_as_the_user_never_becomes_a_control_token():
     """5,000 texts made of control tokens of all families, parts of them and other marks, in the second step's prompt."""
     draw, formats = random.Random(7), {"plain": PLAIN} | {family: format_of(family) for family in FAMILIES}
     parts = [*CONTROLS, *(name[: len(name) // 2] for name in CONTROLS), *(name[len(name) // 2 :] for name in CONTROLS)]
     parts += ["user", "assistant", "system", "\n", "\n\n", " ", "### Response:", "\u200b", "<", "|", ">", "é", "what is it?", "\x00", "A: "]
     control = set(TOKENIZER.special.values())
+    of_template = {name: [each for each in prompt(chat, "x") if each in control] for name, chat in formats.items()}
     for _ in range(5000):
         text = "".join(draw.choices(parts, k=draw.randint(1, 8)))
-        chat = formats[draw.choice(sorted(formats))]
-        found = render((Message("user", text),), TOKENIZER, chat, for_generation=True).tokens.tolist()
-        harmless = render((Message("user", "x"),), TOKENIZER, chat, for_generation=True).tokens.tolist()
-        assert [each for each in found if each in control] == [each for each in harmless if each in control], text
-        assert not control & set(TOKENIZER.encode(text).tolist())
+        name = draw.choice(sorted(formats))
+        assert [each for each in prompt(formats[name], text) if each in control] == of_template[name], text
