@@ -226,8 +226,8 @@ def test_magpie_dpo_is_sampling_on_what_was_curated():
     """n answers to each query, the best against the worst by a reward model: `sample keep=pairs` reads the prompts of kept.jsonl."""
     run()
     options = {
-        "model": "base", "prompts": "out/curate/chats/kept.jsonl", "answers": 5, "rows": 16, "reward_model": "judge", "keep": "pairs",
-        "sampling": {"temperature": 0.8, "max_new_tokens": 40},
+        "model": "base", "prompts": "out/curate/chats/kept.jsonl", "answers": 12, "rows": 48, "reward_model": "judge", "keep": "pairs",
+        "sampling": {"temperature": 1.0, "max_new_tokens": 40},
     }  # fmt: skip
     stage = single("sample", options).stages["sample"]
     stage.check()

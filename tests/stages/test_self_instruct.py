@@ -42,8 +42,8 @@ def planted(self: Engine, prompts: Any, sampling: Any, *, numbers: Any, **option
     said = []
     for prompt, number in zip(prompts, numbers, strict=True):
         first = int(TOKENIZER.decode(prompt).rsplit("Instruction:", 1)[0].rsplit(".", 1)[0].split()[-1])
-        one, two = generator(3, "tasks", number).choice(THINGS, 2, replace=False)
-        text = f" Say where {one} come from and why.\n{first}. Input:\n<noinput>\n{first}. Output:\nFrom {one}.\n###\n"
+        one, two, *others = generator(3, "tasks", number).choice(THINGS, 7, replace=False)
+        text = f" Contrast {one} with {' '.join(others)}.\n{first}. Input:\n<noinput>\n{first}. Output:\nFrom {one}.\n###\n"
         text += f"{first + 1}. Instruction: Draw {two} for me please\n{first + 1}. Input:\n{two}\n{first + 1}. Output:\nNo.\n###\n"
         text += f"{first + 2}. Nothing\n###\n{first + 3}. Instruction: cut"
         answer = TOKENIZER.encode(text)
@@ -68,7 +68,7 @@ def test_new_tasks_are_kept_until_there_are_enough_and_all_others_are_counted():
     rows = run()
     asked = [row["messages"][0]["content"] for row in rows]
     assert 6 <= len(asked) == len(set(asked)) <= 8
-    assert all(query.startswith("Say where ") for query in asked)
+    assert all(query.startswith("Contrast ") for query in asked)
     verdicts = json.loads(Path("out/self_instruct/written.json").read_text())["verdicts"]
     requests = sum(len(call) for call in planted.calls)
     assert verdicts["valid"] == len(asked)
@@ -96,8 +96,8 @@ def test_a_kill_between_rounds_changes_no_byte():
 def test_it_sees_some_of_its_own_tasks_when_there_are_some():
     run(own_shown=1)
     first, second = planted.calls[0], planted.calls[1]
-    assert not any("Say where" in prompt for prompt in first)
-    assert all("Say where" in prompt for prompt in second)
+    assert not any("Contrast" in prompt for prompt in first)
+    assert all("Contrast" in prompt for prompt in second)
     assert all(prompt.count("Instruction:") == 5 for prompt in second)  # 3 seeds, one of its own, and the next
 
 

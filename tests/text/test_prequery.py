@@ -11,7 +11,7 @@ from trivium.core.errors import DataError
 from trivium.core.types import Message
 from trivium.text.chat import PLAIN, ChatFormat, render
 from trivium.text.chat_templates import recognise
-from trivium.text.tokenizer import SPECIALS, train_bpe
+from trivium.text.tokenizer import SPECIALS, Tokenizer, train_bpe
 
 CHATML = "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}"
 CHATML += "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
@@ -93,19 +93,23 @@ def format_of(family: str) -> ChatFormat:
     return found
 
 
-def ids_of_others(text: str) -> list[int]:
+def tokenizer_of(family: str) -> Tokenizer:
+    return train_bpe(["You are a helpful assistant. the user said: what is it, system?"] * 4, 340, FAMILIES[family][1])
+
+
+def ids_of_others(tokenizer: Tokenizer, text: str) -> list[int]:
     """The ids of a text as tools have them that read control tokens in it."""
-    backend = tokenizers.Tokenizer.from_str(TOKENIZER.to_json())
+    backend = tokenizers.Tokenizer.from_str(tokenizer.to_json())
     backend.encode_special_tokens = False
     return backend.encode(text, add_special_tokens=False).ids
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_pre_query_of_a_known_family_is_what_was_published(family):
-    found = render((), TOKENIZER, format_of(family), for_generation=True, speaker="user")
-    published = FAMILIES[family][-1]
-    assert TOKENIZER.decode(found.tokens, skip_special=False) == published
-    assert found.tokens.tolist() == ids_of_others(published)
+    tokenizer, published = tokenizer_of(family), FAMILIES[family][-1]
+    found = render((), tokenizer, format_of(family), for_generation=True, speaker="user")
+    assert tokenizer.decode(found.tokens, skip_special=False) == published
+    assert found.tokens.tolist() == ids_of_others(tokenizer, published)
     assert not found.loss_mask.any()
 
 
@@ -129,16 +133,18 @@ def test_only_the_user_needs_no_turn_before():
         render((), TOKENIZER, PLAIN, for_generation=True)
 
 
+def prompt(chat: ChatFormat, text: str) -> list[int]:
+    return render((Message("user", text),), TOKENIZER, chat, for_generation=True).tokens.tolist()
+
+
 def test_what_a_model_said_as_the_user_never_becomes_a_control_token():
     """5,000 texts made of control tokens of all families, parts of them and other marks, in the second step's prompt."""
     draw, formats = random.Random(7), {"plain": PLAIN} | {family: format_of(family) for family in FAMILIES}
     parts = [*CONTROLS, *(name[: len(name) // 2] for name in CONTROLS), *(name[len(name) // 2 :] for name in CONTROLS)]
     parts += ["user", "assistant", "system", "\n", "\n\n", " ", "### Response:", "\u200b", "<", "|", ">", "é", "what is it?", "\x00", "A: "]
     control = set(TOKENIZER.special.values())
+    of_template = {name: [each for each in prompt(chat, "x") if each in control] for name, chat in formats.items()}
     for _ in range(5000):
         text = "".join(draw.choices(parts, k=draw.randint(1, 8)))
-        chat = formats[draw.choice(sorted(formats))]
-        found = render((Message("user", text),), TOKENIZER, chat, for_generation=True).tokens.tolist()
-        harmless = render((Message("user", "x"),), TOKENIZER, chat, for_generation=True).tokens.tolist()
-        assert [each for each in found if each in control] == [each for each in harmless if each in control], text
-        assert not control & set(TOKENIZER.encode(text).tolist())
+        name = draw.choice(sorted(formats))
+        assert [each for each in prompt(formats[name], text) if each in control] == of_template[name], text

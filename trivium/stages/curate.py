@@ -45,15 +45,17 @@ class Curate:
     def run(self, run: Run) -> Mapping[str, Any]:
         source, found = resolve(run, self.data), Written()
         reasons = self._reasons(run, lambda: read_conversations(source))
-        chats = lambda: zip(read_conversations(source), reasons, strict=True)  # noqa: E731
+
+        def judged() -> Iterator[tuple[Conversation, str | None]]:
+            return zip(read_conversations(source), reasons, strict=True)
 
         def kept() -> Iterator[dict[str, Any]]:
-            for chat, reason in chats():
+            for chat, reason in judged():
                 found.add(chat.messages, reason, reason)
                 if reason is None:
                     yield _record(chat)
 
-        dropped = (_record(chat) | {"reason": reason} for chat, reason in chats() if reason is not None)
+        dropped = (_record(chat) | {"reason": reason} for chat, reason in judged() if reason is not None)
         commit_rows(run.folder / CHATS, {KEPT: kept(), DROPPED: dropped})
         found.leave(run, "kept_share")
         count = found.funnel.kept.documents

@@ -28,7 +28,7 @@ class Magpie:
     model: str
     count: int = Field(default=1000, gt=0)
     turns: int = Field(default=1, gt=0, le=100)
-    domains: dict[str, str] = {}
+    domains: dict[str, str] = Field(default={})
     asking: Sampling = Sampling(max_new_tokens=128)
     answering: Sampling = Sampling(temperature=0, max_new_tokens=512)
     one_line: bool = False
@@ -46,7 +46,7 @@ class Magpie:
     def run(self, run: Run) -> Mapping[str, Any]:
         from trivium.stages.dialogues import write_dialogues
 
-        drafts, found, tokens = write_dialogues(self, run), Written()
+        drafts, found = write_dialogues(self, run), Written()
         tokens = 0
 
         def rows() -> Iterator[dict[str, Any]]:

@@ -107,11 +107,11 @@ class _Embedder:
         """The first query of each, read where the model reads what a user says."""
         before = self.speaker.prequery()
         most = min(MAX_QUERY_TOKENS, self.speaker.model.config.max_seq_len - len(before))
-        queries = self.speaker.tokenizer.encode_batch([said_by(chat, "user")[0] or " " for chat in chats])
+        queries = self.speaker.tokenizer.encode_batch([next(iter(said_by(chat, "user")), "") or " " for chat in chats])
         items = []
         for query in queries:
             tokens = np.concatenate([before, query[:most]])
-            items.append(Example(tokens, (np.arange(len(tokens)) >= max(1, len(before))).astype(np.float32)))
+            items.append(Example(tokens, (np.arange(len(tokens)) >= len(before)).astype(np.float32)))
         return mean_hidden(self.speaker.model, items, rows=READ_ROWS)
 
 

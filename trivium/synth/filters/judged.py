@@ -1,7 +1,7 @@
 """Judged: drops conversations that a model, asked by criteria in words, gives a low grade."""
 
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 from pydantic import Field
@@ -23,7 +23,6 @@ class Judged:
     sent (see `llm_judge`). A reply without a verdict of the form that was asked for is no grade: it is counted, and the conversation goes.
     """
 
-    is_measured: ClassVar[bool] = True
     kind: Literal["judged"] = "judged"
     model: str
     url: str = ""

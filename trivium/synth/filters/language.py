@@ -1,6 +1,6 @@
 """Language: keeps conversations that are in one of the wanted languages."""
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -18,7 +18,6 @@ class Language:
     min_confidence is lower than there, since queries are short. Raises ConfigError if the package is not there.
     """
 
-    is_measured: ClassVar[bool] = False
     kind: Literal["language"] = "language"
     languages: tuple[str, ...] = Field(default=("en",), min_length=1)
     min_confidence: float = Field(default=0.3, ge=0, le=1)

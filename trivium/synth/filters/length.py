@@ -1,6 +1,6 @@
 """Length: drops conversations whose queries or answers are too short to say anything, or too long to be read."""
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -13,7 +13,6 @@ from trivium.synth.filters.rule import said_by
 class Length:
     """Bounds on the words of each query and each answer, inclusive. Those of queries are the ones that Alpaca used for instructions."""
 
-    is_measured: ClassVar[bool] = False
     kind: Literal["length"] = "length"
     min_words: int = Field(default=3, ge=0)
     max_words: int = Field(default=150, ge=1)

@@ -1,6 +1,6 @@
 """Longest: keeps so many conversations with the longest last answers."""
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 from pydantic import Field
@@ -17,7 +17,6 @@ class Longest:
     Of equal ones the earlier. Put it last: it keeps of what the filters before it keep.
     """
 
-    is_measured: ClassVar[bool] = True
     kind: Literal["longest"] = "longest"
     count: int = Field(gt=0)
 

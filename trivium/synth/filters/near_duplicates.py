@@ -1,6 +1,6 @@
 """Near duplicates: drops conversations whose query is close to an earlier one, by the distance of their embeddings."""
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -19,7 +19,6 @@ class NearDuplicates:
     all-mpnet-base-v2. docs/magpie.md says what the default was chosen by.
     """
 
-    is_measured: ClassVar[bool] = True
     kind: Literal["near_duplicates"] = "near_duplicates"
     model: str
     min_distance: float = Field(default=0.2, ge=0, le=2)

@@ -1,6 +1,6 @@
 """Repetition: drops conversations in which a turn says the same again and again."""
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -15,7 +15,6 @@ N = 3  # words
 class Repetition:
     """The share of a turn's runs of three words that were there before; an answer in a loop is near 1, prose below 0.1."""
 
-    is_measured: ClassVar[bool] = False
     kind: Literal["repetition"] = "repetition"
     max_share: float = Field(default=0.3, ge=0, le=1)
 

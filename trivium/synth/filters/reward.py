@@ -1,6 +1,6 @@
 """Reward: drops conversations whose last answer a reward model does not like, or no better than that of a base model."""
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -19,7 +19,6 @@ class Reward:
     min_difference (reward difference: Xu et al. 2024, arXiv:2406.08464, section 3). What is too long to be read is dropped.
     """
 
-    is_measured: ClassVar[bool] = True
     kind: Literal["reward"] = "reward"
     reward_model: str
     at_least: float | None = None

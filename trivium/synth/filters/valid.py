@@ -1,6 +1,6 @@
 """Valid: drops conversations in which the user asks for nothing."""
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 from trivium.core.config import component
 from trivium.core.types import Conversation
@@ -12,7 +12,6 @@ from trivium.synth.instruction import why_no_instruction
 class Valid:
     """Every turn of the user must be an instruction by the rules of synth/instruction.py; the first that is none gives the reason."""
 
-    is_measured: ClassVar[bool] = False
     kind: Literal["valid"] = "valid"
 
     def why(self, chat: Conversation) -> str | None:
