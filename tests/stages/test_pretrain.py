@@ -178,7 +178,7 @@ def test_the_last_token_of_a_row_needs_no_position_of_its_own():
         ({"model": "base"}, "steps and batch_tokens are given too"),
         ({"first_step": 3, "steps": 5}, "first_step is 3"),
         ({"model": "base", "first_step": 5, "steps": 5, "batch_tokens": 64}, "fewer than steps"),
-        ({"method": "pythia-60m"}, "'method' is 'pythia-60m'; did you mean 'pythia-6"),
+        ({"method": "pythia-60m"}, "'method' is 'pythia-60m'; did you mean 'pythia-"),
     ],
     ids=str,
 )
@@ -188,13 +188,13 @@ def test_options_that_contradict_each_other_are_refused(options, message):
 
 
 def test_a_preset_refuses_larger_vocabularies_and_longer_rows(tiny_preset):
-    stage = single("pretrain", {"tokens": "@tokenize", **NEOX}).stages["pretrain"]
+    stage = single("pretrain", {"tokens": "shards", **NEOX}).stages["pretrain"]
     with pytest.raises(ConfigError, match=r"preset pythia-tiny has \d+ words, the tokenizer 5,000"):
         stage.shape_at(0, 5000)
     with pytest.raises(ConfigError, match="rows for preset pythia-tiny have at most 33 tokens"):
         replace(stage, seq_len=34).shape_at(0, 10)
     with pytest.raises(ConfigError, match="no preset 'pythia-tinny'; did you mean 'pythia-tiny'"):
-        single("pretrain", {"tokens": "@tokenize", **NEOX, "preset": "pythia-tinny"}).stages["pretrain"].check()
+        single("pretrain", {"tokens": "shards", **NEOX, "preset": "pythia-tinny"}).stages["pretrain"].check()
 
 
 PEAKS = {"14m": 1e-3, "31m": 1e-3, "70m": 1e-3, "160m": 6e-4, "410m": 3e-4, "1b": 3e-4, "1.4b": 2e-4, "2.8b": 1.6e-4, "6.9b": 1.2e-4,
@@ -203,7 +203,7 @@ PEAKS = {"14m": 1e-3, "31m": 1e-3, "70m": 1e-3, "160m": 6e-4, "410m": 3e-4, "1b"
 
 @pytest.mark.parametrize("size", PEAKS)
 def test_the_suite_is_as_published(size):
-    stage = single("pretrain", {"tokens": "@tokenize", "method": f"pythia-{size}"}).stages["pretrain"]
+    stage = single("pretrain", {"tokens": "shards", "method": f"pythia-{size}"}).stages["pretrain"]
     assert (stage.preset, stage.optimizer.lr) == (f"pythia-{size}", PEAKS[size])
     assert (stage.seq_len, stage.rows_per_step, stage.steps) == (2049, 1024, 143_000)
     assert stage.steps * stage.rows_per_step * 2048 == 299_892_736_000
@@ -225,6 +225,6 @@ def test_pythias_initialisation_has_the_published_spread():
     for name, parameter in model.named_parameters():
         if parameter.dim() == 2:
             expected = outer if name.endswith(("attention.out.weight", "mlp.down.weight")) else small
-            assert float(parameter.std()) == pytest.approx(expected, rel=0.03), name
+            assert float(parameter.detach().std()) == pytest.approx(expected, rel=0.03), name
         else:
             assert parameter.unique().tolist() == [1.0 if name.endswith("norm.weight") else 0.0], name

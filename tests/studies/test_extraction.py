@@ -24,14 +24,14 @@ def test_a_look_up_table_gives_back_exactly_what_it_holds():
 
 @pytest.mark.parametrize("options", [{}, {"logit_softcap": 2.0}, {"norm": "layer", "is_parallel": True, "is_gated": False}], ids=str)
 def test_one_pass_says_whether_decoding_says_it_all(options):
-    model, rows = tiny_model(**options), texts(400, vocab=4)
+    model, rows = tiny_model(**options), texts(100, vocab=4)
     with torch.no_grad():
         model.trunk.head.weight[4:] = 0  # so that a text of these four is said now and then
-    told = decoded(model, rows)  # make half of the texts what the model says, up to a place
+    told = decoded(model, rows[::2])  # make half of the texts what the model says, up to a place
     for number, row in enumerate(rows[::2]):
-        row[K : K + 1 + number % L] = told[2 * number][: 1 + number % L]
+        row[K : K + 1 + number % L] = told[number][: 1 + number % L]
     matches, scores = leading_matches(model, rows, prompt=K, length=L), decoded_scores(model, rows, prompt=K, length=L)
-    assert 40 < (matches == L).sum() < 360
+    assert 10 < (matches == L).sum() < 90
     assert ((matches == L) == (scores == 1)).all()
     assert (scores * L >= matches - 1e-9).all()  # decoding may be right again after its first mistake
     assert set(np.round(scores * L, 9)) <= set(range(L + 1))
@@ -51,7 +51,7 @@ def decoded(model, rows):
 
 
 def test_the_scores_are_those_of_decoding_by_hand():
-    model, rows = tiny_model(seed=2), texts(60, seed=3)
+    model, rows = tiny_model(seed=2), texts(20, seed=3)
     expected = [np.mean(np.array(said) == row[K : K + L]) for said, row in zip(decoded(model, rows), rows, strict=True)]
     assert decoded_scores(model, rows, prompt=K, length=L) == pytest.approx(expected)
 

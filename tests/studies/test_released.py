@@ -44,7 +44,7 @@ def test_means_over_tasks_and_their_errors_by_hand(table):
 def test_deduplication_has_no_clear_effect_on_the_suite(table, tmp_path):
     facts, _ = run_study("dedup", [], {"released": str(table)}, tmp_path)
     assert facts["outcome"] == "seen"
-    assert "No clear effect: +0.14 points, 90 % interval -0.55 to +0.83" in facts["verdict"]
+    assert "No clear effect: +0.14 points, 90 % interval -0.54 to +0.82" in facts["verdict"]
     assert [row["difference"] for row in facts["table"]][:2] == pytest.approx([-0.05, -0.15])
 
 

@@ -55,9 +55,11 @@ class LookupTable:
         self.prompt, self.length = prompt, length
 
     @property
-    def device(self) -> str:
+    def device(self) -> Any:
         """Where it computes."""
-        return "cpu"
+        import torch
+
+        return torch.device("cpu")
 
     def hidden(self, batch: Any) -> Any:
         """It has no states; its tokens stand for them."""

@@ -42,7 +42,7 @@ def task_means(evaluations: Mapping[tuple[str, str], Mapping[int, Scores]], shot
     for size in SIZES:
         standard, deduplicated = _standard(size, shots, evaluations), (f"pythia-{size}-deduped", shots)
         if standard in evaluations and deduplicated in evaluations:
-            found.append((size, *(_mean_of(_last(evaluations[run])) for run in (standard, deduplicated))))
+            found.append((size, _mean_of(_last(evaluations[standard])), _mean_of(_last(evaluations[deduplicated]))))
     return found
 
 
@@ -52,7 +52,7 @@ def batch_pairs(evaluations: Mapping[tuple[str, str], Mapping[int, Scores]], tas
     for size, batch in SMALLER_BATCHES.items():
         standard, smaller = _standard(size, "five-shot", evaluations), (f"pythia-{size}-{batch}tokBS", "five-shot")
         if standard in evaluations and smaller in evaluations:
-            found.append((size, *(_one(_last(evaluations[run]), task) for run in (standard, smaller))))
+            found.append((size, _one(_last(evaluations[standard]), task), _one(_last(evaluations[smaller]), task)))
     return found
 
 
