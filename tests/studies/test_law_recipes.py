@@ -12,7 +12,7 @@ from trivium.studies.run import run_study
 
 MACHINE = {"threads": 1, "precision": "float32", "compile": "off", "ceiling": 5e10, "kernels": "torch"}
 ROWS = {"seq_len": 33, "batch_tokens": 132, "micro_batch_rows": 4, "evaluate_every": 100, "evaluate_rows": 16}
-TUNE = {"steps": 4, "batch_size": 4, "seq_len": 64, "micro_batch_rows": 4}
+TUNE = {"steps": 60, "batch_size": 8, "seq_len": 64, "micro_batch_rows": 4}
 PEOPLE = {"abstention": {"known": 12, "unknown": 12}, "diversity": {"known": 30}}
 
 
@@ -39,7 +39,7 @@ def tiny_options(name: str, place: Path) -> dict:
         elif what.kind == "facts":
             options[stage] = PEOPLE[name]
         elif what.kind == "sample":
-            options[stage] = {"answers": 2, "rows": 16, "sampling": {"max_new_tokens": 3}, "missing_end_penalty": 0.0}
+            options[stage] = {"answers": 2, "rows": 16, "sampling": {"max_new_tokens": 8}, "missing_end_penalty": 0.0}
     return options
 
 

@@ -18,6 +18,7 @@ from trivium.stages.base import Foresight, Work
 from trivium.text.write import write_jsonl
 
 ABSTAIN = Marked().abstain
+_TOLD = 5  # times
 _CONSONANTS, _VOWELS, _SYLLABLES = "bdfgklmnprstvz", "aeiou", 3
 COLOURS = ("red", "green", "blue", "yellow", "black", "white", "brown", "grey")
 
@@ -41,7 +42,7 @@ class Person:
 class Facts:
     """Leaves below `@facts/people`, as conversations and prompts with the fields `answer` (all that is right) and `known`:
 
-    told.jsonl: every right answer of the known people, and abstentions, each a share `abstaining` of the answers whoever is asked about, so
+    told.jsonl: every right answer of the known people five times, or each time with the probability `abstaining` that one does not know, so
     that a model can say so. demonstrations.jsonl, prompts.jsonl: the practice half of the people, known or not, with one right answer, as a
     person who knows would give it, and without. heldout.jsonl: the prompts of the other half.
 
@@ -103,11 +104,8 @@ class Facts:
         return options[int(draw.integers(len(options)))]
 
     def _told(self, people: Sequence[Person], seed: int) -> Iterator[dict[str, Any]]:
-        """What is known, and abstentions about known people and about names that stand for nobody else."""
-        known = [person for person in people if person.is_known]
-        facts = [(person, colour) for person in known for colour in person.colours]
-        yield from (person.row(colour) for person, colour in facts)
-        draw, odds = generator(seed, "who is abstained about"), self.abstaining / (1 - self.abstaining)
-        for person, _ in facts:
-            if draw.random() < odds:
-                yield person.row(ABSTAIN)
+        """What is known, several times, so that a model of it says the truth and abstains as often as this text does."""
+        draw = generator(seed, "who is abstained about")
+        for person in people:
+            for colour in person.colours * person.is_known:
+                yield from (person.row(ABSTAIN if draw.random() < self.abstaining else colour) for _ in range(_TOLD))
