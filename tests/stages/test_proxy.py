@@ -126,6 +126,23 @@ def test_it_is_chatted_with_and_evaluated_like_a_model(tmp_path, models, monkeyp
     assert found["base", "kl_from_reference"] == pytest.approx(0, abs=1e-4)
 
 
+def test_it_answers_many_times_for_a_stage_that_selects(tmp_path, models):
+    expert = str(save(tmp_path / "hh", 0.5, HH))
+    folder = made(tmp_path / "run", **models | {"expert": expert})
+    Path("prompts.jsonl").write_text("".join(json.dumps({"prompt": word}) + "\n" for word in ("king", "land")))
+    options = {"model": str(folder), "prompts": "prompts.jsonl", "answers": 3, "keep": "all", "sampling": {"max_new_tokens": 5}}
+    scored = []
+    for rows in (2, 6):  # the same answers whatever is decoded together
+        stage = single("sample", options | {"rows": rows, "rewards": [{"kind": "length", "max_words": 3}]}).stages["sample"]
+        stage.check()
+        with Run(tmp_path / f"out-{rows}", quiet=True, machine=MACHINE) as run:
+            run.begin("sample", {})
+            stage.run(run)
+        scored.append((tmp_path / f"out-{rows}" / "sample" / "answers" / "scored.jsonl").read_text())
+    assert scored[0] == scored[1]
+    assert len(json.loads(scored[0].splitlines()[0])["responses"]) == 3
+
+
 def test_a_directory_may_be_written_by_hand_and_name_models_from_where_one_stands(models):
     Path("mine").mkdir()
     Path("mine/proxy.json").write_text(json.dumps({"base": "base", "expert": "../expert", "anti_expert": "anti_expert", "alpha": 0.5}))
