@@ -127,8 +127,7 @@ def study(
 ) -> None:  # fmt: skip
     """Ask what the data or the training did: of your own run folders, or of runs that the study makes for it."""
     from trivium.core.config import parse_overrides
-    from trivium.studies.overview import controls_of
-    from trivium.studies.run import STUDIES, run_all, run_study
+    from trivium.studies.run import STUDIES, told
 
     if name is None:
         for known, asked in STUDIES.items():
@@ -136,12 +135,7 @@ def study(
         return
     folders = [Path(word) for word in words or [] if "=" not in word]
     options = parse_overrides([word for word in words or [] if "=" in word])
-    if name == "all":
-        said, page = run_all(folders, options, out, preset=preset, quiet=quiet)
-    else:
-        facts, page = run_study(name, folders, options, out, preset=preset, quiet=quiet)
-        said = f"{facts['verdict']}\nverdict: {facts['outcome']}; controls: {controls_of(facts)}"
-    typer.echo(f"{said}\nstudy:  {page}")
+    typer.echo(told(name, folders, options, out, preset=preset, quiet=quiet))
 
 
 @app.command()

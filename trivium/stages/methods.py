@@ -17,13 +17,12 @@ _FILES = {
 
 @cache
 def methods(kind: str = "reinforce") -> dict[str, Mapping[str, Any]]:
-    """Name -> options of a kind of stage that has them; with `like` those of another one lie below."""
-    named = read_toml(Path(__file__).with_name(_FILES[kind]))
-    return {name: merge(named.get(options.get("like", ""), {}), _without_like(options)) for name, options in named.items()}
-
-
-def _without_like(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if name != "like"}
+    """Name -> options of a kind of stage that has them; with `like` those of one that stands before it lie below."""
+    named: dict[str, Mapping[str, Any]] = {}
+    for name, options in read_toml(Path(__file__).with_name(_FILES[kind])).items():
+        own = {option: value for option, value in options.items() if option != "like"}
+        named[name] = merge(named[options["like"]], own) if "like" in options else own
+    return named
 
 
 def with_method(kind: str, options: Mapping[str, Any]) -> dict[str, Any]:

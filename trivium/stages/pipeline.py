@@ -74,7 +74,7 @@ def execute(recipe: Recipe, out: Path, *, quiet: bool = False, plugins: Sequence
 
 def _machine(recipe: Recipe, out: Path, run: Run) -> Machine:
     """The machine settings of the folder's earlier start, else measured now: what was chosen once must not change the bits."""
-    kept = _stored_machine(out / "run.toml")
+    kept = stored_machine(out / "run.toml")
     if kept.answers(recipe.machine):
         return kept.measured()  # sets the threads; its ceiling is not measured again
     measured = recipe.machine.measured()
@@ -88,11 +88,11 @@ def _machine(recipe: Recipe, out: Path, run: Run) -> Machine:
 
 def _kept_machine(recipe: Recipe, out: Path) -> Machine:
     """What the folder's earlier start chose, if it goes with the recipe; nothing is measured."""
-    kept = _stored_machine(out / "run.toml")
+    kept = stored_machine(out / "run.toml")
     return kept if kept.answers(recipe.machine) else recipe.machine
 
 
-def _stored_machine(path: Path) -> Machine:
+def stored_machine(path: Path) -> Machine:
     """The machine settings in a folder's run.toml; open ones if there is none."""
     if not path.exists():
         return Machine()

@@ -41,7 +41,10 @@ class Tokenize:
             Tokenizer.load(self.tokenizer)
 
     def foresee(self, name: str, known: Foresight) -> Work:
-        known.vocab_size = self.vocab_size
+        if self.tokenizer is None:
+            known.vocab_size = self.vocab_size
+        elif not self.tokenizer.startswith("@"):  # one of an earlier stage has the size that is known
+            known.vocab_size = Tokenizer.load(self.tokenizer).vocab_size
         return Work(seconds=15.0)
 
     def run(self, run: Run) -> Mapping[str, Any]:

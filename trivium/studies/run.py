@@ -14,7 +14,7 @@ from trivium.stages.pipeline import execute
 from trivium.stages.recipe import load_recipe
 from trivium.studies.catalogue import STUDIES
 from trivium.studies.finding import PAGE, found_before
-from trivium.studies.overview import overview
+from trivium.studies.overview import controls_of, overview
 from trivium.studies.study import Preset, Study
 
 ROOT = Path("runs/studies")  # where the runs that studies make lie, next to what was found: studies share them
@@ -66,6 +66,16 @@ def run_all(
         table, page = overview(found)
         commit_file(root / "studies.html", page)
     return table, root / "studies.html"
+
+
+def told(name: str, folders: Sequence[Path], options: Mapping[str, Any], out: Path | None, *, preset: str, quiet: bool) -> str:
+    """What the command line says of a study, or of all: the verdict, its controls, and where the page is."""
+    if name == "all":
+        said, page = run_all(folders, options, out, preset=preset, quiet=quiet)
+    else:
+        facts, page = run_study(name, folders, options, out, preset=preset, quiet=quiet)
+        said = f"{facts['verdict']}\nverdict: {facts['outcome']}; controls: {controls_of(facts)}"
+    return f"{said}\nstudy:  {page}"
 
 
 def about(study: Study) -> dict[str, str]:

@@ -183,7 +183,7 @@ def ranks(values: Sequence[float]) -> np.ndarray:
 def spearman(x: Sequence[float], y: Sequence[float], *, seed: int = 1) -> tuple[float, float]:
     """(rho, p of a rho as far from 0 when the order of y is drawn by lot 10,000 times). Spearman 1904; p = 1 where one does not vary."""
     x_N, y_N = ranks(x), ranks(y)
-    rho = correlation(x_N, y_N)
+    rho = correlation(x_N.tolist(), y_N.tolist())
     if not x_N.std() or not y_N.std():
         return 0.0, 1.0
     draw = generator(seed, "permutations of ranks")

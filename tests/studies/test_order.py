@@ -1,0 +1,41 @@
+"""The study of order: its verdict by simulated counts, its power, and where canaries were last seen."""
+
+import math
+
+import numpy as np
+
+from trivium.studies.order import has_power, ks_distance, last_place_p, order_matters
+
+
+def test_homogeneous_counts_are_accepted_and_a_ramp_is_not():
+    accepted = [not order_matters(np.random.default_rng(seed).poisson(5.0, 500).tolist()) for seed in range(200)]
+    assert np.mean(accepted) >= 0.9
+    rejected = [order_matters(np.random.default_rng(seed).poisson(np.linspace(0, 10, 500)).tolist()) for seed in range(50)]
+    assert all(rejected)
+
+
+def test_power_needs_memorised_rows():
+    assert has_power([5] * 50)
+    assert not has_power([0] * 49 + [1])
+    assert not has_power([0] * 50)
+
+
+def test_forgetting_shows_in_where_canaries_were_last_seen():
+    draw = np.random.default_rng(1)
+    seen = np.repeat([1, 4, 16], 60)
+    last = draw.integers(0, 5000, 180)
+    chance = np.array([0.1, 0.5, 0.9]).repeat(60)
+    alike = draw.random(180) < chance
+    assert last_place_p(seen.tolist(), last.tolist(), alike.tolist()) > 0.05
+    late = draw.random(180) < chance * last / 5000
+    assert last_place_p(seen.tolist(), last.tolist(), late.tolist()) < 0.01
+
+
+def test_being_seen_often_and_late_is_not_taken_for_being_seen_late():
+    seen, last = [1] * 50 + [16] * 50, [*range(50), *range(100, 150)]
+    known = [False] * 50 + [True] * 50
+    assert last_place_p(seen, last, known) == 1.0
+
+
+def test_the_distance_from_poissons_law_by_hand():
+    assert math.isclose(ks_distance([0, 0, 1, 3]), 2.5 / math.e - 3 / 4)  # at 2, of a mean of 1

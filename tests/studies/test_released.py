@@ -1,0 +1,78 @@
+"""The published tables, in miniature: the same columns, and verdicts that can be checked by hand."""
+
+import csv
+import gzip
+
+import pytest
+
+from trivium.core.errors import DataError
+from trivium.studies.released import TASKS, arithmetic_means, batch_pairs, read_evaluations, task_means
+from trivium.studies.run import run_study
+
+# 8-task zero-shot means at the last step, standard and deduplicated, as methods give them for the real table
+MEANS = {"70m": (37.99, 37.94), "160m": (42.56, 42.41), "410m": (50.66, 49.47), "1b": (50.59, 51.07), "1.4b": (52.55, 54.02),
+         "2.8b": (54.98, 54.89), "6.9b": (56.69, 58.31), "12b": (59.98, 59.00)}  # fmt: skip
+LAMBADA = {"1.4b": (57.8, 56.0, "1M"), "1b": (50.7, 52.0, "0.5M"), "410m": (45.5, 48.3, "0.5M"), "160m": (25.7, 29.3, "0.5M"),
+           "70m": (12.5, 17.8, "0.25M")}  # fmt: skip
+
+
+@pytest.fixture
+def table(tmp_path):
+    rows = []
+    for size, (standard, deduplicated) in MEANS.items():
+        for run, mean in ((f"pythia-{size}{'-bf16' if size == '1b' else ''}", standard), (f"pythia-{size}-deduped", deduplicated)):
+            for step, value in ((1000, 20.0), (143000, mean)):
+                rows += [[run, "zero-shot", step, task, "acc", value / 100 + (i - 3.5) / 1000] for i, task in enumerate(TASKS)]
+                rows += [[run, "zero-shot", step, task, "acc_stderr", 0.01] for task in TASKS]
+    for size, (large, small, batch) in LAMBADA.items():
+        name = f"pythia-{size}{'-bf16' if size == '1b' else ''}"
+        rows.append([name, "five-shot", 143000, "lambada_openai", "acc", large / 100])
+        rows.append([f"pythia-{size}-{batch}tokBS", "", 143000, "lambada_openai", "acc", small / 100])
+    with gzip.open(tmp_path / "evals.csv.gz", "wt", newline="") as file:
+        csv.writer(file).writerows([["run", "shots", "step", "task", "metric", "value"], *rows])
+    return tmp_path / "evals.csv.gz"
+
+
+def test_means_over_tasks_and_their_errors_by_hand(table):
+    means = task_means(read_evaluations(table))
+    assert [size for size, *_ in means] == list(MEANS)
+    for size, standard, deduplicated in means:
+        assert (100 * standard.mean, 100 * deduplicated.mean) == pytest.approx(MEANS[size])
+        assert standard.error == pytest.approx(0.01 / 8**0.5)
+
+
+def test_deduplication_has_no_clear_effect_on_the_suite(table, tmp_path):
+    facts, _ = run_study("dedup", [], {"released": str(table)}, tmp_path)
+    assert facts["outcome"] == "seen"
+    assert "No clear effect: +0.14 points, 90 % interval -0.54 to +0.82" in facts["verdict"]
+    assert [row["difference"] for row in facts["table"]][:2] == pytest.approx([-0.05, -0.15])
+
+
+def test_the_large_batch_is_neutral_from_1b_on_and_costs_below(table, tmp_path):
+    assert [size for size, *_ in batch_pairs(read_evaluations(table))] == ["70m", "160m", "410m", "1b", "1.4b"]
+    facts, _ = run_study("batch_size", [], {"released": str(table)}, tmp_path)
+    assert facts["outcome"] == "seen"
+    assert "below 1B it costs 3.9 points on average" in facts["verdict"]  # (5.3 + 3.6 + 2.8) / 3
+    assert "1.4b 57.8 and 56.0" in facts["verdict"]
+
+
+def test_arithmetic_is_averaged_over_operands(tmp_path):
+    rows = [["a/big", 13000 * step, f"num_reasoning_arithmetic_addition_{x}", shots, step * x / 10] for step in (1, 2) for x in (0, 1, 2)
+            for shots in (0, 16)]  # fmt: skip
+    with (tmp_path / "terms.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["model", "checkpoint", "task", "fewshot", "acc"], *rows])
+    assert arithmetic_means(tmp_path / "terms.csv") == {("big", "addition"): {13000: pytest.approx(0.1), 26000: pytest.approx(0.2)}}
+    facts, _ = run_study("term_frequency", [], {"released": str(tmp_path / "terms.csv")}, tmp_path)
+    assert facts["outcome"] == "cannot tell"
+    assert "does 20.0% of addition at step 26,000" in facts["verdict"]
+
+
+def test_other_tables_are_refused_in_one_line(tmp_path, table):
+    (tmp_path / "other.csv").write_text("run,step\na,1\n")
+    with pytest.raises(DataError, match="has no column 'shots'"):
+        read_evaluations(tmp_path / "other.csv")
+    with pytest.raises(DataError, match="there is no such file"):
+        read_evaluations(tmp_path / "gone.csv")
+    (tmp_path / "cut.csv.gz").write_bytes(table.read_bytes()[:200])
+    with pytest.raises(DataError, match="not readable as CSV"):
+        read_evaluations(tmp_path / "cut.csv.gz")

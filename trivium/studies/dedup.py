@@ -1,0 +1,199 @@
+"""Does deduplication change what a model is worth? The same size, seed and number of tokens, on a corpus with copies and one without."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from trivium.core.config import component
+from trivium.core.errors import DataError
+from trivium.report.intervals import mean_interval
+from trivium.report.svg import Interval, intervals
+from trivium.studies.evidence import Training, trainings_of
+from trivium.studies.extraction import leading_matches
+from trivium.studies.finding import Cell, Control, Figure, Finding
+from trivium.studies.held_out import HeldOut, heldout_shard, measured
+from trivium.studies.released import Mean, read_evaluations, task_means
+from trivium.studies.statistics import Equivalence, equivalence, sign_test
+from trivium.studies.study import Preset, Trial
+
+HEADER = (
+    "pair", "points with copies", "points without", "difference", "low", "high", "bits per byte with copies", "bits per byte without",
+    "difference of bits", "rows by heart with copies, %", "rows by heart without, %",
+)  # fmt: skip
+WITH, WITHOUT = "raw_", "dedup_"  # what the stages of a pair are called
+HURT, SAME = "one_", "again_"  # of the controls: half of the text one document; the same as raw once more
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two models that differ in their corpus. points: of 100, with copies and without; low, high: 95 % of the difference over texts.
+
+    bits: per byte; copied: of 100 rows of training that are extracted. Both None where they are not known.
+    """
+
+    name: str
+    points: tuple[float, float]
+    low: float | None
+    high: float | None
+    bits: tuple[float, float] | None = None
+    copied: tuple[float, float] | None = None
+
+    @property
+    def difference(self) -> float:
+        """Without copies - with copies, in points."""
+        return self.points[1] - self.points[0]
+
+
+@component
+class Dedup:
+    """Folders: a run with stages raw_NAME and dedup_NAME, or several runs or model directories, two by two: with copies, without.
+
+    What is compared is the share of held-out tokens that are predicted, in points. heldout: the held-out shard for model directories.
+    margin: points within which two models count as equal. released: instead of runs, the table of Pythia's evaluations (evals_v1.csv),
+    of which the mean of eight tasks is compared at its last step. k, l: as in the study memorization, for rows said by heart.
+    """
+
+    name: ClassVar = "dedup"
+    claim: ClassVar = "deduplication neither helps nor hurts (Biderman et al. 2023, section 3; Pythia's sixteen models)"
+    question: ClassVar = "Is a model of the same size and number of tokens better or worse for being trained on text without copies?"
+    rule: ClassVar = (
+        "no clear effect (the claim is seen) if the mean of the paired differences lies within the margin of +-1 point by two one-sided t"
+        " tests at 5 % over the pairs; an effect (not seen) if its 95 % interval leaves 0 out and the equivalence is not shown; neither:"
+        " one cannot tell"
+    )
+    expected: ClassVar = (
+        "a difference of a few tenths of a point, within the margin; fewer rows of training are said by heart without copies"
+    )
+    margin: float = Field(default=1.0, gt=0)
+    heldout: str = ""
+    released: str = ""
+    k: int = Field(default=8, ge=1)
+    l: int = Field(default=8, ge=1)  # noqa: E741  (the letter of the definition)
+
+    def trials(self, preset: Preset) -> Sequence[Trial]:
+        if self.released:
+            return []
+        if preset == "laptop":
+            return [Trial("dedup")]
+        large = {"preset": "pythia-70m", "batch_tokens": 129 * 256, "micro_batch_rows": 256, "steps": 3000, "optimizer": {"lr": 1e-3}}
+        stages = [f"{arm}{size}" for arm in (WITH, WITHOUT) for size in ("156k", "412k", "841k", "1_7m")]
+        return [Trial("dedup", {"tokenize": {"vocab_size": 16384}, **dict.fromkeys([*stages, f"{HURT}156k", f"{SAME}156k"], large)})]
+
+    def find(self, folders: Sequence[Path]) -> Finding:
+        if self.released:
+            return self._published()
+        trainings = trainings_of(folders)
+        pairs = [self._pair(*two) for two in _two_by_two(trainings)]
+        controls = self._trained_controls(trainings) or _planted_controls(pairs, self.margin)
+        return self._finding(pairs, controls)
+
+    def _finding(self, pairs: Sequence[Pair], controls: Sequence[Control]) -> Finding:
+        differences = [pair.difference for pair in pairs]
+        found = equivalence(differences, self.margin)
+        holds, told = _judged(found, differences)
+        bits = [pair.bits[1] - pair.bits[0] for pair in pairs if pair.bits]
+        more = f" Bits per byte change by {np.mean(bits):+.4f}." if bits else ""
+        verdict = f"{told} over {len(pairs)} pairs (sign test p = {sign_test(differences):.2f}).{more}"
+        rows = [_row(pair) for pair in pairs]
+        shown = [Interval(pair.name, pair.difference, pair.low, pair.high) for pair in pairs]
+        shown.append(Interval("mean, 90 %", found.mean, found.low, found.high))
+        title = "difference in points, without copies - with copies"
+        return Finding(verdict, holds, HEADER, rows, controls, [Figure(title, f"margin {self.margin:g}", intervals(title, shown))])
+
+    def _pair(self, raw: Training, deduplicated: Training) -> Pair:
+        shard = heldout_shard(raw, self.heldout)
+        models = [measured(each.model, each, shard) for each in (raw, deduplicated)]
+        low, high = mean_interval((models[1].points_N - models[0].points_N).tolist())[1:]
+        copied = (self._copied(raw), self._copied(deduplicated)) if raw.has_order and deduplicated.has_order else None
+        name = f"{raw.name} / {deduplicated.stage or deduplicated.run}"
+        return Pair(name, (models[0].points, models[1].points), low, high, (models[0].bits, models[1].bits), copied)
+
+    def _copied(self, training: Training) -> float:
+        """Of 100 rows of training those that are extracted."""
+        rows = [training.order.row(int(place)) for place in training.places(1000)]
+        matches = leading_matches(training.speaker().model, rows, prompt=self.k, length=self.l)
+        return 100 * float((matches == self.l).mean())
+
+    def _trained_controls(self, trainings: Sequence[Training]) -> list[Control]:
+        """Models of the study's own run whose corpus must hurt, or is the same."""
+        named = {training.stage: training for training in trainings}
+        controls = []
+        for stage, training in named.items():
+            for prefix, against, is_positive in ((HURT, WITHOUT, True), (SAME, WITH, False)):
+                base = named.get(stage.replace(prefix, against, 1)) if stage.startswith(prefix) else None
+                if base is not None:
+                    about = "half of the text is one document" if is_positive else "the same corpus once more"
+                    shard = heldout_shard(base, self.heldout)
+                    worse = is_worse(measured(base.model, base, shard), measured(training.model, training, shard))
+                    controls.append(Control(f"{about} ({training.name})", is_positive=is_positive, is_detected=worse))
+        return controls if len(controls) > 1 else []
+
+    def _published(self) -> Finding:
+        pairs = [
+            Pair(size, (100 * raw.mean, 100 * deduplicated.mean), *_interval(raw, deduplicated))
+            for size, raw, deduplicated in task_means(read_evaluations(Path(self.released)))
+        ]
+        if len(pairs) < 2:
+            raise DataError(f"{self.released}: has fewer than two sizes with and without deduplication at one step; is it evals_v1.csv?")
+        return self._finding(pairs, _planted_controls(pairs, self.margin))
+
+
+def is_worse(base: HeldOut, other: HeldOut) -> bool:
+    """Whether the other model needs more bits for a byte, by the 95 % interval over the same rows."""
+    _, low, _ = mean_interval((other.bits_N - base.bits_N).tolist())
+    return low is not None and low > 0
+
+
+def _judged(found: Equivalence, differences: Sequence[float]) -> tuple[bool | None, str]:
+    if found.low is None or found.high is None:
+        return None, f"One pair, {found.mean:+.2f} points: one cannot tell"
+    _, low, high = mean_interval(differences)
+    shown = f"{found.mean:+.2f} points, 90 % interval {found.low:+.2f} to {found.high:+.2f}, margin {found.margin:g} (p = {found.p:.3f})"
+    if found.holds:
+        return True, f"No clear effect: {shown}"
+    has_effect = low is not None and high is not None and not low <= 0 <= high
+    return (False, f"Deduplication {'helps' if found.mean > 0 else 'hurts'}: {shown}") if has_effect else (None, f"Undecided: {shown}")
+
+
+def _planted_controls(pairs: Sequence[Pair], margin: float) -> list[Control]:
+    """The same pairs with four margins added to one side, and each model against itself."""
+    moved = equivalence([pair.difference + 4 * margin for pair in pairs], margin)
+    same = equivalence([0.0 for _ in pairs], margin)
+    return [
+        Control(f"the same pairs, {4 * margin:g} points added to one side", is_positive=True, is_detected=not moved.holds),
+        Control("each model against itself", is_positive=False, is_detected=len(pairs) > 1 and not same.holds),
+    ]
+
+
+def _two_by_two(trainings: Sequence[Training]) -> list[tuple[Training, Training]]:
+    """(with copies, without): by the names of stages of one run, else in the order in which they were given."""
+    named = {(training.run, training.stage): training for training in trainings}
+    pairs = [
+        (training, named[run, stage.replace(WITH, WITHOUT, 1)])
+        for (run, stage), training in named.items()
+        if stage.startswith(WITH) and (run, stage.replace(WITH, WITHOUT, 1)) in named
+    ]
+    if pairs:
+        return pairs
+    if len(trainings) < 2 or len(trainings) % 2:
+        raise DataError(
+            f"{len(trainings)} trainings do not make pairs; name two and two folders, with copies and without, or a run with stages"
+            f" {WITH}NAME and {WITHOUT}NAME, or let the study make its own: trivium study dedup"
+        )
+    return list(zip(trainings[::2], trainings[1::2], strict=True))
+
+
+def _interval(raw: Mean, deduplicated: Mean) -> tuple[float, float]:
+    half = 1.96 * 100 * (raw.error**2 + deduplicated.error**2) ** 0.5
+    difference = 100 * (deduplicated.mean - raw.mean)
+    return difference - half, difference + half
+
+
+def _row(pair: Pair) -> list[Cell]:
+    bits, copied = pair.bits or (None, None), pair.copied or (None, None)
+    change = bits[1] - bits[0] if bits[0] is not None and bits[1] is not None else None
+    return [pair.name, *pair.points, pair.difference, pair.low, pair.high, *bits, change, *copied]
