@@ -175,7 +175,7 @@ def test_the_last_token_of_a_row_needs_no_position_of_its_own():
             {"preset": "pythia-70m", "model": "base", "steps": 1, "batch_tokens": 64},
             "model says the size of the model, so leave out preset",
         ),
-        ({"model": "base"}, "steps and batch_tokens are given too"),
+        ({"model": "base"}, "how long a model goes on is not derived"),
         ({"first_step": 3, "steps": 5}, "first_step is 3"),
         ({"model": "base", "first_step": 5, "steps": 5, "batch_tokens": 64}, "fewer than steps"),
         ({"method": "pythia-60m"}, "'method' is 'pythia-60m'; did you mean 'pythia-"),

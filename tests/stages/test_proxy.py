@@ -2,6 +2,7 @@
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 
 from tests.nn.io_models import TEXTS, TOKENIZER, ours
 from trivium.core.config import plain
-from trivium.core.errors import ArtefactError, ConfigError
+from trivium.core.errors import ArtefactError, ConfigError, DataError
 from trivium.core.run import Run
 from trivium.core.types import Message
 from trivium.generate.engine import Engine
@@ -124,6 +125,24 @@ def test_it_is_chatted_with_and_evaluated_like_a_model(tmp_path, models, monkeyp
     assert found["proxy", "entropy"] > 0
     assert found["proxy", "kl_from_reference"] != 0
     assert found["base", "kl_from_reference"] == pytest.approx(0, abs=1e-4)
+
+
+def test_it_answers_many_times_for_a_stage_that_selects(tmp_path, models):
+    expert = str(save(tmp_path / "hh", 0.5, HH))
+    folder = made(tmp_path / "run", **models | {"expert": expert})
+    Path("prompts.jsonl").write_text("".join(json.dumps({"prompt": word}) + "\n" for word in ("king", "land")))
+    options = {"model": str(folder), "prompts": "prompts.jsonl", "answers": 3, "keep": "all", "sampling": {"max_new_tokens": 5}}
+    scored = []
+    for rows in (2, 6):  # the same answers whatever is decoded together
+        stage = single("sample", options | {"rows": rows, "rewards": [{"kind": "length", "max_words": 3}]}).stages["sample"]
+        stage.check()
+        with Run(tmp_path / f"out-{rows}", quiet=True, machine=MACHINE) as run:
+            run.begin("sample", {})
+            with suppress(DataError):  # random weights say nothing that is worth keeping
+                stage.run(run)
+        scored.append((tmp_path / f"out-{rows}" / "sample" / "answers" / "scored.jsonl").read_text())
+    assert scored[0] == scored[1]
+    assert len(json.loads(scored[0].splitlines()[0])["responses"]) == 3
 
 
 def test_a_directory_may_be_written_by_hand_and_name_models_from_where_one_stands(models):

@@ -71,7 +71,8 @@ def test_the_gap_by_hand():
 
 def test_a_gap_that_may_be_none_has_no_interval():
     values = np.array([0.0, 1.0, 0.0])
-    assert gap_closed(values, values[::-1] + np.array([0.1, 0.0, 0.0]), values)[1:] == (float("-inf"), float("inf"))
+    assert gap_closed(values, values[::-1] + np.array([0.1, 0.0, 0.0]), values) == (0, None, None)
+    assert gap_closed(values, values, values + 1) == (0, None, None)
 
 
 def test_the_three_ways_are_told_apart(tmp_path):

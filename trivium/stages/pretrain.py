@@ -125,7 +125,11 @@ class Pretrain:
         turns({name: part.weight for name, part in parts_of(self).items()})
 
     def settled(self, vocab_size: int, work_within: WorkWithin, start: ModelConfig | None = None) -> tuple["Pretrain", list[Derived]]:
-        """The same with nothing left open, and a line for each value that was. start: the shape of the model that it goes on from."""
+        """The same with nothing left open, and a line for each value that was. start: the shape of the model that it goes on from; where
+        that is not known, all that it leaves open stays so.
+        """
+        if self.model and start is None:
+            return self, []
         values, lines = derive(self, vocab_size, work_within, start)
         if self.preset:
             values = {name: value for name, value in values.items() if name not in SIZES}

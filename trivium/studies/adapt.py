@@ -33,15 +33,15 @@ from trivium.studies.study import Preset, Trial
 NEEDED = ("base", "continual", "tuned", "proxy", "same_size", "no_expert")
 TEXTS = ("domain", "general")
 HEADER = (
-    "run", "way", "domain bits per byte", "low", "high", "general bits per byte", "low", "high", "forgotten",
-    "instruction score", "low", "high", "gap closed", "low", "high",
+    "run", "way", "domain bits per byte", "domain low", "domain high", "general bits per byte", "general low", "general high", "forgotten",
+    "instruction score", "score low", "score high", "gap closed", "gap low", "gap high",
     "training FLOPs", "parameters at inference", "weights, MB", "keys and values, kB a token",
 )  # fmt: skip
 EXACT = 0.01  # of the gap: what the controls may miss 100 % and 0 % by
 RESAMPLES = 10_000
 FP32 = 4  # bytes
 
-Span = tuple[float, float, float]  # a value and the ends of its 95 % interval
+Span = tuple[float, float | None, float | None]  # a value and the ends of its 95 % interval, None where there is none
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ class Adapt:
     claim: ClassVar = "a small tuned model moves a large untouched one most of the way to direct tuning (Liu et al. 2024)"
     question: ClassVar = "Of three ways from one base to one domain, what does each learn, forget and cost?"
     rule: ClassVar = (
-        "proxy tuning works if direct tuning beats the base on the same prompts (the 95 % interval of the difference lies above 0) and the"
+        "proxy tuning works if direct tuning beats the base on the same prompts (in each of 10,000 resamples of them) and the"
         " 95 % interval of the gap closed, (proxy - base) / (tuned - base), lies above 0; the measure is right if the tuned base as its own"
         " expert closes 100 % and an expert that is its own anti-expert 0 %, each within 1 %. A way learns the domain, or forgets, if its"
         " interval of bits per byte lies below the base's on the domain, or above it on general text"
@@ -126,7 +126,7 @@ class Adapt:
         gaps = {way: gap_closed(pooled["base"], pooled["tuned"], pooled[way]) for way in ("proxy", "same_size", "no_expert")}
         return Finding(
             _verdict(runs, gain, gaps["proxy"]),
-            gaps["proxy"][1] > 0 if gain[1] > 0 else None,
+            None if (low := gaps["proxy"][1]) is None else low > 0,
             HEADER,
             [_row(run, way) for run in runs for way in run.ways.values()],
             [
@@ -144,14 +144,14 @@ class Adapt:
 def gap_closed(base_N: np.ndarray, tuned_N: np.ndarray, way_N: np.ndarray, seed: int = 1) -> Span:
     """(way - base) / (tuned - base) of means over the same prompts, and its 95 % percentile interval over resampled prompts.
 
-    Infinite ends where the resampled gap may be none at all.
+    There is no interval where the resampled gap may be none at all, and a value of 0 where it is none.
     """
     draw, n = generator(seed, "gap closed"), len(base_N)
     pick = draw.integers(n, size=(RESAMPLES, n))
     gap, gone = (tuned_N - base_N)[pick].mean(axis=1), (way_N - base_N)[pick].mean(axis=1)
     whole, part = float((tuned_N - base_N).mean()), float((way_N - base_N).mean())
     if not (gap > 0).all():
-        return part / whole if whole else float("nan"), float("-inf"), float("inf")
+        return part / whole if whole else 0.0, None, None
     low, high = np.quantile(gone / gap, [0.025, 0.975])
     return part / whole, float(low), float(high)
 
@@ -193,12 +193,13 @@ def _row(run: Adapted, way: Way) -> list[Cell]:
     ]  # fmt: skip
 
 
-def _verdict(runs: Sequence[Adapted], gain: Span, gap: Span) -> str:
+def _verdict(runs: Sequence[Adapted], gain: tuple[float, float, float], gap: Span) -> str:
     tuned = f"direct tuning gains {gain[0]:.3f} [{gain[1]:.3f}, {gain[2]:.3f}] in the instruction score"
-    if gain[1] <= 0:
+    value, low, high = gap
+    if low is None or high is None:
         parts = [f"There is no gap to close: {tuned}"]
     else:
-        parts = [f"Proxy tuning closes {gap[0]:.0%} [{gap[1]:.0%}, {gap[2]:.0%}] of the gap; {tuned}"]
+        parts = [f"Proxy tuning closes {value:.0%} [{low:.0%}, {high:.0%}] of the gap; {tuned}"]
     for run in runs:
         said = []
         for way in ("continual", "tuned", "proxy"):
