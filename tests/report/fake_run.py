@@ -28,6 +28,8 @@ def write_fake_run(folder: Path, *, num_steps: int = 120) -> Path:
     write_json(folder / "results.json", _results())
     write_json(folder / "prepare/funnel.json", _funnel())
     write_json(folder / "sample/selection.json", selection())
+    write_json(folder / "rank/ranking.json", ranking())
+    write_json(folder / "route/routing.json", routing())
     write_json(folder / "evaluate/samples.json", _samples())
     write_json(folder / "reward/calibration.json", _bins())
     for place, (stage, seconds) in enumerate(STAGES.items()):
@@ -135,6 +137,36 @@ def selection() -> dict[str, Any]:
         "answers_kept": 120, "reasons": {"no answer scores 1 and ended by itself": 200}, "cut_off": 12, "empty_or_repeated": 30,
         "curve": curve, "true_curve": curve,
         "histogram": [{"low": 0.0, "high": 0.0, "answers": 480, "kept": 0}, {"low": 1.0, "high": 1.0, "answers": 120, "kept": 120}],
+    }  # fmt: skip
+
+
+def ranking() -> dict[str, Any]:
+    """What `rank` leaves for the report."""
+    place = {"rank": 1, "rating": 1100.0, "low": 1080.5, "high": 1121.0, "elo": 1090.0, "elo_low": 1070.0, "elo_high": 1110.0}
+    places = [{"model": name, **place, "elo_in_order": 1093.0, "matches": 200, "score": 0.7} for name in ("big <b>", "small")]
+    return {
+        "matches": 200, "models": 2, "draws": "a draw is half a win", "intervals": "bootstrap", "is_separated": True, "baseline": "small",
+        "style": {"length": 41.5}, "places": places, "flagged": [{"model": "null", "reason": "gave the same answer to 9 of 9 prompts"}],
+        "win_rates": [{"model": "big <b>", "raw": 70.0, "low": 60.0, "high": 80.0, "controlled": 61.25, "matches": 200}],
+        "heldout": [{"measure": "elo_accuracy", "value": 0.75, "low": 0.65, "high": 0.83, "n": 40}],
+    }  # fmt: skip
+
+
+def routing() -> dict[str, Any]:
+    """What `route` leaves for the report."""
+    worth = {
+        "apgr": 0.64, "apgr_low": 0.57, "apgr_high": 0.71, "cpt": [0.3, 0.66], "cpt_low": [0.2, 0.5], "cpt_high": [0.4, 0.76],
+        "curve": [[0.0, 0.0], [0.5, 0.7], [1.0, 1.0]],
+    }  # fmt: skip
+    prediction = {"accuracy": [0.72, 0.68, 0.75], "log_loss": [0.68, 0.67, 0.69], "gain": [0.01, 0.005, 0.015], "calibration_error": 0.02}
+    router = {
+        "prediction": prediction, "worth": worth, "share": {"wanted": 0.3, "measured": 0.31},
+        "spent": [{"cost": 10.0, "quality": 0.8}, {"cost": 1.0, "quality": 0.6}],
+    }  # fmt: skip
+    return {
+        "features": "hashed words", "train": {"matches": 900, "prompts": 900}, "heldout": {"matches": 300, "prompts": 300},
+        "verdict": "'preference' foresees who wins.", "ranked": ["preference"], "routers": {"preference": router}, "oracle": worth,
+        "quality": {"big": 0.8, "small": 0.6}, "published": [{"router": "random", "benchmark": "MT-bench", "apgr": 0.5, "cpt_50": 49.03}],
     }  # fmt: skip
 
 

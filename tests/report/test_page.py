@@ -111,7 +111,7 @@ def test_what_was_replaced_in_the_text_is_counted_and_shown(tmp_path):
 
 def test_an_empty_run_folder_gives_a_page_that_says_what_is_missing(tmp_path):
     text = read(tmp_path)
-    assert text.count("Left out:") == 9
+    assert text.count("Left out:") == 11
     assert "run.toml is not in this run folder" in text
 
 
@@ -152,3 +152,13 @@ def test_values_that_are_not_finite_are_counted(tmp_path):
 def test_the_same_folder_gives_the_same_page(tmp_path):
     write_fake_run(tmp_path, num_steps=5)
     assert read(tmp_path) == read(tmp_path)
+
+
+def test_rankings_and_routings_are_shown_and_names_are_text(tmp_path):
+    text = read(write_fake_run(tmp_path / "quick"))
+    for words in (
+        "big &lt;b&gt;", "1,100 [1,080, 1,121]", "Not ranked: null", "61.25", "length 41.5", "0.640 [0.570, 0.710]", "0.300 [0.200, 0.400]",
+        "big 0.800, small 0.600", "gap recovered", "worth of an answer against its mean price",
+    ):  # fmt: skip
+        assert words in text
+    assert "<b>'preference' foresees who wins.</b>" in text.replace("&#x27;", "'")

@@ -182,3 +182,41 @@ def test_decisions_say_what_they_need(place):
 def test_the_recipe_is_one():
     recipe = load_recipe("routing", {})
     assert recipe.stages["route"].routers[-1].kind == "language_model"
+
+
+def test_the_same_seed_leaves_the_same_bytes():
+    for out in ("first", "second"):
+        for kind, options in (("rank", {"resamples": 20}), ("route", QUICK)):
+            execute(single(kind, {"machine": MACHINE, "data": "matches.jsonl", **options}), Path(out) / kind, quiet=True)
+    for name in (
+        "rank/rank/ranking.json",
+        "route/route/routing.json",
+        "route/route/router/weights.safetensors",
+        "route/route/router/router.json",
+    ):
+        assert Path("first", name).read_bytes() == Path("second", name).read_bytes()
+
+
+def test_three_models_with_prices_are_foreseen_and_priced_without_a_pair():
+    draw, rows = np.random.default_rng(1), []
+    for number in range(120):
+        topic = number % 2
+        worth = {
+            "small": float(draw.random() < (0.9 if topic else 0.1)),
+            "middle": float(draw.random() < 0.5),
+            "large": float(draw.random() < 0.8),
+        }
+        rows.append({"prompt": f"{'poem song verse' if topic else 'python loop code'} {number}", "values": worth})
+    write("worth.jsonl", rows)
+    costs = {"small": 1.0, "middle": 3.0, "large": 10.0}
+    found = json.loads((run("route", data="worth.jsonl", costs=costs, **QUICK) / "routing.json").read_text())
+    assert (found["strong"], found["oracle"]) == ("", None)
+    spent = {kind: one["spent"] for kind, one in found["routers"].items()}
+    cheap = [point["quality"] for point in spent["preference"] if point["cost"] <= 6.5]
+    assert max(cheap) > max(point["quality"] for point in spent["random"] if point["cost"] <= 6.5)
+    [line] = [json.loads(line) for line in decisions(Path("out"), "poem song verse", kind="preference", price=0.05)]
+    assert line["model"] == "small"
+    assert set(line["chances"]) == set(costs)
+    with pytest.raises(ConfigError, match="without a strong and a weak model; route by price"):
+        list(decisions(Path("out"), "poem"))
+    assert "worth of an answer against its mean price" in Path("out/report.html").read_text()

@@ -1,6 +1,6 @@
 """Which model is better: ratings with their intervals, win rates as judged and at equal lengths, and who was not ranked and why."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from trivium.report import units
@@ -48,8 +48,8 @@ def _style(found: Mapping[str, Any]) -> list[Html]:
 
 def _places(places: list[Mapping[str, Any]]) -> Html:
     rows = [
-        [str(row.get("model")), units.count(number_of(row.get("rank"))), _within(row, "rating"), _within(row, "elo"),
-         units.number(number_of(row.get("elo_in_order"))), units.number(number_of(row.get("score"))),
+        [str(row.get("model")), units.count(number_of(row.get("rank"))), _within(row, "rating", units.count), _within(row, "elo", units.count),
+         units.count(number_of(row.get("elo_in_order"))), units.number(number_of(row.get("score"))),
          units.count(number_of(row.get("matches")))]
         for row in places
     ]  # fmt: skip
@@ -79,7 +79,8 @@ def _three(row: Mapping[str, Any], name: str) -> tuple[float, float | None, floa
     return float("nan") if value is None else value, low, high
 
 
-def _within(row: Mapping[str, Any], name: str) -> str:
-    low, high = (row.get(f"{name}_{end}", row.get(end)) for end in ("low", "high"))
-    ends = [units.number(number_of(end)) for end in (low, high)]
-    return f"{units.number(number_of(row.get(name)))} [{ends[0]}, {ends[1]}]"
+def _within(row: Mapping[str, Any], name: str, shown: Callable[[float | None], str] = units.number) -> str:
+    value, low, high = (shown(number_of(row.get(key))) for key in (name, f"{name}_low", f"{name}_high"))
+    if f"{name}_low" not in row:
+        low, high = (shown(number_of(row.get(end))) for end in ("low", "high"))
+    return f"{value} [{low}, {high}]"

@@ -33,7 +33,10 @@ def _type(annotation: Any) -> str:
 def _default(option: Any) -> str:
     default = getattr(option.default, "default", option.default)  # pydantic keeps its own description of a field as the default
     if default is dataclasses.MISSING or default is PydanticUndefined or default is ...:
-        return "(required)"
+        has_factory = option.default_factory is not dataclasses.MISSING or getattr(option.default, "default_factory", None) is not None
+        return "" if has_factory else "(required)"
+    if isinstance(default, tuple) and default and all(map(dataclasses.is_dataclass, default)):
+        return " ".join(member.kind for member in default)
     if dataclasses.is_dataclass(default):
         return " ".join(f"{name}={value}" for name, value in plain(default).items())
     return "" if default is None else str(default)

@@ -2,13 +2,15 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
 
 from trivium.core.commit import commit_file
-from trivium.core.config import component, plain
+from trivium.core.config import component, plain, read_toml
 from trivium.core.errors import ConfigError, DataError
 from trivium.core.run import Run
 from trivium.core.types import Match
@@ -17,7 +19,18 @@ from trivium.score.ranking.leaderboard import heldout_prompts
 from trivium.score.ranking.table import MatchTable, check_connected, tabulate
 from trivium.score.routing.costs import costs_of
 from trivium.score.routing.features import PromptSpace
-from trivium.score.routing.routers import AnyRouter, Classifier, LanguageModel, Lesson, Matrix, Preference, Random, Similarity
+from trivium.score.routing.routers import (
+    AnyRouter,
+    Arrays,
+    Classifier,
+    LanguageModel,
+    LearnedRouter,
+    Lesson,
+    Matrix,
+    Preference,
+    Random,
+    Similarity,
+)  # fmt: skip
 from trivium.score.routing.routers.lesson import CHECK_SHARE, gain_of_scores
 from trivium.score.routing.store import save_routers
 from trivium.stages.base import Foresight, Work, check_model, resolve
@@ -81,7 +94,8 @@ class Route:
         space = PromptSpace.of(raw_PR, self.dim, is_words=not self.model)
         z_QD = space(raw_QR)
         lesson = Lesson(train, space(raw_PR), heldout_prompts(train, CHECK_SHARE, run.seed + 1), run.seed)
-        learned, strengths = {}, {}
+        learned: dict[str, Arrays] = {}
+        strengths: dict[str, np.ndarray] = {}
         for router in self.routers:
             if isinstance(router, LanguageModel):
                 strengths[router.kind] = self._by_name(run, router.model, lesson, test)
@@ -93,7 +107,7 @@ class Route:
         facts = self._facts(train, test, asked, found)
         for line in verdict_of(found):
             run.log(line)
-        options = {router.kind: router for router in self.routers if not isinstance(router, LanguageModel)}
+        options: dict[str, LearnedRouter] = {router.kind: router for router in self.routers if not isinstance(router, LanguageModel)}
         save_routers(run.folder / "router", self._kept(train, asked, found, options), space, options, learned)
         commit_file(run.folder / ROUTING, json.dumps(facts, indent=1, ensure_ascii=False))
         commit_file(run.folder / "results.json", json.dumps(results(found), indent=1))
@@ -171,11 +185,7 @@ class Route:
         return (self.budget - low) / (high - low) if high > low else 1.0
 
     def _facts(self, train: MatchTable, test: MatchTable, asked: Asked, found: Mapping[str, Any]) -> dict[str, Any]:
-        from importlib import resources
-
-        from trivium.core.config import read_toml
-
-        published = read_toml(resources.files("trivium") / "stages" / "published_routers.toml")["routers"]
+        published = read_toml(Path(str(resources.files("trivium"))) / "stages" / "published_routers.toml")["routers"]
         return {
             "models": list(train.models), "strong": asked.strong, "weak": asked.weak, "costs": dict(self.costs),
             "features": f"hidden states of {self.model}" if self.model else "hashed words",

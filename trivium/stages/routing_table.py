@@ -36,8 +36,8 @@ def measured(asked: Asked, strengths: Mapping[str, np.ndarray]) -> dict[str, Any
     found: dict[str, Any] = {"routers": {}, "oracle": None, "quality": None}
     known, gain_P = _gain(asked, quality_PM)
     worths: dict[str, Worth] = {}
+    strong, weak = (test.number(name) if name else 0 for name in (asked.strong, asked.weak))
     if gain_P is not None:
-        strong, weak = test.number(asked.strong), test.number(asked.weak)
         found["oracle"] = worth(gain_P, gain_P, seed=asked.seed).plain()
         found["quality"] = {asked.strong: float(quality_PM[known, strong].mean()), asked.weak: float(quality_PM[known, weak].mean())}
     for kind, strength_PM in strengths.items():

@@ -90,7 +90,7 @@ class Routing:
                 f"{', '.join(map(str, folders))}: no stage routed between a strong and a weak model with the router '{ROUTER}';"
                 " run trivium route data=MATCHES, with strong=NAME weak=NAME where there are more than two models"
             )
-        with_effect = planted_world("planted: the prompt matters", effect=1.5, seed=self.seed)
+        with_effect = planted_world("planted: the prompt matters", effect=1.3, seed=self.seed)
         without = planted_world("planted: it does not", effect=0.0, seed=self.seed)
         telling = [one for one in seen if one.passes]
         everything = [*seen, with_effect, without]
@@ -115,7 +115,7 @@ def seen_in(record: Record) -> list[Seen]:
 
 
 def planted_world(name: str, *, effect: float, seed: int) -> Seen:
-    """A world of two models on prompts of two topics: the first is stronger by 0.5 nats, on one topic by `effect` more, on the other less.
+    """A world of two models on prompts of two topics: one is stronger by 0.8 nats, on one topic by `effect` more, on the other by less.
 
     The same pipeline looks at it as at a run: hashed words, a quarter of the prompts held out.
     """
@@ -127,7 +127,7 @@ def planted_world(name: str, *, effect: float, seed: int) -> Seen:
     raw_PR, raw_QR = hashed_words(train.prompts), hashed_words(test.prompts)
     space = PromptSpace.of(raw_PR, 8, is_words=True)
     lesson = Lesson(train, space(raw_PR), heldout_prompts(train, CHECK_SHARE, seed + 1), seed)
-    strengths = {
+    strengths: dict[str, np.ndarray] = {
         router.kind: router.strengths(router.learn(lesson), space(raw_QR)) for router in (Random(), Preference())
     }  # fmt: skip
     return _seen(name, json.loads(json.dumps(measured(Asked(test, "strong", "weak", 0.3, {}, seed), strengths))))
@@ -140,7 +140,7 @@ def planted_matches(*, effect: float, seed: int, prompts: int = PLANTED_PROMPTS)
     for number in range(prompts):
         topic = int(draw.integers(2))
         text = " ".join(draw.choice(_TOPICS[topic], 6)) + f" {number}"
-        gap = 0.5 + (effect if topic == 0 else -effect)
+        gap = 0.8 + (effect if topic == 0 else -effect)
         won = float(draw.random() < sigmoid(np.array(gap)))
         found.append(Match(("strong", "weak"), won, (Message("user", text),)))
     return found

@@ -104,7 +104,7 @@ def leaderboard(table: MatchTable, how: How, *, seed: int) -> Leaderboard:
         )
         for i in np.argsort(-rating_M, kind="stable").tolist()
     ]  # fmt: skip
-    style = dict(zip(how.control, (POINTS * found.covariates_F).tolist(), strict=True))
+    style: dict[str, float] = dict(zip(how.control, (POINTS * found.covariates_F).tolist(), strict=True))
     return Leaderboard(tuple(places), style, found.tie, is_separated=bool(penalty_of(data, 0.0).ridge_D[0] == SEPARATED))
 
 
