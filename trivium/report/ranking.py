@@ -48,8 +48,8 @@ def _style(found: Mapping[str, Any]) -> list[Html]:
 
 def _places(places: list[Mapping[str, Any]]) -> Html:
     rows = [
-        [str(row.get("model")), units.count(number_of(row.get("rank"))), _within(row, "rating", units.count), _within(row, "elo", units.count),
-         units.count(number_of(row.get("elo_in_order"))), units.number(number_of(row.get("score"))),
+        [str(row.get("model")), units.count(number_of(row.get("rank"))), _within(row, "rating", units.count),
+         _within(row, "elo", units.count), units.count(number_of(row.get("elo_in_order"))), units.number(number_of(row.get("score"))),
          units.count(number_of(row.get("matches")))]
         for row in places
     ]  # fmt: skip
