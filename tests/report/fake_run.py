@@ -29,6 +29,7 @@ def write_fake_run(folder: Path, *, num_steps: int = 120) -> Path:
     write_json(folder / "prepare/funnel.json", _funnel())
     write_json(folder / "sample/selection.json", selection())
     write_json(folder / "evaluate/samples.json", _samples())
+    write_json(folder / "evaluate/tasks.json", tasks())
     write_json(folder / "reward/calibration.json", _bins())
     for place, (stage, seconds) in enumerate(STAGES.items()):
         write_json(folder / stage / "done.json", {"metrics_end": 100 * place, "facts": _facts(stage, seconds)})
@@ -135,6 +136,22 @@ def selection() -> dict[str, Any]:
         "answers_kept": 120, "reasons": {"no answer scores 1 and ended by itself": 200}, "cut_off": 12, "empty_or_repeated": 30,
         "curve": curve, "true_curve": curve,
         "histogram": [{"low": 0.0, "high": 0.0, "answers": 480, "kept": 0}, {"low": 1.0, "high": 1.0, "answers": 120, "kept": 120}],
+    }  # fmt: skip
+
+
+def tasks() -> dict[str, Any]:
+    """What `evaluate` leaves of its tasks, hostile text in every place that comes from data."""
+    return {
+        "tasks": {
+            HOSTILE: {
+                "about": HOSTILE, "items": 120, "shown": f"Q: {HOSTILE}\n  -> ' yes'",
+                "contamination": {"items": 120, "too_short": 3, "hit_items": 7, "documents": 9, "samples": []},
+            }
+        },
+        "differences": [
+            {"task": HOSTILE, "measure": "acc", "model": "reinforce", "than": HOSTILE, "difference": 0.04, "low": 0.01, "high": 0.07},
+            {"task": "bits", "measure": "bits_per_byte", "model": "prefer", "than": "base", "difference": -0.2, "low": -0.3, "high": None},
+        ],
     }  # fmt: skip
 
 
