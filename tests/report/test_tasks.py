@@ -30,4 +30,4 @@ def test_what_is_in_a_task_is_shown_as_text(tmp_path):
     page = write_report(tmp_path).read_text()
     assert HOSTILE not in page
     assert "in the corpus" in page
-    assert page.count("differences with 95 % intervals") == 1  # of shares; bits have another axis
+    assert page.count("bits: bits_per_byte") == 1  # in the table; on the axis are shares only
