@@ -134,6 +134,11 @@ def test_overrides_are_toml_values_or_text():
     assert parse_overrides(words) == values
 
 
+def test_a_list_may_hold_bare_words():
+    assert parse_overrides(["a=[piqa, my/task.toml,x:y]"]) == {"a": ["piqa", "my/task.toml", "x:y"]}
+    assert parse_overrides(["a=[]", "b=[x", 'c=["x", y]', "d=[{x}]"]) == {"a": [], "b": "[x", "c": '["x", y]', "d": "[{x}]"}
+
+
 def test_the_last_override_wins():
     assert parse_overrides(["a.b=1", "a.c=2", "a.b=3"]) == {"a": {"b": 3, "c": 2}}
 

@@ -88,8 +88,9 @@ def test_a_task_of_lm_eval_becomes_our_rows(place):
 
 
 def test_what_lm_eval_cannot_load_is_one_line():
-    with pytest.raises(DataError, match="lm_eval:no_such_task") as error:
-        rows_of_task(load_subject("base"), "no_such_task")
+    Path("gone.yaml").write_text("task: gone\ndataset_path: json\ndataset_kwargs:\n  data_files:\n    test: gone.jsonl\ntest_split: test\n")
+    with pytest.raises(DataError, match="lm_eval:gone.yaml: ") as error:
+        rows_of_task(load_subject("base"), "gone.yaml")
     assert "\n" not in str(error.value)
 
 

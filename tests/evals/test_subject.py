@@ -32,7 +32,7 @@ def subject(model: Model, tokenizer: Tokenizer = TOKENIZER) -> Subject:
 def by_hand(model: Model, before: list[int], after: list[int]) -> tuple[float, bool]:
     """Sum of log softmax at the tokens after, and whether each is the likeliest."""
     ids = torch.tensor([before + after])
-    log_p = logits(model, ids)[0].double().log_softmax(-1)
+    log_p = logits(model, ids)[0].detach().double().log_softmax(-1)
     places = range(len(before) - 1, ids.shape[1] - 1)
     chosen = [(log_p[place], int(ids[0, place + 1])) for place in places]
     return sum(float(row[token]) for row, token in chosen), all(int(row.argmax()) == token for row, token in chosen)

@@ -31,6 +31,7 @@ def write_fake_run(folder: Path, *, num_steps: int = 120) -> Path:
     write_json(folder / "rank/ranking.json", ranking())
     write_json(folder / "route/routing.json", routing())
     write_json(folder / "evaluate/samples.json", _samples())
+    write_json(folder / "evaluate/tasks.json", tasks())
     write_json(folder / "reward/calibration.json", _bins())
     for place, (stage, seconds) in enumerate(STAGES.items()):
         write_json(folder / stage / "done.json", {"metrics_end": 100 * place, "facts": _facts(stage, seconds)})
@@ -167,6 +168,22 @@ def routing() -> dict[str, Any]:
         "features": "hashed words", "train": {"matches": 900, "prompts": 900}, "heldout": {"matches": 300, "prompts": 300},
         "verdict": "'preference' foresees who wins.", "ranked": ["preference"], "routers": {"preference": router}, "oracle": worth,
         "quality": {"big": 0.8, "small": 0.6}, "published": [{"router": "random", "benchmark": "MT-bench", "apgr": 0.5, "cpt_50": 49.03}],
+    }  # fmt: skip
+
+
+def tasks() -> dict[str, Any]:
+    """What `evaluate` leaves of its tasks, hostile text in every place that comes from data."""
+    return {
+        "tasks": {
+            HOSTILE: {
+                "about": HOSTILE, "items": 120, "shown": f"Q: {HOSTILE}\n  -> ' yes'",
+                "contamination": {"items": 120, "too_short": 3, "hit_items": 7, "documents": 9, "samples": []},
+            }
+        },
+        "differences": [
+            {"task": HOSTILE, "measure": "acc", "model": "reinforce", "than": HOSTILE, "difference": 0.04, "low": 0.01, "high": 0.07},
+            {"task": "bits", "measure": "bits_per_byte", "model": "prefer", "than": "base", "difference": -0.2, "low": -0.3, "high": None},
+        ],
     }  # fmt: skip
 
 

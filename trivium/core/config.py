@@ -81,7 +81,10 @@ def write_toml(options: Mapping[str, Any]) -> str:
 
 
 def parse_overrides(words: Sequence[str]) -> Options:
-    """Turn `a.b=c` words into nested options, left to right. Values are TOML (1e-3, true, [1, 2], "x"); anything else is text."""
+    """Turn `a.b=c` words into nested options, left to right.
+
+    Values are TOML (1e-3, true, [1, 2], "x"), or a list of bare words ([piqa, boolq]); anything else is text.
+    """
     options: Options = {}
     for word in words:
         name, equals, text = word.partition("=")
@@ -89,8 +92,9 @@ def parse_overrides(words: Sequence[str]) -> Options:
             raise ConfigError(f"'{word}' is not an option; write name=value, for example steps=100")
         try:
             value = tomllib.loads(f"value = {text}")["value"]
-        except (ValueError, RecursionError):  # not TOML, or beyond its limits: plain text
-            value = text
+        except (ValueError, RecursionError):  # not TOML, or beyond its limits
+            words_in = re.fullmatch(r"\[([^\[\]{}\"']+)\]", text)
+            value = [part.strip() for part in words_in[1].split(",") if part.strip()] if words_in else text
         options = merge(options, _nest(name.split("."), value))
     return options
 

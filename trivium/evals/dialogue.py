@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from trivium.core.types import Message
 from trivium.evals.harness import Row, row_of
-from trivium.evals.scoring import Dialogue
+from trivium.evals.scoring import Dialogue, Scores
 from trivium.evals.subject import Subject
 from trivium.evals.task import Item, NamedTask
 from trivium.generate.sampling import Sampling
@@ -25,7 +25,8 @@ def dialogue_rows(subject: Subject, named: NamedTask, items: Sequence[Item], jud
     rows = []
     for item, texts in zip(items, answers, strict=True):
         mine = [next(grades) for _ in texts]
-        scores = {"grade": sum(mine) / len(mine)} | {f"grade_{turn}": grade for turn, grade in enumerate(mine, start=1)}
+        scores: Scores = {"grade": sum(mine) / len(mine)}
+        scores |= {f"grade_{turn}": grade for turn, grade in enumerate(mine, start=1)}
         rows.append(row_of(item, scores, responses=texts))
     return rows
 
