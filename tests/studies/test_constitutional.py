@@ -44,9 +44,9 @@ def test_a_run_in_which_all_of_it_holds(tmp_path):
     [
         ({"harm": {"critique_1": 1.7}}, "harm falls with each revision (critique): no"),
         ({"harm": {"taught_1": 1.55}}, "harm falls with each revision (taught): no"),
-        ({"harm": {"rl_cai": 0.85}}, "RL-CAI is less harmful than SL-CAI: no"),
+        ({"harm": {"rl_cai": 0.85, "rl_coin": 1.2}}, "RL-CAI is less harmful than SL-CAI: no"),
         ({"helpful": {"rl_cai": 0.5}}, "RL-CAI is as helpful: no"),
-        ({"harm": {"rl_coin": 0.3}}, "feedback by a coin does not lower harm: no"),
+        ({"harm": {"rl_coin": 0.15}}, "and than with feedback by a coin: no"),
     ],
 )
 def test_each_part_of_the_rule_can_fail_alone(tmp_path, changes, said):
