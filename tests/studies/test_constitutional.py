@@ -44,8 +44,9 @@ def test_a_run_in_which_all_of_it_holds(tmp_path):
     [
         ({"harm": {"critique_1": 1.7}}, "harm falls with each revision (critique): no"),
         ({"harm": {"taught_1": 1.55}}, "harm falls with each revision (taught): no"),
-        ({"harm": {"rl_cai": 0.85}}, "RL-CAI is less harmful than SL-CAI: no"),
+        ({"harm": {"rl_cai": 0.85, "rl_coin": 1.2}}, "RL-CAI is less harmful than SL-CAI: no"),
         ({"helpful": {"rl_cai": 0.5}}, "RL-CAI is as helpful: no"),
+        ({"harm": {"rl_coin": 0.15}}, "and than with feedback by a coin: no"),
     ],
 )
 def test_each_part_of_the_rule_can_fail_alone(tmp_path, changes, said):
@@ -53,12 +54,6 @@ def test_each_part_of_the_rule_can_fail_alone(tmp_path, changes, said):
     assert not finding.holds
     assert said in finding.verdict
     assert finding.verdict.count(": no") == 1
-
-
-def test_where_a_coin_lowers_harm_too_the_answer_counts_for_nothing(tmp_path):
-    finding = Constitutional().find([write_run(tmp_path / "run", harm={"rl_coin": 0.3})])
-    assert finding.outcome == "controls failed"
-    assert [control.name for control in finding.controls if not control.is_right] == ["run: feedback by a coin"]
 
 
 def test_harm_is_never_below_none(tmp_path):

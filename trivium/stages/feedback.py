@@ -129,15 +129,14 @@ class Feedback:
 
     def _report(self, run: Run, table: "Rows", tally: Mapping[str, int]) -> None:
         """How sure the labels are, how often the place decides, and how often the labels are right where the truth is known."""
-        labels = [row for row in table() if row["prob"] is not None]
+        labels = [(row["prob"], row["first_place"], row.get("scores", (0, 0))) for row in table() if row["prob"] is not None]
         found = {
-            "label_certainty": mean_interval([abs(row["prob"] - 0.5) + 0.5 for row in labels]),
-            "first_place_preference": mean_interval([row["first_place"] for row in labels]),
+            "label_certainty": mean_interval([abs(prob - 0.5) + 0.5 for prob, _, _ in labels]),
+            "first_place_preference": mean_interval([first_place for _, first_place, _ in labels]),
         }
         counts = dict.fromkeys(found, len(labels))
-        decided = [row for row in labels if self.rewards and row["prob"] != 0.5 and row["scores"][0] != row["scores"][1]]
-        if decided:
-            right = [(row["prob"] > 0.5) == (row["scores"][0] > row["scores"][1]) for row in decided]
+        right = [(prob > 0.5) == (one > other) for prob, _, (one, other) in labels if prob != 0.5 and one != other]
+        if right:
             found["label_accuracy"], counts["label_accuracy"] = share_interval(sum(right), len(right)), len(right)
         results = [
             {"stage": run.stage, "measure": name, "value": value, "low": low, "high": high, "n": counts[name]}
