@@ -18,7 +18,7 @@ QUICKSTART_STAGES = [stage for stage in STAGES if stage not in ("arithmetic", "p
 COMMANDS = ("run", "study", "recipes", "report", "chat", "generate", "fetch", "doctor", "data")
 OPTIONS = {
     "prepare": "filters", "tokenize": "vocab_size", "pretrain": "batch_tokens", "demonstrate": "dictionary", "arithmetic": "largest",
-    "pages": "words_per_page", "synthesize": "rounds",
+    "pages": "facts_per_page", "synthesize": "rounds",
     "finetune": "batch_size", "sample": "keep", "annotate": "annotators", "reward": "heldout", "reinforce": "kl_coef",
     "prefer": "pairs_per_prompt", "evaluate": "models",
 }  # fmt: skip

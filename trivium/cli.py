@@ -33,7 +33,7 @@ STAGES = {
     "pretrain": "a base model from token shards",
     "demonstrate": "questions and demonstrations from a dictionary",
     "arithmetic": "sums to be done, whose answers can be checked",
-    "pages": "pages of a dictionary, and questions that they answer",
+    "pages": "small texts of facts, and questions that they answer",
     "finetune": "supervised fine-tuning on conversations",
     "synthesize": "questions with answers out of raw text, for pre-training on both",
     "annotate": "sample answers and let simulated annotators rank them",
