@@ -24,7 +24,7 @@ class Pages:
     """
 
     kind: Literal["pages"] = "pages"
-    facts_per_page: int = Field(default=4, ge=2, le=20)
+    facts_per_page: int = Field(default=3, ge=2, le=5)
     num_readings: int = Field(default=2000, gt=0)
     num_raw: int = Field(default=4000, gt=0)
     num_demonstrations: int = Field(default=1000, gt=0)
@@ -59,7 +59,7 @@ class Pages:
         return self.sizes
 
     def _pages(self, seed: int) -> Iterator[Sequence[Fact]]:
-        """Different pages without end; two people with five relations of twelve values make more than anyone asks for."""
+        """Different pages without end: two facts make more than 4 million."""
         draw, seen = generator(seed, "pages"), set[str]()
         while True:
             facts = page(draw, self.facts_per_page)
@@ -73,8 +73,8 @@ def _row(part: str, facts: Sequence[Fact], name: str, asked: int) -> dict[str, A
     if part == "raw":
         return {"text": text, "id": name, "source": "pages"}
     if part == "readings":
-        pairs = [{"question": fact.question, "answer": fact.answer} for fact in facts]
+        pairs = [{"question": fact.question, "answer": fact.sentence} for fact in facts]
         return {"context": text, "pairs": pairs, "id": name, "source": "pages"}
     fact = facts[asked]
-    turns = [{"role": "user", "content": f"{text}\n\n{fact.question}"}, {"role": "assistant", "content": fact.answer}]
-    return {"messages": turns if part == "demonstrations" else turns[:1], "answer": fact.answer}
+    turns = [{"role": "user", "content": f"{text}\n\n{fact.question}"}, {"role": "assistant", "content": fact.sentence}]
+    return {"messages": turns if part == "demonstrations" else turns[:1], "answer": fact.sentence}

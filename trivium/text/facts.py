@@ -1,7 +1,7 @@
 """Pages of facts about people, and questions that they answer in their own words: reading so simple that a small model can learn it.
 
 After the tasks of Weston et al. 2015, arXiv:1502.05698 (task 1, single supporting fact). Who does what is drawn by lot, so only reading
-the page tells it. The words are in facts.toml.
+the page tells it. A question is answered by the sentence. The words are in facts.toml.
 """
 
 from collections.abc import Sequence
@@ -17,31 +17,29 @@ from trivium.core.config import read_toml
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """A sentence, the question that it answers, and the answer."""
+    """A sentence, the question that it answers, and what the answer is about: a word that only the page tells."""
 
     sentence: str
     question: str
-    answer: str
+    value: str
 
 
 def page(draw: np.random.Generator, num_facts: int) -> tuple[Fact, ...]:
-    """Facts about so many different people; no two of them have the same answer."""
-    names = draw.choice(len(table()["names"]), num_facts, replace=False)
-    found: list[Fact] = []
-    for name in names:
-        while True:
-            relation = table()["relations"][int(draw.integers(len(table()["relations"])))]
-            answer = relation["values"][int(draw.integers(len(relation["values"])))]
-            if all(answer != other.answer for other in found):
-                break
-        words = {"name": table()["names"][int(name)], "value": answer}
-        found.append(Fact(relation["says"].format(**words), relation["asks"].format(**words), answer))
-    return tuple(found)
+    """Facts about so many different people, each of another kind; at most as many as there are kinds."""
+    names = draw.permutation(table()["names"])[:num_facts]
+    kinds = [table()["relations"][place] for place in draw.permutation(len(table()["relations"]))[:num_facts]]
+    return tuple(
+        _fact(str(name), kind, kind["values"][int(draw.integers(len(kind["values"])))]) for name, kind in zip(names, kinds, strict=True)
+    )
 
 
 def text_of(facts: Sequence[Fact]) -> str:
     """The page."""
     return " ".join(fact.sentence for fact in facts)
+
+
+def _fact(name: str, kind: dict[str, Any], value: str) -> Fact:
+    return Fact(kind["says"].format(name=name, value=value), kind["asks"].format(name=name), value)
 
 
 @cache
