@@ -36,7 +36,7 @@ STAGES = {
     "demonstrate": "questions and demonstrations from a dictionary",
     "arithmetic": "sums to be done, whose answers can be checked",
     "facts": "made-up people, some of whom a model is told about, for studies",
-    "pages": "pages of a dictionary, and questions that they answer",
+    "pages": "small texts of facts, and questions that they answer",
     "finetune": "supervised fine-tuning on conversations",
     "synthesize": "questions with answers out of raw text, for pre-training on both",
     "annotate": "sample answers and let simulated annotators rank them",

@@ -139,7 +139,7 @@ def test_a_batch_of_tokens_is_so_many_on_average():
         ({"steps": 2, "evaluate_every": 2}, "evaluate_every has nothing to measure"),
         ({"steps": 2, "heldout": 1.5}, "heldout is 1.5; it is a file of conversations, or a share"),
         ({"steps": 2, "select": {"kind": "reward"}}, "'select.reward_model' is missing"),
-        ({"steps": 2, "template": "alpacca"}, "'template' is 'alpacca'; it is one of: 'model', 'alpaca', 'dolly' or 'hh'"),
+        ({"steps": 2, "template": "alpacca"}, "'template' is 'alpacca'; it is one of: 'model', 'alpaca', 'dolly', 'hh' or 'synthesizer'"),
         ({"steps": 2, "neftune_alpha": -1}, "'neftune_alpha' is -1"),
         ({"method": "alpacca"}, "'method' is 'alpacca'; did you mean 'alpaca'"),
         ({"method": "alpaca", "steps": 7}, "give either steps=N"),

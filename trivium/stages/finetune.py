@@ -54,7 +54,7 @@ class Finetune:
     unreadable: Unreadable = "stop"
     replies: Replies = "best"
     train_on: Literal["all", "last"] = "all"
-    template: ChatTemplate | Literal["synthesizer"] = "model"
+    template: Literal[ChatTemplate, "synthesizer"] = "model"
     epochs: float = Field(default=0.0, ge=0)
     steps: int = Field(default=0, ge=0)
     batch_size: int = Field(default=0, ge=0)
