@@ -28,6 +28,7 @@ def write_fake_run(folder: Path, *, num_steps: int = 120) -> Path:
     write_json(folder / "results.json", _results())
     write_json(folder / "prepare/funnel.json", _funnel())
     write_json(folder / "sample/selection.json", selection())
+    write_json(folder / "sample/written.json", {"verdicts": {"valid": 3}, "shown": [{"query": HOSTILE, "answer": "", "verdict": "valid"}]})
     write_json(folder / "evaluate/samples.json", _samples())
     write_json(folder / "reward/calibration.json", _bins())
     for place, (stage, seconds) in enumerate(STAGES.items()):

@@ -111,7 +111,7 @@ def test_what_was_replaced_in_the_text_is_counted_and_shown(tmp_path):
 
 def test_an_empty_run_folder_gives_a_page_that_says_what_is_missing(tmp_path):
     text = read(tmp_path)
-    assert text.count("Left out:") == 9
+    assert text.count("Left out:") == 10
     assert "run.toml is not in this run folder" in text
 
 
