@@ -29,7 +29,7 @@ class Magpie:
     count: int = Field(default=1000, gt=0)
     turns: int = Field(default=1, gt=0, le=100)
     domains: dict[str, str] = Field(default={})
-    asking: Annotated[Sampling, KEEPS_REST] = Sampling(max_new_tokens=128)
+    asking: Annotated[Sampling, KEEPS_REST] = Sampling(temperature=0.8, top_p=0.95, max_new_tokens=128)
     answering: Annotated[Sampling, KEEPS_REST] = Sampling(temperature=0, max_new_tokens=512)
     one_line: bool = False
     rows: int = Field(default=64, gt=0)
