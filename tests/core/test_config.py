@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, strategies as st
 from pydantic import Field
 
-from trivium.core.config import build, component, merge, parse_overrides, plain, read_toml, write_toml
+from trivium.core.config import KEEPS_REST, build, component, merge, parse_overrides, plain, read_toml, write_toml
 from trivium.core.errors import ConfigError
 
 
@@ -216,3 +216,23 @@ def test_a_written_recipe_is_the_same_recipe(tmp_path_factory, recipe):
 def test_a_misspelt_option_is_told_before_the_one_that_it_leaves_missing():
     with pytest.raises(ConfigError, match="unknown option 'dta'; did you mean 'data'"):
         build(Recipe, {"dta": {"path": "corpus.txt"}})
+
+
+@component
+class Sampler:
+    heat: float = 1.0
+    most: int = 64
+
+
+@component
+class Writer:
+    asks: Annotated[Sampler, KEEPS_REST] = Sampler(heat=0.5)
+    says: Sampler = Sampler(heat=0.5)
+
+
+def test_a_field_may_keep_the_rest_of_its_own_default():
+    found = build(Writer, {"asks": {"most": 3}, "says": {"most": 3}})
+    assert (found.asks, found.says) == (Sampler(heat=0.5, most=3), Sampler(heat=1.0, most=3))
+    assert build(Writer, {"asks": {"heat": 0.1}}).asks == Sampler(heat=0.1)
+    with pytest.raises(ConfigError, match="unknown option 'asks.moist'; did you mean 'asks.most'"):
+        build(Writer, {"asks": {"moist": 3}})

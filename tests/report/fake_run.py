@@ -30,6 +30,7 @@ def write_fake_run(folder: Path, *, num_steps: int = 120) -> Path:
     write_json(folder / "sample/selection.json", selection())
     write_json(folder / "rank/ranking.json", ranking())
     write_json(folder / "route/routing.json", routing())
+    write_json(folder / "sample/written.json", {"verdicts": {"valid": 3}, "shown": [{"query": HOSTILE, "answer": "", "verdict": "valid"}]})
     write_json(folder / "evaluate/samples.json", _samples())
     write_json(folder / "evaluate/tasks.json", tasks())
     write_json(folder / "reward/calibration.json", _bins())

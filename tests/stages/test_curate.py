@@ -14,6 +14,7 @@ from tests.score.chat_server import says, serving
 from trivium.core.errors import ArtefactError, ConfigError, DataError
 from trivium.core.interrupt import Interrupted
 from trivium.core.run import Run
+from trivium.core.types import Conversation, Message
 from trivium.nn.io.directory import save_model
 from trivium.score.rewards import llm_judge
 from trivium.stages import measuring
@@ -101,6 +102,12 @@ def test_fields_and_weights_of_a_conversation_stay():
     assert run() == [7]
     [chat] = read_conversations("out/curate/chats/kept.jsonl")
     assert (chat.weight, chat.messages[1].weight, chat.meta["domain"]) == (2.0, 0.5, "x")
+
+
+def test_the_name_of_an_asset_is_a_source(monkeypatch):
+    chat = Conversation((Message("user", "who is the king?"), Message("assistant", "the king of the land")), meta={"number": 9})
+    monkeypatch.setattr("trivium.text.assets.conversations", lambda name: iter([chat] * (name == "chatterbot")))
+    assert run(data="chatterbot") == [9]
 
 
 def test_a_query_that_was_there_before_goes():

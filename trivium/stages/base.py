@@ -89,6 +89,11 @@ def located(folder: Path, reference: str | Path) -> Path:
     return folder / text[1:] if text.startswith("@") else model_path(text)
 
 
+def data_source(run: Run, reference: str) -> str:
+    """What reading takes for an option: `@stage/file` as a path inside the run folder, anything else as it is, names of assets too."""
+    return str(run.path / reference[1:]) if reference.startswith("@") else reference
+
+
 def gather(read: Callable[[OnSkip | None], Iterable[T]], run: Run, unreadable: Unreadable) -> list[T]:
     """All records that `read` gives. skip: those that cannot be read are left out, counted, and the first of them is named.
 

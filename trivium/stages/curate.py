@@ -9,7 +9,7 @@ from trivium.core.config import component
 from trivium.core.errors import DataError
 from trivium.core.run import Run
 from trivium.core.types import Conversation
-from trivium.stages.base import Foresight, Work, check_model, resolve
+from trivium.stages.base import Foresight, Work, check_model, data_source
 from trivium.stages.written import CHATS, DROPPED, KEPT, Written, commit_rows
 from trivium.synth.filters import ChatFilter, Judged, Length, NearDuplicates, ReadingFilter, Repetition, Reward, Valid
 from trivium.text.read import check_head, read_conversations
@@ -43,7 +43,7 @@ class Curate:
         return Work(seconds=1.0, notes=("what filters with models take is not foreseen",) if any(map(_models, self.filters)) else ())
 
     def run(self, run: Run) -> Mapping[str, Any]:
-        source, found = resolve(run, self.data), Written()
+        source, found = data_source(run, self.data), Written()
         reasons = self._reasons(run, lambda: read_conversations(source))
 
         def judged() -> Iterator[tuple[Conversation, str | None]]:

@@ -20,7 +20,7 @@ from trivium.learn.schedules import Schedule
 from trivium.nn.io.config_json import GUEST
 from trivium.nn.lora import LoRA
 from trivium.report.intervals import mean_interval
-from trivium.stages.base import Foresight, Unreadable, Work, check_model, gather, known_model, resolve
+from trivium.stages.base import Foresight, Unreadable, Work, check_model, data_source, gather, known_model, resolve
 from trivium.stages.chat_formats import Template as ChatTemplate, templated
 from trivium.stages.epochs import BATCH_SIZE, check_amount, foresee_amount
 from trivium.stages.select import ByReward, Select
@@ -165,10 +165,10 @@ class Finetune:
 
     def _examples(self, run: Run, speaker: Any, source: str) -> list[Example]:
         """The conversations of a source that fit and have an answer that counts, as tokens. Raises DataError if there is none."""
-        path = resolve(run, source)
+        where = data_source(run, source)
         if self.template == "synthesizer":
-            return self._readings(run, speaker, path)
-        conversations = gather(lambda on_skip: read_conversations(path, on_skip, replies=self.replies), run, self.unreadable)
+            return self._readings(run, speaker, where)
+        conversations = gather(lambda on_skip: read_conversations(where, on_skip, replies=self.replies), run, self.unreadable)
         answered = [each for each in conversations if any(message.role == "assistant" and message.content for message in each.messages)]
         longest = min(self.seq_len, speaker.model.config.max_seq_len)
         items = (speaker.demonstration(each, train_on=self.train_on) for each in answered)

@@ -1,11 +1,11 @@
 """magpie: a chat model writes instructions and their answers from nothing but its own chat template."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from trivium.core.config import component
+from trivium.core.config import KEEPS_REST, component
 from trivium.core.run import Run
 from trivium.generate.sampling import Sampling
 from trivium.nn.flops import num_parameters
@@ -29,8 +29,8 @@ class Magpie:
     count: int = Field(default=1000, gt=0)
     turns: int = Field(default=1, gt=0, le=100)
     domains: dict[str, str] = Field(default={})
-    asking: Sampling = Sampling(max_new_tokens=128)
-    answering: Sampling = Sampling(temperature=0, max_new_tokens=512)
+    asking: Annotated[Sampling, KEEPS_REST] = Sampling(temperature=0.8, top_p=0.95, max_new_tokens=128)
+    answering: Annotated[Sampling, KEEPS_REST] = Sampling(temperature=0, max_new_tokens=512)
     one_line: bool = False
     rows: int = Field(default=64, gt=0)
 

@@ -1,11 +1,11 @@
 """self_instruct: a model that is shown tasks writes more of them, with their answers."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from trivium.core.config import component
+from trivium.core.config import KEEPS_REST, component
 from trivium.core.run import Run
 from trivium.core.types import Message
 from trivium.generate.sampling import Sampling
@@ -34,7 +34,7 @@ class SelfInstruct:
     shown: int = Field(default=3, gt=0)
     own_shown: int = Field(default=0, ge=0)
     form: Literal["chat", "text"] = "chat"
-    sampling: Sampling = Sampling(max_new_tokens=512)
+    sampling: Annotated[Sampling, KEEPS_REST] = Sampling(max_new_tokens=512)
     rows: int = Field(default=64, gt=0)
 
     def check(self) -> None:

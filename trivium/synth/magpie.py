@@ -10,6 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from trivium.core.config import read_toml
 from trivium.core.errors import ConfigError
 from trivium.core.types import Message
@@ -62,8 +64,8 @@ class Draft:
 
     @property
     def verdict(self) -> str | None:
-        """Why what was written is no conversation of instructions and answers; None if it is one."""
-        return self.fate or why_invalid(self.turns)
+        """Why the user asks for nothing in what was written, None if he does; of answers it says nothing."""
+        return self.fate if self.fate in (UNCLOSED, EMPTY) else why_invalid(self.turns)
 
 
 def why_invalid(turns: Sequence[Message]) -> str | None:
@@ -113,7 +115,7 @@ class UserTurn:
             return False
         return "\n" in self.tokenizer.decode(tokens).lstrip()
 
-    def text(self, tokens: Sequence[int]) -> str:
+    def text(self, tokens: Sequence[int] | np.ndarray) -> str:
         """What the user says."""
         said = self.tokenizer.decode(tokens)
         said = said.split(self.mark)[0].strip() if self.mark else said.strip()

@@ -16,7 +16,7 @@ def nearest_earlier(blocks: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarra
     which would make all of them near (Ethayarajh 2019, arXiv:1909.00512). What has no direction then is at distance 1 from everything; the
     first vector has no neighbour: infinity and -1.
     """
-    mean_D = sum(block.sum(0, dtype=np.float64) for block in blocks) / sum(map(len, blocks))
+    mean_D = np.add.reduce([block.sum(0, dtype=np.float64) for block in blocks]) / sum(map(len, blocks))
     starts = np.cumsum([0, *map(len, blocks)])
     distance_N, nearest_N = np.full(starts[-1], np.inf), np.full(starts[-1], -1)
     for place, block in enumerate(blocks):

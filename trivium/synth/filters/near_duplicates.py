@@ -21,7 +21,7 @@ class NearDuplicates:
 
     kind: Literal["near_duplicates"] = "near_duplicates"
     model: str
-    min_distance: float = Field(default=0.2, ge=0, le=2)
+    min_distance: float = Field(default=0.1, ge=0, le=2)
 
     def why_not(self, found: Measured) -> Reasons:
         """The reason to drop each conversation, or None. found: distance, of the query to the nearest earlier one."""

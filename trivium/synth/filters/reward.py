@@ -1,10 +1,10 @@
 """Reward: drops conversations whose last answer a reward model does not like, or no better than that of a base model."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 
-from trivium.core.config import component
+from trivium.core.config import KEEPS_REST, component
 from trivium.core.errors import ConfigError
 from trivium.generate.sampling import Sampling
 from trivium.synth.filters.rule import Measured
@@ -24,7 +24,7 @@ class Reward:
     at_least: float | None = None
     reference: str = ""
     min_difference: float = 0.0
-    sampling: Sampling = Sampling(temperature=0, max_new_tokens=256)
+    sampling: Annotated[Sampling, KEEPS_REST] = Sampling(temperature=0, max_new_tokens=256)
 
     def __post_init__(self) -> None:
         if self.at_least is None and not self.reference:
