@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
@@ -181,7 +180,7 @@ class Finetune:
         run.log(f"{len(kept):,} of {len(conversations):,} conversations fit in {longest} tokens and have an answer")
         return kept
 
-    def _readings(self, run: Run, speaker: Any, path: Path) -> list[Example]:
+    def _readings(self, run: Run, speaker: Any, path: str) -> list[Example]:
         """The same of texts with pairs: several a sequence."""
         found = gather(lambda on_skip: read_readings(path, on_skip), run, self.unreadable)
         longest = min(self.seq_len, speaker.model.config.max_seq_len)

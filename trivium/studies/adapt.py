@@ -75,9 +75,10 @@ class Adapted:
         recipe, record = load_recipe(str(folder / "run.toml"), {}), read_record(folder)
         found = [(name, stage) for name, stage in recipe.stages.items() if isinstance(stage, Evaluate) and stage.rule is not None]
         for name, stage in found:
-            if {*NEEDED} <= {*stage.models} and {*TEXTS} <= {*stage.texts}:
+            models = stage.models or {}
+            if {*NEEDED} <= {*models} and {*TEXTS} <= {*stage.texts}:
                 scores = _scores(folder / name / SCORES)
-                return Adapted(record, {way: _way(way, path, recipe, record, scores) for way, path in stage.models.items()})
+                return Adapted(record, {way: _way(way, path, recipe, record, scores) for way, path in models.items()})
         raise DataError(
             f"{folder}: no `evaluate` with a rule has the models {', '.join(NEEDED)} and tokens of {' and '.join(TEXTS)}; the recipe"
             " `adapt` shows how, and makes a run for the study: trivium study adapt"
