@@ -13,11 +13,14 @@ from transformers import AutoModelForCausalLM
 
 from tests.nn.io_models import SHAPES, TEXTS, TOKENIZER, logits
 from trivium.core.config import plain
-from trivium.core.errors import ConfigError
+from trivium.core.errors import ConfigError, DataError
 from trivium.core.run import Run, read_digests
 from trivium.core.types import Document, example
 from trivium.data.digest import digest_of
+from trivium.data.lineage import Lineage
 from trivium.data.pack import pack
+from trivium.data.pythia import PythiaRows
+from trivium.data.training_order import TrainingOrder
 from trivium.generate.engine import Engine
 from trivium.generate.sampling import Sampling
 from trivium.nn.config import ModelConfig
@@ -154,6 +157,9 @@ def test_published_rows_are_trained_on_in_their_order_and_go_on_from_a_checkpoin
     ours = load_model(after / "model")
     ids_BL = torch.tensor(ids[:2, :32].astype(np.int64))
     torch.testing.assert_close(exported(ids_BL).logits, logits(ours, ids_BL), atol=1e-4, rtol=1e-4)
+    order = TrainingOrder(PythiaRows(place / "document", rows_per_step=4))
+    with pytest.raises(DataError, match="published without the documents"):
+        Lineage(order, {}).excerpts(0)
     with pytest.raises(ConfigError, match="its rows have 33 tokens, 'seq_len' is 32; set seq_len=33"):
         neox(place / "document", "other", seq_len=32)
 
