@@ -71,7 +71,7 @@ class Dedup:
     margin: float = Field(default=1.0, gt=0)
     heldout: str = ""
     released: str = ""
-    k: int = Field(default=8, ge=1)
+    k: int = Field(default=16, ge=1)
     l: int = Field(default=8, ge=1)  # noqa: E741  (the letter of the definition)
 
     def trials(self, preset: Preset) -> Sequence[Trial]:
@@ -80,7 +80,7 @@ class Dedup:
         if preset == "laptop":
             return [Trial("dedup")]
         large = {"preset": "pythia-70m", "batch_tokens": 129 * 256, "micro_batch_rows": 256, "steps": 3000, "optimizer": {"lr": 1e-3}}
-        stages = [f"{arm}{size}" for arm in (WITH, WITHOUT) for size in ("156k", "412k", "841k", "1_7m")]
+        stages = [f"{arm}{size}" for arm in (WITH, WITHOUT) for size in ("156k", "412k", "841k")]
         return [Trial("dedup", {"tokenize": {"vocab_size": 16384}, **dict.fromkeys([*stages, f"{HURT}156k", f"{SAME}156k"], large)})]
 
     def find(self, folders: Sequence[Path]) -> Finding:

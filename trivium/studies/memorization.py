@@ -56,8 +56,8 @@ class Memorization:
         " p < 0.05, and no smaller model extracts more canaries than the largest; of trainings without canaries, if the largest extracts"
         " the most rows and the intervals of largest and smallest do not touch; where nothing at all is extracted one cannot tell"
     )
-    expected: ClassVar = "canaries that were seen 16 times or more are extracted, from the larger sizes first; hardly any ordinary row is"
-    k: int = Field(default=8, ge=1)
+    expected: ClassVar = "canaries that were seen dozens of times are extracted, by the larger sizes first; hardly any ordinary row is"
+    k: int = Field(default=16, ge=1)
     l: int = Field(default=8, ge=1)  # noqa: E741  (the letter of the definition)
     rows: int = Field(default=2000, gt=0)
     published: str = ""

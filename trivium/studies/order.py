@@ -44,8 +44,8 @@ class Arrivals:
 class Order:
     """(k, l)-extraction of the rows of the first epoch, counted in consecutive groups of `group` rows (Pythia: 512).
 
-    rows: at most so many, evenly spread. k, l, published: as in the study memorization, whose models it shares. needed: leading tokens of
-    the l that must come for a row to count (0: all); fewer count more rows, where a small model knows hardly any by heart.
+    rows: at most so many, from the first. k, l, published: as in the study memorization, whose models it shares; Pythia's k and l are 32,
+    and here l is small, because a model of a million parameters says hardly any row for longer.
     """
 
     name: ClassVar = "order"
@@ -57,9 +57,8 @@ class Order:
         " to twice its mean would be rejected with a power of 80 % at its number of memorised rows; if none can, one cannot tell"
     )
     expected: ClassVar = "no deviation; the smallest models, which forget what they saw first, may show one, and know few rows by heart"
-    k: int = Field(default=8, ge=1)
-    l: int = Field(default=8, ge=1)  # noqa: E741  (the letter of the definition)
-    needed: int = Field(default=0, ge=0)
+    k: int = Field(default=16, ge=1)
+    l: int = Field(default=4, ge=1)  # noqa: E741  (the letter of the definition)
     group: int = Field(default=128, ge=2)
     rows: int = Field(default=20_000, ge=4)
     published: str = ""
@@ -91,13 +90,13 @@ class Order:
         )
 
     def _arrivals(self, training: Training) -> Arrivals:
-        source, needed = training.order.source, self.needed or self.l
+        source = training.order.source
         if source.seq_len < self.k + self.l:
             raise DataError(f"{training.name}: its rows have {source.seq_len} tokens, k + l is {self.k + self.l}; lower k and l")
         model, size = training.speaker().model, {"prompt": self.k, "length": self.l}
         first_epoch = min(training.num_rows, source.num_rows, self.rows)
         matches = leading_matches(model, [training.order.row(place) for place in range(first_epoch)], **size)
-        is_known = matches[: first_epoch // self.group * self.group] >= needed
+        is_known = matches[: first_epoch // self.group * self.group] == self.l
         if len(is_known) < 2 * self.group:
             raise DataError(f"{training.name}: has seen {first_epoch:,} rows, fewer than two groups of {self.group}; lower group")
         canaries = [canary for canary in canaries_of(training, self.k + self.l) if len(canary.places)]
