@@ -196,7 +196,7 @@ def test_initial_weights_are_a_function_of_the_seed(options):
 
 
 def test_blocks_are_the_identity_at_first():
-    model = initialise(Model(tiny_config()), 1)
+    model = initialise(Model(tiny_config(**NEOX)), 1)
     x = torch.randn(1, 3, 8)
     rope = (model.trunk.cos[None, :3], model.trunk.sin[None, :3])
     assert torch.equal(model.trunk.blocks[0](x, rope, None, None, 0), x)

@@ -13,16 +13,19 @@ from transformers import AutoModelForCausalLM
 
 from tests.nn.io_models import SHAPES, TEXTS, TOKENIZER, logits
 from trivium.core.config import plain
-from trivium.core.errors import ConfigError
+from trivium.core.errors import ConfigError, DataError
 from trivium.core.run import Run, read_digests
 from trivium.core.types import Document, example
 from trivium.data.digest import digest_of
+from trivium.data.lineage import Lineage
 from trivium.data.pack import pack
+from trivium.data.pythia import PythiaRows
+from trivium.data.training_order import TrainingOrder
 from trivium.generate.engine import Engine
 from trivium.generate.sampling import Sampling
 from trivium.nn.config import ModelConfig
 from trivium.nn.io.directory import load_model
-from trivium.nn.model import Model, initialise
+from trivium.nn.model import Model, initialise, initialise_as_pythia
 from trivium.nn.native.decoder import why_not_native
 from trivium.nn.native.library import why_not
 from trivium.nn.variants import SPEEDRUN
@@ -122,7 +125,7 @@ def test_models_on_the_way_are_those_of_shorter_runs(tokens, tiny_preset):
     shorter = neox(tokens, "short", steps=4, **constant)
     kept = weights(kept_folder(folder, 4))
     assert all(torch.equal(weight, kept[name]) for name, weight in weights(shorter / "model").items())
-    first = initialise(Model(TINY), seed=1)
+    first = initialise_as_pythia(Model(TINY), seed=1)
     saved = load_model(kept_folder(folder, 0))
     assert all(torch.equal(*pair) for pair in zip(first.parameters(), saved.parameters(), strict=True))
 
@@ -154,6 +157,9 @@ def test_published_rows_are_trained_on_in_their_order_and_go_on_from_a_checkpoin
     ours = load_model(after / "model")
     ids_BL = torch.tensor(ids[:2, :32].astype(np.int64))
     torch.testing.assert_close(exported(ids_BL).logits, logits(ours, ids_BL), atol=1e-4, rtol=1e-4)
+    order = TrainingOrder(PythiaRows(place / "document", rows_per_step=4))
+    with pytest.raises(DataError, match="published without the documents"):
+        Lineage(order, {}).excerpts(0)
     with pytest.raises(ConfigError, match="its rows have 33 tokens, 'seq_len' is 32; set seq_len=33"):
         neox(place / "document", "other", seq_len=32)
 
@@ -220,7 +226,7 @@ def test_the_suite_is_as_published(size):
 
 def test_pythias_initialisation_has_the_published_spread():
     config = ModelConfig(**(plain(SHAPES["gpt_neox"]) | {"hidden_size": 256, "num_layers": 3, "head_dim": 64, "intermediate_size": 1024}))
-    model = initialise(Model(config), seed=1)
+    model = initialise_as_pythia(Model(config), seed=1)
     small, outer = (2 / (5 * 256)) ** 0.5, 2 / (3 * 256**0.5)
     for name, parameter in model.named_parameters():
         if parameter.dim() == 2:

@@ -8,6 +8,7 @@ import pytest
 from trivium.cli import app
 from trivium.core.config import component
 from trivium.core.errors import ConfigError, DataError
+from trivium.core.interrupt import Interrupted
 from trivium.report.svg import Line, line_chart
 from trivium.studies import run
 from trivium.studies.catalogue import STUDIES
@@ -180,3 +181,24 @@ def test_the_command_line_prints_verdict_controls_and_page(studies, capsys):
     app(["study", "plain", "number=2"], standalone_mode=False)
     said = capsys.readouterr().out
     assert said.splitlines()[:2] == ["It is.", "verdict: seen; controls: 2 right"]
+
+
+def test_a_kill_between_two_runs_costs_only_the_second(studies, monkeypatch):
+    """Every study stops at once when it is asked to, also among all of them, and goes on with what is not complete."""
+    real, started = run.execute, []
+
+    def killed(recipe, folder, **options):
+        started.append(folder.name)
+        if len(started) == 2:
+            raise Interrupted(15, "what was complete is kept")
+        return real(recipe, folder, **options)
+
+    monkeypatch.setattr(run, "execute", killed)
+    with pytest.raises(Interrupted):
+        run.run_all([], {}, None, quiet=True)
+    assert (started, LOOKS) == (["small-1", "small-2"], ["plain"])
+    mark = (studies / "runs/studies/small-1/prepare/done.json").stat().st_mtime_ns
+    _, page = run.run_all([], {}, None, quiet=True)
+    assert LOOKS == ["plain", "runs"]
+    assert (studies / "runs/studies/small-1/prepare/done.json").stat().st_mtime_ns == mark
+    assert "They do." in page.read_text()

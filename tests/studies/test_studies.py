@@ -47,7 +47,7 @@ def tiny_options(name: str, place: Path) -> dict:
     for stage, what in stages.items():
         if what.kind == "pretrain":
             batch = SMALL["batch_tokens"] * what.batch_tokens // 516 if name == "batch_size" else SMALL["batch_tokens"]
-            steps = SMALL["steps"] * SMALL["batch_tokens"] // batch if name == "batch_size" else SMALL["steps"]
+            steps = 8 * SMALL["batch_tokens"] // batch if name == "batch_size" else SMALL["steps"]  # as many tokens each
             options[stage] = {**SMALL, "batch_tokens": batch, "steps": max(1, steps), "keep_every": 2 if what.keep_every else 0}
     options["prepare"] = {"sources": [str(place / "text.jsonl")], "heldout_share": 0.1}
     options["tokenize"] = {"vocab_size": 300}

@@ -137,11 +137,7 @@ def initialise(model: Model, seed: int) -> Model:
     Zero outputs make every block the identity at first (Zhang et al. 2019, arXiv:1901.09321); if a norm follows, which has no
     slope there, they are like other matrices. Embeddings are N(0, 1) and the head N(0, 0.001^2); tied, both are N(0, 0.02^2),
     as are learned positions. Of residual scalars, the stream's are 1 and the embedding's 0.1 (nanochat); those of value embeddings 1.
-    GPT-NeoX's family is filled as Pythia was: all matrices N(0, 2 / 5D) (Nguyen, Salazar 2019, arXiv:1910.05895: "small init"), outputs
-    of attention and MLP N(0, 4 / (layers^2 D)) (Wang, Komatsuzaki 2021, GPT-J); D is hidden_size.
     """
-    if model.config.family == "gpt_neox":
-        return _initialise_as_pythia(model, seed)
     zero = (".bias",) if model.config.norm_place != "before" else (".bias", "attention.out.weight", "mlp.down.weight")
     for name, parameter in model.named_parameters():
         generator = torch.Generator().manual_seed(key(seed, "init", *map(ord, name)) >> 1)
@@ -162,7 +158,11 @@ def initialise(model: Model, seed: int) -> Model:
     return model
 
 
-def _initialise_as_pythia(model: Model, seed: int) -> Model:
+def initialise_as_pythia(model: Model, seed: int) -> Model:
+    """Fill the weights as Pythia's were: matrices N(0, 2 / 5D), outputs of attention and MLP N(0, 4 / (layers^2 D)), norms 1, biases 0.
+
+    Nguyen, Salazar 2019, arXiv:1910.05895 ("small init"); Wang, Komatsuzaki 2021 (GPT-J); D is hidden_size.
+    """
     width, layers = model.config.hidden_size, model.config.num_layers
     for name, parameter in model.named_parameters():
         generator = torch.Generator().manual_seed(key(seed, "init", *map(ord, name)) >> 1)

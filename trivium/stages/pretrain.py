@@ -190,14 +190,15 @@ class Pretrain:
 
     def _speaker(self, run: Run, machine: Machine, tokenizer: Tokenizer) -> Any:
         """The model to go on with, or one of the seed. Raises ArtefactError if it was made with another tokenizer."""
-        from trivium.nn.model import DTYPES, Model, initialise
+        from trivium.nn.model import DTYPES, Model, initialise, initialise_as_pythia
         from trivium.stages.models import Speaker
         from trivium.text.chat import PLAIN
 
         if not self.model:
             config = self.shape_at(self.depth, tokenizer.vocab_size)
-            model = initialise(Model(config, compute_dtype=DTYPES[machine.precision]), run.seed).to(machine.place())
-            return Speaker(model, tokenizer, PLAIN)
+            model = Model(config, compute_dtype=DTYPES[machine.precision])
+            fill = initialise_as_pythia if self.preset and config.family == "gpt_neox" else initialise
+            return Speaker(fill(model, run.seed).to(machine.place()), tokenizer, PLAIN)
         speaker = Speaker.load(resolve(run, self.model), machine)
         if speaker.tokenizer.fingerprint != tokenizer.fingerprint:
             raise ArtefactError(f"{self.model}: was made with another tokenizer than the tokens; tokenize with tokenizer={self.model}")
