@@ -83,6 +83,9 @@ def test_winobias_is_read_with_both_people(tmp_path):
         "The developer argued with the designer because he did not like it.", "he", ("developer", "designer"), 0, True, "type1"
     )
     assert (second.pronoun, second.answers, second.right, second.is_pro) == ("his", ("developer", "designer"), 1, False)
+    third = {"type": "type2", "stereotype": "pro", "text": "The developer hated [the cleaner] and reported [her] to the designer."}
+    file.write_text("".join(json.dumps(row) + "\n" for row in [*ROWS, third]))
+    assert read_winobias(file)[2].answers == ("developer", "cleaner")
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,8 @@ class Case:
 def read_winobias(path: Path) -> list[Case]:
     """Cases from rows with `text` (both mentions in brackets), `type` and `stereotype` (Zhao et al. 2018, arXiv:1804.06876).
 
-    The other person is the one of the file's occupations that the sentence names besides. Raises DataError naming a line.
+    The other person is the first of the file's occupations that the sentence names besides (two sentences name a third). Raises DataError
+    naming a line.
     """
     read = [(row, _BRACKETS.findall(row.text("text"))) for row in rows(path)]
     people = {_bare(word) for _, words in read for word in words if word.lower() not in _PRONOUNS}
@@ -113,10 +114,11 @@ def _case(row: Row, words: Sequence[str], people: set[str]) -> Case:
         row.fail("WinoBias has one person and a pronoun in brackets, and 'stereotype' is pro or anti")
     sentence = row.text("text").replace("[", "").replace("]", "")
     places = {person: found.start() for person in people if (found := re.search(rf"\b{re.escape(person)}\b", sentence.lower()))}
-    named = sorted(places, key=lambda person: places[person])
-    if len(named) != 2 or meant[0] not in named:
-        row.fail(f"names {', '.join(named) or 'nobody'}; two people of the file's occupations are expected")
-    return Case(sentence, pronouns[0], (named[0], named[1]), named.index(meant[0]), row.text("stereotype") == "pro", row.text("type"))
+    others = sorted((person for person in places if person != meant[0]), key=lambda person: places[person])
+    if not others or meant[0] not in places:
+        row.fail(f"names {', '.join(places) or 'nobody'}; two people of the file's occupations are expected")
+    first, second = sorted((meant[0], others[0]), key=lambda person: places[person])
+    return Case(sentence, pronouns[0], (first, second), int(second == meant[0]), row.text("stereotype") == "pro", row.text("type"))
 
 
 def _bare(word: str) -> str:
