@@ -313,3 +313,15 @@ def test_scores_that_are_log_odds_but_for_a_factor_get_that_factor(planted):
         [Match(("strong", "weak"), float(score), table.prompts[p]) for score, p in zip(exact, table.prompt_N, strict=True)], table.models
     )
     assert gain_of_scores(sure, true_PM / 4) == pytest.approx(4, rel=0.01)
+
+
+def test_intervals_of_the_gap_recovered_cover_that_of_many_prompts():
+    def world(seed: int, prompts: int):
+        draw = np.random.default_rng(seed)
+        easy_P = draw.random(prompts)  # the strong model is needed where this is small, and the router sees it through noise
+        gain_P = (draw.random(prompts) < 0.95).astype(float) - (draw.random(prompts) < 0.4 + 0.5 * easy_P)
+        return -easy_P + 0.3 * draw.normal(size=prompts), gain_P
+
+    truth = area(*recovered(*world(1, 200_000)))
+    found = [worth(*world(seed, 250), seed=seed, resamples=80) for seed in range(2, 42)]
+    assert sum(one.apgr_low <= truth <= one.apgr_high for one in found) >= 34

@@ -143,6 +143,7 @@ def test_matches_of_our_own_judge_are_split_by_prompt_and_become_pairs_of_names(
     pairs = [*read_preferences(folder / "pairs.jsonl"), *read_preferences(folder / "heldout_pairs.jsonl")]
     assert {pair.responses for pair in pairs} == {("big", "small")}
     assert len(pairs) == sum(match.score != 0.5 for match in by_prompt.values())
+    assert {pair.meta["prob"] for pair in pairs} == {0.75, 1.0}
 
 
 @pytest.mark.parametrize(

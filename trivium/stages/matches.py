@@ -86,8 +86,6 @@ class Matches:
 
 
 def _pair(match: Match) -> dict[str, Any]:
-    """A preference between two names: who is better at answering this."""
+    """A preference between two names: who is better at answering this, and how likely."""
     better, worse = match.models if match.score > 0.5 else match.models[::-1]
-    sure = max(match.score, 1 - match.score)
-    row = {"prompt": plain_match(match)["prompt"], "chosen": better, "rejected": worse}
-    return row if sure == 1 else {**row, "prob": sure}
+    return {"prompt": plain_match(match)["prompt"], "chosen": better, "rejected": worse, "prob": max(match.score, 1 - match.score)}

@@ -34,7 +34,7 @@ HEADER = (
     "run", "held-out prompts", "APGR", "low", "high", "CPT(50)", "CPT(80)", "nats gained", "gain low", "gain high",
     "accuracy", "accuracy of plain Bradley-Terry", "APGR of the oracle", "what was seen",
 )  # fmt: skip
-PLANTED_PROMPTS = 1200
+PLANTED_PROMPTS = 800
 _TOPICS = (
     ["python", "function", "loop", "array", "compile", "error", "stack", "variable", "recursion", "pointer", "class", "method"],
     ["poem", "story", "letter", "spring", "garden", "sister", "morning", "window", "river", "holiday", "dream", "music"],

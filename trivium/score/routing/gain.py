@@ -44,10 +44,18 @@ def recovered(score_P: np.ndarray, gain_P: np.ndarray, weight_P: np.ndarray | No
     is no better than the weak one, for then there is no gap.
     """
     weight_P = np.ones(len(score_P)) if weight_P is None else weight_P
-    total = float(weight_P @ gain_P)
-    if total <= 0:
+    if weight_P @ gain_P <= 0:
         raise DataError("the strong model is no better than the weak one on these prompts, so there is no gap to recover; swap them")
-    _, place_P = np.unique(-score_P, return_inverse=True)
+    return _corners(_places(score_P), gain_P, weight_P)
+
+
+def _places(score_P: np.ndarray) -> np.ndarray:
+    """The place of each prompt in the order of scores, equals sharing one."""
+    return np.unique(-score_P, return_inverse=True)[1]
+
+
+def _corners(place_P: np.ndarray, gain_P: np.ndarray, weight_P: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    total = float(weight_P @ gain_P)
     count_S = np.bincount(place_P, weight_P)
     won_S = np.bincount(place_P, weight_P * gain_P)
     kept = count_S > 0
@@ -77,12 +85,12 @@ def call_share(share: np.ndarray, pgr: np.ndarray, target: float) -> float:
 def worth(score_P: np.ndarray, gain_P: np.ndarray, *, seed: int, targets: Sequence[float] = TARGETS, resamples: int = RESAMPLES) -> Worth:
     """APGR, CPT and their intervals: percentiles over resampled prompts, of those draws in which the strong model is better."""
     share, pgr = recovered(score_P, gain_P)
-    draw = generator(seed, "routed prompts")
+    draw, place_P = generator(seed, "routed prompts"), _places(score_P)
     drawn = []
     for _ in range(resamples):
         weight_P = np.bincount(draw.integers(len(gain_P), size=len(gain_P)), minlength=len(gain_P)).astype(np.float64)
         if weight_P @ gain_P > 0:
-            again = recovered(score_P, gain_P, weight_P)
+            again = _corners(place_P, gain_P, weight_P)
             drawn.append([area(*again), *(call_share(*again, target) for target in targets)])
     low, high = np.nanquantile(np.array(drawn), [0.025, 0.975], axis=0)
     grid = np.linspace(0, 1, CURVE_POINTS)

@@ -12,6 +12,7 @@
 What was found of more than two models on a prompt gives a match for each two of them.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, combinations
 from typing import Any
@@ -149,7 +150,7 @@ def _preferred(row: Row, value: Any, name: str) -> float:
     """AlpacaEval's number from 1 (the first is better) to 2, as the probability that the second is."""
     try:
         number = float(value) if isinstance(value, (str, int, float)) and not isinstance(value, bool) else None
-    except ValueError:
+    except (ValueError, OverflowError):
         number = None
     if number is None or not 1 <= number <= 2:
         row.fail(f"'{name}' is {value!r}; a number from 1 (the first is better) to 2 is expected")
@@ -210,8 +211,10 @@ def _judged(rows: Iterable[Row]) -> list[Match]:
         score = row.values["score"]
         try:
             number = float(score)
-        except (TypeError, ValueError):
-            row.fail(f"'score' is {score!r}; a number is expected")
+        except (TypeError, ValueError, OverflowError):
+            number = math.nan
+        if not math.isfinite(number):
+            row.fail(f"'score' is {score!r}; a finite number is expected")
         if number < 0:
             continue  # the judge's answer could not be read
         scores.setdefault(asked, {}).setdefault(row.text("model"), []).append(number)
