@@ -39,7 +39,7 @@ STAGES = {
     "reward": "a reward model from rankings or judged steps",
     "reinforce": "PPO, GRPO and others, against reward models and rules",
     "prefer": "DPO, KTO, SimPO and others, on preferences",
-    "evaluate": "models on held-out prompts and text",
+    "evaluate": "models on tasks, held-out prompts and text",
 }
 
 Options = Annotated[list[str] | None, typer.Argument(metavar="[key=value]...", help="options, for example steps=100 optimizer.lr=1e-3")]
