@@ -50,7 +50,7 @@ STAGES = {
     "reinforce": "PPO, GRPO and others, against reward models and rules",
     "prefer": "DPO, KTO, SimPO and others, on preferences",
     "proxy": "three models as one: base + alpha (expert - anti-expert)",
-    "evaluate": "models on held-out prompts and text",
+    "evaluate": "models on tasks, held-out prompts and text",
     "matches": "who was better on which prompt, by our own judge or from files",
     "rank": "Elo and Bradley-Terry from matches, with intervals",
     "route": "routers that learn which model a prompt needs; --router decides",

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.evaluate import agreement, farthest, references
+from benchmarks.contest import Contestant, Score
+from benchmarks.evaluate import agreement, farthest, references, total
 from benchmarks.lm_eval_tasks import as_lm_eval
 from trivium.core.errors import ResourceError
 from trivium.evals.task import NamedTask
@@ -51,3 +52,16 @@ def test_data_is_found_below_the_folder_or_the_task_is_refused(tmp_path):
     assert len(references(None, [])) == 8
     with pytest.raises(ResourceError, match="hellaswag: its data is in no package"):
         references(None, ["hellaswag"])
+
+
+def test_all_tasks_together_are_items_over_the_sum_of_times():
+    def score(name, seconds, is_ours=False):
+        return Score(Contestant(name, (), {}, is_ours), answers={task: [{"seconds": [each]}] for task, each in seconds.items()})
+
+    work = total(
+        [score("ours", {"a": 1.0, "b": 2.0}, True), score("1", {"a": 4.0, "b": 6.0}), score("8", {"a": 8.0, "b": 5.0})], {"a": 10, "b": 20}
+    )
+    assert [(line.name, line.value) for line in work.lines] == [
+        ("ours", 10.0), ("1", 3.0), ("8", pytest.approx(30 / 13)), ("lm-eval hf, best batch of each task", pytest.approx(30 / 9)),
+    ]  # fmt: skip
+    assert work.ratio == pytest.approx(3.0)

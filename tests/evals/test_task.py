@@ -189,6 +189,9 @@ def test_shipped_tasks_ask_what_their_papers_ask(name):
 
 def test_lettered_options_are_taken_apart():
     assert lettered("A. red apples\nB. b. c\nC) 1.5") == ["red apples", "b. c", "1.5"]
+    assert lettered("\nA. I\nF. is a mark\nB. b") == ["I\nF. is a mark", "b"]
+    assert lettered("B. bank") == ["bank"]
+    assert lettered("no letters") == []
 
 
 def test_a_template_cannot_reach_the_interpreter():

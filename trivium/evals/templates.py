@@ -14,12 +14,22 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from trivium.core.errors import ConfigError, DataError
 
-_LETTER = re.compile(r"(?:^|\n)\s*[A-Z][.)]\s+")
+_LETTER = re.compile(r"\s*([A-Z])[.)](?:\s+|$)")
 
 
 def lettered(text: str) -> list[str]:
-    """The options of a text such as "A. bank\\nB. library", in order."""
-    return [part.strip() for part in _LETTER.split(text.strip()) if part.strip()]
+    """The options of a text such as "A. bank\\nB. library", in order. A line that does not begin with the next letter goes on with one."""
+    options: list[str] = []
+    first = 0
+    for line in text.strip().splitlines():
+        mark = _LETTER.match(line)
+        letter = ord(mark[1]) if mark else 0
+        if mark and (not options or letter == first + len(options)):
+            first = first or letter
+            options.append(line[mark.end() :])
+        elif options:
+            options[-1] += f"\n{line}"
+    return [option.strip() for option in options]
 
 
 def render(template: str, fields: Mapping[str, Any], where: str) -> str:

@@ -43,8 +43,8 @@ class Evaluate:
     part, or several by name (tokens.law=FOLDER tokens.news=FOLDER). rule: the true score, where it is known, left for every prompt in
     scores.json; rewards: what rules say of the answers (see reinforce), for example whether they are right. By each of rule,
     reward_model and judge every other model has a win rate over the first one, a tie counted as half (the judge's also without the effect
-    of length). reference: the model that KL is
-    measured from (nats an answer, on the model's own answers). Killed, it goes on with the tasks' next piece.
+    of length). reference: the model that KL is measured from (nats an answer, on the model's own answers). Killed, it goes on with the
+    tasks' next piece.
     """
 
     kind: Literal["evaluate"] = "evaluate"
