@@ -1,11 +1,16 @@
 """Constitutions: the shipped ones are read, what is wrong with another is one line that names it, principles are drawn by lot."""
 
+import re
+import shlex
+import tomllib
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
-from trivium.core.config import write_toml
+from trivium.core.config import build, parse_overrides, write_toml
 from trivium.core.errors import ConfigError
+from trivium.stages.recipe import single
 from trivium.synth.constitution import Constitution, Principle, need_phrases, read_constitution, shipped_constitutions
 
 PRINCIPLE = {"name": "insult", "critique": "Is it rude?", "revision": "Be polite.", "comparison": "Which is politer?"}
@@ -80,3 +85,27 @@ def test_principles_are_drawn_evenly_and_the_same_for_the_same_number():
     assert any(len(set(names)) < 4 for names in drawn)  # with replacement, as published
     assert all(len({each.name for each in found.different(1, "x", number, 4)}) == 4 for number in range(50))
     assert len({found.different(1, "x", number, 1)[0].name for number in range(50)}) == 4
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "ai-feedback.md").read_text()
+
+
+def test_the_constitution_of_the_page_is_one():
+    [block] = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+    found = build(Constitution, tomllib.loads(block))
+    assert (len(found.principles), len(found.revised), len(found.compared)) == (1, 1, 1)
+
+
+def test_the_commands_of_the_page_have_options_that_exist():
+    commands = re.findall(r"(?m)^trivium (critique|finetune|feedback|reward|reinforce) (.*)$", PAGE)
+    assert len(commands) == 6
+    for kind, words in commands:
+        single(kind, parse_overrides(shlex.split(words.split(" --out")[0])))
+
+
+def test_the_judges_of_the_page_are_judges():
+    judges = re.findall(r"(?m)^\| `(\{kind=.*?\})`", PAGE)
+    assert len(judges) == 3
+    for judge in judges:
+        named = judge.replace("=M", '="m"').replace("=U", '="http://localhost/v1"')
+        assert single("feedback", {"model": "m", "prompts": "p", **parse_overrides([f"judge={named}"])})
