@@ -4,7 +4,9 @@ import json
 
 import pytest
 
+from trivium.core.config import plain
 from trivium.core.errors import DataError
+from trivium.stages.recipe import load_recipe
 from trivium.studies.instruction_pretraining import ARMS, InstructionPretraining, decide, difference
 
 GAINS = {"vanilla": 0.0, "mix": 0.1, "instruct": 0.3, "shuffled": 0.1}
@@ -83,3 +85,15 @@ def test_a_run_without_an_arm_or_with_other_tokens_is_refused(tmp_path):
     unequal = write_run(tmp_path / "unequal", 1, GAINS, more={"mix": 1})
     with pytest.raises(DataError, match="different numbers of tokens .*mix 1,001"):
         InstructionPretraining().find([unequal])
+
+
+def test_the_arms_of_the_recipe_differ_in_what_they_read_alone():
+    stages = {name: plain(stage) for name, stage in load_recipe("instruction_pretraining", {}).stages.items()}
+    alike = [{name: value for name, value in stages[arm].items() if name not in ("tokens", "mix")} for arm in ARMS]
+    assert alike[1:] == alike[:1] * 3
+    tuned = [{name: value for name, value in stages[f"{arm}_tuned"].items() if name != "model"} for arm in ARMS]
+    assert tuned[1:] == tuned[:1] * 3
+    weights = {arm: {name: part["weight"] for name, part in stages[arm].get("mix", {}).items()} for arm in ARMS}
+    assert weights["instruct"] == weights["shuffled"] == {"raw": 1, "known": 1, "synthesized": 3}
+    assert weights["mix"] == {"raw": 4, "known": 1}
+    assert [each.split("/")[0] for each in stages["evaluate"]["models"].values()] == [f"@{arm}_tuned" for arm in ARMS]
