@@ -14,12 +14,12 @@ from tests.tiny import RECIPE
 from trivium.cli import STAGES
 from trivium.core.run import METRICS
 
-QUICKSTART_STAGES = [stage for stage in STAGES if stage not in ("arithmetic", "sample")]
+QUICKSTART_STAGES = [stage for stage in STAGES if stage not in ("arithmetic", "sample", "magpie", "self_instruct", "curate")]
 COMMANDS = ("run", "study", "recipes", "report", "chat", "generate", "fetch", "doctor", "data")
 OPTIONS = {
     "prepare": "filters", "tokenize": "vocab_size", "pretrain": "batch_tokens", "demonstrate": "dictionary", "arithmetic": "largest",
     "finetune": "batch_size", "sample": "keep", "annotate": "annotators", "reward": "heldout", "reinforce": "kl_coef",
-    "prefer": "pairs_per_prompt", "evaluate": "models",
+    "prefer": "pairs_per_prompt", "evaluate": "models", "magpie": "domains", "self_instruct": "own_shown", "curate": "filters",
 }  # fmt: skip
 MACHINE = ("machine.threads=1", "machine.precision=float32", "machine.compile=off", "machine.ceiling=5e10")
 TRAIN = (
