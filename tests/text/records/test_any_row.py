@@ -16,14 +16,8 @@ FIELDS = (
     " question_id baseline_output outputs answer_matching_behavior answer_not_matching_behavior chosen_instruction rejected_instruction"
 )
 OF_MATCHES = (
-<<<<<<< HEAD
-    "model_a model_b winner score values answers prompt response_a response_b conversation_a conversation_b"
-    " generator_1 generator_2 preference"
-    " output_1 output_2 baseline baseline_output outputs instruction_id instruction x y question_id model turn user_prompt judgment"
-=======
     "model_a model_b winner score values answers prompt response_a response_b conversation_a conversation_b generator_1 generator_2"
     " preference output_1 output_2 baseline baseline_output outputs instruction_id instruction x y question_id model turn user_prompt"
->>>>>>> ranking
 )
 INNER = (
     "content from value role text type tool_calls function name arguments replies rank deleted review_result response overall_score"
