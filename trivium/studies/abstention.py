@@ -36,8 +36,8 @@ class Abstention:
         " intervals know that answers about one person are alike"
     )
     expected: ClassVar = (
-        "imitation of people who know answers always; after rewards so small a model abstains on a few more of the unknown than of the known,"
-        " about people that it was not marked on"
+        "imitation of people who know answers always; after rewards so small a model abstains on a few more of the unknown than of the"
+        " known, about people that it was not marked on"
     )
 
     def trials(self, preset: Preset) -> Sequence[Trial]:
