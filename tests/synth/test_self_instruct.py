@@ -29,9 +29,10 @@ Seine, Loire, Rhone
 def test_a_list_is_read_task_by_task():
     rivers = Task("Name three rivers of France.", "", "Seine, Loire, Rhone")
     sort = Task("Sort the numbers.", "3, 1, 2", "1, 2, 3")
-    assert list(parse(ANSWER, 4, is_whole=False)) == [rivers, sort, None]
-    assert list(parse(ANSWER, 4, is_whole=True)) == [rivers, sort, None, None]
-    assert list(parse(ANSWER, 5, is_whole=False)) == [None, None, None]  # other numbers than those that were asked for
+    bad, cut = "6. Input: this one has no instruction", "7. Instruction: This one is cut off in its"
+    assert list(parse(ANSWER, 4, is_whole=False)) == [rivers, sort, bad]
+    assert list(parse(ANSWER, 4, is_whole=True)) == [rivers, sort, bad, cut]
+    assert all(isinstance(each, str) for each in parse(ANSWER, 5, is_whole=False))  # other numbers than those that were asked for
     assert sort.messages == [{"role": "user", "content": "Sort the numbers.\n\n3, 1, 2"}, {"role": "assistant", "content": "1, 2, 3"}]
 
 

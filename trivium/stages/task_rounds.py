@@ -108,8 +108,8 @@ def _judged(texts: list[tuple[str, bool]], first: int, pool: Pool) -> Iterator[d
     """Every task of the answers with why it is not kept."""
     for text, is_whole in texts:
         for task in parse(text, first, is_whole=is_whole):
-            if task is None:
-                yield {"instruction": text[:500], "input": "", "output": "", "reason": MALFORMED}
+            if isinstance(task, str):
+                yield {"instruction": task[:500], "input": "", "output": "", "reason": MALFORMED}
                 continue
             reason = why_unfit(task.instruction)
             if reason is None and not pool.takes(task.instruction):

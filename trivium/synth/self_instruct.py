@@ -75,15 +75,15 @@ def request(examples: Sequence[Task]) -> tuple[str, str]:
     return text + _BETWEEN + "\n", f"{len(examples) + 1}. Instruction:"
 
 
-def parse(text: str, first: int, *, is_whole: bool) -> Iterator[Task | None]:
-    """The tasks of a list whose first has this number, None for each that is not in the form. A last one that was cut off is left out."""
+def parse(text: str, first: int, *, is_whole: bool) -> Iterator[Task | str]:
+    """The tasks of a list whose first has this number; of each that is not in the form its text. A last one that was cut off goes."""
     parts = text.split(_BETWEEN)
     for number, part in enumerate(parts if is_whole else parts[:-1], start=first):
         if not part.strip():
             continue
         pieces = re.split(rf"(?:^|(?<=\s)){number}\.\s+(Instruction|Input|Output):", part)
         if pieces[1::2] != ["Instruction", "Input", "Output"] or not pieces[2].strip() or not pieces[6].strip():
-            yield None
+            yield part.strip()
             continue
         stated = pieces[4].strip()
         yield Task(pieces[2].strip(), "" if stated.lower() == _NO_INPUT else stated, pieces[6].strip())
