@@ -177,7 +177,7 @@ def token_logprobs(
 
 
 def greedy_tokens(hidden_BLD: Tensor, weight_VD: Tensor, tokens_BL: Tensor, scored_P: Tensor) -> Tensor:
-    """1 where a scored token is the likeliest after what comes before it, as greedy decoding would say it; (B, L) float32, 0 elsewhere.
+    """1 where a scored token is the likeliest after what comes before it, as greedy decoding has it; (B, L) float32, 0 elsewhere.
 
     No softcap and no temperature changes which token that is; of equal ones it is the first. Arguments are those of `token_logprobs`.
     """
