@@ -325,7 +325,7 @@ DAMAGED = [
     ("nothing but ties", (*PREFER, "seq_len=96"), DATA, ("data.jsonl", "no pairs"), put("data.jsonl", json.dumps({"prompt": "x", "chosen": "b", "rejected": "b"}))),
     ("a mistake after the first rows", TRAIN, DATA, ("data.jsonl line 5", "not JSON"), put("data.jsonl", f"{CHAT}\n" * 4 + "{")),
     ("everything filtered away", (*PREPARE, 'filters=[{kind="length", min_chars=9999}]'), DATA, ("only 0 of 2", "loosen the filters"), put("data.jsonl", f"{DOCUMENT}\n" * 2)),
-    ("no room for an answer", (*REINFORCE[:2], "phases=1", "prompts=data.jsonl", "rewards=[{kind='exact'}]", "seq_len=32", "sampling.max_new_tokens=30"), DATA, ("a prompt has", "seq_len, which is 32"), put("data.jsonl", '{"prompt": "What is it?"}')),
+    ("no room for an answer", (*REINFORCE[:2], "phases=1", "prompts=data.jsonl", "rewards=[{kind='exact'}]", "seq_len=32", "sampling.max_new_tokens=30"), DATA, ("a prompt has", "seq_len, which is 32"), put("data.jsonl", '{"prompt": "What is it?", "answer": "It"}')),
     ("more memory than there is", (*FINETUNE, f"seq_len={10**13}"), RESOURCE, ("memory ran out", "seq_len"), lambda folder: None),
     ("file in the place of a stage", PREPARE, RESOURCE, ("out/prepare", "a file is in the way"), put("out/prepare", "")),
     ("damaged settings in the run folder", PREPARE, ARTEFACT, ("out/run.toml", "not readable as TOML", "delete"), put("out/run.toml", "[[")),

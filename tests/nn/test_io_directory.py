@@ -37,7 +37,7 @@ def refused(folder: Path, *, match: str) -> None:
 
 
 def test_every_family_of_the_configuration_has_a_table():
-    assert {*FAMILIES, "guest"} == set(Family.__args__)
+    assert {*FAMILIES, "guest", "proxy"} == set(Family.__args__)
 
 
 @pytest.mark.parametrize("has_scalar", [False, True])

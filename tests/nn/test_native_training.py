@@ -101,8 +101,9 @@ def test_products_in_fewer_bits_are_near(family, how):
 def test_a_position_that_the_model_lacks_is_refused():
     model = random_model("llama")
     block.use(model.trunk)
-    with pytest.raises(IndexError, match="position 128 of a model that has 128"):
-        model.trunk(TOKENS[:, :1], torch.full((2, 1), 128))
+    model.trunk(TOKENS[:, :1], torch.full((3, 1), 128))  # the last token of a window, whose next one is only predicted
+    with pytest.raises(IndexError, match="position 129 of a model that has 129"):
+        model.trunk(TOKENS[:, :1], torch.full((3, 1), 129))
 
 
 def test_a_model_in_bfloat16_has_its_products_in_it_and_its_states_in_float32():

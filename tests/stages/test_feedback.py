@@ -58,7 +58,7 @@ def run(out: str = "out", **options: Any) -> list[dict[str, Any]]:
     with Run(Path(out), quiet=True, machine=MACHINE) as running:
         assert running.begin("feedback", {})
         stage.run(running)
-    pieces = sorted((Path(out) / "feedback/checkpoints").glob("*/answers.jsonl"))
+    pieces = sorted((Path(out) / "feedback/checkpoints").glob("*/rows.jsonl"))
     return [json.loads(line) for piece in pieces for line in piece.read_text().splitlines()]
 
 

@@ -8,6 +8,7 @@ from trivium.core.types import Example
 from trivium.generate.sampling import Sampling
 from trivium.learn.credit import GAE, Distillation, GreedyBaseline, GroupMean, Versus
 from trivium.learn.kl import AdaptiveKL
+from trivium.stages.recipe import single
 from trivium.stages.rollouts import MAX_BLIND_PHASES, MAX_IMPORTANCE, MAX_REFILLS, Rollouts
 
 PROMPT = np.array([1, 2], np.int32)
@@ -270,3 +271,18 @@ def test_a_sampler_that_should_be_the_trainer_is_watched_at_the_first_update_of_
     assert not lines
     source.report(3, {"ratio_error": 1.06})
     assert len(lines) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "needed"),
+    [
+        ({"method": "dapo"}, False), ({"method": "dapo", "guard": {"max_kl": 5.0}}, True), ({"method": "dapo", "kl_coef": 0.1}, True),
+        ({"method": "grpo"}, True), ({"method": "rloo"}, True), ({"method": "online_dpo"}, True),
+    ],
+)  # fmt: skip
+def test_the_whole_kl_is_measured_where_something_depends_on_it(options, needed):
+    """grpo has it in its loss, rloo in the reward, a preference loss compares with the reference, a guard stops by it."""
+    stage = single(
+        "reinforce", {"model": "base", "prompts": "p", "phases": 1, "rewards": [{"kind": "length", "max_words": 9}], **options}
+    ).stages["reinforce"]
+    assert stage.needs_kl == needed
