@@ -371,8 +371,7 @@ def test_every_named_method_is_a_combination_that_is_allowed(method):
     more |= {"replay": {"tokens": "tokens"}} if method == "ppo_ptx" else {}
     stage = single("reinforce", {"model": "base", **SAMPLED, "method": method, **more}).stages["reinforce"]
     stage.check()
-    again = single("reinforce", plain(stage)).stages["reinforce"]
-    assert again == stage
+    assert single("reinforce", plain(stage)).stages["reinforce"] == stage
 
 
 def test_options_go_over_those_of_a_method():
