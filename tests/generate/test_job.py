@@ -52,7 +52,9 @@ def test_a_session_says_what_generate_says(engine):
     for number in (4, 9):
         prompt = PROMPTS[number % len(PROMPTS)]
         stream = key(7, "sample", 0)
-        job.submit(Request(prompt, sampling, stream, number, len(prompt) + 12, lambda answer, number=number: told.__setitem__(number, answer)))
+        job.submit(
+            Request(prompt, sampling, stream, number, len(prompt) + 12, lambda answer, number=number: told.__setitem__(number, answer))
+        )
     while job.is_busy:
         job.step()
     expected = engine().generate([PROMPTS[4], PROMPTS[2]], sampling, seed=7, numbers=[4, 9])

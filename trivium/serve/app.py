@@ -76,7 +76,7 @@ class _Routes:
         """An answer to a chat."""
         asked = checked(ChatAsked, await json_body(request))
         served = self._served(asked.model)
-        prompt = served.speaker.prompt(tuple(turn.message() for turn in asked.messages))
+        prompt = await run_in_threadpool(served.speaker.prompt, tuple(turn.message() for turn in asked.messages))
         return await self._answered(request, asked, served, [prompt])
 
     async def text(self, request: Request) -> Response:
@@ -84,7 +84,8 @@ class _Routes:
         asked = checked(TextAsked, await json_body(request))
         served = self._served(asked.model)
         first = np.array([served.first_id], np.int32)
-        prompts = [np.concatenate([first, ids]) for ids in served.speaker.tokenizer.encode_batch(asked.prompts)]
+        texts = await run_in_threadpool(served.speaker.tokenizer.encode_batch, asked.prompts)
+        prompts = [np.concatenate([first, ids]) for ids in texts]
         return await self._answered(request, asked, served, prompts)
 
     async def vote(self, request: Request) -> Response:
@@ -107,7 +108,8 @@ class _Routes:
         if asked.stream:
             return _Streamed(answers, told, has_usage=asked.has_usage, deadline_s=self.deadline_s)
         with _ended(answers, request.receive, self.deadline_s):
-            return JSONResponse(told.whole(answers, [words async for words in answers]))
+            words = [words async for words in answers]
+            return _refuse(_failed()) if answers.has_failed else JSONResponse(told.whole(answers, words))
 
     def _served(self, name: str) -> Served:
         if name not in self.worker.models:
@@ -143,6 +145,9 @@ class _Streamed(Response):
         async for words in self.answers:
             for chunk in self.told.chunks(words):
                 yield event(chunk)
+        if self.answers.has_failed:
+            yield event(refusal(_failed()))
+            return
         if self.has_usage:
             yield event(self.told.closing(self.answers))
         yield event("[DONE]")
@@ -192,6 +197,10 @@ async def _no_route(_: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     allowed = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
     return _refuse(RefusedError("there is nothing here" if status == 404 else "this method is not allowed here", status=status), allowed)
+
+
+def _failed() -> RefusedError:
+    return RefusedError("the model failed; the server's own log says how", status=500)
 
 
 def _unknown_model() -> RefusedError:

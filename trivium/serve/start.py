@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,16 +48,17 @@ def serve(models: Sequence[str], place: Place, log: Callable[[str], None]) -> No
     from trivium.serve.votes import Votes
     from trivium.serve.worker import Worker
 
+    listening = _listening(place)
     votes = None if place.votes is None else Votes(place.votes)
     served = [_loaded(name, folder, place, log) for name, folder in folders.items()]
-    worker = Worker(served, most=place.rows * len(served) + place.waiting)
+    worker = Worker(served, most=place.rows * len(served) + place.waiting, log=log)
     app = make_app(worker, host=place.host, key=key, votes=votes, deadline_s=place.deadline_s)
     log(f"http://{f'[{place.host}]' if ':' in place.host else place.host}:{place.port} serves {', '.join(folders)}; Ctrl-C ends it")
     config = uvicorn.Config(
         app, host=place.host, port=place.port, http=BoundedProtocol, ws="none", log_level="warning", access_log=False,
         server_header=False, proxy_headers=False, timeout_keep_alive=10, timeout_graceful_shutdown=5, lifespan="on",
     )  # fmt: skip
-    uvicorn.Server(config).run()
+    uvicorn.Server(config).run(sockets=[listening])
 
 
 def named(models: Sequence[str]) -> dict[str, Path]:
@@ -76,6 +78,15 @@ def named(models: Sequence[str]) -> dict[str, Path]:
             raise ConfigError(f"two models are called '{name}'; give one another name: {name}-2={folder}")
         found[name] = model_folder(folder)
     return found
+
+
+def _listening(place: Place) -> socket.socket:
+    """The socket, before the models are loaded. Raises ConfigError if the address cannot be had."""
+    try:
+        family, *_ = socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server((place.host, place.port), family=family, backlog=2048)
+    except OSError as error:
+        raise ConfigError(f"cannot listen on {place.host}, port {place.port}: {error.strerror or error}; try another --port") from None
 
 
 def _key(place: Place) -> str | None:

@@ -6,7 +6,7 @@ All requests to a model are one batch, which they join and leave at any token (g
 import asyncio
 import queue
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -51,15 +51,21 @@ class FullError(Exception):
 
 
 class Worker:
-    """The models' thread. most: answers that may be in work or wait, all models together."""
+    """The models' thread. most: answers that may be in work or wait, all models together. log: told when a model fails."""
 
-    def __init__(self, models: Sequence[Served], *, most: int) -> None:
+    def __init__(self, models: Sequence[Served], *, most: int, log: Callable[[str], None] = lambda _: None) -> None:
         self.models = {served.name: served for served in models}
-        self.most, self.open = most, 0
+        self.most, self.log = most, log
+        self.asked: set[Answers] = set()  # those that are not closed
         self._jobs: dict[str, Job] = {served.name: served.engine.session(served.context) for served in models}
         self._inbox: queue.SimpleQueue[tuple[str, Request] | None] = queue.SimpleQueue()
         self._is_ended = False
         self._thread = threading.Thread(target=self._run, name="models", daemon=True)
+
+    @property
+    def open(self) -> int:
+        """Answers in work or waiting."""
+        return sum(len(answers.requests) for answers in self.asked)
 
     def start(self) -> None:
         """Begin to answer."""
@@ -91,7 +97,7 @@ class Worker:
             end = min(served.context, len(prompt) + sampling.max_new_tokens)
             for number in range(copies):
                 answers.add(Request(prompt, sampling, key(seed, "serve"), number, end, lambda _: None, alternatives=alternatives))
-        self.open += len(answers.requests)
+        self.asked.add(answers)
         for request in answers.requests:
             self._inbox.put((name, request))
         return answers
@@ -99,9 +105,9 @@ class Worker:
     def _run(self) -> None:
         while not self._is_ended:
             self._receive()
-            for job in self._jobs.values():
+            for name, job in self._jobs.items():
                 if job.is_busy:
-                    self._step(job)
+                    self._step(name, job)
         for job in self._jobs.values():
             for request in job.drop():
                 request.on_end(None)
@@ -120,10 +126,15 @@ class Worker:
         except queue.Empty:
             pass
 
-    def _step(self, job: Job) -> None:
+    def _step(self, name: str, job: Job) -> None:
         try:
             job.step()
-        except (TriviumError, RuntimeError):  # damaged weights or no memory: these answers end, the next may do
+        except Exception as error:  # damaged weights, no memory, a defect: these answers end, the thread goes on
+            problem = str(error) if isinstance(error, TriviumError) else f"{type(error).__name__}: {error}"
+            self.log(f"{name}: {problem}")
+            for answers in list(self.asked):
+                if answers.model == name:
+                    answers.has_failed = True
             for request in job.drop():
                 request.on_end(None)
 
@@ -133,10 +144,10 @@ class Answers:
 
     def __init__(self, worker: Worker, served: Served, stop: Sequence[str]) -> None:
         self.requests: list[Request] = []
+        self.model, self.has_failed = served.name, False
         self.tokens = 0  # of all answers so far, their ends included
         self._worker, self._served, self._stop = worker, served, stop
         self._loop, self._words = asyncio.get_running_loop(), asyncio.Queue[Words]()
-        self._is_open = True
 
     @property
     def prompt_tokens(self) -> int:
@@ -174,9 +185,7 @@ class Answers:
     def close(self) -> None:
         """Nobody waits for them any more."""
         self.cancel()
-        if self._is_open:
-            self._is_open = False
-            self._worker.open -= len(self.requests)
+        self._worker.asked.discard(self)
 
     async def __aiter__(self) -> AsyncIterator[Words]:
         going = len(self.requests)
