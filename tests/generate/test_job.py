@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from tests.generate.test_engine import KINDS, PROMPTS, STOP, engine
+from tests.generate.test_engine import PROMPTS, STOP, engine
+from tests.nn.tiny import VOCAB
 from trivium.core.seeds import key
 from trivium.generate.job import Request
 from trivium.generate.sampling import Sampling
@@ -11,7 +12,6 @@ from trivium.generate.sampling import Sampling
 __all__ = ["engine"]  # a fixture
 
 SAMPLINGS = [Sampling(temperature=0), Sampling(temperature=1.3), Sampling(top_p=0.7), Sampling(temperature=1.3, repetition_penalty=1.2)]
-assert KINDS
 
 
 def asked(number: int, told: dict, **more) -> Request:
@@ -81,7 +81,7 @@ def test_a_cancelled_request_ends_after_at_most_one_token_and_leaves_the_others_
 
 
 def test_a_request_that_waited_for_a_prompt_to_be_read_goes_on_when_that_is_cancelled(engine, monkeypatch):
-    long = np.arange(40) % 20
+    long = np.arange(40) % VOCAB
     told: dict = {}
     job = engine(rows=2, stop_ids=()).session(64)
     job.reader.piece_tokens = 4
@@ -104,7 +104,7 @@ def test_a_session_forgets_beginnings_of_prompts_that_left(engine):
     told: dict = {}
     job = engine(rows=2, stop_ids=()).session(64)
     for number in range(12):
-        prompt = np.full(20, number)
+        prompt = np.full(20, number % VOCAB)
         job.submit(Request(prompt, Sampling(temperature=0), 1, number, 22, lambda answer, number=number: told.__setitem__(number, answer)))
     while job.is_busy:
         job.step()

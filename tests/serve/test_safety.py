@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import socket
 from hashlib import sha256
 
 import pytest
@@ -10,8 +11,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from tests.serve.conftest import client_of, make_worker
 from trivium.core.errors import ConfigError
-from trivium.serve.guard import is_loopback
-from trivium.serve.start import Place, named, serve
+from trivium.serve.start import Place, _listening, is_loopback, named, serve
 from trivium.serve.votes import Votes
 from trivium.text.read import read_matches
 
@@ -196,3 +196,20 @@ def test_nothing_that_is_sent_ends_in_an_error_of_the_server(client, path, chang
     assert found.status_code < 500
     if found.status_code >= 400:
         assert set(found.json()["error"]) == {"message", "type", "param", "code"}
+
+
+def test_the_command_refuses_in_one_line(light, tmp_path):
+    for words, said in (
+        (["nowhere", "--host", "0.0.0.0"], "so a key is needed"),
+        (["nowhere"], "is neither a model directory"),
+    ):
+        ended = light.run(["serve", *words], tmp_path)
+        assert ended.code == 2
+        assert ended.err.startswith("trivium: ")
+        assert ended.err.count("\n") == 1
+        assert said in ended.err
+
+
+def test_a_port_that_is_taken_is_named():
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(ConfigError, match="cannot listen on 127.0.0.1, port"):
+        _listening(Place(port=taken.getsockname()[1]))

@@ -84,14 +84,6 @@ class Guard:
         return hmac.compare_digest(digest, self._key or b"") and scheme.lower() == "bearer"
 
 
-def is_loopback(host: str) -> bool:
-    """Whether only programs on this machine reach the address."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
-
-
 def _name(host: str) -> str | None:
     """A Host without its port; None if it is none."""
     try:

@@ -1,16 +1,21 @@
 """From a command line to a running server: check everything, load the models, listen."""
 
+import ipaddress
 import os
 import re
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trivium.core.errors import ConfigError
 from trivium.core.world import environment_value
 from trivium.nn.io.adapter_config import base_of
 from trivium.stages.chat import model_folder
+
+if TYPE_CHECKING:  # starlette may not be installed, and torch is loaded only when a model is
+    from trivium.serve.worker import Served
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _LEAST_KEY = 16
@@ -80,6 +85,14 @@ def named(models: Sequence[str]) -> dict[str, Path]:
     return found
 
 
+def is_loopback(host: str) -> bool:
+    """Whether only programs on this machine reach the address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
 def _listening(place: Place) -> socket.socket:
     """The socket, before the models are loaded. Raises ConfigError if the address cannot be had."""
     try:
@@ -91,8 +104,6 @@ def _listening(place: Place) -> socket.socket:
 
 def _key(place: Place) -> str | None:
     """The key; None if none is asked for. Raises ConfigError where one is needed."""
-    from trivium.serve.guard import is_loopback
-
     if not place.key_env:
         if not is_loopback(place.host):
             raise ConfigError(
@@ -106,7 +117,7 @@ def _key(place: Place) -> str | None:
     return key
 
 
-def _loaded(name: str, folder: Path, place: Place, log: Callable[[str], None]):  # noqa: ANN202
+def _loaded(name: str, folder: Path, place: Place, log: Callable[[str], None]) -> "Served":
     from trivium.generate.engine import Engine
     from trivium.serve.worker import Served
     from trivium.stages.machine import Machine

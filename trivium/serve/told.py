@@ -79,7 +79,7 @@ class Told:
             offsets.append(at)
             at += len(text)
         self._offsets[choice] = at
-        likeliest = [{self._text(token): max(logprob, _LEAST) for token, logprob in said.likeliest} or None for said in tokens]
+        likeliest = [{self._text(token): max(logprob, _LEAST) for token, logprob in reversed(said.likeliest)} or None for said in tokens]
         logprobs = [max(said.plain_logprob, _LEAST) for said in tokens]
         return {"tokens": texts, "token_logprobs": logprobs, "top_logprobs": likeliest, "text_offset": offsets}
 
