@@ -3,7 +3,9 @@
 import json
 import socket
 import threading
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+
+import pytest
 
 from tests.serve.conftest import listening, make_worker, until
 from trivium.serve import app, body, protocol, told
@@ -17,10 +19,17 @@ def request(content: dict, path: str = "/v1/completions") -> bytes:
     return head.encode() + text
 
 
-def connected(port: int) -> socket.socket:
-    made = socket.create_connection(("127.0.0.1", port), timeout=10)
-    made.settimeout(10)
-    return made
+@pytest.fixture
+def connected():
+    """Makes connections to a port; they are closed in the end."""
+    with ExitStack() as made:
+
+        def connect(port: int) -> socket.socket:
+            connection = made.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
+            connection.settimeout(10)
+            return connection
+
+        yield connect
 
 
 def everything(connection: socket.socket) -> bytes:
@@ -47,7 +56,7 @@ def held_at(worker, number: int) -> tuple[threading.Event, list[int]]:
     return go_on, steps
 
 
-def test_who_goes_is_not_answered_on():
+def test_who_goes_is_not_answered_on(connected):
     for is_streamed in (True, False):
         worker = make_worker()
         go_on, steps = held_at(worker, 4)
@@ -63,7 +72,7 @@ def test_who_goes_is_not_answered_on():
             assert len(steps) <= 6
 
 
-def test_half_open_connections_are_closed_and_good_ones_served(monkeypatch):
+def test_half_open_connections_are_closed_and_good_ones_served(monkeypatch, connected):
     monkeypatch.setattr(protocol, "RECEIPT_S", 0.3)
     with listening(make_worker()) as port:
         half = [connected(port) for _ in range(40)]
@@ -76,7 +85,7 @@ def test_half_open_connections_are_closed_and_good_ones_served(monkeypatch):
         assert everything(good) == b""  # it asks nothing more
 
 
-def test_a_body_that_does_not_come_is_given_up(monkeypatch):
+def test_a_body_that_does_not_come_is_given_up(monkeypatch, connected):
     monkeypatch.setattr(body, "BODY_S", 0.2)
     with listening(make_worker()) as port:
         connection = connected(port)
@@ -84,7 +93,7 @@ def test_a_body_that_does_not_come_is_given_up(monkeypatch):
         assert everything(connection).startswith(b"HTTP/1.1 408")
 
 
-def test_an_endless_body_is_refused_at_its_limit():
+def test_an_endless_body_is_refused_at_its_limit(connected):
     with listening(make_worker()) as port:
         connection = connected(port)
         connection.sendall(
@@ -97,7 +106,7 @@ def test_an_endless_body_is_refused_at_its_limit():
         assert found == b"" or found.startswith(b"HTTP/1.1 413")
 
 
-def test_who_does_not_read_is_dropped(monkeypatch):
+def test_who_does_not_read_is_dropped(monkeypatch, connected):
     monkeypatch.setattr(protocol, "READER_S", 0.2)
     monkeypatch.setattr(told, "event", lambda _: b"data: " + b"x" * (1 << 20) + b"\n\n")
     monkeypatch.setattr(app, "event", told.event)

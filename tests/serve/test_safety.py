@@ -184,7 +184,7 @@ GOOD = {
 }
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     path=st.sampled_from(sorted(GOOD)),
     changes=st.dictionaries(st.sampled_from(FIELDS), ANY, max_size=2),

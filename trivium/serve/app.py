@@ -126,7 +126,7 @@ class _Streamed(Response):
     media_type = "text/event-stream"
 
     def __init__(self, answers: Answers, told: Told, *, has_usage: bool, deadline_s: float) -> None:
-        self.status_code, self.background = 200, None
+        self.status_code = 200
         self.answers, self.told, self.has_usage, self.deadline_s = answers, told, has_usage, deadline_s
         self.init_headers({"cache-control": "no-store"})
 
