@@ -36,7 +36,7 @@ def client_of(worker: Worker, **options) -> Iterator:
     from trivium.serve.app import make_app
 
     app = make_app(worker, host="127.0.0.1", **options)
-    with TestClient(app, base_url="http://127.0.0.1:8000", raise_server_exceptions=False) as client:
+    with TestClient(app, base_url="http://localhost:8000", raise_server_exceptions=False) as client:
         yield client
 
 

@@ -15,6 +15,7 @@ from trivium.serve.start import Place, _listening, is_loopback, named, serve
 from trivium.serve.votes import Votes
 from trivium.text.read import read_matches
 
+ADDRESS = "127.0.0.1"
 KEY = "a key of sixteen or more".replace(" ", "-")
 CHAT = {"model": "one", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 2, "seed": 1}
 
@@ -35,8 +36,8 @@ def test_only_hosts_that_no_page_can_rebind_are_served(client, host, is_ours):
 @pytest.mark.parametrize(
     "headers",
     [
-        {"origin": "http://evil.example"}, {"origin": "null"}, {"origin": "http://127.0.0.1:9000"}, {"origin": "http://localhost:8000"},
-        {"sec-fetch-site": "cross-site"}, {"sec-fetch-site": "same-site"}, {"origin": "http://127.0.0.1:8000.evil.example"},
+        {"origin": "http://evil.example"}, {"origin": "null"}, {"origin": "http://localhost:9000"}, {"origin": f"http://{ADDRESS}:8000"},
+        {"sec-fetch-site": "cross-site"}, {"sec-fetch-site": "same-site"}, {"origin": "http://localhost:8000.evil.example"},
     ],
 )  # fmt: skip
 def test_pages_of_other_sites_are_refused(client, headers):
@@ -46,7 +47,7 @@ def test_pages_of_other_sites_are_refused(client, headers):
 
 
 def test_the_own_page_may_ask_and_nobody_gets_cors(client):
-    found = client.post("/v1/chat/completions", json=CHAT, headers={"origin": "http://127.0.0.1:8000", "sec-fetch-site": "same-origin"})
+    found = client.post("/v1/chat/completions", json=CHAT, headers={"origin": "http://localhost:8000", "sec-fetch-site": "same-origin"})
     assert found.status_code == 200
     assert not [name for name in found.headers if name.startswith("access-control")]
     assert client.options("/v1/chat/completions").status_code == 405
