@@ -19,7 +19,7 @@ IsOver = Callable[[Sequence[int]], bool]  # whether an answer that has these tok
 SHARED = 16  # tokens that two prompts must have in common before one waits for the other to have read them
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # frozen would take three times as long to make
 class Said:
     """A new token. logprob: under the distribution it was drawn from (at temperature 1 if greedy).
 
