@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from trivium.cli_options import WRAPPED, Chat, DryRun, Json, Options, Out, Plugins, Quiet, StageName
+from trivium.cli_serve import serve
 from trivium.core.errors import ConfigError, TriviumError
 from trivium.core.interrupt import Interrupted
 from trivium.core.world import HEAVY, defer, prepare_environment
@@ -152,6 +153,9 @@ def generate(model: str, prompts: str, temperature: float = 1.0, max_new_tokens:
 
     for line in answer_all(model_folder(Path(model)), prompts, temperature=temperature, max_new_tokens=max_new_tokens, seed=seed):
         typer.echo(line)
+
+
+app.command()(serve)
 
 
 @app.command()

@@ -33,10 +33,10 @@ def mix(value: np.ndarray) -> np.ndarray:
         return value
 
 
-def uniforms(stream: int, index_N: np.ndarray, position_N: np.ndarray) -> np.ndarray:
-    """Numbers in [0, 1), one for each (index, position) of the stream; shape (N,) float64.
+def uniforms(stream: int | np.ndarray, index_N: np.ndarray, position_N: np.ndarray) -> np.ndarray:
+    """Numbers in [0, 1), one for each (index, position) of the stream, or of each its own (N,); shape (N,) float64.
 
     The sampler draws with these, so what a request gets does not depend on its neighbours in the batch.
     """
-    base = mix(np.asarray(index_N, np.uint64) ^ np.uint64(stream))
+    base = mix(np.asarray(index_N, np.uint64) ^ np.asarray(stream, np.uint64))
     return (mix(base ^ mix(np.asarray(position_N, np.uint64))) >> np.uint64(11)) * 2.0**-53

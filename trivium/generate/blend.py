@@ -15,7 +15,7 @@ from torch import Tensor
 
 from trivium.generate.readers import Chosen, NativeReader, Piece, Reader
 from trivium.generate.renderings import Rendered
-from trivium.generate.sampling import Sampling, Seen
+from trivium.generate.sampling import Sampling, Seen, Stream
 
 Blend = Callable[[Sequence[Tensor]], Tensor]  # logits (S, V) of each model, fp32 -> those that are drawn from, which are its own
 
@@ -100,7 +100,7 @@ class BlendedReader:
             reader.renew()
 
     def choose(
-        self, logits_SV: Tensor, sampling: Sampling, stream: int, request_S: np.ndarray, position_S: np.ndarray, seen: Seen | None
+        self, logits_SV: Tensor, sampling: Sampling, stream: Stream, request_S: np.ndarray, position_S: np.ndarray, seen: Seen | None
     ) -> Chosen:
         """See Reader."""
         return self._readers[0].choose(logits_SV, sampling, stream, request_S, position_S, seen)

@@ -6,9 +6,8 @@ weights of now, so the log-probs are the trainer's (equal to 1e-5 in fp32). What
 its number, not on its neighbours.
 """
 
-from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from itertools import count
 from typing import Literal
 
 import numpy as np
@@ -17,7 +16,8 @@ from trivium.core.errors import ConfigError, DataError
 from trivium.core.seeds import key
 from trivium.core.types import Example
 from trivium.generate.blend import Blend, BlendedReader, WeightedSum
-from trivium.generate.readers import ModuleReader, NativeReader, Piece, Reader
+from trivium.generate.job import IsOver, Job, Request
+from trivium.generate.readers import ModuleReader, NativeReader, Reader
 from trivium.generate.renderings import Prompt
 from trivium.generate.sampling import Sampling
 from trivium.nn.model import Model
@@ -26,26 +26,6 @@ from trivium.nn.proxy import ProxyModel
 
 OnDone = Callable[[int], None]  # how many requests are answered so far, for progress
 OnTokens = Callable[[int, int], None]  # (request, token): called for every token, in order, for streaming
-IsOver = Callable[[Sequence[int]], bool]  # whether an answer that has these tokens so far has ended, by a string in it for example
-
-SHARED = 16  # tokens that two prompts must have in common before one waits for the other to have read them
-
-
-@dataclass(slots=True)
-class _Row:
-    """A request in work: its prompt and answer so far, how much of them is read, and where it must end."""
-
-    request: int
-    tokens: list[int]
-    prompt_length: int
-    end: int
-    read: int = 0
-    logprobs: list[float] = field(default_factory=list)
-
-    def piece(self, row: int, most: int) -> Piece:
-        """What is to be read next, at most so many tokens."""
-        until = min(len(self.tokens), self.read + most)
-        return Piece(row, self.read, self.tokens[self.read : until], until == len(self.tokens))
 
 
 class Engine:
@@ -128,10 +108,34 @@ class Engine:
         reader = self._ready(len(prompts), max(size + more for size, more in zip(sizes, new, strict=True)))
         if isinstance(reader, BlendedReader) and any(len(renderings) > 1 for renderings in each):
             reader = reader.rendered(prompts, each)
-        job = _Job(self, reader, prompts, [len(prompt) + more for prompt, more in zip(prompts, new, strict=True)])
-        job.numbers = np.arange(len(prompts)) if numbers is None else np.asarray(numbers)
-        job.is_over, job.on_token, job.on_done = is_over, on_token, on_done
-        return job.run(sampling, key(seed, purpose, step))
+        ends = [len(prompt) + more for prompt, more in zip(prompts, new, strict=True)]
+        stream, named = key(seed, purpose, step), range(len(prompts)) if numbers is None else numbers
+        answers: list[Example | None] = [None] * len(prompts)
+        job, answered = self._job(reader), count(1)
+
+        def request(place: int) -> Request:
+            def ended(answer: Example | None) -> None:
+                answers[place] = answer
+                if on_done is not None:
+                    on_done(next(answered))
+
+            told = None if on_token is None else lambda said: on_token(place, said.token)
+            return Request(prompts[place], sampling, stream, int(named[place]), ends[place], ended, place, is_over, told)
+
+        for place in sorted(
+            range(len(prompts)), key=lambda place: len(prompts[place]) - ends[place]
+        ):  # the longest first, or it ends alone
+            job.submit(request(place))
+        while job.is_busy:
+            job.step()
+        return [answer for answer in answers if answer is not None]
+
+    def session(self, capacity: int) -> Job:
+        """A job that requests come to while it runs, each of at most so many positions. It owns the engine's rows from now on."""
+        return self._job(self._ready(self.rows, capacity))
+
+    def _job(self, reader: Reader) -> Job:
+        return Job(reader, min(self.rows, reader.rows), closing_id=self.closing_id, stop_ids=self.stop_ids)
 
     def _ready(self, requests: int, capacity: int) -> Reader:
         """A reader with room enough, and with the weights of now."""
@@ -153,119 +157,3 @@ class Engine:
         if self.log is not None and how != self._said:
             self.log(how)
         self._said = how
-
-
-class _Job:
-    """The requests of one call of `generate`, waiting, in work and answered."""
-
-    numbers: np.ndarray
-    is_over: IsOver | None
-    on_token: OnTokens | None
-    on_done: OnDone | None
-
-    def __init__(self, engine: Engine, reader: Reader, prompts: Sequence[np.ndarray], ends: Sequence[int]) -> None:
-        self.engine, self.reader, self.prompts, self.ends = engine, reader, prompts, ends
-        longest_first = sorted(range(len(prompts)), key=lambda number: len(prompts[number]) - ends[number])  # else one ends alone
-        self.waiting = deque(longest_first)
-        self.free = deque(range(min(engine.rows, reader.rows)))
-        self.rows: dict[int, _Row] = {}  # by number of the row; also of those that ended, until another takes their place
-        self.going: dict[int, _Row] = {}
-        self.starts: dict[bytes, int] = {}  # beginnings of prompts -> the row that has read one last
-        self.answers: list[Example | None] = [None] * len(prompts)
-        self.answered = 0
-
-    def run(self, sampling: Sampling, stream: int) -> list[Example]:
-        """Step until every request is answered."""
-        seen_matters = sampling.repetition_penalty != 1
-        while self.waiting or self.going:
-            self._admit()
-            pieces = self._pieces()
-            logits = self.reader.read(pieces)
-            asked = [piece.row for piece in pieces if piece.is_last]
-            for piece in pieces:
-                self.going[piece.row].read += len(piece.tokens)
-            if not asked:
-                continue
-            rows = [self.going[row] for row in asked]
-            number, position = self.numbers[[row.request for row in rows]], np.array([len(row.tokens) for row in rows])
-            seen = [np.array(row.tokens) for row in rows] if seen_matters else None
-            tokens, logprobs = self.reader.choose(logits, sampling, stream, number, position, seen)
-            for place, row, token, logprob in zip(asked, rows, tokens.tolist(), logprobs.tolist(), strict=True):
-                self._say(place, row, token, logprob)
-        return [answer for answer in self.answers if answer is not None]
-
-    def _admit(self) -> None:
-        """Give free rows to waiting requests, the longest answers first.
-
-        One whose prompt begins like one that is being read now waits for it.
-        """
-        postponed = []
-        while self.free and self.waiting:
-            request = self.waiting.popleft()
-            prompt = self.prompts[request]
-            start = np.asarray(prompt[:SHARED], np.int64).tobytes()
-            twin = self.starts.get(start) if len(prompt) > SHARED else None
-            read, common = (0, 0) if twin is None else self._common(twin, prompt)
-            if common - read >= SHARED:
-                postponed.append(request)
-                continue
-            place = self._free_row(twin)
-            has = self.reader.begin(place, self.ends[request], twin if read else None, read, request=request)
-            if has is None:
-                self.starts = {begins: row for begins, row in self.starts.items() if row != place}  # its keys may be overwritten
-                self.free.appendleft(place)
-                self.waiting.appendleft(request)
-                break
-            row = _Row(request, list(map(int, prompt)), len(prompt), self.ends[request], read=has)
-            self.rows[place] = self.going[place] = row
-            self.starts[start] = place
-        self.waiting.extendleft(reversed(postponed))
-
-    def _common(self, twin: int, prompt: np.ndarray) -> tuple[int, int]:
-        """How many of a prompt's tokens the row has read, and how many it has; the last token must be read again in any case."""
-        row = self.rows[twin]
-        size = min(len(prompt) - 1, len(row.tokens))
-        differs = np.flatnonzero(np.asarray(row.tokens[:size]) != np.asarray(prompt[:size]))
-        common = int(differs[0]) if len(differs) else size
-        return min(common, row.read), common
-
-    def _free_row(self, twin: int | None) -> int:
-        """A free row; the twin itself only if there is no other, for it may be of use again."""
-        if twin is not None and self.free[0] == twin:
-            self.free.rotate(-1)
-        return self.free.popleft()
-
-    def _pieces(self) -> list[Piece]:
-        """One new token of each row that speaks, and as much of the prompts as fits."""
-        left, pieces = self.reader.piece_tokens, []
-        for place, row in self.going.items():
-            is_speaking = len(row.tokens) - row.read == 1
-            if is_speaking or left > 0:
-                piece = row.piece(place, 1 if is_speaking else left)
-                left -= 0 if is_speaking else len(piece.tokens)
-                pieces.append(piece)
-        return pieces
-
-    def _say(self, place: int, row: _Row, token: int, logprob: float) -> None:
-        """A new token of a row; it may be its last."""
-        engine = self.engine
-        row.tokens.append(token)
-        row.logprobs.append(logprob)
-        if self.on_token is not None:
-            self.on_token(row.request, token)
-        stopped = token == engine.closing_id or (self.is_over is not None and self.is_over(row.tokens[row.prompt_length :]))
-        if stopped or token in engine.stop_ids or len(row.tokens) >= row.end:
-            self.answers[row.request] = _example(row, stopped)
-            self.answered += 1
-            del self.going[place]
-            self.reader.end(place)
-            self.free.append(place)
-            if self.on_done is not None:
-                self.on_done(self.answered)
-
-
-def _example(row: _Row, stopped: bool) -> Example:
-    tokens = np.array(row.tokens, np.int32)
-    mask, logprobs = np.zeros(len(tokens), np.float32), np.zeros(len(tokens), np.float32)
-    mask[row.prompt_length :], logprobs[row.prompt_length :] = 1, row.logprobs
-    return Example(tokens, mask, {"old_logprobs": logprobs}, {"stopped": stopped, "prompt_length": row.prompt_length})

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from trivium.core.errors import ResourceError
 from trivium.core.world import memory_bytes
-from trivium.generate.sampling import Sampling, Seen, choose, choose_natively
+from trivium.generate.sampling import Sampling, Seen, Stream, choose, choose_natively
 from trivium.nn.adapter import fingerprint
 from trivium.nn.cache import Cache, cache_bytes, visible
 from trivium.nn.decode import CastCopy, NextTokens, why_not_fixed
@@ -65,7 +65,7 @@ class Reader(Protocol):
         ...
 
     def choose(
-        self, logits_SV: Tensor, sampling: Sampling, stream: int, request_S: np.ndarray, position_S: np.ndarray, seen: Seen | None
+        self, logits_SV: Tensor, sampling: Sampling, stream: Stream, request_S: np.ndarray, position_S: np.ndarray, seen: Seen | None
     ) -> Chosen:
         """Draw the next token of each."""
         ...
@@ -119,7 +119,7 @@ class NativeReader:
         self._weights = weights
 
     def choose(
-        self, logits_SV: Tensor, sampling: Sampling, stream: int, request_S: np.ndarray, position_S: np.ndarray, seen: Seen | None
+        self, logits_SV: Tensor, sampling: Sampling, stream: Stream, request_S: np.ndarray, position_S: np.ndarray, seen: Seen | None
     ) -> Chosen:
         """See Reader."""
         return choose_natively(loaded(), logits_SV, sampling, stream, request_S, position_S, seen)
@@ -205,7 +205,7 @@ class ModuleReader:
             self._copy.refresh()
 
     def choose(
-        self, logits_SV: Tensor, sampling: Sampling, stream: int, request_S: np.ndarray, position_S: np.ndarray, seen: Seen | None
+        self, logits_SV: Tensor, sampling: Sampling, stream: Stream, request_S: np.ndarray, position_S: np.ndarray, seen: Seen | None
     ) -> Chosen:
         """See Reader."""
         return choose(logits_SV, sampling, stream, request_S, position_S, seen)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from trivium.generate.readers import Chosen, Piece, Reader
-from trivium.generate.sampling import Sampling, Seen
+from trivium.generate.sampling import Sampling, Seen, Stream
 
 
 class Prompt(np.ndarray):
@@ -83,7 +83,7 @@ class Rendered:
         self.inner.renew()
 
     def choose(
-        self, logits_SV: Tensor, sampling: Sampling, stream: int, request_S: np.ndarray, position_S: np.ndarray, seen: Seen | None
+        self, logits_SV: Tensor, sampling: Sampling, stream: Stream, request_S: np.ndarray, position_S: np.ndarray, seen: Seen | None
     ) -> Chosen:
         """See Reader."""
         return self.inner.choose(logits_SV, sampling, stream, request_S, position_S, seen)

@@ -42,11 +42,12 @@ class Sampling:
         return self.temperature > 0 and self.top_k == 0 and self.top_p == 1 and self.min_p == 0 and self.repetition_penalty == 1
 
 
+Stream = int | np.ndarray  # what random numbers depend on: one for all rows, or one for each, (B,) uint64
 Seen = Sequence[np.ndarray]  # the tokens of each row so far
 
 
 def choose(
-    logits_BV: torch.Tensor, sampling: Sampling, stream: int, request_B: np.ndarray, position_B: np.ndarray, seen: Seen | None = None
+    logits_BV: torch.Tensor, sampling: Sampling, stream: Stream, request_B: np.ndarray, position_B: np.ndarray, seen: Seen | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Next token of every row, (B,) int64, and its log-prob under the distribution at this temperature, (B,) float32.
 
@@ -107,7 +108,7 @@ class _Rule(ctypes.Structure):
 
 
 def choose_natively(
-    library: ctypes.CDLL, logits_BV: torch.Tensor, sampling: Sampling, stream: int, request_B: np.ndarray, position_B: np.ndarray,
+    library: ctypes.CDLL, logits_BV: torch.Tensor, sampling: Sampling, stream: Stream, request_B: np.ndarray, position_B: np.ndarray,
     seen: Seen | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """`choose` in C++, for fp32 logits on the CPU, which it changes. Sums are kept in fp64, so a draw may differ where two are close."""
