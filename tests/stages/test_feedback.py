@@ -242,20 +242,19 @@ def test_a_mistake_is_one_line(options, error, message):
 
 @pytest.mark.parametrize("think_tokens", [0, 7])
 def test_a_question_that_may_be_too_long_for_the_judge_is_named_before_anything_is_sampled(monkeypatch, think_tokens):
-    asked, judge = [], {"kind": "model", "model": "base", "think_tokens": think_tokens, "min_mass": 0.0}
-    choose = comparing.Chooser.__call__
-    monkeypatch.setattr(
-        comparing.Chooser,
-        "__call__",
-        lambda self, questions, options: asked.extend(map(self.prompt, questions)) or choose(self, questions, options),
-    )
-    run(judge=judge)
     save_model(Path("short"), small(64), **FILES)
     monkeypatch.setattr(Engine, "generate", lambda *_, **__: pytest.fail("sampled before it was checked"))
-    with pytest.raises(DataError, match=r"short: reads 64 tokens, but a question to it may have \d+") as raised:
-        run("other", judge=judge | {"model": "short"})
-    said = int(str(raised.value).split("may have ")[1].split(";")[0].replace(",", ""))
-    assert max(map(len, asked)) <= said <= min(map(len, asked)) + 2 * 24 + think_tokens + 64
+    own, chooser = read_constitution("own.toml"), comparing.Chooser(_speaker(small()), "x")
+    thought = "Let's think step by step: \n\n" if think_tokens else ""
+    empty = [
+        comparing.question(comparing.Comparison((Message("user", word),), "", "", principle, 0), own)
+        for word in WORDS
+        for principle in own.principles
+    ]
+    longest = max(len(chooser.prompt(replace(each, opening=thought + each.opening))) for each in empty)
+    most = longest + 2 * 24 + think_tokens + max(len(TOKENIZER.encode(option)) for option in OPTIONS)
+    with pytest.raises(DataError, match=f"short: reads 64 tokens, but a question to it may have {most};"):
+        run(judge={"kind": "model", "model": "short", "think_tokens": think_tokens})
 
 
 def test_a_prompt_that_no_rule_can_judge_is_named_before_anything_is_sampled(monkeypatch):

@@ -60,7 +60,10 @@ class ModelJudges:
         return [prob if chosen else None for prob, chosen in zip(probs_NK[:, 0].tolist(), has_chosen, strict=True)]
 
     def check_room(self, prompts: Iterable[Prompt], answer_tokens: int) -> None:
-        """Raise DataError if a question with two answers of so many tokens may be too long for the judge."""
+        """Raise DataError if a question with two answers of so many tokens may be too long for the judge.
+
+        Text that is no UTF-8, or that another tokenizer wrote, may have more tokens when the judge reads it; then that says so.
+        """
 
         def length(prompt: tuple[Message, ...], principle: Principle) -> int:
             asked = self._question(Comparison(prompt, "", "", principle, 0))
