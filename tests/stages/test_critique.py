@@ -14,7 +14,7 @@ from trivium.core.errors import ArtefactError, ConfigError, DataError
 from trivium.core.interrupt import Interrupted
 from trivium.core.run import Run
 from trivium.core.seeds import generator
-from trivium.core.types import Message
+from trivium.core.types import Conversation, Message
 from trivium.generate.engine import Engine
 from trivium.generate.sampling import Sampling
 from trivium.nn.io.directory import save_model
@@ -103,6 +103,21 @@ def test_each_round_has_a_principle_a_critique_and_a_revision_that_takes_the_ans
     last = [chain["rounds"][-1]["answer"] for chain in chains if any(each["is_taken"] for each in chain["rounds"])]
     assert [each.messages[-1].content for each in learned] == last
     assert len(lines("out", "rounds")) == taken
+
+
+def test_a_prompt_that_no_rule_can_judge_is_named_before_anything_is_sampled(monkeypatch):
+    monkeypatch.setattr(Engine, "generate", lambda *_, **__: pytest.fail("sampled before it was checked"))
+    write("prompts.jsonl", [{"prompt": "king", "asked": "x", "answer": "1"}, {"prompt": "land", "asked": "x"}])
+    with pytest.raises(DataError, match="prompt 2: "):
+        run(rewards=[{"kind": "exact"}])
+
+
+def test_the_name_of_an_asset_is_a_source(monkeypatch):
+    chats = [Conversation((Message("user", word), Message("assistant", "yes"))) for word in WORDS]
+    monkeypatch.setattr("trivium.text.assets.conversations", lambda name: iter(chats * (name == "chatterbot")))
+    chains = run(prompts="chatterbot", helpful="chatterbot", truth=None)
+    assert [chain["prompt"][0]["content"] for chain in chains] == list(WORDS)
+    assert [row["messages"][1]["content"] for row in lines("out", "chat")[-len(WORDS) :]] == ["yes"] * len(WORDS)
 
 
 def test_the_revision_is_asked_for_behind_the_critique_that_was_made(monkeypatch):

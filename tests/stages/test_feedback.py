@@ -16,6 +16,7 @@ from trivium.core.config import plain
 from trivium.core.errors import ArtefactError, ConfigError, DataError
 from trivium.core.interrupt import Interrupted
 from trivium.core.run import Run
+from trivium.core.types import Conversation, Message
 from trivium.generate.engine import Engine
 from trivium.nn.io.directory import save_model
 from trivium.stages import comparing
@@ -59,7 +60,9 @@ def run(out: str = "out", **options: Any) -> list[dict[str, Any]]:
         assert running.begin("feedback", {})
         stage.run(running)
     pieces = sorted((Path(out) / "feedback/checkpoints").glob("*/rows.jsonl"))
-    return [json.loads(line) for piece in pieces for line in piece.read_text().splitlines()]
+    made = [json.loads(line) for piece in pieces for line in piece.read_text().splitlines()]
+    assert made
+    return made
 
 
 def lines(name: str, out: str = "out") -> list[dict[str, Any]]:
@@ -158,8 +161,6 @@ def test_a_model_of_ours_is_read_from_its_log_probs():
 
 
 def _turns(rows: list[dict[str, str]]) -> tuple[Any, ...]:
-    from trivium.core.types import Message
-
     return tuple(Message(row["role"], row["content"]) for row in rows)  # type: ignore[arg-type]
 
 
@@ -239,10 +240,40 @@ def test_a_mistake_is_one_line(options, error, message):
     assert "\n" not in str(raised.value)
 
 
-def test_a_question_that_is_too_long_for_the_judge_is_named():
+@pytest.mark.parametrize("think_tokens", [0, 7])
+def test_a_question_that_may_be_too_long_for_the_judge_is_named_before_anything_is_sampled(monkeypatch, think_tokens):
     save_model(Path("short"), small(64), **FILES)
-    with pytest.raises(DataError, match=r"short: reads 64 tokens, but a question to it has \d+"):
-        run(judge={"kind": "model", "model": "short"})
+    monkeypatch.setattr(Engine, "generate", lambda *_, **__: pytest.fail("sampled before it was checked"))
+    own, chooser = read_constitution("own.toml"), comparing.Chooser(_speaker(small()), "x")
+    thought = "Let's think step by step: \n\n" if think_tokens else ""
+    empty = [
+        comparing.question(comparing.Comparison((Message("user", word),), "", "", principle, 0), own)
+        for word in WORDS
+        for principle in own.principles
+    ]
+    longest = max(len(chooser.prompt(replace(each, opening=thought + each.opening))) for each in empty)
+    most = longest + 2 * 24 + think_tokens + max(len(TOKENIZER.encode(option)) for option in OPTIONS)
+    with pytest.raises(DataError, match=f"short: reads 64 tokens, but a question to it may have {most};"):
+        run(judge={"kind": "model", "model": "short", "think_tokens": think_tokens})
+
+
+def test_a_prompt_that_no_rule_can_judge_is_named_before_anything_is_sampled(monkeypatch):
+    monkeypatch.setattr(Engine, "generate", lambda *_, **__: pytest.fail("sampled before it was checked"))
+    write("prompts.jsonl", [{"prompt": "king", "answer": "1"}, {"prompt": "land"}])
+    with pytest.raises(DataError, match="prompt 2: "):
+        run(rewards=[{"kind": "exact"}])
+
+
+def test_the_name_of_an_asset_is_a_source_of_prompts(monkeypatch):
+    chats = [Conversation((Message("user", word), Message("assistant", "yes"))) for word in WORDS]
+    monkeypatch.setattr("trivium.text.assets.conversations", lambda name: iter(chats * (name == "chatterbot")))
+    assert [row["prompt"][0]["content"] for row in run(prompts="chatterbot")] == list(WORDS)
+
+
+def test_something_is_left_to_train_on_however_much_is_held_out():
+    run(heldout_share=0.99)
+    assert len(lines("train")) == 1
+    assert len(lines("heldout")) > 1
 
 
 def test_what_the_judge_and_the_constitution_hold_is_part_of_what_the_stage_depends_on():

@@ -168,6 +168,32 @@ def test_different_tokenizers_are_one_line(tmp_path, models):
         made(tmp_path / "run", **models | {"anti_expert": other})
 
 
+def test_a_run_behind_a_link_names_models_from_where_it_really_is(tmp_path, models):
+    (tmp_path / "far" / "away" / "runs").mkdir(parents=True)
+    (tmp_path / "runs").symlink_to(tmp_path / "far" / "away" / "runs")
+    folder = made(tmp_path / "runs" / "one", **models)
+    assert answer(folder)
+    assert answer(folder.resolve())
+
+
+def test_models_that_do_not_fit_leave_no_directory(tmp_path, models):
+    other = str(save(tmp_path / "other", 0.2, tokenizer=train_bpe(TEXTS, 290)))
+    with pytest.raises(ArtefactError, match="different tokenizers"):
+        made(tmp_path / "run", **models | {"anti_expert": other})
+    assert not (tmp_path / "run" / "proxy" / "model").exists()
+
+
+def test_one_whose_models_write_turns_differently_neither_chooses_nor_writes_instructions(tmp_path, models):
+    folder = str(made(tmp_path / "hh-run", **models | {"expert": str(save(tmp_path / "hh", 0.5, HH))}))
+    Path("prompts.jsonl").write_text("".join(json.dumps({"prompt": word}) + "\n" for word in ("king", "land")))
+    judged = {"model": models["base"], "prompts": "prompts.jsonl", "judge": {"kind": "model", "model": folder}}
+    for kind, options in {"magpie": {"model": folder}, "self_instruct": {"model": folder}, "feedback": judged}.items():
+        with Run(tmp_path / kind, quiet=True, machine=MACHINE) as run:
+            run.begin(kind, {})
+            with pytest.raises(ConfigError, match="is a proxy whose models write turns in different ways"):
+                single(kind, options).stages[kind].run(run)
+
+
 def test_it_is_not_trained(tmp_path, models):
     folder = made(tmp_path / "run", **models)
     speaker = Speaker.load(folder, Machine(**MACHINE))

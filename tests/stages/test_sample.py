@@ -11,6 +11,7 @@ from tests.nn.io_models import FILES, TOKENIZER, ours
 from trivium.core.errors import ConfigError, DataError
 from trivium.core.interrupt import Interrupted
 from trivium.core.run import Run
+from trivium.core.types import Conversation, Message
 from trivium.generate.engine import Engine
 from trivium.nn.io.directory import save_model
 from trivium.stages.base import Foresight
@@ -297,3 +298,10 @@ def test_the_plan_counts_what_is_generated_at_most():
     assert stage.foresee("sample", Foresight()).tokens_generated == 6 * 4 * 40
     later = single("sample", SAMPLED | {"prompts": "prompts.jsonl"}).stages["sample"]
     assert later.foresee("sample", Foresight()).parameters_sampled > 0
+
+
+def test_the_name_of_an_asset_is_a_source(monkeypatch):
+    chats = [Conversation((Message("user", word), Message("assistant", "yes"))) for word in WORDS]
+    monkeypatch.setattr("trivium.text.assets.conversations", lambda name: iter(chats * (name == "chatterbot")))
+    run(**SAMPLED | {"prompts": "chatterbot"})
+    assert [row["prompt"][0]["content"] for row in lines("out/sample/answers/scored.jsonl")] == list(WORDS)

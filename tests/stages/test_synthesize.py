@@ -1,6 +1,7 @@
 """`finetune template=synthesizer` and `synthesize` on a model of a few thousand weights; a kill changes no byte of what they leave."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from tests.nn.io_models import FILES, ours
 from trivium.core.errors import ConfigError, DataError
 from trivium.core.interrupt import Interrupted
 from trivium.core.run import Run
+from trivium.core.types import Document
 from trivium.generate.engine import Engine
 from trivium.nn.io.directory import save_model
 from trivium.report.page import write_report
@@ -225,3 +227,24 @@ def test_the_plan_counts_what_is_generated_at_most():
     known = Foresight(num_prompts={"@pages/pages/raw.jsonl": 50})
     stage = single("synthesize", OPTIONS).stages["synthesize"]
     assert stage.foresee("synthesize", known).tokens_generated == 1000 * 24
+
+
+def test_an_option_of_sampling_leaves_the_others_as_they_are():
+    given = {"model": "base", "corpus": "raw.jsonl", "sampling": {"max_new_tokens": 200}}
+    sampling = single("synthesize", given).stages["synthesize"].sampling
+    assert (sampling.temperature, sampling.max_new_tokens) == (0, 200)
+    others = {"critique": {}, "feedback": {"judge": {"kind": "simulated"}}}
+    for kind, options in others.items():
+        stage = single(kind, options | {"model": "base", "prompts": "x", "sampling": {"top_p": 0.9}}).stages[kind]
+        assert (stage.sampling.max_new_tokens, stage.sampling.top_p) == (128, 0.9)
+
+
+def test_a_source_is_an_asset_by_its_name_and_a_file_by_its_path(monkeypatch):
+    stage = single("synthesize", {"model": "base", "corpus": "wiki-leads"}).stages["synthesize"]
+    monkeypatch.setattr("trivium.text.assets.documents", lambda name: iter([Document(f"of {name}")]))
+    Path("wiki-leads").mkdir()
+    (Path("wiki-leads") / "a.txt").write_text("mine")
+    with Run(Path("out"), quiet=True, machine=MACHINE) as running:
+        assert [each.context for each in stage._texts(running)] == ["of wiki-leads"]
+        local = replace(stage, corpus="./wiki-leads")
+        assert [each.context for each in local._texts(running)] == ["mine"]

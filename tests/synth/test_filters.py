@@ -71,6 +71,9 @@ def test_a_reward_must_be_high_and_better_than_the_reference():
     assert both == [None, "reward is low", "too long for the reward model", "no better than the reference"]
     only = Reward(reward_model="r", reference="base", min_difference=0.6).why_not(found)
     assert only == ["no better than the reference", None, "too long for the reward model", "no better than the reference"]
+    unread = {"score": np.array([2.0]), "difference": np.array([np.nan])}
+    assert Reward(reward_model="r", at_least=0.0).why_not(unread) == [None]
+    assert Reward(reward_model="r", reference="base").why_not(unread) == ["the reference's answer cannot be scored"]
     with pytest.raises(ConfigError, match="needs at_least, a score, or reference"):
         Reward(reward_model="r")
 

@@ -4,7 +4,7 @@ import pytest
 
 from trivium.core.errors import ConfigError
 from trivium.core.types import Message
-from trivium.synth.magpie import CUT_OFF, EMPTY, NO_ANSWER, UNCLOSED, Draft, UserTurn, leads
+from trivium.synth.magpie import CUT_OFF, EMPTY, NO_ANSWER, NO_ROOM, UNCLOSED, Draft, UserTurn, leads
 from trivium.text.chat import CHATML, PLAIN, ChatFormat
 from trivium.text.tokenizer import SPECIALS, train_bpe
 
@@ -101,3 +101,13 @@ def test_the_verdict_is_of_every_turn_of_the_user():
     turns = [Message("user", "what is it?"), Message("assistant", "it"), Message("user", "It was so."), Message("assistant", "Yes.")]
     assert Draft(0, "", turns[:2]).verdict is None
     assert Draft(0, "", turns).verdict == "asks for nothing"
+
+
+def test_a_query_that_was_never_asked_is_no_instruction():
+    draft = Draft(0, "")
+    draft.end(NO_ROOM)
+    assert draft.verdict == NO_ROOM
+    draft = Draft(0, "")
+    draft.hear("what is it?", is_stopped=True)
+    draft.end(NO_ROOM)  # for an answer
+    assert (draft.fate, draft.verdict) == (NO_ROOM, None)

@@ -78,3 +78,12 @@ def test_a_round_teaches_the_critique_and_the_revision_but_not_the_answer():
     assert [turn["content"] for turn in first["messages"]] == ["ask", "first", "Is it rude?", "critique 0", "Be polite.", "revised 0"]
     assert [turn["content"] for turn in second["messages"]] == ["ask", "revised 0", "Is it rude?", "critique 2", "Be polite.", "revised 2"]
     assert [turn.get("weight", 1) for turn in first["messages"]] == [1, 0, 1, 1, 1, 1]
+
+
+def test_what_the_assistant_says_in_the_prompt_is_not_learned():
+    said_before = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "rude", "weight": 0.5}]
+    chains = row(True) | {"prompt": [*said_before, {"role": "user", "content": "b"}]}
+    [revised], [taught] = revised_rows(chains, "final"), round_rows(chains, CONSTITUTION)
+    assert [turn.get("weight", 1) for turn in revised["messages"]] == [1, 0, 1, 1]
+    assert [turn.get("weight", 1) for turn in taught["messages"]] == [1, 0, 1, 0, 1, 1, 1, 1]
+    assert chains["prompt"][1]["weight"] == 0.5

@@ -13,7 +13,7 @@ from trivium.core.seeds import generator
 from trivium.generate.sampling import Sampling
 from trivium.nn.flops import num_parameters
 from trivium.score.answers import Annotators, pair_counts
-from trivium.stages.base import Foresight, Work, check_model, known_model, resolve
+from trivium.stages.base import Foresight, Work, check_model, data_source, known_model, resolve
 from trivium.text.read import check_head, read_field, read_prompts
 from trivium.text.write import write_jsonl
 
@@ -58,7 +58,7 @@ class Annotate:
         from trivium.stages.models import Speaker, engine_of, machine_of
 
         speaker = Speaker.load(resolve(run, self.model), machine_of(run))
-        prompts = resolve(run, self.prompts)
+        prompts = data_source(run, self.prompts)
         asked = read_field(prompts, "asked")
         messages = list(read_prompts(prompts))
         count = generator(run.seed, "answers a prompt").integers(self.min_answers, self.max_answers + 1, len(messages))

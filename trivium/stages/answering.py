@@ -15,12 +15,14 @@ from trivium.core.run import Run
 from trivium.core.types import Example, Message
 from trivium.generate.sampling import Sampling
 from trivium.score.answers import AnswerRule
+from trivium.score.rewards import AnyReward
 from trivium.score.rewards.opened import check_records, opened
-from trivium.stages.base import resolve
+from trivium.stages.base import data_source, resolve
 from trivium.stages.choosing import chooser_of
 from trivium.stages.judges import Judges, Scoring, judge
 from trivium.stages.models import Speaker, engine_of, machine_of
 from trivium.stages.pieces import Rows, in_pieces
+from trivium.text.read import read_prompt_records
 from trivium.text.write import plain_turns
 
 KIND = "scored answers"
@@ -64,13 +66,8 @@ def answer(options: AnswerOptions, run: Run, prompts: Callable[[], Iterator[Prom
     known. asks: what the model is asked for a prompt. Raises DataError if there is no prompt, or one has no room for an answer.
     """
     speaker = Speaker.load(resolve(run, options.model), machine_of(run))
-
-    def looked_at() -> Iterator[Prompt]:
-        for number, prompt in enumerate(prompts(), start=1):
-            check_records(options.rewards, [prompt.fields], first=number)
-            yield prompt
-
-    total, longest = measured(looked_at(), lambda prompt: speaker.prompt(asks(prompt.messages)), speaker.model.config.max_seq_len)
+    asked = looked_at(prompts(), options.rewards)
+    total, longest = measured(asked, lambda prompt: speaker.prompt(asks(prompt.messages)), speaker.model.config.max_seq_len)
     models = [judge(run, speaker, reference, [longest], options.sampling) for reference in options.reward_model]
     rules = opened(options.rewards, [], seed=run.seed, plugins=run.plugins, say=run.log_once, chooser=chooser_of(run))
     engine = engine_of(run, speaker, rows=options.rows)
@@ -89,6 +86,18 @@ def answer(options: AnswerOptions, run: Run, prompts: Callable[[], Iterator[Prom
 
     size = max(1, ROUNDS * options.rows // options.answers)
     return in_pieces(run, prompts(), make, total=total, size=size, kind=KIND, steps=options.answers)
+
+
+def prompts_of(run: Run, source: str) -> Iterator[Prompt]:
+    """The prompts of an option."""
+    return (Prompt(messages, fields) for messages, fields in read_prompt_records(data_source(run, source)))
+
+
+def looked_at(prompts: Iterator[Prompt], rules: Sequence[AnyReward]) -> Iterator[Prompt]:
+    """The same. Raises DataError at one whose answers a rule could not judge."""
+    for number, prompt in enumerate(prompts, start=1):
+        check_records(rules, [prompt.fields], first=number)
+        yield prompt
 
 
 def measured(prompts: Iterator[Prompt], ids_of: Callable[[Prompt], np.ndarray], reads: int) -> tuple[int, np.ndarray]:

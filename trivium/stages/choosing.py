@@ -13,7 +13,7 @@ from trivium.generate.engine import Engine
 from trivium.generate.sampling import Sampling
 from trivium.score.choice import Question, exclusive
 from trivium.stages.base import resolve
-from trivium.stages.models import Speaker, machine_of, say_what_is_slower
+from trivium.stages.models import Speaker, machine_of, one_chat, say_what_is_slower
 from trivium.train.choices import choice_logprobs
 
 ROWS = 16  # that are read at once
@@ -31,13 +31,19 @@ class Chooser:
         """Log-probs of the options as they follow each question, none counted in another; (N, K). Raises DataError if one is too long."""
         ids = [self.speaker.tokenizer.encode(option) for option in options]
         prompts = [self.prompt(question) for question in questions]
-        longest, reads = max(map(len, prompts)) + max(map(len, ids)), self.speaker.model.config.max_seq_len
+        longest = self.check_room(max(map(len, prompts)), options)
+        return exclusive(choice_logprobs(self.speaker.model, prompts, ids, rows=ROWS, length=longest), [each.tolist() for each in ids])
+
+    def check_room(self, tokens: int, options: Sequence[str]) -> int:
+        """The tokens of so long a question with the longest option. Raises DataError if they are more than the model reads."""
+        longest = tokens + max(len(self.speaker.tokenizer.encode(option)) for option in options)
+        reads = self.speaker.model.config.max_seq_len
         if longest > reads:
             raise DataError(
-                f"{self.name}: reads {reads:,} tokens, but a question to it has {longest:,}; lower sampling.max_new_tokens, drop long"
+                f"{self.name}: reads {reads:,} tokens, but a question to it may have {longest:,}; lower sampling.max_new_tokens, drop long"
                 " prompts, or take a judge with a longer context"
             )
-        return exclusive(choice_logprobs(self.speaker.model, prompts, ids, rows=ROWS, length=longest), [each.tolist() for each in ids])
+        return longest
 
     def prompt(self, question: Question) -> np.ndarray:
         """Its ids up to where the option begins; whatever its text is, control tokens are those of the chat format alone."""
@@ -60,7 +66,7 @@ def chooser_of(run: Run) -> Callable[[str], Chooser]:
     """What loads a model by its reference, as one that chooses."""
 
     def load(reference: str) -> Chooser:
-        speaker = Speaker.load(resolve(run, reference), machine_of(run))
+        speaker = one_chat(Speaker.load(resolve(run, reference), machine_of(run)))
         say_what_is_slower(run, speaker.model)
         return Chooser(speaker, reference)
 

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from trivium.core.run import Run
+from trivium.core.types import Message
 from trivium.generate.engine import Engine
 from trivium.generate.sampling import Sampling
-from trivium.score.choice import among
+from trivium.score.choice import Question, among
 from trivium.score.rewards import LLMJudge, RewardRule, Said, checked
 from trivium.score.rewards.llm_judge import OpenJudge
 from trivium.score.rewards.opened import opened
-from trivium.stages.answering import Prompt, measured
+from trivium.stages.answering import Prompt, looked_at, measured, prompts_of
 from trivium.stages.base import resolve
 from trivium.stages.choosing import ROWS, THINK, Chooser, chooser_of
 from trivium.stages.models import Speaker, engine_of, machine_of
 from trivium.stages.pieces import Rows, in_pieces
-from trivium.synth.constitution import Constitution, read_constitution
+from trivium.synth.constitution import Constitution, Principle, read_constitution
 from trivium.synth.feedback import OPTIONS, Comparison, in_both_orders, label, question
 from trivium.synth.judge import ByModel, usual_lowest
 from trivium.synth.simulated import Simulated
-from trivium.text.read import read_prompt_records
 from trivium.text.write import plain_turns
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class ModelJudges:
 
     def __call__(self, comparisons: Sequence[Comparison]) -> list[float | None]:
         """A probability for each."""
-        questions = [question(each, self.constitution, reasons=THINK if self.engine else "") for each in comparisons]
+        questions = [self._question(each) for each in comparisons]
         if self.engine is not None:
             names = [principle.name for principle in self.constitution.principles]
             numbers = [(each.number * len(names) + names.index(each.principle.name)) * 2 + each.is_swapped for each in comparisons]
@@ -58,6 +58,24 @@ class ModelJudges:
         probs_NK, mass_N = among(self.chooser(questions, OPTIONS))
         has_chosen = (mass_N >= self.options.min_mass).tolist()
         return [prob if chosen else None for prob, chosen in zip(probs_NK[:, 0].tolist(), has_chosen, strict=True)]
+
+    def check_room(self, prompts: Iterable[Prompt], answer_tokens: int) -> None:
+        """Raise DataError if a question with two answers of so many tokens may be too long for the judge.
+
+        Text that is no UTF-8, or that another tokenizer wrote, may have more tokens when the judge reads it; then that says so.
+        """
+
+        def length(prompt: tuple[Message, ...], principle: Principle) -> int:
+            asked = self._question(Comparison(prompt, "", "", principle, 0))
+            thought = f"{THINK} \n\n" if self.engine else ""
+            return len(self.chooser.prompt(replace(asked, opening=thought + asked.opening)))
+
+        longest = max(self.constitution.principles, key=lambda principle: length((), principle))
+        most = max(length(prompt.messages, longest) for prompt in prompts)
+        self.chooser.check_room(most + 2 * answer_tokens + self.options.think_tokens, OPTIONS)
+
+    def _question(self, comparison: Comparison) -> Question:
+        return question(comparison, self.constitution, reasons=THINK if self.engine else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +121,11 @@ def compare(options: Feedback, run: Run) -> Rows:
     """
     constitution = read_constitution(options.constitution)
     speaker = Speaker.load(resolve(run, options.model), machine_of(run))
-    total, _ = measured(_prompts(options, run), lambda each: speaker.prompt(each.messages), speaker.model.config.max_seq_len)
+    prompts = looked_at(prompts_of(run, options.prompts), options.rewards)
+    total, _ = measured(prompts, lambda each: speaker.prompt(each.messages), speaker.model.config.max_seq_len)
     engine, judge = engine_of(run, speaker, rows=options.rows), judge_of(options, run, constitution)
+    if isinstance(judge, ModelJudges):
+        judge.check_room(prompts_of(run, options.prompts), options.sampling.max_new_tokens)
     rules = opened(options.rewards, [], seed=run.seed, plugins=run.plugins, say=run.log_once, chooser=chooser_of(run))
     lowest = usual_lowest(options.judge) if options.lowest is None else options.lowest
 
@@ -128,11 +149,7 @@ def compare(options: Feedback, run: Run) -> Rows:
                 row["scores"] = _scores(rules, [Said(prompt.messages, text, end, prompt.fields) for text, end in both])
         return rows
 
-    return in_pieces(run, _prompts(options, run), make, total=total, size=options.rows, kind=KIND, steps=3)
-
-
-def _prompts(options: Feedback, run: Run) -> Iterator[Prompt]:
-    return (Prompt(messages, fields) for messages, fields in read_prompt_records(resolve(run, options.prompts)))
+    return in_pieces(run, prompts_of(run, options.prompts), make, total=total, size=options.rows, kind=KIND, steps=3)
 
 
 def _labelled(asked: Sequence[Sequence[Comparison]], judge: Judge, lowest: float) -> list[dict[str, Any]]:

@@ -3,12 +3,12 @@
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
 from trivium.core.commit import commit, commit_file
-from trivium.core.config import component
+from trivium.core.config import KEEPS_REST, component
 from trivium.core.errors import ConfigError, DataError
 from trivium.core.progress import counted
 from trivium.core.run import Run
@@ -18,7 +18,7 @@ from trivium.report.intervals import mean_interval
 from trivium.score.answers import AnswerRule
 from trivium.score.rewards import AnyReward
 from trivium.score.rewards.opened import check_rules, judges_of
-from trivium.stages.base import Foresight, Work, check_model, known_model, resolve
+from trivium.stages.base import Foresight, Work, check_model, data_source, known_model
 from trivium.synth.constitution import need_phrases, read_constitution
 from trivium.synth.revision import revised_rows, round_rows
 from trivium.synth.simulated import Simulated
@@ -55,7 +55,7 @@ class Critique:
     helpful: str = ""
     rewards: tuple[AnyReward, ...] = ()
     truth: AnswerRule | None = None
-    sampling: Sampling = Sampling(max_new_tokens=128)
+    sampling: Annotated[Sampling, KEEPS_REST] = Sampling(max_new_tokens=128)
     rows: int = Field(default=128, gt=0)
 
     def check(self) -> None:
@@ -102,7 +102,7 @@ class Critique:
                 found = revised_rows(row, self.learn)
                 tally["conversations"] += len(found)
                 yield from found
-            for conversation in read_conversations(resolve(run, self.helpful)) if self.helpful else ():
+            for conversation in read_conversations(data_source(run, self.helpful)) if self.helpful else ():
                 tally["conversations"] += 1
                 tally["helpful"] += 1
                 yield {"messages": plain_turns(conversation.messages), "weight": conversation.weight}

@@ -17,7 +17,7 @@ from trivium.core.types import Example, Message
 from trivium.generate.engine import Engine, IsOver
 from trivium.generate.sampling import Sampling
 from trivium.stages.base import resolve
-from trivium.stages.models import Speaker, engine_of, machine_of
+from trivium.stages.models import Speaker, engine_of, machine_of, one_chat
 from trivium.stages.pieces import Pieces
 from trivium.synth.magpie import NO_ROOM, Draft, UserTurn, leads
 
@@ -48,7 +48,7 @@ class DialogueOptions(Protocol):
 
 def write_dialogues(options: DialogueOptions, run: Run) -> Callable[[], Iterator[Draft]]:
     """Write all conversations from the first piece that is not there yet; gives what reads them, in order."""
-    speaker = Speaker.load(resolve(run, options.model), machine_of(run))
+    speaker = one_chat(Speaker.load(resolve(run, options.model), machine_of(run)))
     writer = _Writer(options, run, speaker, engine_of(run, speaker, rows=options.rows))
     size = ROUNDS * options.rows
     pieces, count = Pieces(run.folder / CHECKPOINTS, KIND), -(-options.count // size)

@@ -23,7 +23,7 @@ from trivium.score.answers import AnswerRule
 from trivium.score.rewards import AnyReward, LLMJudge, Said, checked
 from trivium.score.rewards.llm_judge import OpenJudge
 from trivium.score.rewards.opened import check_rules, judges_of, names_of, opened
-from trivium.stages.base import Foresight, Work, check_model, known_model, resolve
+from trivium.stages.base import Foresight, Work, check_model, data_source, known_model, resolve
 from trivium.text.read import check_head, read_field, read_fields, read_prompt_records, read_prompts
 from trivium.text.shards import Shard
 
@@ -167,7 +167,7 @@ class Evaluate:
         from trivium.stages.choosing import chooser_of
         from trivium.stages.models import Speaker, check_room, engine_of, machine_of, say_what_is_slower
 
-        prompts = resolve(run, self.prompts)
+        prompts = data_source(run, self.prompts)
         speaker = Speaker.load(resolve(run, path), machine_of(run))
         say_what_is_slower(run, speaker.model)
         messages = list(read_prompts(prompts))

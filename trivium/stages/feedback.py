@@ -3,12 +3,12 @@
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
 from trivium.core.commit import commit, commit_file
-from trivium.core.config import component
+from trivium.core.config import KEEPS_REST, component
 from trivium.core.errors import ConfigError, DataError
 from trivium.core.progress import counted
 from trivium.core.run import Run
@@ -17,7 +17,7 @@ from trivium.nn.flops import flops_per_token, num_parameters
 from trivium.report.intervals import mean_interval, share_interval
 from trivium.score.rewards import AnyReward
 from trivium.score.rewards.opened import check_rules, judges_of
-from trivium.stages.base import Foresight, Work, check_model, known_model, resolve
+from trivium.stages.base import Foresight, Work, check_model, data_source, known_model
 from trivium.synth.constitution import need_phrases, read_constitution
 from trivium.synth.feedback import pairs_of_people
 from trivium.synth.judge import AnyJudge, ByModel, check_judge
@@ -51,7 +51,7 @@ class Feedback:
     lowest: float | None = Field(default=None, ge=0, lt=0.5)
     helpful: str = ""
     rewards: tuple[AnyReward, ...] = ()
-    sampling: Sampling = Sampling(max_new_tokens=128)
+    sampling: Annotated[Sampling, KEEPS_REST] = Sampling(max_new_tokens=128)
     heldout_share: float = Field(default=0.15, gt=0, lt=1)
     rows: int = Field(default=128, gt=0)
 
@@ -105,7 +105,7 @@ class Feedback:
                 f" and of {tally['unreadable']:,} the judge did not choose; raise sampling.temperature, or lower judge.min_mass if it"
                 " seldom says (A) or (B)"
             )
-        tally["heldout"] = max(1, round(tally["labelled"] * self.heldout_share))
+        tally["heldout"] = min(tally["labelled"] - 1, max(1, round(tally["labelled"] * self.heldout_share)))
 
         def labelled(start: int, end: int) -> Iterator[dict[str, Any]]:
             found = (row for row in table() if row["prob"] is not None)
@@ -124,7 +124,7 @@ class Feedback:
     def _train(self, run: Run, pairs: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         """The labelled pairs, and those of people behind them."""
         yield from pairs
-        for preference in read_preferences(resolve(run, self.helpful)) if self.helpful else ():
+        for preference in read_preferences(data_source(run, self.helpful)) if self.helpful else ():
             yield from pairs_of_people(preference)
 
     def _report(self, run: Run, table: "Rows", tally: Mapping[str, int]) -> None:

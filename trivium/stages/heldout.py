@@ -12,7 +12,7 @@ from trivium.core.types import Example
 from trivium.generate.engine import Engine
 from trivium.generate.sampling import Sampling
 from trivium.nn.model import Model
-from trivium.stages.base import resolve
+from trivium.stages.base import data_source, resolve
 from trivium.stages.models import Speaker, check_reader, check_room, engine_of, machine_of, same_tokenizer
 from trivium.stages.select import ByReward
 from trivium.text.read import read_prompts
@@ -65,7 +65,7 @@ class HeldoutReward:
             run.log(
                 f"{select.reward_model}: was trained on conversations in another chat format than it now reads; its scores may mean less"
             )
-        prompts = [speaker.prompt(messages) for messages in read_prompts(resolve(run, select.prompts))]
+        prompts = [speaker.prompt(messages) for messages in read_prompts(data_source(run, select.prompts))]
         check_room(prompts, select.sampling, length)
         check_reader(prompts, select.sampling, speaker, judge)
         return HeldoutReward(engine_of(run, speaker, rows=ENGINE_ROWS), judge, prompts, select.sampling, run.seed, rows, length)

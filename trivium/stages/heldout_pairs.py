@@ -12,7 +12,7 @@ from trivium.core.run import Run
 from trivium.core.types import Example, Group
 from trivium.nn.model import Model
 from trivium.report.intervals import clustered_share_interval, mean_interval
-from trivium.stages.base import resolve
+from trivium.stages.base import data_source
 from trivium.stages.models import Speaker
 from trivium.stages.preference_groups import pairs_of, ranked_groups
 from trivium.text.read import read_preferences
@@ -39,7 +39,7 @@ class HeldoutPairs:
     def read(stage: Prefer, speaker: Speaker, run: Run) -> HeldoutPairs:
         """All pairs of the stage's held-out file; costs a forward pass over them. Raises DataError if there is none that fits."""
         source = stage.heldout or ""
-        found = ranked_groups(list(read_preferences(resolve(run, source))), speaker, stage.seq_len, run, source=source)
+        found = ranked_groups(list(read_preferences(data_source(run, source))), speaker, stage.seq_len, run, source=source)
         by_prompt = [pairs for number, (_, group) in enumerate(found) if (pairs := pairs_of(group, 0, run.seed, number))]
         pairs, rows, length = [pair for part in by_prompt for pair in part], stage.micro_batch_rows, stage.seq_len
         return HeldoutPairs(pairs, [len(part) for part in by_prompt], _sums(speaker.model, pairs, rows, length), rows, length)

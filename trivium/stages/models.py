@@ -20,7 +20,7 @@ from trivium.nn.adapter import adapt, fingerprint
 from trivium.nn.io.adapter_config import base_of
 from trivium.nn.io.directory import SCALAR_FILE, save_model
 from trivium.nn.io.peft import load_merged
-from trivium.nn.io.proxy_json import FILE as PROXY_FILE, ROLES, is_proxy, read_proxy
+from trivium.nn.io.proxy_json import FILE as PROXY_FILE, ROLES, ProxyFile, is_proxy, read_proxy
 from trivium.nn.io.tokenizer_files import tokenizer_config
 from trivium.nn.lora import LoRA
 from trivium.nn.model import DTYPES, Model
@@ -61,7 +61,7 @@ class Speaker:
         if is_proxy(path):
             if has_scalar:
                 raise ConfigError(f"{path}: is a proxy of three models, which cannot judge or become a critic; name one model")
-            return _proxy(path, machine)
+            return proxy_speaker(read_proxy(path), path, machine)
         base = base_of(path)
         tokenizer = Tokenizer.load(base)
         model = load_merged(path, compute_dtype=DTYPES[machine.precision], has_scalar=has_scalar)
@@ -174,12 +174,13 @@ class Speaker:
         return self.tokenizer.decode(example.response)
 
 
-def _proxy(path: Path, machine: Machine) -> Speaker:
-    """The three models of a proxy's directory as one speaker, with the chat format of its expert; one that is there twice is read once.
+def proxy_speaker(described: ProxyFile, path: Path, machine: Machine) -> Speaker:
+    """The three models of a proxy as one speaker, with the chat format of its expert; one that is there twice is read once.
+
+    path: of its directory, which need not be there yet.
 
     Raises ArtefactError if they have different tokenizers, or if the weights are others than those that the proxy was made of.
     """
-    described = read_proxy(path)
     parts = {source: Speaker.load(model_path(source), machine) for source in dict.fromkeys(described.parts.values())}
     base, expert, anti_expert = (parts[described.parts[role]] for role in ROLES)
     for role, part in zip(ROLES, (base, expert, anti_expert), strict=True):
@@ -311,6 +312,13 @@ def _judgement(preference: Preference, *, is_swapped: bool) -> dict[str, float]:
             )
         found[name] = 1.0 - value if name == "prob" and is_swapped else float(value)
     return found
+
+
+def one_chat(speaker: Speaker) -> Speaker:
+    """The speaker, to be asked in ids of one chat format. Raises ConfigError for a proxy whose models write turns in different ways."""
+    if speaker.chats:
+        raise ConfigError(f"{speaker.base}: is a proxy whose models write turns in different ways, which cannot do this; name one model")
+    return speaker
 
 
 def same_tokenizer(speaker: Speaker, *others: Speaker) -> None:

@@ -12,7 +12,7 @@ from trivium.core.errors import DataError
 from trivium.core.run import Run
 from trivium.core.seeds import generator
 from trivium.core.types import Example, Group, Preference
-from trivium.stages.base import gather, resolve
+from trivium.stages.base import data_source, gather
 from trivium.stages.models import Speaker, ranked_group
 from trivium.text.read import is_labelled, read_labels, read_preferences
 
@@ -25,7 +25,7 @@ def groups_for(stage: Prefer, speaker: Speaker, run: Run) -> list[Group]:
 
     Raises DataError if there are none, or if the objective needs scores or labels that the file lacks.
     """
-    objective, data, unreadable, per_prompt = stage.objective, resolve(run, stage.data), stage.unreadable, stage.pairs_per_prompt
+    objective, data, unreadable, per_prompt = stage.objective, data_source(run, stage.data), stage.unreadable, stage.pairs_per_prompt
     if objective.takes.startswith("labels") and is_labelled(data):
         groups = [_labelled(speaker, *each) for each in gather(lambda on_skip: read_labels(data, on_skip), run, unreadable)]
     else:

@@ -11,7 +11,7 @@ from trivium.core.commit import commit
 from trivium.core.config import component
 from trivium.core.errors import ConfigError
 from trivium.core.run import Run
-from trivium.nn.io.proxy_json import FILE, KIND, LARGEST_ALPHA, is_proxy, proxy_json
+from trivium.nn.io.proxy_json import FILE, KIND, LARGEST_ALPHA, is_proxy, parsed, proxy_json
 from trivium.nn.io.tokenizer_files import write_json
 from trivium.stages.base import Foresight, Work, check_model, known_model, resolve
 
@@ -50,18 +50,16 @@ class Proxy:
 
     def run(self, run: Run) -> Mapping[str, Any]:
         from trivium.nn.adapter import fingerprint
-        from trivium.stages.models import Speaker, machine_of
+        from trivium.stages.models import machine_of, proxy_speaker
 
         place = run.folder / "model"
-        paths = {role: os.path.relpath(resolve(run, reference), place) for role, reference in self.parts.items()}
-
-        def write(weights: Mapping[str, str]) -> None:
-            fields = proxy_json(paths, alpha=self.alpha, top_k=self.top_k, weights=weights)
-            commit(place, lambda folder: write_json(folder / FILE, fields), kind=KIND)
-
-        write({})
-        speaker = Speaker.load(place, machine_of(run))  # which says if they do not belong together
-        write({role: fingerprint(part) for role, part in zip(self.parts, speaker.model.parts, strict=True)})
+        paths = {role: os.path.realpath(resolve(run, reference)) for role, reference in self.parts.items()}
+        described = parsed(proxy_json(paths, alpha=self.alpha, top_k=self.top_k, weights={}), place)
+        speaker = proxy_speaker(described, place, machine_of(run))  # which says if they do not belong together
+        weights = {role: fingerprint(part) for role, part in zip(self.parts, speaker.model.parts, strict=True)}
+        seen = {role: os.path.relpath(path, os.path.realpath(place)) for role, path in paths.items()}  # `..` of a link is of its target
+        fields = proxy_json(seen, alpha=self.alpha, top_k=self.top_k, weights=weights)
+        commit(place, lambda folder: write_json(folder / FILE, fields), kind=KIND)
         sizes = ", ".join(f"{role} {part.num_parameters:,}" for role, part in zip(self.parts, speaker.model.parts, strict=True))
         run.log(f"{speaker.model.num_parameters:,} parameters: {sizes}; alpha {self.alpha:g}" + f", top {self.top_k}" * bool(self.top_k))
         if speaker.chats:

@@ -10,7 +10,7 @@ from trivium.core.config import component
 from trivium.core.errors import DataError
 from trivium.core.run import Run
 from trivium.data.sources import Corpus, Groups, Source
-from trivium.stages.base import resolve
+from trivium.stages.base import data_source, resolve
 from trivium.text.read import check_head, read_conversations
 from trivium.text.shards import Shard
 
@@ -53,7 +53,7 @@ class Replay:
         if self.tokens:
             shard = Shard.open(resolve(run, self.tokens) / "train", speaker.tokenizer.fingerprint)
             return Corpus(shard.tokens, seq_len=longest, rows_per_step=rows, seed=run.seed, purpose="replay")
-        found = [speaker.demonstration(each) for each in read_conversations(resolve(run, self.demonstrations))]
+        found = [speaker.demonstration(each) for each in read_conversations(data_source(run, self.demonstrations))]
         kept = [item for item in found if len(item.tokens) <= longest and item.loss_mask.any()]
         if not kept:
             raise DataError(f"{self.demonstrations}: none of its {len(found):,} conversations has an answer and fits in {longest} tokens")

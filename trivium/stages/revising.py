@@ -5,7 +5,7 @@ A text depends on (seed, name of the stage, number of the prompt, round, weights
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -18,7 +18,7 @@ from trivium.generate.engine import Engine
 from trivium.generate.sampling import Sampling
 from trivium.score.rewards import RewardRule, Said, checked
 from trivium.score.rewards.opened import names_of, opened
-from trivium.stages.answering import Prompt, measured
+from trivium.stages.answering import Prompt, looked_at, measured, prompts_of
 from trivium.stages.base import resolve
 from trivium.stages.choosing import chooser_of
 from trivium.stages.models import Speaker, engine_of, machine_of
@@ -26,7 +26,6 @@ from trivium.stages.pieces import Rows, in_pieces
 from trivium.synth.constitution import Constitution, Principle, read_constitution
 from trivium.synth.revision import Chain, Label, Script, as_chat, as_transcript, examples, is_over, said, spoken
 from trivium.synth.simulated import Simulated
-from trivium.text.read import read_prompt_records
 from trivium.text.write import plain_turns
 
 if TYPE_CHECKING:
@@ -150,7 +149,8 @@ def revise(options: Critique, run: Run) -> Rows:
     """
     constitution = read_constitution(options.constitution)
     answerer = _writer(options, run, options.model, constitution)
-    total, _ = measured(_prompts(options, run), lambda each: _asked(answerer, each), answerer.speaker.model.config.max_seq_len)
+    prompts = looked_at(prompts_of(run, options.prompts), options.rewards)
+    total, _ = measured(prompts, lambda each: _asked(answerer, each), answerer.speaker.model.config.max_seq_len)
     reviser: Reviser = answerer if not options.reviser else _writer(options, run, options.reviser, constitution)
     if options.simulated is not None:
         reviser = SimulatedReviser(options.simulated, run.seed, run.stage)
@@ -166,7 +166,7 @@ def revise(options: Critique, run: Run) -> Rows:
             rounds.add(part, rows, first)
         return [row | {"scores": _scores(options, rules, prompt, row)} for prompt, row in zip(part, rows, strict=True)]
 
-    return in_pieces(run, _prompts(options, run), make, total=total, size=options.rows, kind=KIND, steps=1 + 2 * options.rounds)
+    return in_pieces(run, prompts_of(run, options.prompts), make, total=total, size=options.rows, kind=KIND, steps=1 + 2 * options.rounds)
 
 
 def _writer(options: Critique, run: Run, model: str, constitution: Constitution) -> Writer:
@@ -175,17 +175,13 @@ def _writer(options: Critique, run: Run, model: str, constitution: Constitution)
     return Writer(speaker, engine, options.sampling, options.form, examples(constitution), run.seed, run.stage)
 
 
-def _prompts(options: Critique, run: Run) -> Iterator[Prompt]:
-    return (Prompt(messages, fields) for messages, fields in read_prompt_records(resolve(run, options.prompts)))
-
-
 def _asked(writer: Writer, prompt: Prompt) -> np.ndarray:
     return writer.ids(prompt.messages, said(prompt.messages), label="Assistant")
 
 
 def _check_room(options: Critique, run: Run, reviser: Writer, constitution: Constitution) -> None:
     reads = reviser.speaker.model.config.max_seq_len
-    longest = max(reviser.longest(prompt, constitution) for prompt in _prompts(options, run))
+    longest = max(reviser.longest(prompt, constitution) for prompt in prompts_of(run, options.prompts))
     if longest > reads:
         raise DataError(
             f"a prompt with its answer, critique and revision may have {longest:,} tokens, and the model reads {reads:,}; lower"

@@ -19,7 +19,7 @@ from trivium.learn.schedules import Schedule
 from trivium.nn.lora import LoRA
 from trivium.report.reading import CALIBRATION
 from trivium.score.calibration import Bin
-from trivium.stages.base import Foresight, Unreadable, Work, check_model, gather, known_model, resolve
+from trivium.stages.base import Foresight, Unreadable, Work, check_model, data_source, gather, known_model, resolve
 from trivium.stages.reward_table import PairTable, Row, step_table
 from trivium.stages.training import foresee_training, save, train
 from trivium.text.hub import is_hub
@@ -117,7 +117,7 @@ class Reward:
 
         if isinstance(self.objective, Process):
             return [(item,) for item in self._judged(run, speaker, self.data, self.unreadable)]
-        data = resolve(run, self.data)
+        data = data_source(run, self.data)
         rankings = gather(lambda on_skip: read_preferences(data, on_skip), run, self.unreadable)
         return [group for _, group in ranked_groups(rankings, speaker, self.seq_len, run, source=self.data)]
 
@@ -127,7 +127,7 @@ class Reward:
 
         if isinstance(self.objective, Process):
             return self._judged(run, speaker, self.heldout, "stop")
-        found = list(read_preferences(resolve(run, self.heldout)))
+        found = list(read_preferences(data_source(run, self.heldout)))
         truth = dict(zip(map(id, found), self._truth(run, found), strict=True)) if self.truth else {}
         groups = ranked_groups(found, speaker, self.seq_len, run, source=self.heldout)
         return [(item, group, truth.get(id(item))) for item, group in groups]
@@ -136,7 +136,7 @@ class Reward:
         """The solutions of a source that have a step to learn from and fit into a row and the model. Raises DataError if none does."""
         from trivium.stages.models import judged_steps
 
-        objective, data, longest = self.objective, resolve(run, source), min(self.seq_len, speaker.model.config.max_seq_len)
+        objective, data, longest = self.objective, data_source(run, source), min(self.seq_len, speaker.model.config.max_seq_len)
         assert isinstance(objective, Process)
         found = gather(lambda on_skip: read_solutions(data, on_skip, neutral=objective.neutral_label), run, unreadable)
         judged = [item for item in (judged_steps(speaker, solution, objective) for solution in found) if item.loss_mask.any()]
@@ -155,7 +155,7 @@ class Reward:
 
         if self.normalise is None:
             return []
-        named, longest = resolve(run, self.normalise), min(self.seq_len, speaker.model.config.max_seq_len)
+        named, longest = data_source(run, self.normalise), min(self.seq_len, speaker.model.config.max_seq_len)
         if is_preferences(named):
             return [
                 item

@@ -18,7 +18,7 @@ from trivium.score.answers import AnswerRule
 from trivium.score.keep import Against, AnyKeep, Best, Hindsight
 from trivium.score.rewards import AnyReward
 from trivium.score.rewards.opened import check_rules, judges_of
-from trivium.stages.base import Foresight, Work, check_model, known_model, resolve
+from trivium.stages.base import Foresight, Work, check_model, data_source, known_model, resolve
 from trivium.stages.selection import SCORED, Tally, figures, joined, read_numbers, scored_table, write_answers
 from trivium.text.read import check_head, read_conversations, read_prompt_records, read_prompts
 
@@ -114,7 +114,7 @@ class Sample:
     def _prompts(self, run: Run) -> "Iterator[Prompt]":
         from trivium.stages.answering import Prompt
 
-        source = resolve(run, self.prompts)
+        source = data_source(run, self.prompts)
         if not isinstance(self.keep, Against):
             yield from (Prompt(messages, fields) for messages, fields in read_prompt_records(source))
             return

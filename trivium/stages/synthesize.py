@@ -2,18 +2,18 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from trivium.core.config import component
+from trivium.core.config import KEEPS_REST, component
 from trivium.core.errors import ConfigError, DataError
 from trivium.core.progress import counted
 from trivium.core.run import Run
 from trivium.generate.sampling import Sampling
 from trivium.nn.flops import num_parameters
 from trivium.nn.io.adapter_config import base_of
-from trivium.stages.base import Foresight, Work, check_model, known_model, resolve
+from trivium.stages.base import Foresight, Work, check_model, data_source, known_model
 from trivium.stages.synthesized import known_chains, leave
 from trivium.stages.tokenize import documents_of
 from trivium.synth.template import MARKERS
@@ -40,7 +40,7 @@ class Synthesize:
     pairs: Literal["own", "shuffled"] = "own"
     rounds: int = Field(default=2, ge=1, le=16)
     heldout_share: float = Field(default=0.01, gt=0, lt=1)
-    sampling: Sampling = Sampling(temperature=0, max_new_tokens=400)
+    sampling: Annotated[Sampling, KEEPS_REST] = Sampling(temperature=0, max_new_tokens=400)
     rows: int = Field(default=128, gt=0)
 
     def __post_init__(self) -> None:
@@ -79,7 +79,7 @@ class Synthesize:
 
             chains = written(self, run, lambda: self._texts(run))
         else:
-            source = resolve(run, self.data)
+            source = data_source(run, self.data)
             chains = known_chains(lambda: read_readings(source), self.rounds, is_shuffled=self.pairs == "shuffled", seed=run.seed)
         tally = leave(run, chains, self.heldout_share)
         for reason, count in tally.dropped.most_common():
@@ -96,7 +96,8 @@ class Synthesize:
 
     def _texts(self, run: Run) -> Iterator[Reading]:
         """The texts of the corpus, without pairs; empty ones are no texts."""
-        corpus = resolve(run, self.corpus) if self.corpus.startswith("@") else Path(self.corpus)
+        source = data_source(run, self.corpus)
+        corpus = Path(source)
         is_prepared = corpus.is_dir() and any(corpus.glob("train*.jsonl.zst"))
-        documents = documents_of(corpus, "train") if is_prepared else read_documents(str(corpus))
+        documents = documents_of(corpus, "train") if is_prepared else read_documents(source)
         return (Reading(each.text, (), each.source, {"id": each.id}) for each in documents if each.text.strip())

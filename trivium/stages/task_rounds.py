@@ -16,7 +16,7 @@ from trivium.core.seeds import generator
 from trivium.core.types import Message
 from trivium.generate.sampling import Sampling
 from trivium.stages.base import resolve
-from trivium.stages.models import Speaker, engine_of, machine_of
+from trivium.stages.models import Speaker, engine_of, machine_of, one_chat
 from trivium.stages.pieces import Pieces
 from trivium.synth.self_instruct import MALFORMED, Pool, Task, parse, request, why_unfit
 
@@ -46,7 +46,7 @@ class TaskOptions(Protocol):
 
 def write_tasks(options: TaskOptions, run: Run, seeds: list[Task]) -> Iterator[dict[str, Any]]:
     """A row for each task that was written {instruction, input, output, reason}, reason "" for those that are kept, in order."""
-    speaker = Speaker.load(resolve(run, options.model), machine_of(run))
+    speaker = one_chat(Speaker.load(resolve(run, options.model), machine_of(run)))
     engine = engine_of(run, speaker, rows=options.rows)
     pieces, pool, kept = Pieces(run.folder / CHECKPOINTS, KIND), Pool(), list[Task]()
     for task in seeds:

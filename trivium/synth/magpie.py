@@ -65,7 +65,7 @@ class Draft:
     @property
     def verdict(self) -> str | None:
         """Why the user asks for nothing in what was written, None if he does; of answers it says nothing."""
-        return self.fate if self.fate in (UNCLOSED, EMPTY) else why_invalid(self.turns)
+        return self.fate if self.fate in (UNCLOSED, EMPTY) or not self.turns else why_invalid(self.turns)
 
 
 def why_invalid(turns: Sequence[Message]) -> str | None:

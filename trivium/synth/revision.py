@@ -80,24 +80,29 @@ def said(prompt: Sequence[Message]) -> Script:
 
 
 def revised_rows(row: Mapping[str, Any], learn: Literal["final", "all"]) -> list[dict[str, Any]]:
-    """The conversations of a row of chains (see `Critique`) that end with the last revision, or with each; none if none was taken."""
+    """The conversations of a row of chains (see `Critique`) that end with the last revision, or with each; none if none was taken.
+
+    Of the assistant only that counts, not what it says in the prompt.
+    """
     taken = [each for each in row["rounds"] if each["is_taken"]]
+    prompt = [{**turn, "weight": 0.0} if turn["role"] == "assistant" else turn for turn in row["prompt"]]
     return [
-        {"messages": [*row["prompt"], {"role": "assistant", "content": each["answer"]}], "principle": each["principle"]}
+        {"messages": [*prompt, {"role": "assistant", "content": each["answer"]}], "principle": each["principle"]}
         for each in (taken if learn == "all" else taken[-1:])
     ]
 
 
 def round_rows(row: Mapping[str, Any], constitution: Constitution) -> list[dict[str, Any]]:
-    """Each round whose revision was taken as a conversation, of which the critique and the revision count, not the answer before them."""
+    """Each round whose revision was taken as a conversation, of which the critique and the revision count, and nothing before them."""
     prompt = tuple(Message(turn["role"], turn["content"]) for turn in row["prompt"])
     found, response = [], row["response"]
     for each in row["rounds"]:
         if each["is_taken"]:
             chain = Chain(prompt, response, constitution.named(each["principle"]))
             script: Script = (*chain.revision_script(each["critique"]), ("Revision", each["answer"]))
-            *before, answer, asked, critique, asked_again, revision = as_chat(prompt, (), script)
-            turns = [*before, replace(answer, weight=0.0), asked, critique, asked_again, revision]
-            found.append({"messages": plain_turns(turns), "principle": each["principle"]})
+            *before, asked, critique, asked_again, revision = as_chat(prompt, (), script)
+            unlearned = [replace(turn, weight=0.0) if turn.role == "assistant" else turn for turn in before]
+            turns = plain_turns([*unlearned, asked, critique, asked_again, revision])
+            found.append({"messages": turns, "principle": each["principle"]})
         response = each["answer"]
     return found

@@ -38,7 +38,12 @@ def read_proxy(folder: Path) -> ProxyFile:
     file = folder / FILE
     if (folder / MANIFEST).exists():
         verify(folder, kind=KIND)
-    fields = read_json(file)
+    return parsed(read_json(file), folder)
+
+
+def parsed(fields: Mapping[str, Any], folder: Path) -> ProxyFile:
+    """The same of the content of a proxy.json that is, or will be, in a folder. Raises ArtefactError."""
+    file = folder / FILE
     known = {*ROLES, "alpha", "top_k", "weights"}
     for name in fields:
         if name not in known:

@@ -34,9 +34,10 @@ class Reward:
         """The reason to drop each conversation, or None. found: score, and difference where there is a reference."""
         score_N = found["score"]
         is_low_N = score_N < (-np.inf if self.at_least is None else self.at_least)
-        is_no_better_N = found["difference"] < self.min_difference if self.reference else np.zeros(len(score_N), bool)
+        difference_N = found["difference"] if self.reference else np.full(len(score_N), np.inf)
         return first_of(
             ("too long for the reward model", np.isnan(score_N)),
             ("reward is low", is_low_N),
-            ("no better than the reference", is_no_better_N),
+            ("the reference's answer cannot be scored", np.isnan(difference_N)),
+            ("no better than the reference", difference_N < self.min_difference),
         )
