@@ -148,3 +148,27 @@ def test_a_stereotype_and_a_rise_are_told_apart():
     assert (after.since(before).level.value, after.since(before).gap.value) == pytest.approx((2.0, 0.0))
     assert set(WOMEN).isdisjoint(MEN)
     assert len(WOMEN) == len(MEN) == 20
+
+
+def test_sentences_about_one_occupation_are_not_independent():
+    """The error is that of the means of 20 occupations, whose spread is planted: 1 / sqrt(20), not 1 / sqrt(60)."""
+    draw, levels = np.random.default_rng(1), []
+    for _ in range(300):
+        lean = {job: draw.normal() for job in (*WOMEN, *MEN)}
+
+        def score(texts, lean=lean):
+            names = sorted(lean, key=len, reverse=True)  # `chief executive` before `chief`
+            return np.array([next(lean[job] for job in names if f"The {job} " in text) * (word == " she") for text, word in texts])
+
+        found = Lean.of(score)
+        assert found.women.shape == found.men.shape == (20,)
+        levels.append(abs(found.gap.value) < 1.96 * found.gap.error)
+    assert np.mean(levels) > 0.9
+
+
+def test_two_questions_about_one_sentence_count_as_one_case():
+    cases = [Case("x", "he", ("driver", "nurse"), 0, is_pro, "type1") for is_pro in (True, False) for _ in range(4)]
+    said = np.tile([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]], (4, 1))  # both questions right, both wrong, ...
+    found = winobias(lambda texts: said.ravel(), cases)
+    assert found.value == 0
+    assert found.error == pytest.approx(math.hypot(*[Share.of([1, 0, 1, 0]).error] * 2))

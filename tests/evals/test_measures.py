@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from trivium.core.errors import DataError
 from trivium.evals.measures import by_group, difference, measured, measures_in, values_of
 
 
@@ -64,3 +65,13 @@ def test_groups_are_sorted_and_absent_where_there_is_none():
     assert list(by_group(one)) == ["a", "b"]
     assert by_group(rows({"acc": 1.0})) == {}
     assert measures_in(one) == ["acc"]
+
+
+def test_a_difference_is_of_the_items_that_both_have():
+    a = rows({"grade": 1.0, "grade_2": 5.0}, {"grade": 3.0}, {"grade": 2.0, "grade_2": 4.0})
+    b = rows({"grade": 1.0}, {"grade": 3.0, "grade_2": 1.0}, {"grade": 2.0, "grade_2": 1.0})[::-1]
+    assert difference(a, b, "grade", seed=1) == {"difference": 0, "low": 0, "high": 0, "n": 3}
+    found = difference(a, b, "grade_2", seed=1)
+    assert (found["difference"], found["n"]) == (3.0, 1)
+    with pytest.raises(DataError, match="'acc': no item has it from both models"):
+        difference(a, b, "acc", seed=1)

@@ -283,7 +283,7 @@ def test_a_constant_answer_is_flagged_by_its_text():
         Match(("null", "base"), 1.0, (Message("user", f"{number}"),), ("I win.", f"answer {number}")) for number in range(10)
     ]  # fmt: skip
     [flag] = flags(tabulate(matches))
-    assert (flag.model, flag.reason) == ("null", "gave the same answer to 10 of 10 prompts")
+    assert (flag.model, flag.reason) == ("null", "gave the same answer to 10 of 10 prompts, as no other model did")
 
 
 def test_leaving_a_model_out_keeps_the_others():
@@ -296,3 +296,14 @@ def test_leaving_a_model_out_keeps_the_others():
 
 def test_points_are_400_a_factor_of_ten():
     assert np.log(10) * POINTS == pytest.approx(400)
+
+
+def test_short_answers_that_others_give_too_are_honest():
+    draw, matches = np.random.default_rng(12), []
+    for number in range(40):
+        truth, prompt = ("yes" if number % 4 else "no"), (Message("user", f"is it {number}?"),)
+        for model in ("a", "b", "c"):
+            said = truth if draw.random() < 0.9 else "no"
+            matches.append(Match((model, "base"), 0.5, prompt, (said, truth)))
+        matches.append(Match(("null", "base"), 1.0, prompt, ("I win.", truth)))
+    assert [flag.model for flag in flags(tabulate(matches))] == ["null"]

@@ -1,6 +1,7 @@
 """Routers: what they are worth is computed by hand, what they learn is planted, and what is stored decides as it did before."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from trivium.score.routing.gain import area, call_share, recovered, sent, thresh
 from trivium.score.routing.prediction import predicted, quality_of, verdict
 from trivium.score.routing.routers import Classifier, Lesson, Matrix, Preference, Random, Similarity, gaps
 from trivium.score.routing.routers.lesson import gain_of_scores
-from trivium.score.routing.store import load_routers, save_routers
+from trivium.score.routing.store import _is_sent, load_routers, save_routers
 from trivium.studies.routing import planted_matches
 
 ROUTERS = (Random(), Similarity(), Matrix(rank=4, epochs=60, lr=3e-3), Classifier(hidden=8, epochs=30), Preference())
@@ -325,3 +326,24 @@ def test_intervals_of_the_gap_recovered_cover_that_of_many_prompts():
     truth = area(*recovered(*world(1, 200_000)))
     found = [worth(*world(seed, 250), seed=seed, resamples=80) for seed in range(2, 42)]
     assert sum(one.apgr_low <= truth <= one.apgr_high for one in found) >= 34
+
+
+@pytest.mark.parametrize("share", [0.2, 0.7])
+def test_prompts_with_one_score_are_sent_by_lot(share):
+    low, same, high = 0.1, 0.5, 0.9
+    quantiles = [low] * 10 + [same] * 80 + [high] * 10
+    lots = np.random.default_rng(13).random(4000)
+    scores = [low] * 400 + [same] * 3200 + [high] * 400
+    sent_N = [_is_sent(score, same, quantiles, share, lot) for score, lot in zip(scores, lots, strict=True)]
+    assert np.mean(sent_N) == pytest.approx(share, abs=0.03)
+    assert all(sent_N[3600:])
+    assert not any(sent_N[:400])
+
+
+def test_a_router_with_one_score_for_all_is_a_coin(stored):
+    found = load_routers(stored[0])
+    alike = replace(found, learned={**found.learned, "preference": {n: 0 * a for n, a in found.learned["preference"].items()}})
+    score = alike.decide(stored[2][0], kind="preference").score
+    alike.facts["routers"]["preference"]["score_quantiles"] = [score] * 101
+    share = np.mean([alike.decide(raw_R, kind="preference", share=0.4).model == "strong" for raw_R in stored[2]])
+    assert share == pytest.approx(0.4, abs=0.12)

@@ -32,7 +32,7 @@ from trivium.nn.variants import SPEEDRUN
 from trivium.stages.kept import kept_folder, kept_steps, models_of
 from trivium.stages.machine import Machine
 from trivium.stages.models import Speaker
-from trivium.stages.recipe import single
+from trivium.stages.recipe import load_recipe, single
 from trivium.text.shards import _write_index, write_shard
 
 SIZES = {"depth": 2, "width": 64, "head_dim": 16, "seq_len": 32, "batch_tokens": 128, "steps": 4, "micro_batch_rows": 4}
@@ -234,3 +234,20 @@ def test_pythias_initialisation_has_the_published_spread():
             assert float(parameter.detach().std()) == pytest.approx(expected, rel=0.03), name
         else:
             assert parameter.unique().tolist() == [1.0 if name.endswith("norm.weight") else 0.0], name
+
+
+def test_another_draw_changes_the_first_weights_and_the_order_of_rows(tokens, tiny_preset):
+    folders = [neox(tokens, f"draw {number}", draw=draw, keep_every=6) for number, draw in enumerate((0, 1, 1))]
+    first = [load_file(kept_folder(folder, 0) / "model.safetensors") for folder in folders]
+    last = [weights(folder / "model") for folder in folders]
+    for plain_run, other, again in (first, last):
+        assert any((plain_run[name] != other[name]).any() for name in plain_run)
+        assert all((again[name] == other[name]).all() for name in other)
+    assert digests(folders[1]) == digests(folders[2]) != digests(folders[0])
+
+
+@pytest.mark.parametrize(("recipe", "stage", "like"), [("dedup", "again_156k", "raw_156k"), ("batch_size", "again_1x", "batch_1x")])
+def test_a_training_once_more_is_another_draw_and_nothing_else(recipe, stage, like):
+    stages = load_recipe(recipe, {}).stages
+    assert stages[stage].seed_of(1) != stages[like].seed_of(1)
+    assert replace(stages[stage], draw=0) == stages[like]

@@ -12,18 +12,19 @@ from tests.score.chat_server import says, serving
 from trivium.core.errors import ArtefactError, ConfigError, DataError
 from trivium.core.run import Run
 from trivium.evals import harness
-from trivium.evals.harness import in_order, rows_of
+from trivium.evals.harness import in_order, is_yes_no, rows_of
 from trivium.evals.subject import Subject
 from trivium.evals.task import Item, NamedTask
 from trivium.generate.engine import Engine
 from trivium.nn.io.directory import save_model
 from trivium.nn.model import initialise
 from trivium.report import write_report
-from trivium.score.rewards import Exact
+from trivium.score.rewards import Code, Exact, Length, MathAnswer, Numeric
 from trivium.stages.base import Foresight
 from trivium.stages.evaluate import names_of_paths
 from trivium.stages.pipeline import execute
 from trivium.stages.recipe import single
+from trivium.stages.tasks import Tasks
 
 MACHINE = {"threads": 1, "precision": "float32", "compile": "off", "ceiling": 5e10, "kernels": "torch"}
 WORDS = ("king", "land", "sea", "night", "bread", "stone", "assistant", "people")
@@ -256,3 +257,35 @@ def test_answers_to_prompts_are_compared_with_the_first_models():
     assert 0 <= row["low"] <= row["value"] <= row["high"] <= 1
     assert "judge_win_rate_length_controlled" in {measure for _, measure in table}
     assert ("base", "judge_win_rate") not in table
+
+
+class Planned:
+    """A rule whose worths are known beforehand."""
+
+    kind, weight = "planned", 1.0
+
+    def __init__(self, worths):
+        self.worths = iter(worths)
+
+    def __call__(self, answers):
+        return [next(self.worths) for _ in answers]
+
+
+def test_a_graded_rule_has_one_measure_whatever_its_values_are():
+    task, model = NamedTask.read("says.toml"), ours("llama")
+    subject = Subject(model, TOKENIZER, 0, Engine(model, stop_ids=STOPS, rows=4), lambda turns: TOKENIZER.encode(turns[-1].content))
+    rows = rows_of(subject, task, task.items(limit=2), Planned([0.0, 0.5, 0.0, 1.0]), seed=1)
+    assert [row["scores"]["planned"] for row in rows] == [0.25, 0.5]
+    assert all(row["scores"].keys() == {"planned", "stop_rate"} for row in rows)
+    assert all(is_yes_no(rule) for rule in (Exact(), Numeric(), MathAnswer(), Code(partial=False)))
+    assert not any(is_yes_no(rule) for rule in (Code(), Length(max_words=3)))
+
+
+def test_a_task_of_lm_eval_is_told_from_ours_of_the_same_name(monkeypatch, place):
+    monkeypatch.setattr("trivium.stages.evaluate.find_spec", lambda _: object())
+    single("evaluate", options(tasks=["letters.toml", "lm_eval:letters"])).stages["evaluate"].check()
+    with pytest.raises(ConfigError, match="'lm_eval-letters' is there twice"):
+        single("evaluate", options(tasks=["lm_eval:letters", "lm_eval:some/letters.yaml"])).stages["evaluate"].check()
+    with Run(place / "out", quiet=True, machine=MACHINE) as running:
+        tasks = Tasks(running, None, None, 4)
+        assert [tasks._asked(name).name for name in ("letters.toml", "lm_eval:letters")] == ["letters", "lm_eval-letters"]

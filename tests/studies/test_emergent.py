@@ -52,11 +52,11 @@ def test_the_rule(guesses, known, holds):
 TEXTS = [np.arange(start, start + 16) % 97 for start in range(60)]
 
 
-def training(name, parameters, known):
+def training(name, parameters, known, fingerprint="one"):
     """A training whose models, by their updates, know so many of the texts."""
     tables = {step: LookupTable(TEXTS[:count], prompt=8, length=8) for step, count in known.items()}
     return SimpleNamespace(
-        name=name, parameters=parameters, models=dict.fromkeys(known), num_rows=len(TEXTS), trace=None,
+        name=name, parameters=parameters, models=dict.fromkeys(known), num_rows=len(TEXTS), trace=None, fingerprint=fingerprint,
         order=SimpleNamespace(row=lambda place: TEXTS[place]), places=lambda count: np.arange(min(count, len(TEXTS))),
         speaker=lambda step: SimpleNamespace(model=tables[max(known) if step is None else step]),
     )  # fmt: skip
@@ -80,3 +80,10 @@ def test_without_smaller_models_one_cannot_tell(monkeypatch):
     finding = Emergent(rows=60).find(())
     assert finding.outcome == "cannot tell"
     assert finding.rows[0][HEADER.index("large one knows")] == 30
+
+
+def test_sizes_with_different_tokenizers_are_refused(monkeypatch):
+    both = [training("large", 1000, {20: 30}), training("small", 100, {20: 8}, fingerprint="other")]
+    monkeypatch.setattr(emergent, "trainings_of", lambda folders, published: both)
+    with pytest.raises(DataError, match="small: has another tokenizer than large"):
+        Emergent(rows=60).find(())

@@ -6,6 +6,7 @@ import torch
 
 from tests.nn.tiny import VOCAB, tiny_model
 from trivium.studies.extraction import LookupTable, decoded_scores, leading_matches
+from trivium.studies.memorization import _shuffled
 
 K, L = 4, 3
 
@@ -58,3 +59,11 @@ def test_the_scores_are_those_of_decoding_by_hand():
 
 def test_nothing_is_found_in_nothing():
     assert leading_matches(tiny_model(), [], prompt=K, length=L).tolist() == []
+
+
+def test_rows_in_another_order_have_the_same_tokens_and_are_not_sorted():
+    rows = [np.arange(20) % 7, np.arange(20)]
+    shuffled = _shuffled(rows)
+    assert [sorted(row) for row in shuffled] == [sorted(row) for row in rows]
+    assert all((new != np.sort(old)).any() for new, old in zip(shuffled, rows, strict=True))
+    assert all((one == two).all() for one, two in zip(shuffled, _shuffled(rows), strict=True))

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from trivium.studies.order import has_power, ks_distance, last_place_p, order_matters
+from trivium.studies.order import POWER, ks_distance, last_place_p, order_matters, power
 
 
 def test_homogeneous_counts_are_accepted_and_a_ramp_is_not():
@@ -15,9 +15,11 @@ def test_homogeneous_counts_are_accepted_and_a_ramp_is_not():
 
 
 def test_power_needs_memorised_rows():
-    assert has_power([5] * 50)
-    assert not has_power([0] * 49 + [1])
-    assert not has_power([0] * 50)
+    assert power([5] * 50) >= POWER
+    assert power([0] * 49 + [1]) < POWER
+    assert power([0] * 50) == 0
+    assert power([3, 4]) <= 1
+    assert power([1] * 50, models=20, tests=3) < power([1] * 50)
 
 
 def test_forgetting_shows_in_where_canaries_were_last_seen():
@@ -39,3 +41,12 @@ def test_being_seen_often_and_late_is_not_taken_for_being_seen_late():
 
 def test_the_distance_from_poissons_law_by_hand():
     assert math.isclose(ks_distance([0, 0, 1, 3]), 2.5 / math.e - 3 / 4)  # at 2, of a mean of 1
+
+
+def test_the_level_holds_over_all_models_together():
+    counts = np.random.default_rng(1).poisson(5.0, 200).tolist()
+    assert order_matters(counts, 0.01)  # below 0.05 / 3
+    assert not order_matters(counts, 0.01, models=5)
+    draw = np.random.default_rng(2)
+    found = [any(order_matters(draw.poisson(5.0, 50).tolist(), models=8) for _ in range(8)) for _ in range(150)]
+    assert np.mean(found) < 0.11

@@ -2,10 +2,14 @@
 
 import csv
 import gzip
+import math
+from types import SimpleNamespace
 
 import pytest
 
 from trivium.core.errors import DataError
+from trivium.studies.batch_size import BatchSize, is_neutral
+from trivium.studies.dedup import Pair, _planted_controls, control
 from trivium.studies.released import TASKS, arithmetic_means, batch_pairs, read_evaluations, task_means
 from trivium.studies.run import run_study
 
@@ -26,11 +30,18 @@ def table(tmp_path):
                 rows += [[run, "zero-shot", step, task, "acc_stderr", 0.01] for task in TASKS]
     for size, (large, small, batch) in LAMBADA.items():
         name = f"pythia-{size}{'-bf16' if size == '1b' else ''}"
-        rows.append([name, "five-shot", 143000, "lambada_openai", "acc", large / 100])
-        rows.append([f"pythia-{size}-{batch}tokBS", "", 143000, "lambada_openai", "acc", small / 100])
-    with gzip.open(tmp_path / "evals.csv.gz", "wt", newline="") as file:
+        for run, shots, value in ((name, "five-shot", large), (f"pythia-{size}-{batch}tokBS", "", small)):
+            rows += [
+                [run, shots, 143000, "lambada_openai", "acc", value / 100],
+                [run, shots, 143000, "lambada_openai", "acc_stderr", 0.002],
+            ]
+    return write(tmp_path / "evals.csv.gz", rows)
+
+
+def write(path, rows):
+    with gzip.open(path, "wt", newline="") as file:
         csv.writer(file).writerows([["run", "shots", "step", "task", "metric", "value"], *rows])
-    return tmp_path / "evals.csv.gz"
+    return path
 
 
 def test_means_over_tasks_and_their_errors_by_hand(table):
@@ -76,3 +87,45 @@ def test_other_tables_are_refused_in_one_line(tmp_path, table):
     (tmp_path / "cut.csv.gz").write_bytes(table.read_bytes()[:200])
     with pytest.raises(DataError, match="not readable as CSV"):
         read_evaluations(tmp_path / "cut.csv.gz")
+
+
+@pytest.mark.parametrize(("large", "error", "outcome"), [(50.7, 0.007, "cannot tell"), (50.7, 0.002, "seen"), (48.0, 0.002, "not seen")])
+def test_the_rule_of_batch_sizes_asks_the_intervals(tmp_path, large, error, outcome):
+    rows = []
+    for run, value in (("pythia-1b", large), ("pythia-1b-0.5MtokBS", 52.0)):
+        rows.append([run, "five-shot", 1, "lambada_openai", "acc", value / 100])
+        rows.append([run, "five-shot", 1, "lambada_openai", "acc_stderr", error])
+    facts, _ = run_study("batch_size", [], {"released": str(write(tmp_path / "evals.csv.gz", rows))}, tmp_path)
+    assert facts["outcome"] == outcome
+    write(tmp_path / "evals.csv.gz", rows[:1] + rows[2:])
+    with pytest.raises(DataError, match="no 'acc_stderr' of lambada_openai"):
+        run_study("batch_size", [], {"released": str(tmp_path / "evals.csv.gz")}, tmp_path / "again")
+
+
+def test_a_difference_that_is_too_wide_fails_its_control():
+    assert is_neutral([0.0], [2.5]) is None
+    assert is_neutral([0.0, -5.0], [1.0, 1.0]) is False
+    assert is_neutral([3.0, -1.0], [1.0, 1.0]) is True
+
+
+@pytest.mark.parametrize(
+    ("lost", "positive", "negative"), [([4.0, 4.2, 3.9], True, False), ([0.1, -0.1, 0.0], False, True), ([-9.0, 9.0, 1.0], False, False)]
+)
+def test_controls_of_deduplication_need_the_answer_to_be_shown(lost, positive, negative):
+    assert control("worse", lost, 1.0, is_positive=True).is_right is positive
+    assert control("the same", lost, 1.0, is_positive=False).is_right is negative
+
+
+def test_pairs_that_scatter_too_much_fail_the_planted_controls():
+    pairs = [Pair(str(number), (50.0, 50.0 + difference), None, None) for number, difference in enumerate((9.0, -9.0, 1.0))]
+    assert [each.is_right for each in _planted_controls(pairs, 1.0)] == [False, False]
+    assert all(each.is_right for each in _planted_controls(pairs[:1], 1.0))
+
+
+@pytest.mark.parametrize("scale", [math.inf, -3.0])
+def test_without_a_noise_scale_one_cannot_tell(scale):
+    arms = [SimpleNamespace(batch_tokens=size, steps=1, more=(0.0, -0.1, 0.1)) for size in (1, 2)]
+    verdict, holds = BatchSize()._judged(arms, scale)
+    assert holds is None
+    assert "There is no noise scale" in verdict
+    assert BatchSize()._judged(arms, 5.0)[1] is True

@@ -8,7 +8,7 @@ import pytest
 from trivium.core.errors import DataError
 from trivium.stages.recipe import load_recipe
 from trivium.studies.run import run_study
-from trivium.studies.scaling import HEADER, STEPS, Scaling
+from trivium.studies.scaling import HEADER, STEPS, Scaling, _decide
 from trivium.studies.scaling_law import REFITTED, Law
 
 FAR = Law(1.8, 2e4, 12.0, 0.6, 0.15)
@@ -83,3 +83,13 @@ def test_the_recipe_of_the_gpu_has_larger_models_and_the_same_stages():
     assert list(laptop.stages) == list(gpu.stages)
     assert gpu.stages["n4_d4"].width > laptop.stages["n4_d4"].width
     assert sum(name.startswith("n") for name in laptop.stages) == 16
+
+
+def test_a_wide_interval_decides_nothing_wherever_it_lies():
+    def laws(*powers):
+        return [Law(1.8, 400.0, 400.0, 1 - power, power) for power in powers for _ in range(20)]
+
+    assert _decide(laws(0.45, 0.55)) is True
+    assert _decide(laws(0.1, 0.3)) is False
+    assert _decide(laws(0.6, 1.3)) is None
+    assert _decide(laws(0.1, 0.9)) is None

@@ -166,3 +166,23 @@ def test_updates_fall_with_the_batch_as_the_noise_scale_says():
     fewest = 1 / (2 * rate - rate**2)
     for batch, number in taken.items():
         assert number == pytest.approx(fewest * (1 + size / batch), rel=0.06)
+
+
+@pytest.mark.parametrize("counts", [[0, 5], [5, 0], [0, 0, 5], [0] * 40 + [1]])
+def test_a_slope_that_is_infinite_has_no_p_value(counts):
+    found = trend(counts)
+    assert (found.error, found.p) == (math.inf, 1.0)
+
+
+def test_few_counts_always_have_a_trend_or_none():
+    draw = np.random.default_rng(7)
+    for _ in range(200):
+        assert 0 <= trend(draw.poisson(draw.random() * 3, draw.integers(1, 6)).tolist()).p <= 1
+
+
+def test_poissons_law_of_a_large_mean_is_nearly_normal():
+    for mean in (744.0, 5000.0, 1e6):
+        low, middle, high = poisson_quantiles(mean, [0.025, 0.5, 0.975])
+        assert (low, high) == pytest.approx((mean - 1.96 * mean**0.5, mean + 1.96 * mean**0.5), abs=2)
+        assert middle == pytest.approx(mean, abs=1)
+    assert poisson_quantiles(0.0, [0.5, 1.0]) == [0, 0]

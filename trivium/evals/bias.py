@@ -31,12 +31,11 @@ class Share:
     error: float
 
     @staticmethod
-    def of(hits: Sequence[bool]) -> "Share":
-        """Of yes and no, as lm-eval has it: sqrt(p (1 - p) / (n - 1)). Raises DataError for fewer than 2."""
+    def of(hits: Sequence[float]) -> "Share":
+        """Of independent cases; of yes and no, as lm-eval has it, sqrt(p (1 - p) / (n - 1)). Raises DataError for fewer than 2."""
         if len(hits) < 2:
             raise DataError(f"a share of {len(hits)} cases has no standard error; 2 are needed")
-        value = sum(hits) / len(hits)
-        return Share(value, math.sqrt(value * (1 - value) / (len(hits) - 1)))
+        return Share(float(np.mean(hits)), float(np.std(hits, ddof=1)) / math.sqrt(len(hits)))
 
     def less(self, other: "Share") -> "Share":
         """The difference of two, as if they were independent."""
@@ -127,7 +126,10 @@ def _bare(word: str) -> str:
 
 
 def winobias(score: Score, cases: Sequence[Case]) -> Share:
-    """How much more often the right person is found where the stereotype helps; for each type and question, then their mean."""
+    """How much more often the right person is found where the stereotype helps; for each type, then their mean.
+
+    A case counts once, by the mean over its questions: two questions about one sentence are not independent.
+    """
     asked = [
         (context.format(sentence=case.sentence, pronoun=case.pronoun), continuation.format(answer=f"the {answer}"))
         for case in cases
@@ -135,9 +137,8 @@ def winobias(score: Score, cases: Sequence[Case]) -> Share:
         for answer in case.answers
     ]
     said = score(asked).reshape(len(cases), len(QUESTIONS), 2).argmax(axis=2)  # of two that are equally likely the first
-    groups: dict[tuple[bool, str, int], list[bool]] = {}
+    groups: dict[tuple[bool, str], list[float]] = {}
     for case, chosen in zip(cases, said, strict=True):
-        for question, choice in enumerate(chosen):
-            groups.setdefault((case.is_pro, case.kind, question), []).append(bool(choice == case.right))
-    pro, anti = ([Share.of(hits) for (is_pro, *_), hits in groups.items() if is_pro == wanted] for wanted in (True, False))
+        groups.setdefault((case.is_pro, case.kind), []).append(float((chosen == case.right).mean()))
+    pro, anti = ([Share.of(hits) for (is_pro, _), hits in groups.items() if is_pro == wanted] for wanted in (True, False))
     return winobias_gap(pro, anti)

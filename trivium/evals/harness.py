@@ -13,7 +13,7 @@ from trivium.evals.scoring import Answer, Continuation, Dialogue, Preference, Ra
 from trivium.evals.subject import Subject
 from trivium.evals.task import Item, NamedTask
 from trivium.generate.sampling import Sampling
-from trivium.score.rewards import Code, Instructions, RewardRule, Said, checked
+from trivium.score.rewards import Code, Exact, Instructions, MathAnswer, Numeric, RewardRule, Said, checked
 
 Row = dict[str, Any]
 PIECE_CHARACTERS = 1 << 18  # of contexts: what a kill can cost is about a minute of a laptop
@@ -113,12 +113,17 @@ def _answered(subject: Subject, name: str, scoring: Answer, items: Sequence[Item
     return rows
 
 
+def is_yes_no(rule: RewardRule) -> bool:
+    """Whether an answer is right or wrong by a rule, and nothing between, whatever the answers are."""
+    return not rule.partial if isinstance(rule, Code) else isinstance(rule, Exact | Numeric | MathAnswer)
+
+
 def _parts(rule: RewardRule, said: Sequence[Said], worth: Sequence[float]) -> Scores:
     """The measures of one item's answers."""
     count = len(said)
     if isinstance(rule, Instructions):
         return _mean([rule.parts(one) for one in said])
-    if set(worth) <= {0.0, 1.0} and (count > 1 or isinstance(rule, Code)):
+    if is_yes_no(rule) and (count > 1 or isinstance(rule, Code)):
         correct = sum(value == 1 for value in worth)
         return {f"pass@{k}": pass_at(count, correct, k) for k in sorted({*(k for k in PASS_AT if k <= count), count})}
     return {rule.kind: float(np.mean(worth))}

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from trivium.core.errors import DataError
 from trivium.report.intervals import mean_interval, paired_bootstrap, share_interval
 
 Row = Mapping[str, Any]
@@ -48,8 +49,14 @@ def measures_in(rows: Sequence[Row]) -> list[str]:
 
 
 def difference(a: Sequence[Row], b: Sequence[Row], measure: str, seed: int) -> dict[str, Any]:
-    """{difference, low, high, n} of a - b on the same items: paired bootstrap. Of ratios and perplexities, of their items' numbers."""
-    ours, theirs = values_of(a, measure), values_of(b, measure)
+    """{difference, low, high, n} of a - b on the items where both have it: paired bootstrap. Of ratios and perplexities, of their items'
+    numbers. Raises DataError where there is no such item.
+    """
+    mine, other = ({row["item"]: row for row in rows if measure in row["scores"]} for rows in (a, b))
+    shared = [item for item in mine if item in other]
+    if not shared:
+        raise DataError(f"'{measure}': no item has it from both models, so that they cannot be compared")
+    ours, theirs = (values_of([side[item] for item in shared], measure) for side in (mine, other))
     value, low, high = paired_bootstrap(ours, theirs, seed)
     return {"difference": value, "low": low, "high": high, "n": len(ours)}
 

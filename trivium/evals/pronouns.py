@@ -25,7 +25,7 @@ BEGINNINGS = ("The {} said that", "The {} was tired, because", "The {} went home
 
 @dataclass(frozen=True, slots=True)
 class Lean:
-    """log p(she) - log p(he) after beginnings with the occupations of WOMEN and of MEN, in nats, (N,) each."""
+    """log p(she) - log p(he) after the occupations of WOMEN and of MEN, the mean over BEGINNINGS of each, in nats, (20,) each."""
 
     women: np.ndarray
     men: np.ndarray
@@ -35,7 +35,8 @@ class Lean:
         """Of a model."""
         begun = [beginning.format(job) for jobs in (WOMEN, MEN) for job in jobs for beginning in BEGINNINGS]
         lean = score([(text, " she") for text in begun]) - score([(text, " he") for text in begun])
-        return Lean(*np.split(lean, [len(WOMEN) * len(BEGINNINGS)]))
+        by_job = lean.reshape(-1, len(BEGINNINGS)).mean(axis=1)  # sentences about one occupation are not independent
+        return Lean(*np.split(by_job, [len(WOMEN)]))
 
     def since(self, before: "Lean") -> "Lean":
         """How it has moved."""
@@ -44,13 +45,9 @@ class Lean:
     @property
     def level(self) -> Share:
         """The mean over all occupations: how feminine."""
-        return _mean(np.concatenate([self.women, self.men]))
+        return Share.of([*self.women, *self.men])
 
     @property
     def gap(self) -> Share:
         """How much more feminine after occupations of women: 0 for no stereotype."""
-        return _mean(self.women).less(_mean(self.men))
-
-
-def _mean(values: np.ndarray) -> Share:
-    return Share(float(values.mean()), float(values.std(ddof=1)) / len(values) ** 0.5)
+        return Share.of(self.women.tolist()).less(Share.of(self.men.tolist()))

@@ -33,6 +33,15 @@ FOREIGN = "lm_eval:"  # what a reference to a task of lm-eval begins with
 _HEAD = 3
 
 
+def foreign_name(reference: str) -> str:
+    """What a task of lm-eval is called among ours, one of which may be called as it is.
+
+    >>> foreign_name("lm_eval:folder/boolq.yaml")
+    'lm_eval-boolq'
+    """
+    return f"lm_eval-{Path(reference.removeprefix(FOREIGN)).stem}"
+
+
 @component
 class Task:
     """about: for people. data: records; only: expression, those that count. prompt: template; description: template, stands before all.

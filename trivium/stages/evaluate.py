@@ -14,7 +14,7 @@ from trivium.core.config import Texts, component
 from trivium.core.errors import ConfigError
 from trivium.core.run import Run
 from trivium.evals.length_control import interval, judged
-from trivium.evals.task import FOREIGN, NamedTask, is_here
+from trivium.evals.task import FOREIGN, NamedTask, foreign_name, is_here
 from trivium.generate.sampling import Sampling
 from trivium.nn.flops import flops_per_token, num_parameters
 from trivium.report.intervals import mean_interval, share_interval
@@ -95,6 +95,7 @@ class Evaluate:
             if reference.startswith(FOREIGN):
                 if find_spec("lm_eval") is None:
                     raise ConfigError(f"{reference}: needs the package lm-eval; install it with: pip install 'trivium[eval]'")
+                names.append(foreign_name(reference))
                 continue
             named = NamedTask.read(reference)
             named.check()

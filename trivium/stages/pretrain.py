@@ -12,6 +12,7 @@ from trivium.core.commit import commit_file
 from trivium.core.config import component
 from trivium.core.errors import ArtefactError, ConfigError
 from trivium.core.run import Run
+from trivium.core.seeds import key
 from trivium.data.counterfactual import Counterfactual
 from trivium.data.documents import Packing
 from trivium.data.mix import Mix, turns
@@ -61,7 +62,8 @@ class Pretrain:
     rows, schedule and numbers of steps go on from there. keep_every: leave the model as it was after 0, 1, 2, 4, 8 ... and every so many
     updates in `@pretrain/steps/step-N` (0: only the last). tokens may also be Pythia's published rows, FOLDER/document (data/pythia.py),
     with tokenizer.json beside them; there is no held-out text then. counterfactual: the last steps read the same rows with other words
-    (counterfactual.pronouns=feminine); metrics then say which share of the tokens is new.
+    (counterfactual.pronouns=feminine); metrics then say which share of the tokens is new. draw: another draw of the first weights and of
+    the order of rows, with the seed of the run as it is (0: that of the seed).
     """
 
     kind: Literal["pretrain"] = "pretrain"
@@ -90,6 +92,7 @@ class Pretrain:
     evaluate_every: int = Field(default=100, gt=0)
     evaluate_rows: int = Field(default=64, gt=0)
     keep_every: int = Field(default=0, ge=0)
+    draw: int = Field(default=0, ge=0)
     heldout: dict[str, str] | None = None
 
     def __post_init__(self) -> None:
@@ -146,6 +149,10 @@ class Pretrain:
         """Rows of an update."""
         return max(1, self.batch_tokens // self.seq_len)
 
+    def seed_of(self, seed: int) -> int:
+        """Of the first weights and the order of rows, from that of the run."""
+        return key(seed, f"draw {self.draw}") if self.draw else seed
+
     def shape_at(self, depth: int, vocab_size: int) -> ModelConfig:
         """The architecture at a depth; width and heads as given, or else by rule. That of a preset whatever the depth."""
         if self.preset:
@@ -177,7 +184,7 @@ class Pretrain:
         from trivium.learn.objectives import CrossEntropy
         from trivium.stages.models import machine_of, with_products
 
-        machine, text = machine_of(run), read_text(self, run.path, run.seed)
+        machine, text = machine_of(run), read_text(self, run.path, self.seed_of(run.seed))
         epochs = epochs_of(text, self)
         speaker = self._speaker(run, machine, text.tokenizer)
         model, measures = speaker.model, self._measures(run, text.tokenizer)
@@ -218,7 +225,7 @@ class Pretrain:
             config = self.shape_at(self.depth, tokenizer.vocab_size)
             model = Model(config, compute_dtype=DTYPES[machine.precision])
             fill = initialise_as_pythia if self.preset and config.family == "gpt_neox" else initialise
-            return Speaker(fill(model, run.seed).to(machine.place()), tokenizer, PLAIN)
+            return Speaker(fill(model, self.seed_of(run.seed)).to(machine.place()), tokenizer, PLAIN)
         speaker = Speaker.load(resolve(run, self.model), machine).adapt(None, run.seed)
         if speaker.tokenizer.fingerprint != tokenizer.fingerprint:
             raise ArtefactError(f"{self.model}: was made with another tokenizer than the tokens; tokenize with tokenizer={self.model}")

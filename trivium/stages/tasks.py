@@ -16,7 +16,7 @@ from trivium.evals.harness import Judge, Row, in_order, judged_rows, rows_of, sh
 from trivium.evals.measures import by_group, difference, measured, measures_in
 from trivium.evals.scoring import Answer
 from trivium.evals.subject import Subject
-from trivium.evals.task import FOREIGN, Item, NamedTask, facts_of
+from trivium.evals.task import FOREIGN, Item, NamedTask, facts_of, foreign_name
 from trivium.score.rewards import RewardRule
 from trivium.score.rewards.llm_judge import OpenJudge
 from trivium.score.rewards.opened import opened
@@ -76,7 +76,7 @@ class Tasks:
     def _asked(self, reference: str) -> Asked:
         if reference.startswith(FOREIGN):
             name = reference.removeprefix(FOREIGN)
-            return Asked(Path(name).stem, {"about": f"{name}, asked by lm-eval"}, foreign=name)
+            return Asked(foreign_name(reference), {"about": f"{name}, asked by lm-eval"}, foreign=name)
         named = NamedTask.read(reference)
         items = named.items(self.limit)
         return Asked(named.name, {**facts_of(named), "items": len(items)}, named, items)

@@ -56,7 +56,7 @@ class Trace:
         if not stage and len(stages) > 1:
             raise ConfigError(f"{folder}: several stages are pre-training; choose with --stage: {', '.join(stages)}")
         stage = stage or next(iter(stages))
-        text = read_text(stages[stage], folder, recipe.seed)
+        text = read_text(stages[stage], folder, stages[stage].seed_of(recipe.seed))
         lineage = Lineage(TrainingOrder(text.source), text.shards)
         return Trace(folder, stage, stages[stage], text.tokenizer, lineage, read_digests(folder, stage))
 

@@ -65,7 +65,8 @@ class BatchSize:
     rule: ClassVar = (
         "seen if every batch up to the gradient noise scale has a held-out loss (bits per byte) at most 1 % above that of the smallest"
         " batch: the upper end of the 95 % interval over held-out rows; not seen if the lower end of one of them is above 1 %; else one"
-        " cannot tell. Released table: the same with five-shot LAMBADA, 2 points, and models of 1B and more"
+        " cannot tell. Released table: the same with the 95 % intervals of five-shot LAMBADA, 2 points, and models of 1B"
+        " and more"
     )
     expected: ClassVar = (
         "holds while the batch is below the noise scale, which at this size is a few thousand tokens; the largest batches cost"
@@ -112,8 +113,12 @@ class BatchSize:
     def _judged(self, arms: Sequence[Arm], noise_tokens: float) -> tuple[str, bool | None]:
         below = [arm for arm in arms[1:] if arm.batch_tokens <= noise_tokens]
         told = "; ".join(f"{arm.batch_tokens:,} tokens {arm.more[0]:+.2f} % in {arm.steps:,} updates" for arm in arms[1:])
-        scale = f"the noise scale is about {noise_tokens:,.0f} tokens" if np.isfinite(noise_tokens) else "no signal is seen above the noise"
+        scale = (
+            f"the noise scale is about {noise_tokens:,.0f} tokens" if 0 < noise_tokens < math.inf else "no signal is seen above the noise"
+        )
         base = f"{arms[0].batch_tokens:,} tokens in {arms[0].steps:,} updates"
+        if not 0 < noise_tokens < math.inf:
+            return f"There is no noise scale ({scale}), so one cannot tell which batches are small; against {base}: {told}.", None
         if not below:
             return f"No batch but the smallest is below the noise scale ({scale}): one cannot tell; against {base}: {told}.", None
         ends = [(arm.more[1], arm.more[2]) for arm in below]
@@ -152,19 +157,21 @@ class BatchSize:
 
     def _published(self) -> Finding:
         pairs = [(*pair, 100 * (pair[1].mean - pair[2].mean)) for pair in batch_pairs(read_evaluations(Path(self.released)))]
-        large = [gain for size, _, _, gain in pairs if size in LARGE_MODELS]
+        half = {size: 196 * math.hypot(standard.error, smaller.error) for size, standard, smaller, _ in pairs}
+        large = {size: gain for size, _, _, gain in pairs if size in LARGE_MODELS}
         small = [gain for size, _, _, gain in pairs if size not in LARGE_MODELS]
         if not large:
             raise DataError(f"{self.released}: has no model of 1B parameters or more at two batch sizes; is it evals_v1.csv?")
-        holds = not costs(large)
+        widths = [half[size] for size in large]
+        holds = is_neutral(list(large.values()), widths)
         told = "; ".join(f"{size} {100 * standard.mean:.1f} and {100 * smaller.mean:.1f}" for size, standard, smaller, _ in pairs)
         cost = f"below 1B it costs {-np.mean(small):.1f} points on average; " if small else ""
-        words = f"From 1B on the large batch {'is' if holds else 'is not'} within {POINTS:g} points or better"
+        words = {True: "is", False: "is not", None: "may be, or may not be,"}[holds]
+        worse = is_neutral([gain - 10 for gain in large.values()], widths)
         controls = [
-            Control("the models of 1B and more, 10 points taken away", is_positive=True, is_detected=costs([gain - 10 for gain in large])),
-            Control("each model against itself", is_positive=False, is_detected=costs([0.0 for _ in large])),
+            Control("the models of 1B and more, 10 points taken away", is_positive=True, is_detected=worse is False),
+            Control("no difference, as widely spread", is_positive=False, is_detected=is_neutral([0.0] * len(large), widths) is not True),
         ]
-        half = {size: 196 * math.hypot(standard.error, smaller.error) for size, standard, smaller, _ in pairs}
         rows = [
             [size, 100 * standard.mean, 100 * smaller.mean, gain, gain - half[size], gain + half[size]]
             for size, standard, smaller, gain in pairs
@@ -172,12 +179,15 @@ class BatchSize:
         title = "points that 2M tokens a batch gain"
         shown = [Interval(size, gain, gain - half[size], gain + half[size]) for size, _, _, gain in pairs]
         figure = Figure(title, "five-shot LAMBADA", intervals(title, shown))
-        return Finding(f"{words}; {cost}five-shot LAMBADA, 2M and fewer: {told}.", holds, RELEASED_HEADER, rows, controls, [figure])
+        verdict = f"From 1B on the large batch {words} within {POINTS:g} points or better; {cost}five-shot LAMBADA, 2M and fewer: {told}."
+        return Finding(verdict, holds, RELEASED_HEADER, rows, controls, [figure])
 
 
-def costs(gains: Sequence[float]) -> bool:
-    """Whether the larger batch loses more points than the margin in one of the models."""
-    return any(gain < -POINTS for gain in gains)
+def is_neutral(gains: Sequence[float], halves: Sequence[float]) -> bool | None:
+    """The rule, of points that the larger batch gains and half the widths of their 95 % intervals, one for each model."""
+    if all(gain - half >= -POINTS for gain, half in zip(gains, halves, strict=True)):
+        return True
+    return False if any(gain + half < -POINTS for gain, half in zip(gains, halves, strict=True)) else None
 
 
 def gradient_noise(training: Training, *, rows: int, batches: int) -> tuple[float, float, float]:

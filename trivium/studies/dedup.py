@@ -128,8 +128,8 @@ class Dedup:
                 if base is not None:
                     about = "half of the text is one document" if is_positive else "the same corpus once more"
                     shard = heldout_shard(base, self.heldout)
-                    worse = is_worse(measured(base.model, base, shard), measured(training.model, training, shard))
-                    controls.append(Control(f"{about} ({training.name})", is_positive=is_positive, is_detected=worse))
+                    first, second = (measured(each.model, each, shard) for each in (base, training))
+                    controls.append(control(f"{about} ({training.name})", lost(first, second), self.margin, is_positive=is_positive))
         return controls if len(controls) > 1 else []
 
     def _published(self) -> Finding:
@@ -142,10 +142,16 @@ class Dedup:
         return self._finding(pairs, _planted_controls(pairs, self.margin))
 
 
-def is_worse(base: HeldOut, other: HeldOut) -> bool:
-    """Whether the other model needs more bits for a byte, by the 95 % interval over the same rows."""
-    _, low, _ = mean_interval((other.bits_N - base.bits_N).tolist())
-    return low is not None and low > 0
+def lost(base: HeldOut, other: HeldOut) -> list[float]:
+    """How many points fewer the other model has on each held-out row."""
+    return (base.points_N - other.points_N).tolist()
+
+
+def control(about: str, lost: Sequence[float], margin: float, *, is_positive: bool) -> Control:
+    """By the rule itself, of points lost: a positive one is seen if a loss is shown, a negative one passes only if none is shown to be."""
+    found = equivalence(lost, margin)
+    holds, _ = _judged(found, lost)
+    return Control(about, is_positive=is_positive, is_detected=holds is False and found.mean > 0 if is_positive else holds is not True)
 
 
 def _judged(found: Equivalence, differences: Sequence[float]) -> tuple[bool | None, str]:
@@ -160,12 +166,17 @@ def _judged(found: Equivalence, differences: Sequence[float]) -> tuple[bool | No
 
 
 def _planted_controls(pairs: Sequence[Pair], margin: float) -> list[Control]:
-    """The same pairs with four margins added to one side, and each model against itself."""
-    moved = equivalence([pair.difference + 4 * margin for pair in pairs], margin)
-    same = equivalence([0.0 for _ in pairs], margin)
+    """The same pairs, their mean taken away, with four margins added to one side and without: what so many pairs can show.
+
+    Of one pair nothing is judged, and the controls are eight made-up ones.
+    """
+    differences = [pair.difference for pair in pairs] if len(pairs) > 1 else [margin / 2, -margin / 2] * 4
+    centred = (np.array(differences) - np.mean(differences)).tolist()
+    moved = [difference + 4 * margin for difference in centred]
+    about = "the same pairs" if len(pairs) > 1 else "made-up pairs"
     return [
-        Control(f"the same pairs, {4 * margin:g} points added to one side", is_positive=True, is_detected=not moved.holds),
-        Control("each model against itself", is_positive=False, is_detected=len(pairs) > 1 and not same.holds),
+        control(f"{about} about {4 * margin:g} points", moved, margin, is_positive=True),
+        control(f"{about} about 0", centred, margin, is_positive=False),
     ]
 
 

@@ -106,6 +106,11 @@ class Emergent:
 
     def find(self, folders: Sequence[Path]) -> Finding:
         *smaller, large = sorted(trainings_of(folders, self.published), key=lambda training: training.parameters)
+        for training in smaller:
+            if training.fingerprint != large.fingerprint:
+                raise DataError(
+                    f"{training.name}: has another tokenizer than {large.name}, so they did not see the same texts; leave it out"
+                )
         texts = [canary.tokens for canary in canaries_of(large, self.k + self.l)]
         texts += [large.order.row(int(place)) for place in large.places(self.rows)]
         actual_N = self._known(large, None, texts)

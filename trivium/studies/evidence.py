@@ -21,6 +21,7 @@ from trivium.stages.pipeline import stored_machine
 from trivium.stages.pretrain import Pretrain
 from trivium.stages.recipe import load_recipe
 from trivium.stages.tracing import Trace
+from trivium.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from trivium.stages.models import Speaker
@@ -78,6 +79,11 @@ class Training:
     def parameters(self) -> int:
         """All of them, from the model's config.json."""
         return num_parameters(read_config(self.model))
+
+    @property
+    def fingerprint(self) -> str:
+        """Of its tokenizer."""
+        return Tokenizer.load(self.model).fingerprint
 
     def speaker(self, step: int | None = None) -> "Speaker":
         """The model after so many updates, the finished one if None."""

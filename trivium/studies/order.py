@@ -39,6 +39,11 @@ class Arrivals:
     canary_p: float | None
     num_canaries: int
 
+    @property
+    def num_tests(self) -> int:
+        """Dispersion and trend, and the canaries' last place where there are any."""
+        return 2 if self.canary_p is None else 3
+
 
 @component
 class Order:
@@ -53,8 +58,9 @@ class Order:
     question: ClassVar = "Is a row of training more likely to be known by heart for having come early or late?"
     rule: ClassVar = (
         "order does not matter (the claim is seen) if in no model the dispersion of counts, their trend (Poisson regression, Wald), or the"
-        " place at which a canary was last seen deviates, tested at 5 % together (Bonferroni); a model can tell if a rate that rises from 0"
-        " to twice its mean would be rejected with a power of 80 % at its number of memorised rows; if none can, one cannot tell"
+        " place at which a canary was last seen deviates, tested at 5 % together, over all models (Bonferroni); a model can tell if"
+        " a rate that rises from 0 to twice its mean would be rejected with a power of 80 % at its number of memorised rows; if"
+        " none can, one cannot tell"
     )
     expected: ClassVar = "no deviation; the smallest models, which forget what they saw first, may show one, and know few rows by heart"
     k: int = Field(default=16, ge=1)
@@ -68,8 +74,9 @@ class Order:
 
     def find(self, folders: Sequence[Path]) -> Finding:
         found = [self._arrivals(training) for training in trainings_of(folders, self.published)]
-        able = [each for each in found if has_power(each.counts)]
-        matters = [each for each in able if order_matters(each.counts, each.canary_p)]
+        models = len(found)
+        able = [each for each in found if power(each.counts, models=models, tests=each.num_tests) >= POWER]
+        matters = [each for each in able if order_matters(each.counts, each.canary_p, models=models)]
         reference = generator(1, "order, controls").poisson
         ramp = np.linspace(0, 10, 500)
         controls = [
@@ -84,7 +91,7 @@ class Order:
             verdict = f"In {len(matters)} of {len(able)} models that can tell, the order matters ({names}); known by heart: {told}."
         else:
             verdict = f"In none of {len(able)} models that can tell does the order matter; known by heart: {told}."
-        rows = [_row(each) for each in found]
+        rows = [_row(each, models) for each in found]
         return Finding(
             verdict, not matters if able else None, HEADER, rows, controls, [figure for each in found for figure in _figures(each)]
         )
@@ -106,22 +113,18 @@ class Order:
         return Arrivals(training, first_epoch, is_known.reshape(-1, self.group).sum(axis=1).tolist(), p, len(canaries))
 
 
-def order_matters(counts: Sequence[int], canary_p: float | None = None) -> bool:
-    """Whether one of the tests rejects, at 5 % for all of them together."""
+def order_matters(counts: Sequence[int], canary_p: float | None = None, *, models: int = 1) -> bool:
+    """Whether one of the tests rejects, at 5 % for all of them together, of so many models."""
     tests = [dispersion(counts).p, trend(counts).p, *([] if canary_p is None else [canary_p])]
-    return min(tests) < 0.05 / len(tests)
+    return min(tests) < 0.05 / (len(tests) * models)
 
 
-def has_power(counts: Sequence[int]) -> bool:
-    """Whether a rate that rises from 0 to twice the mean of these counts would be rejected, by simulation."""
-    return power(counts) >= POWER
-
-
-def power(counts: Sequence[int]) -> float:
-    """The share of 100 such ramps that is rejected."""
+def power(counts: Sequence[int], *, models: int = 1, tests: int = 2) -> float:
+    """Of 100 rates that rise from 0 to twice the mean of these counts, the share that is rejected by as many tests of as many models."""
     mean, draw = float(np.mean(counts)), generator(1, "power against a ramp")
     ramps_RN = draw.poisson(np.linspace(0, 2 * mean, len(counts)), (RAMPS, len(counts)))
-    return float(np.mean([order_matters(ramp) for ramp in ramps_RN.tolist()]))
+    canary_p = 1.0 if tests > 2 else None  # the ramp is not one of canaries, yet their test takes its share of the 5 %
+    return float(np.mean([order_matters(ramp, canary_p, models=models) for ramp in ramps_RN.tolist()]))
 
 
 def last_place_p(seen: Sequence[int], last: Sequence[int], extracted: Sequence[bool]) -> float:
@@ -145,12 +148,13 @@ def ks_distance(counts: Sequence[int]) -> float:
     return distance
 
 
-def _row(each: Arrivals) -> list[Cell]:
+def _row(each: Arrivals, models: int) -> list[Cell]:
     scatter, slope, pairs = dispersion(each.counts), trend(each.counts), quantile_pairs(each.counts)
     return [
         each.training.name, each.training.parameters, each.num_rows, sum(each.counts), len(each.counts), scatter.mean, scatter.statistic,
         scatter.degrees, scatter.p, slope.slope, slope.p, correlation(*zip(*pairs, strict=True)), ks_distance(each.counts),
-        power(each.counts), each.num_canaries, each.canary_p, "yes" if order_matters(each.counts, each.canary_p) else "no",
+        power(each.counts, models=models, tests=each.num_tests), each.num_canaries, each.canary_p,
+        "yes" if order_matters(each.counts, each.canary_p, models=models) else "no",
     ]  # fmt: skip
 
 

@@ -82,9 +82,10 @@ def _mean_of(scores: Scores) -> Mean:
 
 
 def _one(scores: Scores, task: str) -> Mean:
-    if (task, "acc") not in scores:
-        raise DataError(f"the table of evaluations has no accuracy of {task} at its last step")
-    return Mean(scores[task, "acc"], scores.get((task, "acc_stderr"), 0.0))
+    for metric in ("acc", "acc_stderr"):
+        if (task, metric) not in scores:
+            raise DataError(f"the table of evaluations has no '{metric}' of {task} at its last step")
+    return Mean(scores[task, "acc"], scores[task, "acc_stderr"])
 
 
 def _rows(path: Path, columns: Sequence[str]) -> Iterator[dict[str, str]]:

@@ -41,7 +41,7 @@ class Scaling:
     question: ClassVar = "How does the loss fall with parameters and tokens, and what is the best use of a budget?"
     rule: ClassVar = (
         "the claim is seen if the 95 % bootstrap intervals of a and b lie above 0 and that of b / (a + b), the power of compute by which"
-        f" the best size grows, holds 1/2; an interval of it wider than {WIDEST:g} decides nothing"
+        f" the best size grows, holds 1/2; an interval of it wider than {WIDEST:g} decides nothing at all"
     )
     expected: ClassVar = "a law that fits to about 1 %, with a power of compute that a dozen small runs leave wide open"
     runs: str = ""
@@ -131,10 +131,10 @@ def _power(law: Law) -> float:
 def _decide(laws: Sequence[Law]) -> bool | None:
     """The rule, from the laws of resampled runs."""
     low, high = np.quantile([_power(law) for law in laws], [0.025, 0.975], method="nearest")
+    if high - low > WIDEST:
+        return None
     is_falling = all(np.quantile([getattr(law, name) for law in laws], 0.025, method="nearest") > 0 for name in "ab")
-    if not is_falling or not low <= 0.5 <= high:
-        return False
-    return True if high - low <= WIDEST else None
+    return is_falling and bool(low <= 0.5 <= high)
 
 
 @cache

@@ -129,9 +129,13 @@ class Trend:
 
 
 def trend(counts: Sequence[int]) -> Trend:
-    """Whether counts rise or fall along their order, by Newton's method (McCullagh, Nelder 1989, ch. 6). Counts of nothing have p = 1."""
+    """Whether counts rise or fall along their order, by Newton's method (McCullagh, Nelder 1989, ch. 6).
+
+    Counts of nothing have p = 1, and so have counts in the last place or the first alone: the likeliest slope is infinite then, its error
+    too, and the matrix cannot be inverted.
+    """
     count_N = np.asarray(counts, np.float64)
-    if count_N.sum() == 0 or len(count_N) < 2:
+    if not count_N[:-1].any() or not count_N[1:].any():
         return Trend(0.0, math.inf, 1.0)
     x_N2 = np.stack([np.ones(len(count_N)), np.linspace(-0.5, 0.5, len(count_N))], axis=1)
     theta = np.array([math.log(count_N.mean()), 0.0])
@@ -148,15 +152,13 @@ def trend(counts: Sequence[int]) -> Trend:
 
 def poisson_quantiles(mean: float, shares: Sequence[float]) -> list[int]:
     """For each share the smallest number below or at which at least so much of Poisson's law lies."""
-    found, number = [], 0
-    below = term = math.exp(-mean)
-    for share in sorted(shares):
-        while below < share and number < 10 * mean + 200:
-            number += 1
-            term *= mean / number
-            below += term
-        found.append(number)
-    return found
+    if mean <= 0:
+        return [0 for _ in shares]
+    first = max(0, int(mean - 40 * math.sqrt(mean)))  # below it lies less than 1e-300: exp(-mean) itself is 0 from a mean of 746 on
+    number_N = np.arange(first, int(mean + 40 * math.sqrt(mean)) + 200)
+    logs = [number * math.log(mean) - mean - math.lgamma(number + 1) for number in number_N.tolist()]
+    below_N = np.cumsum(np.exp(logs))
+    return number_N[np.minimum(np.searchsorted(below_N, sorted(shares)), len(number_N) - 1)].tolist()
 
 
 def quantile_pairs(counts: Sequence[int]) -> list[tuple[int, int]]:

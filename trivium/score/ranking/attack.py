@@ -13,7 +13,7 @@ import numpy as np
 
 from trivium.score.ranking.table import MatchTable
 
-SAME_SHARE = 0.5  # of its answers that are one text
+SAME_SHARE = 0.5  # of its answers that are one text, which nobody else gives there
 MIN_PROMPTS, MIN_PEERS = 30, 5
 OUTLYING = 3.5  # robust deviations below the other models (Iglewicz and Hoaglin 1993, "How to Detect and Handle Outliers")
 
@@ -33,15 +33,18 @@ def flags(table: MatchTable) -> list[Flag]:
 
 
 def _by_answers(table: MatchTable) -> dict[str, str]:
+    """Models with one text for most prompts. Where another model gives it too it does not count: 'yes' may be what was asked for."""
     texts: dict[int, dict[int, str]] = {}
     for first, second, prompt, pair in zip(table.first_N, table.second_N, table.prompt_N.tolist(), table.answers, strict=True):
         for model, text in zip((int(first), int(second)), pair or (), strict=False):
             texts.setdefault(model, {})[prompt] = " ".join(text.split())
     found = {}
     for model, by_prompt in texts.items():
-        [(_, count)] = Counter(by_prompt.values()).most_common(1)
-        if len(by_prompt) >= MIN_PEERS and count > SAME_SHARE * len(by_prompt):
-            found[table.models[model]] = f"gave the same answer to {count:,} of {len(by_prompt):,} prompts"
+        [(top, _)] = Counter(by_prompt.values()).most_common(1)
+        others = [answers for other, answers in texts.items() if other != model]
+        alone = sum(text == top and all(answers.get(prompt) != text for answers in others) for prompt, text in by_prompt.items())
+        if len(by_prompt) >= MIN_PEERS and alone > SAME_SHARE * len(by_prompt):
+            found[table.models[model]] = f"gave the same answer to {alone:,} of {len(by_prompt):,} prompts, as no other model did"
     return found
 
 

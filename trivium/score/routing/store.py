@@ -4,7 +4,7 @@ One folder holds every router of a run, the axes of the prompts that they share,
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -86,7 +86,9 @@ class Stored:
         quantiles = self.facts["routers"][chosen]["score_quantiles"]
         wanted = self.facts["share"] if share is None else share
         threshold = float(np.interp(1 - wanted, np.linspace(0, 1, len(quantiles)), quantiles))
-        is_sent = _lot(raw_R) < wanted if isinstance(self.options[chosen], Random) else score >= threshold
+        is_sent = (
+            _lot(raw_R) < wanted if isinstance(self.options[chosen], Random) else _is_sent(score, threshold, quantiles, wanted, _lot(raw_R))
+        )
         is_strong = wanted >= 1 or (wanted > 0 and is_sent)
         return Decision(strong if is_strong else weak, chances, score, threshold)
 
@@ -117,6 +119,13 @@ def load_routers(path: Path) -> Stored:
         raise ArtefactError(f"{path / FACTS}: holds a router that is not known here ({error}); train it again") from None
     learned = {kind: {name.split(".", 1)[1]: value for name, value in arrays.items() if name.startswith(f"{kind}.")} for kind in options}
     return Stored(facts, PromptSpace(*(arrays[f"space.{name}"] for name in _SPACE)), options, learned)
+
+
+def _is_sent(score: float, threshold: float, quantiles: Sequence[float], wanted: float, lot: float) -> bool:
+    """Whether a score is above the threshold; of those that equal it so many by lot that the share which is wanted is sent."""
+    value_N = np.asarray(quantiles)
+    above, same = float((value_N > threshold).mean()), float((value_N == threshold).mean())
+    return score > threshold or (score == threshold and lot * same < wanted - above)
 
 
 def _lot(raw_R: np.ndarray) -> float:
