@@ -18,7 +18,7 @@ from trivium.studies.finding import Cell, Control, Figure, Finding
 from trivium.studies.repeated_data import plan
 from trivium.studies.scaling_law import FLOPS_PER, MIN_RUNS, REFITTED, Law, Runs, bootstrap, fit, isoflop, residuals
 from trivium.studies.study import Preset, Trial
-from trivium.text.rows import Row, rows
+from trivium.text.rows import rows
 
 HEADER = ("what", "value", "low", "high")
 SEED = 1
@@ -105,17 +105,7 @@ def _runs(folders: Sequence[Path]) -> Runs:
 
 
 def _table(path: Path) -> Runs:
-    return Runs(*np.array([[_number(row, field) for field in ("parameters", "tokens", "loss")] for row in rows(path)]).T)
-
-
-def _number(row: Row, field: str) -> float:
-    value = number_of(row.values.get(field))
-    if value is None:
-        try:
-            return float(row.text(field))
-        except ValueError:
-            row.fail(f"'{field}' is no number")
-    return value
+    return Runs(*np.array([[row.finite(field) for field in ("parameters", "tokens", "loss")] for row in rows(path)]).T)
 
 
 def _interval(values: Sequence[float]) -> list[Cell]:

@@ -25,7 +25,7 @@ from trivium.studies.stock_model import (
     middle_year,
 )
 from trivium.studies.study import Preset, Trial
-from trivium.text.rows import Row, rows
+from trivium.text.rows import rows
 
 HEADER = ("projection", "growth, powers of ten a year", "median year", "10 %", "90 %", "by 2026", "by 2028", "by 2030", "by 2032")
 YEARS = (2026, 2028, 2030, 2032)
@@ -94,19 +94,8 @@ class DataStock:
 
 def _growth(path: Path) -> Spread:
     """Of a user's own table of data sets."""
-    years, tokens = zip(*((_number(row, "year"), _number(row, "tokens")) for row in rows(path)), strict=True)
+    years, tokens = zip(*((row.finite("year"), row.finite("tokens")) for row in rows(path)), strict=True)
     return growth_of(years, tokens, SEED)
-
-
-def _number(row: Row, field: str) -> float:
-    value = row.values.get(field)
-    try:
-        number = float(value) if isinstance(value, str | int | float) else math.nan
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        row.fail(f"'{field}' is {value!r}; a number is expected")
-    return number
 
 
 def _row(name: str, demand: Demand, years: np.ndarray) -> list[Cell]:
