@@ -256,3 +256,9 @@ def test_answers_to_prompts_are_compared_with_the_first_models():
     assert 0 <= row["low"] <= row["value"] <= row["high"] <= 1
     assert "judge_win_rate_length_controlled" in {measure for _, measure in table}
     assert ("base", "judge_win_rate") not in table
+
+
+@pytest.mark.parametrize("more", [{"corpus": ["corpus.jsonl"]}, {"limit": 3}])
+def test_what_is_about_tasks_needs_tasks(more):
+    with pytest.raises(ConfigError, match="corpus and limit are about tasks"):
+        single("evaluate", options(tasks=[], prompts="prompts.jsonl", **more)).stages["evaluate"].check()

@@ -102,6 +102,7 @@ def compare(options: Feedback, run: Run) -> Rows:
     prompt, or one has no room for an answer.
     """
     constitution = read_constitution(options.constitution)
+    run.log(constitution.told(options.constitution))
     speaker = Speaker.load(resolve(run, options.model), machine_of(run))
     total, _ = measured(_prompts(options, run), lambda each: speaker.prompt(each.messages), speaker.model.config.max_seq_len)
     engine, judge = engine_of(run, speaker, rows=options.rows), judge_of(options, run, constitution)

@@ -75,6 +75,8 @@ class Evaluate:
         named = self.named_models()
         if not self.tasks and not self.prompts:
             raise ConfigError("give tasks, for example tasks=[boolq], or prompts=FILE, or both; docs/evaluation.md lists the tasks")
+        if not self.tasks and (self.corpus or self.limit is not None):
+            raise ConfigError("corpus and limit are about tasks; give tasks, for example tasks=[boolq], or leave them out")
         if not self.prompts and (self.rule or self.rewards or self.tokens or self.reference or self.reward_model):
             raise ConfigError(
                 "rule, rewards, tokens, reference and reward_model are about answers to prompts; give prompts=FILE, or leave them out"

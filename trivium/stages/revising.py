@@ -149,6 +149,7 @@ def revise(options: Critique, run: Run) -> Rows:
     of each round, by the name of the measure. Raises DataError if there is no prompt, or one has no room for its chain.
     """
     constitution = read_constitution(options.constitution)
+    run.log(constitution.told(options.constitution))
     answerer = _writer(options, run, options.model, constitution)
     total, _ = measured(_prompts(options, run), lambda each: _asked(answerer, each), answerer.speaker.model.config.max_seq_len)
     reviser: Reviser = answerer if not options.reviser else _writer(options, run, options.reviser, constitution)

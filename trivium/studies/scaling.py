@@ -17,7 +17,7 @@ from trivium.report.svg import Line, line_chart
 from trivium.studies.finding import Cell, Control, Figure, Finding
 from trivium.studies.repeated_data import plan
 from trivium.studies.scaling_law import FLOPS_PER, MIN_RUNS, REFITTED, Law, Runs, bootstrap, fit, isoflop, residuals
-from trivium.studies.study import Preset, Trial
+from trivium.studies.study import Preset, Trial, refuse_folders
 from trivium.text.rows import rows
 
 HEADER = ("what", "value", "low", "high")
@@ -54,6 +54,8 @@ class Scaling:
         return (Trial("scaling", {} if preset == "laptop" else _for_gpu()),)
 
     def find(self, folders: Sequence[Path]) -> Finding:
+        if self.runs:
+            refuse_folders(folders, f"runs={self.runs}")
         runs = _table(Path(self.runs)) if self.runs else _runs(folders)
         law = fit(runs)
         laws = bootstrap(runs, law, SEED)

@@ -24,7 +24,7 @@ from trivium.studies.stock_model import (
     growth_of,
     middle_year,
 )
-from trivium.studies.study import Preset, Trial
+from trivium.studies.study import Preset, Trial, refuse_folders
 from trivium.text.rows import rows
 
 HEADER = ("projection", "growth, powers of ten a year", "median year", "10 %", "90 %", "by 2026", "by 2028", "by 2030", "by 2032")
@@ -60,6 +60,7 @@ class DataStock:
 
     def find(self, folders: Sequence[Path]) -> Finding:
         growth = Demand().growth if not self.systems else _growth(Path(self.systems))
+        refuse_folders(folders, "systems=FILE or published numbers")
         tokens = exactly(self.tokens) if self.tokens else Demand().tokens
         there = Flat(exactly(self.stock)) if self.stock else Stock()
         historical = Demand(tokens, growth)

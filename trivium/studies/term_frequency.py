@@ -19,7 +19,7 @@ from trivium.studies.finding import Cell, Control, Figure, Finding
 from trivium.studies.numbers_seen import seen_by
 from trivium.studies.released import arithmetic_means
 from trivium.studies.statistics import spearman
-from trivium.studies.study import Preset, Trial
+from trivium.studies.study import Preset, Trial, refuse_folders
 from trivium.text.planted import QUESTION, sum_line
 from trivium.text.tokenizer.pieces import decoder_of
 
@@ -98,6 +98,7 @@ class TermFrequency:
 
     def find(self, folders: Sequence[Path]) -> Finding:
         if self.released:
+            refuse_folders(folders, f"released={self.released}")
             return self._published()
         found = [measured for training in trainings_of(folders) for measured in self._measured(training)]
         last = list({measured.name: measured for measured in found}.values())
