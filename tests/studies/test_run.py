@@ -1,6 +1,7 @@
 """The frame of all studies: runs made once and shared, findings kept, one page for all, mistakes in one line."""
 
 import json
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -236,3 +237,9 @@ def test_folders_at_which_nobody_would_look_are_refused(tmp_path, name, options)
 @pytest.mark.parametrize(("name", "said"), [("dedup", "margin of +-0.25 points"), ("batch_size", "at most 0.25 % above")])
 def test_the_rule_says_the_number_that_decides(name, said):
     assert said in run.about(STUDIES[name](margin=0.25))["rule"]
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_study_has_a_row_in_its_documentation(name):
+    page = Path(__file__).parents[2] / "docs" / "studies.md"
+    assert f"| `{name}` |" in page.read_text()

@@ -21,6 +21,7 @@ from trivium.stages.base import resolve
 from trivium.stages.models import Speaker, engine_of, machine_of
 from trivium.stages.pieces import Pieces
 from trivium.synth.self_instruct import MALFORMED, Pool, Task, parse, request, why_unfit
+from trivium.text.chat import start_ids
 
 KIND = "tasks that a model wrote"
 
@@ -100,8 +101,7 @@ def _prompt(options: TaskOptions, speaker: Speaker, text: str, begins: str) -> n
     if options.form == "chat":
         ids = np.concatenate([speaker.prompt((Message("user", text),)), tokenizer.encode(begins)])
     else:
-        starts = [tokenizer.id_of(name) for name, is_control in speaker.chat.split(speaker.chat.start) if is_control]
-        ids = np.concatenate([np.array(starts, np.int32), tokenizer.encode(text + begins)])
+        ids = np.concatenate([np.array(start_ids(tokenizer, speaker.chat), np.int32), tokenizer.encode(text + begins)])
     reads = speaker.model.config.max_seq_len
     if len(ids) >= reads:
         raise DataError(f"a request has {len(ids):,} tokens, and the model reads {reads:,}, so there is no room for tasks; lower shown")
