@@ -6,6 +6,7 @@ import pytest
 from trivium.core.types import Match, Message
 from trivium.score.ranking import baseline_of, tabulate, win_rates
 from trivium.score.ranking.ties import sigmoid
+from trivium.score.ranking.win_rate import controlled_interval
 
 
 def judged(gap_of, *, seed: int = 1, prompts: int = 300, model: str = "m", size: int = 30) -> list[Match]:
@@ -51,3 +52,18 @@ def test_adding_a_model_leaves_the_rates_of_the_others_nearly_alone():
     after = {rate.model: rate.controlled for rate in win_rates(tabulate(few + judged(lambda *_: 2.0, model="c", seed=4)), "base")}
     assert after["a"] == pytest.approx(before["a"], abs=0.5)
     assert after["b"] == pytest.approx(before["b"], abs=0.5)
+
+
+def test_one_model_has_an_interval_which_holds_what_made_the_verdicts():
+    draw = np.random.default_rng(3)
+    longer = draw.normal(100, 300, 400)
+    score = (draw.random(400) < sigmoid(0.8 + np.tanh(longer / longer.std()))).astype(float)
+    share, low, high = controlled_interval(score, longer, 1)
+    assert low < sigmoid(np.array(0.8)) < high < score.mean() + 0.05
+    assert low < share < high
+    assert (share, low, high) == controlled_interval(score, longer, 1)
+    assert share != pytest.approx(controlled_interval(score, longer, 2)[1])
+
+
+def test_a_model_against_itself_wins_half():
+    assert controlled_interval(np.full(50, 0.5), np.zeros(50), 1) == pytest.approx((0.5, 0.5, 0.5))

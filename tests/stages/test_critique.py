@@ -88,6 +88,7 @@ def lines(out: str, name: str) -> list[dict[str, Any]]:
 
 def test_each_round_has_a_principle_a_critique_and_a_revision_that_takes_the_answers_place():
     chains = run()
+    assert "constitution manners: 4 principles; Four remarks" in Path("out/log.txt").read_text()
     assert [each["prompt"][0]["content"] for each in chains] == list(WORDS)
     taken = 0
     for chain in chains:

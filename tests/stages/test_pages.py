@@ -53,3 +53,5 @@ def test_what_follows_knows_how_many_there_are():
 def test_a_page_needs_two_facts(tmp_path):
     with pytest.raises(ConfigError, match="'facts_per_page' is 1"):
         pages(tmp_path, facts_per_page=1)
+    with pytest.raises(ConfigError, match="'num_raw' is 10000000"):
+        pages(tmp_path, num_raw=10_000_000)

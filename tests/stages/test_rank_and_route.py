@@ -153,6 +153,11 @@ def test_matches_of_our_own_judge_are_split_by_prompt_and_become_pairs_of_names(
         ("rank", {"data": "matches.jsonl", "ties": "rao_kupper"}, "no match is one; set ties=half"),
         ("rank", {"data": "matches.jsonl", "anchor": "gpt"}, "'gpt' is in no match; the models are: strong, weak"),
         ("rank", {"data": "matches.jsonl", "control": ["length"]}, "matches have no answers"),
+        ("rank", {"data": "matches.jsonl", "anchor_rating": 5}, "anchor_rating is 5, but of no model; name it"),
+        ("rank", {"data": "matches.jsonl", "anchor": "weak", "anchor_rating": float("nan")}, "'anchor_rating' is nan"),
+        ("rank", {"data": "matches.jsonl", "trust": "wek"}, "'wek' is in no match; the models are: strong, weak"),
+        ("route", {"data": "matches.jsonl", "strong": "x", "weak": "x"}, "strong and weak are both 'x'"),
+        ("route", {"data": "matches.jsonl", "costs": {"strong": -1.0, "weak": 1.0}}, "'costs.strong' is -1"),
         ("route", {"data": "matches.jsonl", "routers": ["preference"]}, "routers must have 'random'"),
         ("route", {"data": "matches.jsonl", "routers": ["random", "random"]}, "each kind once"),
         ("route", {"data": "matches.jsonl", "strong": "strong"}, "strong and weak go together"),
@@ -178,6 +183,8 @@ def test_decisions_say_what_they_need(place):
         list(decisions(place, "hello"))
     with pytest.raises(ConfigError, match="share is 2"):
         list(decisions(place, "hello", share=2.0))
+    with pytest.raises(ConfigError, match="give one of them"):
+        list(decisions(place, "hello", share=0.5, price=1.0))
 
 
 def test_the_recipe_is_one():

@@ -187,6 +187,8 @@ def test_text_that_spells_the_markers_is_text():
         (OPTIONS | {"data": "known.jsonl"}, "not both"),
         (OPTIONS | {"pairs": "shuffled"}, "pairs=shuffled needs pairs that are there"),
         (OPTIONS | {"model": "base"}, "base: its tokenizer has no control token <CON>, so it is no synthesizer; make one of it: trivium"),
+        ({"data": "known.jsonl", "rows": 5}, "sampling and rows are about what a synthesizer writes"),
+        ({"data": "known.jsonl", "sampling": {"temperature": 1}}, "sampling and rows are about what a synthesizer writes"),
         (OPTIONS | {"rounds": 0}, "'rounds' is 0"),
     ],
 )

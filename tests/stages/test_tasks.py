@@ -289,3 +289,9 @@ def test_a_task_of_lm_eval_is_told_from_ours_of_the_same_name(monkeypatch, place
     with Run(place / "out", quiet=True, machine=MACHINE) as running:
         tasks = Tasks(running, None, None, 4)
         assert [tasks._asked(name).name for name in ("letters.toml", "lm_eval:letters")] == ["letters", "lm_eval-letters"]
+
+
+@pytest.mark.parametrize("more", [{"corpus": ["corpus.jsonl"]}, {"limit": 3}])
+def test_what_is_about_tasks_needs_tasks(more):
+    with pytest.raises(ConfigError, match="corpus and limit are about tasks"):
+        single("evaluate", options(tasks=[], prompts="prompts.jsonl", **more)).stages["evaluate"].check()

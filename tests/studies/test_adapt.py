@@ -10,7 +10,7 @@ from trivium.core.config import merge, read_toml, write_toml
 from trivium.core.errors import DataError
 from trivium.nn.flops import num_parameters
 from trivium.nn.io.directory import read_config, save_model
-from trivium.stages.recipe import shipped
+from trivium.stages.recipe import load_recipe, shipped
 from trivium.studies.adapt import HEADER, NEEDED, Adapt, gap_closed
 from trivium.studies.run import run_study
 
@@ -130,3 +130,19 @@ def test_the_page_is_written(tmp_path):
     facts, page = run_study("adapt", [write_run(tmp_path / "a")], {}, None)
     assert page.read_text().count("Proxy tuning closes")
     assert facts["outcome"] == "seen"
+
+
+@pytest.mark.parametrize("preset", ["laptop", "gpu"])
+def test_what_continues_reads_general_text_that_the_base_has_not_read(preset):
+    for trial in Adapt().trials(preset):
+        stages = load_recipe(trial.recipe, trial.options).stages
+        base = stages["base"]
+        assert stages["continual"].mix["general"].skip == base.steps * base.batch_tokens // base.seq_len
+
+
+def test_without_intervals_one_cannot_tell(tmp_path):
+    folder = write_run(tmp_path / "a")
+    rows = [row | {"low": None, "high": None} for row in json.loads((folder / "results.json").read_text())]
+    (folder / "results.json").write_text(json.dumps(rows))
+    verdict = Adapt().find([folder]).verdict
+    assert "tuned may learn the domain's text and may forget the general (+0.600 bits per byte)" in verdict

@@ -11,6 +11,7 @@ from trivium.core.errors import DataError
 from trivium.studies.batch_size import BatchSize, is_neutral
 from trivium.studies.dedup import Pair, _planted_controls, control
 from trivium.studies.released import TASKS, arithmetic_means, batch_pairs, read_evaluations, task_means
+from trivium.studies.released_bias import released_changes
 from trivium.studies.run import run_study
 
 # 8-task zero-shot means at the last step, standard and deduplicated, as methods give them for the real table
@@ -80,12 +81,12 @@ def test_arithmetic_is_averaged_over_operands(tmp_path):
 
 def test_other_tables_are_refused_in_one_line(tmp_path, table):
     (tmp_path / "other.csv").write_text("run,step\na,1\n")
-    with pytest.raises(DataError, match="has no column 'shots'"):
+    with pytest.raises(DataError, match="other.csv line 2: 'shots' is missing"):
         read_evaluations(tmp_path / "other.csv")
     with pytest.raises(DataError, match="there is no such file"):
         read_evaluations(tmp_path / "gone.csv")
     (tmp_path / "cut.csv.gz").write_bytes(table.read_bytes()[:200])
-    with pytest.raises(DataError, match="not readable as CSV"):
+    with pytest.raises(DataError, match="cut.csv.gz"):
         read_evaluations(tmp_path / "cut.csv.gz")
 
 
@@ -129,3 +130,32 @@ def test_without_a_noise_scale_one_cannot_tell(scale):
     assert holds is None
     assert "There is no noise scale" in verdict
     assert BatchSize()._judged(arms, 5.0)[1] is True
+
+
+EVALUATIONS, ARITHMETIC = "run,shots,step,task,metric,value\n", "model,checkpoint,task,fewshot,acc\n"
+
+
+@pytest.mark.parametrize(
+    ("read", "text", "says"),
+    [
+        (read_evaluations, EVALUATIONS + "a,zero-shot,1,piqa,acc,abc\n", "line 2: 'value' is 'abc'; a number is expected"),
+        (read_evaluations, EVALUATIONS + "a,zero-shot,,piqa,acc,0.5\n", "line 2: 'step' is ''; a number is expected"),
+        (read_evaluations, EVALUATIONS + "a,zero-shot,1\n", "line 2: has 3 cells, the header has 6"),
+        (arithmetic_means, ARITHMETIC + "a/b,1,addition,16,0.5\n", "line 2: 'task' is 'addition'; num_reasoning_arithmetic_"),
+        (arithmetic_means, ARITHMETIC + "a/b,1,num_reasoning_arithmetic_addition_1,many,0.5\n", "line 2: 'fewshot' is 'many'"),
+        (
+            released_changes,
+            "run,step,task,metric,value\nbaseline-1b-deduped,1,crows_pairs_english_gender,pct_stereotype,x\n",
+            "'value' is 'x'",
+        ),
+        (
+            released_changes,
+            "run,step,task,metric,value\nbaseline-1b-deduped,a,crows_pairs_english_gender,pct_stereotype,1\n",
+            "'step' is 'a'",
+        ),
+    ],
+)
+def test_a_damaged_row_is_named(tmp_path, read, text, says):
+    (tmp_path / "table.csv").write_text(text)
+    with pytest.raises(DataError, match=f"table.csv line 2: .*{says.removeprefix('line 2: ')}"):
+        read(tmp_path / "table.csv")

@@ -1,6 +1,7 @@
 """The frame of all studies: runs made once and shared, findings kept, one page for all, mistakes in one line."""
 
 import json
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -71,6 +72,14 @@ class Broken(Plain):
         raise DataError("the table is empty")
 
 
+@component
+class Told(Plain):
+    """Reads rows that somebody published."""
+
+    name: ClassVar = "told"
+    published: str = ""
+
+
 @pytest.fixture
 def studies(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -104,6 +113,17 @@ def test_runs_are_made_once_and_findings_kept_until_something_changes(studies):
     assert (studies / "runs/studies/small-1/prepare/done.json").stat().st_mtime_ns == mark
     run.run_study("runs", [], {"prepare": {"heldout_share": 0.2}}, None, quiet=True)
     assert LOOKS == ["runs", "runs"]
+
+
+def test_rows_that_are_named_by_how_their_files_begin_are_looked_at_again_when_they_change(studies):
+    run.STUDIES["told"] = Told
+    (studies / "rows").mkdir()
+    options = {"published": str(studies / "rows/document")}
+    for content, looks in (("a", 1), (None, 1), ("ab", 2)):
+        if content:
+            (studies / "rows/document.idx").write_text(content)
+        run.run_study("told", [], options, None)
+        assert ["told"] * looks == LOOKS
 
 
 def test_a_finding_that_was_damaged_is_made_again(studies):
@@ -153,6 +173,7 @@ def test_a_control_that_is_wrong_outweighs_the_answer():
         ("runs", ["."], {"prepare": {"heldout_share": 0.2}}, "laptop", "there are none to make"),
         ("runs", [], {"prepar": {"heldout_share": 0.2}}, "laptop", "unknown option 'prepar'; did you mean 'prepare'"),
         ("runs", [], {}, "laptops", "preset is 'laptops'; did you mean 'laptop'"),
+        ("runs", ["."], {}, "laptops", "preset is 'laptops'; did you mean 'laptop'"),
     ],
 )
 def test_mistakes_are_one_line(studies, name, folders, options, preset, message):
@@ -169,7 +190,7 @@ def test_all_takes_only_what_every_recipe_has(studies):
 
 @pytest.mark.parametrize("study", STUDIES.values(), ids=list(STUDIES))
 def test_a_study_says_everything_before_it_runs(study):
-    words = [study.claim, study.question, study.rule, study.expected]
+    words = list(run.about(study()).values())[1:]
     assert all(isinstance(word, str) and len(word) > 10 for word in words)
     assert study.question.endswith("?")
     for preset in ("laptop", "gpu"):
@@ -202,3 +223,23 @@ def test_a_kill_between_two_runs_costs_only_the_second(studies, monkeypatch):
     assert LOOKS == ["plain", "runs"]
     assert (studies / "runs/studies/small-1/prepare/done.json").stat().st_mtime_ns == mark
     assert "They do." in page.read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("stock", {}), ("scaling", {"runs": "t.csv"}), *((name, {"released": "t.csv"}) for name in ("dedup", "batch_size", "term_frequency"))],
+)
+def test_folders_at_which_nobody_would_look_are_refused(tmp_path, name, options):
+    with pytest.raises(ConfigError, match="not at folders; leave one of both out"):
+        run.run_study(name, [tmp_path], options, None)
+
+
+@pytest.mark.parametrize(("name", "said"), [("dedup", "margin of +-0.25 points"), ("batch_size", "at most 0.25 % above")])
+def test_the_rule_says_the_number_that_decides(name, said):
+    assert said in run.about(STUDIES[name](margin=0.25))["rule"]
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_study_has_a_row_in_its_documentation(name):
+    page = Path(__file__).parents[2] / "docs" / "studies.md"
+    assert f"| `{name}` |" in page.read_text()

@@ -8,15 +8,12 @@ import torch
 
 from trivium.studies.statistics import (
     chi2_above,
-    correlation,
     dispersion,
     equivalence,
     noise_scale,
     poisson_quantiles,
     quantile_pairs,
-    ranks,
     sign_test,
-    spearman,
     t_above,
     t_quantile,
     trend,
@@ -113,22 +110,6 @@ def test_the_trend_is_the_planted_one():
 def test_quantiles_of_poissons_law_by_hand():
     assert poisson_quantiles(1.0, [0.3, 0.37, 0.73, 0.74, 0.99]) == [0, 1, 1, 2, 4]  # cumulated: .368, .736, .920, .981, .996
     assert quantile_pairs([3, 0, 1, 0]) == [(0, 0), (1, 0), (1, 1), (2, 3)]
-
-
-def test_ranks_and_their_correlation_by_hand():
-    assert ranks([10, 20, 20, 5]).tolist() == [2, 3.5, 3.5, 1]
-    assert correlation([1, 2, 3], [2, 4, 6]) == pytest.approx(1)
-    assert correlation([1, 1, 1], [1, 2, 3]) == 0
-    rho, p = spearman([1, 2, 3, 4, 5], [1, 2, 3, 5, 4])
-    assert rho == pytest.approx(1 - 6 * 2 / (5 * 24))
-    assert p == pytest.approx(10 / 120, abs=0.01)  # the orders of five whose |rho| is as large: 5 of 120 at each end
-    assert spearman([1, 2], [3, 3]) == (0.0, 1.0)
-
-
-def test_the_permutation_test_keeps_its_level():
-    draw = np.random.default_rng(4)
-    rejected = [spearman(draw.random(20), draw.random(20), seed=seed)[1] < 0.05 for seed in range(60)]
-    assert np.mean(rejected) < 0.15
 
 
 def test_the_noise_scale_has_the_golden_value():

@@ -5,6 +5,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
+from trivium.core.config import build
 from trivium.core.errors import ConfigError
 from trivium.core.types import Conversation, Message
 from trivium.synth.filters import Judged, Language, Length, Longest, NearDuplicates, Repetition, Reward, Valid
@@ -99,3 +100,18 @@ def test_the_longest_answers_stay_and_of_equal_ones_the_earlier():
         "answer is not among the longest",
         "answer is not among the longest",
     ]
+
+
+@pytest.mark.parametrize(
+    ("rule", "options", "says"),
+    [
+        (Judged, {"model": "m", "key_variable": "KEY"}, "give url too"),
+        (Reward, {"reward_model": "r", "at_least": 0, "min_difference": 0.5}, "give reference too"),
+        (Reward, {"reward_model": "r", "at_least": 0, "sampling": {"temperature": 1}}, "give reference too"),
+        (Length, {"min_words": 9, "max_words": 5}, "min_words is 9, above max_words, 5"),
+        (Length, {"min_answer_words": 9, "max_answer_words": 5}, "min_answer_words is 9"),
+    ],
+)
+def test_what_would_not_be_read_or_keep_anything_is_refused(rule, options, says):
+    with pytest.raises(ConfigError, match=says):
+        build(rule, options)

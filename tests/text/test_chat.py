@@ -8,7 +8,7 @@ from hypothesis import given, settings, strategies as st
 from tests.text.conftest import TEXTS
 from trivium.core.errors import ArtefactError, ConfigError, DataError
 from trivium.core.types import Message
-from trivium.text.chat import CHATML, PLAIN, ChatFormat, jinja, render, stop_ids
+from trivium.text.chat import CHATML, PLAIN, ChatFormat, jinja, render, start_ids, stop_ids
 from trivium.text.tokenizer import SPECIALS, train_bpe
 
 FORMATS = {
@@ -200,3 +200,8 @@ def _backend():
     import tokenizers
 
     return tokenizers.Tokenizer.from_str(TOKENIZER.to_json())
+
+
+def test_text_that_is_no_chat_starts_with_the_tokens_that_start_a_document():
+    assert start_ids(TOKENIZER, PLAIN) == (TOKENIZER.id_of("<|endoftext|>"),)
+    assert start_ids(TOKENIZER, CHATML) == ()

@@ -6,6 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from trivium.core.config import build
 from trivium.core.errors import ConfigError, DataError
 from trivium.core.types import Document
 from trivium.text.planted import Canaries, Copies, Sums, sum_line
@@ -66,3 +67,9 @@ def test_a_corpus_without_words_makes_no_canaries():
         Canaries()([Document("1 2 3")], seed=1)
     with pytest.raises(ConfigError, match="share"):
         Copies(share=1.0)
+
+
+@pytest.mark.parametrize("times", [0, -3])
+def test_a_canary_stands_once_at_least(times):
+    with pytest.raises(ConfigError, match="repeats"):
+        build(Canaries, {"repeats": (1, times)})

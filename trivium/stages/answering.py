@@ -59,8 +59,7 @@ class AnswerOptions(Scoring, Protocol):
 
 
 def answer(options: AnswerOptions, run: Run, prompts: Callable[[], Iterator[Prompt]], asks: Callable[[Turns], Turns]) -> Rows:
-    """Answer all prompts, which are read twice; a row a prompt {prompt, responses, scores, stopped, tokens}, with true_scores and
-    demonstration where they are known.
+    """Answer all prompts, which are read twice.
 
     Gives what reads the answers: a row a prompt {prompt, responses, scores, stopped, tokens}, and true_scores and demonstration where
     known. asks: what the model is asked for a prompt. Raises DataError if there is no prompt, or one has no room for an answer.

@@ -120,6 +120,7 @@ def compare(options: Feedback, run: Run) -> Rows:
     prompt, or one has no room for an answer.
     """
     constitution = read_constitution(options.constitution)
+    run.log(constitution.told(options.constitution))
     speaker = Speaker.load(resolve(run, options.model), machine_of(run))
     prompts = looked_at(prompts_of(run, options.prompts), options.rewards)
     total, _ = measured(prompts, lambda each: speaker.prompt(each.messages), speaker.model.config.max_seq_len)

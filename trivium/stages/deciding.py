@@ -32,6 +32,8 @@ def decisions(
     """A JSON line {prompt, model, chances ...} for each prompt of a file, or for the one prompt that was given as text."""
     if share is not None and not 0 <= share <= 1:
         raise ConfigError(f"share is {share:g}; it is a share of prompts, from 0 to 1")
+    if share is not None and price is not None:
+        raise ConfigError("--share and --price are two ways to decide; give one of them")
     folder = router_folder(router)
     is_file = os.path.exists(prompts)  # Path.exists raises for a text longer than a file name may be
     if is_file:

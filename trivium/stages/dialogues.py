@@ -6,23 +6,21 @@ name of the stage, number of the conversation, turn, weights).
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import chain
 from typing import Any, Protocol
 
 import numpy as np
 
-from trivium.core.progress import Progress
-from trivium.core.run import CHECKPOINTS, Run
+from trivium.core.run import Run
 from trivium.core.types import Example, Message
 from trivium.generate.engine import Engine, IsOver
 from trivium.generate.sampling import Sampling
+from trivium.stages.answering import ROUNDS
 from trivium.stages.base import resolve
 from trivium.stages.models import Speaker, engine_of, machine_of, one_chat
-from trivium.stages.pieces import Pieces
+from trivium.stages.pieces import OnDone, in_pieces
 from trivium.synth.magpie import NO_ROOM, Draft, UserTurn, leads
 
 KIND = "conversations of a model"
-ROUNDS = 8  # times that a piece fills the engine's rows
 
 
 class DialogueOptions(Protocol):
@@ -50,70 +48,62 @@ def write_dialogues(options: DialogueOptions, run: Run) -> Callable[[], Iterator
     """Write all conversations from the first piece that is not there yet; gives what reads them, in order."""
     speaker = one_chat(Speaker.load(resolve(run, options.model), machine_of(run)))
     writer = _Writer(options, run, speaker, engine_of(run, speaker, rows=options.rows))
-    size = ROUNDS * options.rows
-    pieces, count = Pieces(run.folder / CHECKPOINTS, KIND), -(-options.count // size)
-    with run.progress(options.count * options.turns) as writer.progress:
-        for number in range(count):
-            first, end = number * size, min(options.count, (number + 1) * size)
-            if pieces.has(run, number):
-                writer.progress.start_at(end * options.turns)
-            else:
-                pieces.write(number, map(_row, writer.write(first, end)))
-    return lambda: map(_draft, chain.from_iterable(map(pieces.rows, range(count))))
+
+    def make(_: int, numbers: Sequence[int], on_done: OnDone) -> Iterator[dict[str, Any]]:
+        return map(_row, writer.write(numbers, on_done))
+
+    size, steps = ROUNDS * options.rows, 2 * options.turns
+    rows = in_pieces(run, range(options.count), make, total=options.count, size=size, kind=KIND, steps=steps)
+    return lambda: map(_draft, rows())
 
 
 class _Writer:
     """Writes the conversations of a piece, turn by turn, those that go on together."""
 
-    progress: Progress
-
     def __init__(self, options: DialogueOptions, run: Run, speaker: Speaker, engine: Engine) -> None:
         self.options, self.run, self.speaker, self.engine = options, run, speaker, engine
         self.user = UserTurn.of(speaker.chat, speaker.tokenizer, one_line=options.one_line)
 
-    def write(self, first: int, end: int) -> list[Draft]:
+    def write(self, numbers: Sequence[int], on_done: OnDone) -> list[Draft]:
         """The conversations with these numbers."""
         options, speaker = self.options, self.speaker
         domains = list(options.domains) or [""]
-        drafts = [Draft(number, domains[number % len(domains)]) for number in range(first, end)]
+        drafts = [Draft(number, domains[number % len(domains)]) for number in numbers]
         for turn in range(options.turns):
-            done = first * options.turns + turn * len(drafts)
+            done = 2 * turn * len(drafts)
             going = [draft for draft in drafts if not draft.is_over]
             prompts = [speaker.prequery(leads(draft, options.domains, speaker.chat)) for draft in going]
-            for draft, said in self._generate(f"query {turn}", going, prompts, options.asking, done, self.user.is_over):
+            asked = self._generate(f"query {turn}", going, prompts, options.asking, _after(done, on_done), self.user.is_over)
+            for draft, said in asked:
                 draft.hear(self.user.text(said.response), is_stopped=bool(said.meta["stopped"]))
             going = [draft for draft in going if not draft.is_over]
             prompts = [speaker.prompt(tuple(draft.turns)) for draft in going]
-            for draft, said in self._generate(f"answer {turn}", going, prompts, options.answering, done):
+            answered = self._generate(f"answer {turn}", going, prompts, options.answering, _after(done + len(drafts), on_done))
+            for draft, said in answered:
                 draft.answer(speaker.text_of(said).strip(), is_stopped=bool(said.meta["stopped"]))
-        self._show(end * options.turns, "")
         return drafts
 
     def _generate(
-        self, purpose: str, drafts: Sequence[Draft], prompts: Sequence[np.ndarray], sampling: Sampling, done: int,
+        self, purpose: str, drafts: Sequence[Draft], prompts: Sequence[np.ndarray], sampling: Sampling, on_done: OnDone,
         is_over: IsOver | None = None,
     ) -> list[tuple[Draft, Example]]:  # fmt: skip
-        """What is said after each prompt that leaves room; the conversations of the others end. done: turns before these, for progress."""
+        """What is said after each prompt that leaves room; the conversations of the others end."""
         reads = self.speaker.model.config.max_seq_len
         fitting = [(draft, prompt) for draft, prompt in zip(drafts, prompts, strict=True) if len(prompt) < reads]
         for draft, prompt in zip(drafts, prompts, strict=True):
             if len(prompt) >= reads:
                 draft.end(NO_ROOM)
-
-        def show(count: int) -> None:
-            self._show(done if is_over else done + count, f"{count:,} of {len(fitting):,} asked" if is_over else "")
-
         said = self.engine.generate(
             [prompt for _, prompt in fitting], sampling, seed=self.run.seed, purpose=f"{self.run.stage} {purpose}",
-            numbers=[draft.number for draft, _ in fitting], is_over=is_over, on_done=show,
+            numbers=[draft.number for draft, _ in fitting], is_over=is_over, on_done=on_done,
         )  # fmt: skip
         for (draft, _), example in zip(fitting, said, strict=True):
             draft.tokens += len(example.response)
         return [(draft, example) for (draft, _), example in zip(fitting, said, strict=True)]
 
-    def _show(self, done: int, text: str) -> None:
-        speed = (done - self.progress.first) / self.progress.seconds
-        self.progress.update(done, "  ".join(filter(None, (f"{speed:.2f} instructions/s", text))))
+
+def _after(before: int, on_done: OnDone) -> OnDone:
+    return lambda done: on_done(before + done)
 
 
 def _row(draft: Draft) -> dict[str, Any]:

@@ -7,19 +7,20 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from pydantic import Field
 
 from trivium.core.commit import commit_file
 from trivium.core.config import Texts, component
 from trivium.core.errors import ConfigError
 from trivium.core.run import Run
-from trivium.evals.length_control import interval, judged
 from trivium.evals.task import FOREIGN, NamedTask, foreign_name, is_here
 from trivium.generate.sampling import Sampling
 from trivium.nn.flops import flops_per_token, num_parameters
 from trivium.report.intervals import mean_interval, share_interval
 from trivium.report.tasks import told
 from trivium.score.answers import AnswerRule
+from trivium.score.ranking.win_rate import controlled_interval
 from trivium.score.rewards import AnyReward, LLMJudge, Said, checked
 from trivium.score.rewards.llm_judge import OpenJudge
 from trivium.score.rewards.opened import check_rules, judges_of, names_of, opened
@@ -75,6 +76,8 @@ class Evaluate:
         named = self.named_models()
         if not self.tasks and not self.prompts:
             raise ConfigError("give tasks, for example tasks=[boolq], or prompts=FILE, or both; docs/evaluation.md lists the tasks")
+        if not self.tasks and (self.corpus or self.limit is not None):
+            raise ConfigError("corpus and limit are about tasks; give tasks, for example tasks=[boolq], or leave them out")
         if not self.prompts and (self.rule or self.rewards or self.tokens or self.reference or self.reward_model):
             raise ConfigError(
                 "rule, rewards, tokens, reference and reward_model are about answers to prompts; give prompts=FILE, or leave them out"
@@ -271,8 +274,9 @@ class _Table:
         won = {name: [_won(a, b) for a, b in zip(mine, first.numbers[name], strict=True)] for name, mine in self.numbers.items()}
         if judge is not None:
             won["judge"] = judge.compare(list(zip(self.said, first.said, strict=True)))
-            lengths = [[len(said.response) for said in side.said] for side in (self, first)]
-            self._add("judge_win_rate_length_controlled", *interval(judged(won["judge"], *lengths), judge.seed), n=len(self.said))
+            longer_N = np.array([len(a.response) - len(b.response) for a, b in zip(self.said, first.said, strict=True)], np.float64)
+            controlled = controlled_interval(np.array(won["judge"]), longer_N, judge.seed)
+            self._add("judge_win_rate_length_controlled", *controlled, n=len(self.said))
         for name, each in won.items():
             self._add(f"{name}_win_rate", *share_interval(sum(each), len(each)), n=len(each))
 

@@ -7,7 +7,6 @@ Models are loaded only if a piece is missing.
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
-from itertools import islice
 from typing import Protocol
 
 import numpy as np
@@ -19,9 +18,10 @@ from trivium.core.types import Conversation, Example, Message
 from trivium.generate.sampling import Sampling
 from trivium.score.rewards.llm_judge import NUM_CONNECTIONS, OpenJudge, nonce_of, question, verdict
 from trivium.score.said import Said
+from trivium.stages.answering import READ_ROWS
 from trivium.stages.base import resolve
 from trivium.stages.models import Speaker, engine_of, machine_of
-from trivium.stages.pieces import Pieces
+from trivium.stages.pieces import OnDone, Pieces, each_piece
 from trivium.synth.embedding import mean_hidden
 from trivium.synth.filters import ChatFilter, Judged, Longest, Measured, NearDuplicates, Reward
 from trivium.synth.filters.rule import last_answer, said_by
@@ -29,7 +29,6 @@ from trivium.synth.neighbours import nearest_earlier
 
 Chats = Callable[[], Iterator[Conversation]]
 PIECE = 256  # conversations
-READ_ROWS = 16  # rows that a model reads at once
 MAX_QUERY_TOKENS = 512  # that are embedded
 VERDICT_TOKENS = 256  # that a judge here may write
 _VECTORS = "vectors.npy"
@@ -60,37 +59,22 @@ def measure(run: Run, place: int, rule: ChatFilter, chats: Chats, count: int) ->
     raise TypeError(f"{rule.kind} measures nothing")
 
 
-def _each_piece(run: Run, pieces: Pieces, chats: Chats, count: int, make: Callable[[int, Sequence[Conversation]], None]) -> int:
-    """Make the pieces that are missing; gives how many there are."""
-    stream, number = chats(), 0
-    with run.progress(count, pieces.folder.name) as progress:
-        while part := list(islice(stream, PIECE)):
-            done = number * PIECE + len(part)
-            if pieces.has(run, number):
-                progress.start_at(done)
-            else:
-                make(number, part)
-            progress.update(done, f"{(done - progress.first) / progress.seconds:.1f}/s")
-            number += 1
-    return number
-
-
 def _numbers(run: Run, pieces: Pieces, measured_by: Measure, chats: Chats, count: int) -> Measured:
-    def make(number: int, part: Sequence[Conversation]) -> None:
+    def write(number: int, part: Sequence[Conversation], _: OnDone) -> None:
         columns = measured_by(part, number * PIECE)
         pieces.write(number, (dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)))
 
-    made = _each_piece(run, pieces, chats, count, make)
+    made = each_piece(run, pieces, chats(), write, total=count, size=PIECE, label=pieces.folder.name)
     rows = [row for number in range(made) for row in pieces.rows(number)]
     return {name: np.array([np.nan if row[name] is None else row[name] for row in rows], float) for name in rows[0]} if rows else {}
 
 
 def _distances(run: Run, pieces: Pieces, embedder: "_Embedder", chats: Chats, count: int) -> Measured:
-    def make(number: int, part: Sequence[Conversation]) -> None:
+    def write(number: int, part: Sequence[Conversation], _: OnDone) -> None:
         vectors = embedder(part)
         commit(pieces.place(number), lambda folder: np.save(folder / _VECTORS, vectors), kind=pieces.kind)
 
-    made = _each_piece(run, pieces, chats, count, make)
+    made = each_piece(run, pieces, chats(), write, total=count, size=PIECE, label=pieces.folder.name)
     distance, nearest = nearest_earlier([np.load(pieces.place(number) / _VECTORS, mmap_mode="r") for number in range(made)])
     return {"distance": distance, "nearest": nearest}
 

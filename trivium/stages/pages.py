@@ -14,6 +14,8 @@ from trivium.stages.base import Foresight, Work
 from trivium.text.facts import Fact, page, table, text_of
 from trivium.text.write import write_jsonl
 
+MOST = 1_000_000  # of 4 million different texts; those of all files are held in memory
+
 
 @component
 class Pages:
@@ -25,10 +27,10 @@ class Pages:
 
     kind: Literal["pages"] = "pages"
     facts_per_page: int = Field(default=3, ge=2, le=5)
-    num_readings: int = Field(default=2000, gt=0)
-    num_raw: int = Field(default=4000, gt=0)
-    num_demonstrations: int = Field(default=1000, gt=0)
-    num_heldout: int = Field(default=500, gt=0)
+    num_readings: int = Field(default=2000, gt=0, le=MOST)
+    num_raw: int = Field(default=4000, gt=0, le=MOST)
+    num_demonstrations: int = Field(default=1000, gt=0, le=MOST)
+    num_heldout: int = Field(default=500, gt=0, le=MOST)
 
     @property
     def sizes(self) -> dict[str, int]:

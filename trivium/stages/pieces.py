@@ -18,7 +18,8 @@ from trivium.text.write import write_jsonl
 
 T = TypeVar("T")
 Rows = Callable[[], Iterator[dict[str, Any]]]  # in order, read again each time
-Make = Callable[[int, Sequence[T], Callable[[int], None]], Iterable[Mapping[str, Any]]]
+OnDone = Callable[[int], None]
+Make = Callable[[int, Sequence[T], OnDone], Iterable[Mapping[str, Any]]]
 FILE = "rows.jsonl"
 
 
@@ -63,12 +64,31 @@ def in_pieces(run: Run, items: Iterable[T], make: Make[T], *, total: int, size: 
 
     make: (number of the first item, items, progress) -> rows; it tells progress how much of steps x items is done. kind: of the pieces.
     """
-    pieces, count, stream = Pieces(run.folder / CHECKPOINTS, kind), -(-total // size), iter(items)
-    with run.progress(total * steps) as progress:
-        for number in range(count):
-            first, part = number * size, list(islice(stream, size))
-            if pieces.has(run, number):
-                progress.start_at((first + len(part)) * steps)
-                continue
-            pieces.write(number, make(first, part, lambda done, before=first * steps: progress.update(before + done)))
+    pieces = Pieces(run.folder / CHECKPOINTS, kind)
+
+    def write(number: int, part: Sequence[T], on_done: OnDone) -> None:
+        pieces.write(number, make(number * size, part, on_done))
+
+    count = each_piece(run, pieces, items, write, total=total, size=size, steps=steps)
     return lambda: chain.from_iterable(map(pieces.rows, range(count)))
+
+
+def each_piece(
+    run: Run, pieces: Pieces, items: Iterable[T], write: Callable[[int, Sequence[T], OnDone], None], *, total: int, size: int,
+    steps: int = 1, label: str = "",
+) -> int:  # fmt: skip
+    """Write every piece that is not there yet; returns how many there are. write: (number of the piece, its items, progress)."""
+    count, stream = -(-total // size), iter(items)
+    with run.progress(total * steps, label) as progress:
+
+        def show(done: int) -> None:
+            progress.update(done, f"{(done - progress.first) / steps / progress.seconds:.2f}/s")
+
+        for number in range(count):
+            before, part = number * size * steps, list(islice(stream, size))
+            if pieces.has(run, number):
+                progress.start_at(before + len(part) * steps)
+                continue
+            write(number, part, lambda done, before=before: show(before + done))
+            show(before + len(part) * steps)
+    return count

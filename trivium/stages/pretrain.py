@@ -35,11 +35,11 @@ from trivium.stages.machine import Machine
 from trivium.stages.training import foresee_training, save, train
 from trivium.text.tokenizer import Tokenizer
 
-SIZES = ("depth", "width", "head_dim", "(vocab_size)")  # what a preset says
-
 if TYPE_CHECKING:  # torch is loaded only when a model is
     from trivium.evals.bits_per_byte import BitsPerByte
     from trivium.stages.models import Speaker
+
+SIZES = ("depth", "width", "head_dim", "(vocab_size)")  # what a preset says
 
 
 @component
@@ -47,15 +47,14 @@ class Pretrain:
     """Next-token prediction on rows of text; leaves `@pretrain/model`.
 
     tokens: a folder that `tokenize` made. Instead, mix: several by name, in exact proportions (mix.web.tokens=FOLDER mix.web.weight=3
-    mix.books.tokens=FOLDER mix.books.weight=1 mix.books.max_epochs=4). model: go on from this one, its optimizer new, for steps or
-    time_budget (continual pre-training: docs/adaptation.md). One dial sets the size: depth, or params (all parameters,
-    about), or time_budget (such as 10m). Width, head_dim, batch_tokens (tokens an update), steps and learning rates that are 0
-    follow from it, by rules that are printed (stages/dial.py). variant: standard (Llama with norms on queries and keys, as Qwen3) is
-    loaded by every tool; speedrun has what speedruns
-    kept to need fewer tokens, and only trivium reads it (nn/variants.py). packing: rows are cut from one stream of documents, or
-    hold whole ones (data/best_fit.py). micro_batch_rows: rows at a time, a matter of memory, and of rounding with products in
-    int8. evaluate_every: updates between measurements of bits per byte on the held-out shard; of a mixture, on that of each text,
-    and their mean by weight. heldout: folders by name that `tokenize` made of other texts, on which it is measured too.
+    mix.books.tokens=FOLDER mix.books.weight=1 mix.books.max_epochs=4). One dial sets the size: depth, or params (all parameters,
+    about), or time_budget (such as 10m). Width, head_dim, batch_tokens (tokens an update), steps and learning rates that are 0 follow
+    from it, by rules that are printed (stages/dial.py). variant: standard (Llama with norms on queries and keys, as Qwen3) is loaded by
+    every tool; speedrun has what speedruns kept to need fewer tokens, and only trivium reads it (nn/variants.py). packing: rows are cut
+    from one stream of documents, or hold whole ones (data/best_fit.py). micro_batch_rows: rows at a time, a matter of memory, and of
+    rounding with products in int8. evaluate_every: updates between measurements of bits per byte on the held-out shard; of a mixture,
+    on that of each text, and their mean by weight. heldout: folders by name that `tokenize` made of other texts, on which it is
+    measured too.
 
     method: a published recipe (pythia-70m ...). preset: a published shape instead of the dial. model: go on with this one, its optimizer
     new, for steps or time_budget (continual pre-training: docs/adaptation.md); if it has had first_step updates of the same training,
@@ -74,7 +73,6 @@ class Pretrain:
     params: float = Field(default=0.0, ge=0, le=1e12)
     time_budget: str = ""
     preset: str = ""
-    model: str = ""
     first_step: int = Field(default=0, ge=0)
     width: int = Field(default=0, ge=0)
     head_dim: int = Field(default=0, ge=0)

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from trivium.core.commit import commit_file
 from trivium.core.config import Texts, component
-from trivium.core.errors import DataError
+from trivium.core.errors import ConfigError, DataError
 from trivium.core.run import Run
 from trivium.report.reading import RANKING
 from trivium.score.ranking import Anchor, How, Leaderboard, MatchTable, WinRate, baseline_of, flags, heldout_accuracy, leaderboard
@@ -22,6 +22,8 @@ from trivium.score.ranking.uncertainty import Intervals, ties_of
 from trivium.score.ranking.win_rate import win_rates
 from trivium.stages.base import Foresight, Work, resolve
 from trivium.text.read import check_head, read_matches
+
+MEAN = 1000.0  # of ratings where no model is the anchor
 
 
 @component
@@ -41,10 +43,12 @@ class Rank:
     intervals: Intervals = "bootstrap"
     resamples: int = Field(default=200, ge=20)
     anchor: str = ""
-    anchor_rating: float = 1000.0
+    anchor_rating: float = Field(default=MEAN, allow_inf_nan=False)
     trust: Texts = ()
 
     def check(self) -> None:
+        if self.anchor_rating != MEAN and not self.anchor:
+            raise ConfigError(f"anchor_rating is {self.anchor_rating:g}, but of no model; name it: anchor=MODEL")
         if not self.data.startswith("@"):
             check_head(self.data, "matches")
 
@@ -53,6 +57,8 @@ class Rank:
 
     def run(self, run: Run) -> Mapping[str, Any]:
         table = tabulate(read_matches(resolve(run, self.data)))
+        for model in self.trust:
+            table.number(model)
         found = [flag for flag in flags(table) if flag.model not in self.trust]
         for flag in found:
             run.log(f"not ranked: {flag.model} {flag.reason}; trust={flag.model} ranks it")

@@ -26,6 +26,7 @@ from trivium.stages.pieces import Rows, in_pieces
 from trivium.synth.constitution import Constitution, Principle, read_constitution
 from trivium.synth.revision import Chain, Label, Script, as_chat, as_transcript, examples, is_over, said, spoken
 from trivium.synth.simulated import Simulated
+from trivium.text.chat import start_ids
 from trivium.text.write import plain_turns
 
 if TYPE_CHECKING:
@@ -60,8 +61,8 @@ class Writer:
         if self.form == "chat":
             return self.speaker.prompt(as_chat(prompt, shown, script))
         chat, tokenizer = self.speaker.chat, self.speaker.tokenizer
-        start = [tokenizer.id_of(name) for name, is_control in chat.split(chat.start) if is_control]
-        return np.concatenate([np.array(start, np.int32), tokenizer.encode(as_transcript(prompt, shown, script, label))])
+        start = np.array(start_ids(tokenizer, chat), np.int32)
+        return np.concatenate([start, tokenizer.encode(as_transcript(prompt, shown, script, label))])
 
     def write(self, prompts: Sequence[np.ndarray], numbers: Sequence[int], what: str) -> Texts:
         """What comes next of each. what: is said, which is part of what the draws depend on."""
@@ -148,6 +149,7 @@ def revise(options: Critique, run: Run) -> Rows:
     of each round, by the name of the measure. Raises DataError if there is no prompt, or one has no room for its chain.
     """
     constitution = read_constitution(options.constitution)
+    run.log(constitution.told(options.constitution))
     answerer = _writer(options, run, options.model, constitution)
     prompts = looked_at(prompts_of(run, options.prompts), options.rewards)
     total, _ = measured(prompts, lambda each: _asked(answerer, each), answerer.speaker.model.config.max_seq_len)

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -59,7 +59,7 @@ class Route:
     routers: tuple[AnyRouter, ...] = (Random(), Similarity(), Matrix(), Classifier(), Preference())
     strong: str = ""
     weak: str = ""
-    costs: dict[str, float] = Field(default_factory=dict)
+    costs: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(default_factory=dict)
     share: float = Field(default=0.3, ge=0, le=1)
     budget: float | None = None
 
@@ -75,6 +75,8 @@ class Route:
             raise ConfigError("routers must have 'random', which the others are measured against, and each kind once")
         if bool(self.strong) != bool(self.weak):
             raise ConfigError("strong and weak go together: name both models, or none")
+        if self.strong and self.strong == self.weak:
+            raise ConfigError(f"strong and weak are both '{self.strong}'; name two models")
         if self.budget is not None and not self.costs:
             raise ConfigError("budget is a mean price; give costs, a price for every model")
 

@@ -21,6 +21,9 @@ from trivium.text.read import check_head, read_documents, read_readings
 from trivium.text.records.readings import Reading
 from trivium.text.tokenizer import Tokenizer
 
+WRITES = Sampling(temperature=0, max_new_tokens=400)
+ROWS = 128
+
 
 @component
 class Synthesize:
@@ -40,14 +43,17 @@ class Synthesize:
     pairs: Literal["own", "shuffled"] = "own"
     rounds: int = Field(default=2, ge=1, le=16)
     heldout_share: float = Field(default=0.01, gt=0, lt=1)
-    sampling: Annotated[Sampling, KEEPS_REST] = Sampling(temperature=0, max_new_tokens=400)
-    rows: int = Field(default=128, gt=0)
+    sampling: Annotated[Sampling, KEEPS_REST] = WRITES
+    rows: int = Field(default=ROWS, gt=0)
 
     def __post_init__(self) -> None:
         if bool(self.model) != bool(self.corpus) or bool(self.model) == bool(self.data):
             raise ValueError("give model and corpus, to synthesize, or data=FILE of texts with questions, to write those; not both")
         if self.model and self.pairs == "shuffled":
             raise ValueError("pairs=shuffled needs pairs that are there; synthesize first, then give data=.../readings/readings.jsonl.zst")
+
+        if self.data and (self.sampling, self.rows) != (WRITES, ROWS):
+            raise ValueError("sampling and rows are about what a synthesizer writes; with data nothing is, so leave them out")
 
     def check(self) -> None:
         if self.model:

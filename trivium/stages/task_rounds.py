@@ -1,7 +1,9 @@
 """A model that is shown tasks writes more of them, round by round on disk.
 
 A round is a piece, committed below the stage's checkpoints when it is whole; what was kept in the rounds before is read back from them, so
-a stage that was killed goes on after its last round. What is asked and said depends on (seed, name of the stage, number of the request).
+a stage that was killed goes on after its last round. What is asked depends on (seed, name of the stage, number of the request) and on what
+was kept in the rounds before, of which own_shown are shown: so rows, the requests of a round, change what is written. A stage stops at
+`count` kept tasks, which may be in the middle of a round.
 """
 
 from collections.abc import Iterator
@@ -19,6 +21,7 @@ from trivium.stages.base import resolve
 from trivium.stages.models import Speaker, engine_of, machine_of, one_chat
 from trivium.stages.pieces import Pieces
 from trivium.synth.self_instruct import MALFORMED, Pool, Task, parse, request, why_unfit
+from trivium.text.chat import start_ids
 
 KIND = "tasks that a model wrote"
 
@@ -53,8 +56,6 @@ def write_tasks(options: TaskOptions, run: Run, seeds: list[Task]) -> Iterator[d
         pool.takes(task.instruction)
     with run.progress(options.count) as progress:
         for number, first in enumerate(range(0, options.requests, options.rows)):
-            if len(kept) >= options.count:
-                return
             is_there = pieces.has(run, number)
             if not is_there:
                 asked = [_request(options, run, at, seeds, kept) for at in range(first, min(options.requests, first + options.rows))]
@@ -72,10 +73,14 @@ def write_tasks(options: TaskOptions, run: Run, seeds: list[Task]) -> Iterator[d
                     kept.append(Task(row["instruction"], row["input"], row["output"]))
                     if is_there:
                         pool.takes(row["instruction"])
+                if len(kept) == options.count:
+                    break
             if is_there:
                 progress.start_at(len(kept))
             speed = (len(kept) - progress.first) / progress.seconds
             progress.update(len(kept), f"{speed:.2f} instructions/s, {first + options.rows:,} requests")
+            if len(kept) == options.count:
+                return
 
 
 def _request(options: TaskOptions, run: Run, number: int, seeds: list[Task], kept: list[Task]) -> tuple[str, str]:
@@ -96,8 +101,7 @@ def _prompt(options: TaskOptions, speaker: Speaker, text: str, begins: str) -> n
     if options.form == "chat":
         ids = np.concatenate([speaker.prompt((Message("user", text),)), tokenizer.encode(begins)])
     else:
-        starts = [tokenizer.id_of(name) for name, is_control in speaker.chat.split(speaker.chat.start) if is_control]
-        ids = np.concatenate([np.array(starts, np.int32), tokenizer.encode(text + begins)])
+        ids = np.concatenate([np.array(start_ids(tokenizer, speaker.chat), np.int32), tokenizer.encode(text + begins)])
     reads = speaker.model.config.max_seq_len
     if len(ids) >= reads:
         raise DataError(f"a request has {len(ids):,} tokens, and the model reads {reads:,}, so there is no room for tasks; lower shown")

@@ -40,6 +40,9 @@ HEADER = (
 EXACT = 0.01  # of the gap: what the controls may miss 100 % and 0 % by
 RESAMPLES = 10_000
 FP32 = 4  # bytes
+LEARNS = {True: "learns", False: "does not learn", None: "may learn"}
+FORGETS = {True: "forgets", False: "keeps", None: "may forget"}
+ROWS = 16  # of an update of the recipe
 
 Span = tuple[float, float | None, float | None]  # a value and the ends of its 95 % interval, None where there is none
 
@@ -88,15 +91,20 @@ class Adapted:
         """The share of the way from base to tuned that a model has gone."""
         return gap_closed(self.ways["base"].scores_N, self.ways["tuned"].scores_N, self.ways[name].scores_N)
 
-    def forgets(self, name: str) -> bool:
-        """Whether its interval on general text lies above the base's."""
+    def forgets(self, name: str) -> bool | None:
+        """Whether its interval on general text lies above the base's; None where there is no interval."""
         mine, base = (self.ways[way].texts["general"] for way in (name, "base"))
-        return (mine.low or 0.0) > (base.high or 0.0)
+        return None if mine.low is None or base.high is None else mine.low > base.high
 
-    def learns(self, name: str) -> bool:
-        """Whether its interval on text of the domain lies below the base's."""
+    def forgotten(self, name: str) -> float | None:
+        """By how many bits per byte general text got worse."""
+        mine, base = (self.ways[way].texts["general"].value for way in (name, "base"))
+        return None if mine is None or base is None else mine - base
+
+    def learns(self, name: str) -> bool | None:
+        """Whether its interval on text of the domain lies below the base's; None where there is no interval."""
         mine, base = (self.ways[way].texts["domain"] for way in (name, "base"))
-        return (mine.high or 0.0) < (base.low or 0.0)
+        return None if mine.high is None or base.low is None else mine.high < base.low
 
 
 @component
@@ -117,7 +125,8 @@ class Adapt:
     def trials(self, preset: Preset) -> Sequence[Trial]:
         if preset == "laptop":
             return [Trial("adapt")]
-        larger = {"base": {"depth": 12, "steps": 20_000}, "small": {"depth": 6, "steps": 10_000}}
+        unread = {"mix": {"general": {"skip": 20_000 * ROWS}}}  # general text that the base has not read
+        larger = {"base": {"depth": 12, "steps": 20_000}, "small": {"depth": 6, "steps": 10_000}, "continual": unread}
         return [Trial("adapt", {"seed": seed, **larger}, f"adapt-{seed}") for seed in (1, 2, 3)]
 
     def find(self, folders: Sequence[Path]) -> Finding:
@@ -184,11 +193,9 @@ def _way(name: str, path: str, recipe: Recipe, record: Record, scores: Mapping[s
 
 def _row(run: Adapted, way: Way) -> list[Cell]:
     domain, general, score = way.texts["domain"], way.texts["general"], way.score
-    before = run.ways["base"].texts["general"].value
-    forgotten = None if general.value is None or before is None else general.value - before
     gap = run.gap(way.name)
     return [
-        run.record.name, way.name, domain.value, domain.low, domain.high, general.value, general.low, general.high, forgotten,
+        run.record.name, way.name, domain.value, domain.low, domain.high, general.value, general.low, general.high, run.forgotten(way.name),
         score.value, score.low, score.high, *gap,
         way.flops, way.parameters, way.parameters * FP32 / 1e6, way.kv_bytes / 1e3,
     ]  # fmt: skip
@@ -204,9 +211,9 @@ def _verdict(runs: Sequence[Adapted], gain: tuple[float, float, float], gap: Spa
     for run in runs:
         said = []
         for way in ("continual", "tuned", "proxy"):
-            learned = "learns the domain's text" if run.learns(way) else "does not learn the domain's text"
-            forgotten = (run.ways[way].texts["general"].value or 0.0) - (run.ways["base"].texts["general"].value or 0.0)
-            said.append(f"{way} {learned} and {'forgets' if run.forgets(way) else 'keeps'} the general ({forgotten:+.3f} bits per byte)")
+            change = run.forgotten(way)
+            more = "" if change is None else f" ({change:+.3f} bits per byte)"
+            said.append(f"{way} {LEARNS[run.learns(way)]} the domain's text and {FORGETS[run.forgets(way)]} the general{more}")
         parts.append(f"{run.record.name}: {', '.join(said)}")
     return "; ".join(parts) + "."
 

@@ -19,7 +19,7 @@ from trivium.studies.finding import Control, Figure, Finding
 from trivium.studies.held_out import HeldOut, heldout_shard, measured
 from trivium.studies.released import batch_pairs, read_evaluations
 from trivium.studies.statistics import noise_scale
-from trivium.studies.study import Preset, Trial
+from trivium.studies.study import Preset, Trial, refuse_folders
 
 HEADER = (
     "training",
@@ -63,10 +63,10 @@ class BatchSize:
     claim: ClassVar = "doubling the batch halves the time and hurts nothing (Biderman et al. 2023; only neutral from 1B parameters on)"
     question: ClassVar = "Does a model that sees as many tokens in half as many updates come out as good?"
     rule: ClassVar = (
-        "seen if every batch up to the gradient noise scale has a held-out loss (bits per byte) at most 1 % above that of the smallest"
-        " batch: the upper end of the 95 % interval over held-out rows; not seen if the lower end of one of them is above 1 %; else one"
-        " cannot tell. Released table: the same with the 95 % intervals of five-shot LAMBADA, 2 points, and models of 1B"
-        " and more"
+        "seen if every batch up to the gradient noise scale has a held-out loss (bits per byte) at most {margin:g} % above that of the"
+        " smallest batch: the upper end of the 95 % interval over held-out rows; not seen if the lower end of one of them is above"
+        " {margin:g} %; else one cannot tell. Released table: the same with the 95 % intervals of five-shot LAMBADA, 2 points, and models"
+        " of 1B and more"
     )
     expected: ClassVar = (
         "holds while the batch is below the noise scale, which at this size is a few thousand tokens; the largest batches cost"
@@ -89,6 +89,7 @@ class BatchSize:
 
     def find(self, folders: Sequence[Path]) -> Finding:
         if self.released:
+            refuse_folders(folders, f"released={self.released}")
             return self._published()
         trainings = [training for training in trainings_of(folders) if training.trace is not None]
         arms = _arms([each for each in trainings if not each.stage.startswith((CONTROL, AGAIN))])

@@ -18,7 +18,7 @@ from trivium.studies.finding import Cell, Control, Figure, Finding
 from trivium.studies.held_out import HeldOut, heldout_shard, measured
 from trivium.studies.released import Mean, read_evaluations, task_means
 from trivium.studies.statistics import Equivalence, equivalence, sign_test
-from trivium.studies.study import Preset, Trial
+from trivium.studies.study import Preset, Trial, refuse_folders
 
 HEADER = (
     "pair", "points with copies", "points without", "difference", "low", "high", "bits per byte with copies", "bits per byte without",
@@ -61,9 +61,9 @@ class Dedup:
     claim: ClassVar = "deduplication neither helps nor hurts (Biderman et al. 2023, section 3; Pythia's sixteen models)"
     question: ClassVar = "Is a model of the same size and number of tokens better or worse for being trained on text without copies?"
     rule: ClassVar = (
-        "no clear effect (the claim is seen) if the mean of the paired differences lies within the margin of +-1 point by two one-sided t"
-        " tests at 5 % over the pairs; an effect (not seen) if its 95 % interval leaves 0 out and the equivalence is not shown; neither:"
-        " one cannot tell"
+        "no clear effect (the claim is seen) if the mean of the paired differences lies within the margin of +-{margin:g} points by two"
+        " one-sided t tests at 5 % over the pairs; an effect (not seen) if its 95 % interval leaves 0 out and the equivalence is not shown;"
+        " neither: one cannot tell"
     )
     expected: ClassVar = (
         "a difference of a few tenths of a point, within the margin; fewer rows of training are said by heart without copies"
@@ -85,6 +85,7 @@ class Dedup:
 
     def find(self, folders: Sequence[Path]) -> Finding:
         if self.released:
+            refuse_folders(folders, f"released={self.released}")
             return self._published()
         trainings = trainings_of(folders)
         pairs = [self._pair(*two) for two in _two_by_two(trainings)]

@@ -11,13 +11,13 @@ from pydantic import Field
 
 from trivium.core.config import component
 from trivium.core.seeds import generator
+from trivium.report.correlation import spearman
 from trivium.report.intervals import share_interval
 from trivium.report.svg import Line, line_chart
 from trivium.studies.canaries import Canary, canaries_of, never_planted
 from trivium.studies.evidence import Training, trainings_of
 from trivium.studies.extraction import LookupTable, decoded_scores, leading_matches
 from trivium.studies.finding import Cell, Control, Figure, Finding
-from trivium.studies.statistics import spearman
 from trivium.studies.study import Preset, Trial
 from trivium.studies.suite import suite
 

@@ -12,12 +12,13 @@ from pydantic import Field
 from trivium.core.config import component
 from trivium.core.errors import DataError
 from trivium.core.seeds import generator
+from trivium.report.correlation import correlation, ranks, spearman
 from trivium.report.svg import Line, line_chart
 from trivium.studies.canaries import canaries_of
 from trivium.studies.evidence import Training, trainings_of
 from trivium.studies.extraction import leading_matches
 from trivium.studies.finding import Cell, Control, Figure, Finding
-from trivium.studies.statistics import correlation, dispersion, poisson_quantiles, quantile_pairs, ranks, spearman, trend
+from trivium.studies.statistics import dispersion, poisson_quantiles, quantile_pairs, trend
 from trivium.studies.study import Preset, Trial
 from trivium.studies.suite import suite
 

@@ -4,19 +4,19 @@ github.com/EleutherAI/pythia, evals/ and case-studies/, put together into one ta
 and model, checkpoint, task, fewshot, acc. The same statistics judge them as our own runs.
 """
 
-import csv
-import gzip
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from trivium.core.errors import DataError
+from trivium.text.rows import rows
 
 TASKS = ("lambada_openai", "piqa", "winogrande", "wsc", "arc_easy", "arc_challenge", "sciq", "logiqa")
 SIZES = ("70m", "160m", "410m", "1b", "1.4b", "2.8b", "6.9b", "12b")
 SMALLER_BATCHES = {"70m": "0.25M", "160m": "0.5M", "410m": "0.5M", "1b": "0.5M", "1.4b": "1M"}  # tokens; the suite's are 2M
+ARITHMETIC = "num_reasoning_arithmetic_"  # what tasks begin with; the operation and the first operand follow
 Scores = Mapping[tuple[str, str], float]  # (task, metric) -> value
 
 
@@ -31,8 +31,9 @@ class Mean:
 def read_evaluations(path: Path) -> dict[tuple[str, str], dict[int, Scores]]:
     """(run, zero-shot or five-shot) -> step -> scores. Runs whose files did not say were five-shot."""
     found: dict[tuple[str, str], dict[int, dict[tuple[str, str], float]]] = defaultdict(lambda: defaultdict(dict))
-    for row in _rows(path, ("run", "shots", "step", "task", "metric", "value")):
-        found[row["run"], row["shots"] or "five-shot"][int(row["step"])][row["task"], row["metric"]] = float(row["value"])
+    for row in rows(path):
+        run, step = (row.text("run"), row.text("shots") or "five-shot"), int(row.finite("step"))
+        found[run][step][row.text("task"), row.text("metric")] = row.finite("value")
     return {run: dict(steps) for run, steps in found.items()}
 
 
@@ -59,10 +60,12 @@ def batch_pairs(evaluations: Mapping[tuple[str, str], Mapping[int, Scores]], tas
 def arithmetic_means(path: Path, shots: int = 16) -> dict[tuple[str, str], dict[int, float]]:
     """(model, addition or multiplication) -> checkpoint -> accuracy, 0 to 1, over all first operands."""
     sums: dict[tuple[str, str], dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for row in _rows(path, ("model", "checkpoint", "task", "fewshot", "acc")):
-        if int(row["fewshot"]) == shots:
-            model = row["model"].rpartition("/")[2]
-            sums[model, row["task"].split("_")[3]][int(row["checkpoint"])].append(float(row["acc"]))
+    for row in rows(path):
+        if row.finite("fewshot") == shots:
+            model, task = row.text("model").rpartition("/")[2], row.text("task")
+            if not task.startswith(ARITHMETIC):
+                row.fail(f"'task' is {task!r}; {ARITHMETIC}addition_X or {ARITHMETIC}multiplication_X is expected")
+            sums[model, task.removeprefix(ARITHMETIC).split("_")[0]][int(row.finite("checkpoint"))].append(row.finite("acc"))
     return {name: {step: sum(values) / len(values) for step, values in sorted(steps.items())} for name, steps in sums.items()}
 
 
@@ -86,18 +89,3 @@ def _one(scores: Scores, task: str) -> Mean:
         if (task, metric) not in scores:
             raise DataError(f"the table of evaluations has no '{metric}' of {task} at its last step")
     return Mean(scores[task, "acc"], scores[task, "acc_stderr"])
-
-
-def _rows(path: Path, columns: Sequence[str]) -> Iterator[dict[str, str]]:
-    """Rows of a CSV file, .gz or not. Raises DataError naming the file and the column that is missing, or the line that is damaged."""
-    try:
-        with gzip.open(path, "rt", newline="") if path.suffix == ".gz" else path.open(newline="") as file:
-            reader = csv.DictReader(file)
-            missing = [column for column in columns if column not in (reader.fieldnames or [])]
-            if missing:
-                raise DataError(f"{path}: has no column '{missing[0]}' (it has: {', '.join(reader.fieldnames or [])})")
-            yield from reader
-    except FileNotFoundError:
-        raise DataError(f"{path}: there is no such file") from None
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: not readable as CSV ({error})") from None

@@ -33,8 +33,8 @@ def released_changes(path: Path) -> list[Change]:
         if row.text("task") == TASK and row.text("metric").startswith(METRIC) and row.text("step"):
             long, kind, size, also_long = name.groups()
             is_changed = kind == "intervention"
-            key = (size, f"intervention{', long' if long or also_long else ''}" if is_changed else "", int(row.text("step")))
-            found.setdefault(key, {})[row.text("metric")] = float(row.text("value"))
+            key = (size, f"intervention{', long' if long or also_long else ''}" if is_changed else "", int(row.finite("step")))
+            found.setdefault(key, {})[row.text("metric")] = row.finite("value")
     shares = {key: Share(values[METRIC], values[f"{METRIC}_stderr"]) for key, values in found.items() if len(values) == 2}
     changes = []
     for size, kind in sorted({(size, kind) for size, kind, _ in shares if kind}):

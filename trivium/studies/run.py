@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from glob import escape
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, get_args
@@ -30,7 +31,8 @@ def run_study(
     the study, and of its recipes by stage. Raises ConfigError for what is unknown.
     """
     study, below = _study_of(name, options)
-    trials = () if folders else study.trials(_preset(preset))
+    size = _preset(preset)
+    trials = () if folders else study.trials(size)
     if below and not trials:
         unknown = f"unknown option '{next(iter(below))}'{did_you_mean(next(iter(below)), _fields(STUDIES[name]))}"
         raise ConfigError(f"{unknown}; options of stages change the study's own runs, and there are none to make" if folders else unknown)
@@ -79,8 +81,9 @@ def told(name: str, folders: Sequence[Path], options: Mapping[str, Any], out: Pa
 
 
 def about(study: Study) -> dict[str, str]:
-    """What was written before running."""
-    return {"study": study.name, "claim": study.claim, "question": study.question, "rule": study.rule, "expected": study.expected}
+    """What was written before running, the rule with the numbers of the options that it names."""
+    rule = study.rule.format(**{name: getattr(study, name) for name in _fields(type(study))})
+    return {"study": study.name, "claim": study.claim, "question": study.question, "rule": rule, "expected": study.expected}
 
 
 def _study_of(name: str, options: Mapping[str, Any]) -> tuple[Study, dict[str, Any]]:
@@ -122,7 +125,13 @@ def _answered(study: Study, folders: Sequence[Path], place: Path) -> tuple[dict[
 
 
 def _content(path: Path) -> dict[str, str]:
-    """What tells whether a path holds the same: of a run folder its stages' marks, of other folders their files, or the file."""
+    """What tells whether a path holds the same: of a run folder its stages' marks, of other folders their files, or the file.
+
+    What is neither may be how the names of large files begin (FOLDER/document), of which sizes and times have to do.
+    """
+    if not path.exists():
+        begun = [(file.name, file.stat()) for file in sorted(path.parent.glob(f"{escape(path.name)}*"))]
+        return {name: f"{about.st_size} {about.st_mtime_ns}" for name, about in begun}
     files = [path] if path.is_file() else sorted(path.glob("*/done.json")) or sorted(path.glob("*")) if path.is_dir() else []
     return {file.name if file.parent == path else file.parent.name: hash_file(file)[0] for file in files if file.is_file()}
 

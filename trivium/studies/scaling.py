@@ -17,8 +17,8 @@ from trivium.report.svg import Line, line_chart
 from trivium.studies.finding import Cell, Control, Figure, Finding
 from trivium.studies.repeated_data import plan
 from trivium.studies.scaling_law import FLOPS_PER, MIN_RUNS, REFITTED, Law, Runs, bootstrap, fit, isoflop, residuals
-from trivium.studies.study import Preset, Trial
-from trivium.text.rows import Row, rows
+from trivium.studies.study import Preset, Trial, refuse_folders
+from trivium.text.rows import rows
 
 HEADER = ("what", "value", "low", "high")
 SEED = 1
@@ -54,6 +54,8 @@ class Scaling:
         return (Trial("scaling", {} if preset == "laptop" else _for_gpu()),)
 
     def find(self, folders: Sequence[Path]) -> Finding:
+        if self.runs:
+            refuse_folders(folders, f"runs={self.runs}")
         runs = _table(Path(self.runs)) if self.runs else _runs(folders)
         law = fit(runs)
         laws = bootstrap(runs, law, SEED)
@@ -105,17 +107,7 @@ def _runs(folders: Sequence[Path]) -> Runs:
 
 
 def _table(path: Path) -> Runs:
-    return Runs(*np.array([[_number(row, field) for field in ("parameters", "tokens", "loss")] for row in rows(path)]).T)
-
-
-def _number(row: Row, field: str) -> float:
-    value = number_of(row.values.get(field))
-    if value is None:
-        try:
-            return float(row.text(field))
-        except ValueError:
-            row.fail(f"'{field}' is no number")
-    return value
+    return Runs(*np.array([[row.finite(field) for field in ("parameters", "tokens", "loss")] for row in rows(path)]).T)
 
 
 def _interval(values: Sequence[float]) -> list[Cell]:

@@ -1,6 +1,7 @@
-"""The tests by which studies decide, as pure functions of numbers: equivalence, dispersion, trend, rank correlation.
+"""The tests by which studies decide, as pure functions of numbers: equivalence, dispersion, trend.
 
-Left out: what an interval says as well (report/intervals.py). Every p-value is two-sided unless its function says otherwise.
+Left out: what an interval says as well (report/intervals.py), and rank correlation (report/correlation.py). Every p-value is two-sided
+unless its function says otherwise.
 """
 
 import math
@@ -8,10 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-
-from trivium.core.seeds import generator
-
-PERMUTATIONS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,34 +162,6 @@ def quantile_pairs(counts: Sequence[int]) -> list[tuple[int, int]]:
     """(what Poisson's law with the same mean gives at (i - 1/2) / n, the i-th smallest count): a line through 0 if it holds."""
     n, mean = len(counts), float(np.mean(counts))
     return list(zip(poisson_quantiles(mean, [(i + 0.5) / n for i in range(n)]), sorted(counts), strict=True))
-
-
-def correlation(x: Sequence[float], y: Sequence[float]) -> float:
-    """Pearson's; 0 where one of them does not vary."""
-    x_N, y_N = np.asarray(x, np.float64), np.asarray(y, np.float64)
-    x_N, y_N = x_N - x_N.mean(), y_N - y_N.mean()
-    size = math.sqrt(float(x_N @ x_N) * float(y_N @ y_N))
-    return float(x_N @ y_N) / size if size else 0.0
-
-
-def ranks(values: Sequence[float]) -> np.ndarray:
-    """Ranks from 1, equal values with their mean rank; (N,) float64."""
-    values_N = np.asarray(values, np.float64)
-    _, index_N, count_U = np.unique(values_N, return_inverse=True, return_counts=True)
-    return (np.cumsum(count_U) - (count_U - 1) / 2)[index_N]
-
-
-def spearman(x: Sequence[float], y: Sequence[float], *, seed: int = 1) -> tuple[float, float]:
-    """(rho, p of a rho as far from 0 when the order of y is drawn by lot 10,000 times). Spearman 1904; p = 1 where one does not vary."""
-    x_N, y_N = ranks(x), ranks(y)
-    rho = correlation(x_N.tolist(), y_N.tolist())
-    if not x_N.std() or not y_N.std():
-        return 0.0, 1.0
-    draw = generator(seed, "permutations of ranks")
-    shuffled_RN = draw.permuted(np.broadcast_to(y_N, (PERMUTATIONS, len(y_N))), axis=1)
-    size = math.sqrt(float(((x_N - x_N.mean()) ** 2).sum() * ((y_N - y_N.mean()) ** 2).sum()))
-    drawn_R = (shuffled_RN - y_N.mean()) @ (x_N - x_N.mean()) / size
-    return rho, (1 + int((np.abs(drawn_R) >= abs(rho) - 1e-12).sum())) / (PERMUTATIONS + 1)
 
 
 def noise_scale(small: tuple[float, float], large: tuple[float, float]) -> tuple[float, float, float]:

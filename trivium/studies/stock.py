@@ -24,8 +24,8 @@ from trivium.studies.stock_model import (
     growth_of,
     middle_year,
 )
-from trivium.studies.study import Preset, Trial
-from trivium.text.rows import Row, rows
+from trivium.studies.study import Preset, Trial, refuse_folders
+from trivium.text.rows import rows
 
 HEADER = ("projection", "growth, powers of ten a year", "median year", "10 %", "90 %", "by 2026", "by 2028", "by 2030", "by 2032")
 YEARS = (2026, 2028, 2030, 2032)
@@ -60,6 +60,7 @@ class DataStock:
 
     def find(self, folders: Sequence[Path]) -> Finding:
         growth = Demand().growth if not self.systems else _growth(Path(self.systems))
+        refuse_folders(folders, "systems=FILE or published numbers")
         tokens = exactly(self.tokens) if self.tokens else Demand().tokens
         there = Flat(exactly(self.stock)) if self.stock else Stock()
         historical = Demand(tokens, growth)
@@ -94,19 +95,8 @@ class DataStock:
 
 def _growth(path: Path) -> Spread:
     """Of a user's own table of data sets."""
-    years, tokens = zip(*((_number(row, "year"), _number(row, "tokens")) for row in rows(path)), strict=True)
+    years, tokens = zip(*((row.finite("year"), row.finite("tokens")) for row in rows(path)), strict=True)
     return growth_of(years, tokens, SEED)
-
-
-def _number(row: Row, field: str) -> float:
-    value = row.values.get(field)
-    try:
-        number = float(value) if isinstance(value, str | int | float) else math.nan
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        row.fail(f"'{field}' is {value!r}; a number is expected")
-    return number
 
 
 def _row(name: str, demand: Demand, years: np.ndarray) -> list[Cell]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
+from trivium.core.errors import ConfigError
 from trivium.studies.finding import Finding
 
 Preset = Literal["laptop", "gpu"]
@@ -32,11 +33,17 @@ class Trial:
         return self.name or self.recipe
 
 
+def refuse_folders(folders: Sequence[Path], instead: str) -> None:
+    """Raise ConfigError if there are folders, at which nobody would look. instead: what the study looks at."""
+    if folders:
+        raise ConfigError(f"{folders[0]}: the study looks at {instead}, not at folders; leave one of both out")
+
+
 class Study(Protocol):
     """A question with its rule.
 
     claim: what is said in the literature, in few words, and by whom. rule: what is counted as a yes, and by which test, written before
-    running. expected: what one should see at the laptop's size, said beforehand.
+    running; {option} in it stands for the value of an option. expected: what one should see at the laptop's size, said beforehand.
     """
 
     name: ClassVar[str]

@@ -13,13 +13,13 @@ from pydantic import Field
 from trivium.core.config import component
 from trivium.core.errors import DataError
 from trivium.core.seeds import generator
+from trivium.report.correlation import spearman
 from trivium.report.svg import Line, line_chart
 from trivium.studies.evidence import Training, trainings_of
 from trivium.studies.finding import Cell, Control, Figure, Finding
 from trivium.studies.numbers_seen import seen_by
 from trivium.studies.released import arithmetic_means
-from trivium.studies.statistics import spearman
-from trivium.studies.study import Preset, Trial
+from trivium.studies.study import Preset, Trial, refuse_folders
 from trivium.text.planted import QUESTION, sum_line
 from trivium.text.tokenizer.pieces import decoder_of
 
@@ -98,6 +98,7 @@ class TermFrequency:
 
     def find(self, folders: Sequence[Path]) -> Finding:
         if self.released:
+            refuse_folders(folders, f"released={self.released}")
             return self._published()
         found = [measured for training in trainings_of(folders) for measured in self._measured(training)]
         last = list({measured.name: measured for measured in found}.values())

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from trivium.core.config import Texts, build, component, read_toml
 from trivium.core.errors import ConfigError, did_you_mean
+from trivium.core.progress import counted
 from trivium.core.seeds import generator
 
 
@@ -55,7 +56,10 @@ class Compared:
 
 @component
 class Constitution:
-    """principles: at least one, each with a name of its own. revised, compared: examples (few-shot), in the order they are shown in."""
+    """about: for the log. principles: at least one, each with a name of its own.
+
+    revised, compared: examples (few-shot), in the order they are shown in.
+    """
 
     about: str = ""
     principles: tuple[Principle, ...] = Field(min_length=1)
@@ -70,6 +74,10 @@ class Constitution:
             for number, example in enumerate(examples):
                 if example.principle not in names:
                     raise ValueError(f"{part}[{number}].principle is '{example.principle}'{did_you_mean(example.principle, names)}")
+
+    def told(self, name: str) -> str:
+        """A line about it for a log."""
+        return f"constitution {name}: {counted(len(self.principles), 'principle')}{f'; {self.about}' if self.about else ''}"
 
     def named(self, name: str) -> Principle:
         """The principle of this name."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trivium.text.chat import ChatFormat, Rendered
+from trivium.text.chat import ChatFormat, Rendered, start_ids
 from trivium.text.records.readings import Pair, Reading
 from trivium.text.tokenizer import Tokenizer
 
@@ -43,8 +43,7 @@ class Template:
     @staticmethod
     def of(tokenizer: Tokenizer, chat: ChatFormat) -> Template:
         """The template in a model's tokens. Raises ArtefactError if its tokenizer lacks the markers."""
-        start = [tokenizer.id_of(name) for name, is_control in chat.split(chat.start) if is_control]
-        return Template(tokenizer, tuple(start), tokenizer.id_of(chat.end), tuple(map(tokenizer.id_of, MARKERS)))
+        return Template(tokenizer, start_ids(tokenizer, chat), tokenizer.id_of(chat.end), tuple(map(tokenizer.id_of, MARKERS)))
 
     def prompt(self, shots: Sequence[Reading], text: str) -> np.ndarray:
         """Ids up to where the synthesizer begins to write, (L,) int32; it has seen the shots with their pairs."""

@@ -122,12 +122,18 @@ def render(
     return Rendered(np.array(pieces, np.int32), np.array(mask, np.float32))
 
 
+def start_ids(tokenizer: Tokenizer, chat_format: ChatFormat) -> tuple[int, ...]:
+    """Ids of the tokens that start a document, and with it text that is no chat."""
+    return tuple(tokenizer.id_of(name) for name, is_control in chat_format.split(chat_format.start) if is_control)
+
+
 def stop_ids(tokenizer: Tokenizer, chat_format: ChatFormat) -> tuple[int, ...]:
     """Ids that end a generated turn: its end-of-turn token, and the tokens that start a document or another turn."""
-    leading = [chat_format.end, *(name for name, is_control in chat_format.split(chat_format.start) if is_control)]
+    leading = [chat_format.end]
     for opening in chat_format.opening.values():
         leading += [name for name, is_control in chat_format.split(opening)[:1] if is_control]
-    return tuple(dict.fromkeys(tokenizer.id_of(name) for name in leading))
+    end, *others = map(tokenizer.id_of, leading)
+    return tuple(dict.fromkeys((end, *start_ids(tokenizer, chat_format), *others)))
 
 
 def jinja(chat_format: ChatFormat) -> str:

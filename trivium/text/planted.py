@@ -56,7 +56,7 @@ class Canaries:
     kind: Literal["canaries"] = "canaries"
     count: int = Field(default=200, gt=0)
     words: int = Field(default=48, ge=8)
-    repeats: tuple[int, ...] = Field(default=(1, 2, 4, 8, 16), min_length=1)
+    repeats: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(1, 2, 4, 8, 16), min_length=1)
 
     def __call__(self, documents: Sequence[Document], seed: int) -> list[Document]:
         """Every copy of every canary; `meta` says how often it stands."""

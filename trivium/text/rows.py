@@ -1,6 +1,7 @@
 """Rows: one shape for every file format. What a row means is decided in `text/records`."""
 
 import csv
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +48,19 @@ class Row:
         if field not in self.values:
             self.missing(f"'{field}'")
         return self.check_text(self.values[field], field)
+
+    def finite(self, field: str) -> float:
+        """The finite number of a field; a CSV holds it as text. Raises DataError: missing, anything else."""
+        if field not in self.values:
+            self.missing(f"'{field}'")
+        value = self.values[field]
+        try:
+            number = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else math.nan
+        except (ValueError, OverflowError):
+            number = math.nan
+        if not math.isfinite(number):
+            self.fail(f"'{field}' is {value!r}; a number is expected")
+        return number
 
     def check_text(self, value: Any, name: str) -> str:
         """`value`, if it is text that can be encoded."""

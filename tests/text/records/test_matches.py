@@ -98,6 +98,11 @@ def test_judgements_of_mt_bench_are_means_over_turns(tmp_path):
         judged("b", -1, 2, "?"),
     ]
     assert read(tmp_path, *rows) == [Match(("a", "b"), 1.0, ASKED, None, (8.5, 8.0))]
+    for name in ("question_id", "model", "score", "turn"):
+        cut = judged("b", 6, 2, "turn")
+        del cut[name]
+        with pytest.raises(DataError, match=f"line 2: '{name}' is missing"):
+            read(tmp_path, rows[0], cut)
 
 
 def test_a_match_that_was_written_is_read_again(tmp_path):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from trivium.report.correlation import correlation, ranks
 from trivium.score.ranking.table import MatchTable
 
 SAME_SHARE = 0.5  # of its answers that are one text, which nobody else gives there
@@ -87,17 +88,5 @@ def followed(table: MatchTable) -> dict[int, tuple[float, float, int]]:
         there = ~np.isnan(score_PM[:, model]) & (~np.isnan(others_PX)).any(1)
         own_P, mean_P = score_PM[there, model], np.nanmean(others_PX[there], axis=1) if there.any() else np.zeros(0)
         if len(own_P) > 3:
-            found[model] = (_rank_correlation(own_P, mean_P), float(own_P.mean()), len(own_P))
+            found[model] = (correlation(ranks(own_P), ranks(mean_P)), float(own_P.mean()), len(own_P))
     return found
-
-
-def _rank_correlation(a_P: np.ndarray, b_P: np.ndarray) -> float:
-    """Spearman's, with the mean place for equals; 0 where one of both never changes."""
-    a, b = (_places(x) for x in (a_P, b_P))
-    spread = float(a.std() * b.std())
-    return float(((a - a.mean()) * (b - b.mean())).mean() / spread) if spread > 0 else 0.0
-
-
-def _places(x_P: np.ndarray) -> np.ndarray:
-    _, index, count = np.unique(x_P, return_inverse=True, return_counts=True)
-    return (np.cumsum(count) - (count - 1) / 2)[index]

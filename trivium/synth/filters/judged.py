@@ -7,6 +7,7 @@ import numpy as np
 from pydantic import Field
 
 from trivium.core.config import component, read_toml
+from trivium.core.errors import ConfigError
 from trivium.score.rewards import LLMJudge
 from trivium.synth.filters.rule import Measured
 from trivium.text.signals import Reasons, first_of
@@ -29,6 +30,10 @@ class Judged:
     key_variable: str = ""
     criteria: str = "quality"
     at_least: float = Field(default=0.5, ge=0, le=1)
+
+    def __post_init__(self) -> None:
+        if self.key_variable and not self.url:
+            raise ConfigError("the filter 'judged' needs no key for a model directory; give url too, or leave key_variable out")
 
     def judge(self) -> LLMJudge:
         """What is asked, and of whom; without url that is for its form alone."""

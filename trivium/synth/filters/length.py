@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from trivium.core.config import component
+from trivium.core.errors import ConfigError
 from trivium.core.types import Conversation
 from trivium.synth.filters.rule import said_by
 
@@ -18,6 +19,14 @@ class Length:
     max_words: int = Field(default=150, ge=1)
     min_answer_words: int = Field(default=3, ge=0)
     max_answer_words: int = Field(default=1000, ge=1)
+
+    def __post_init__(self) -> None:
+        for name, least, most in (
+            ("words", self.min_words, self.max_words),
+            ("answer_words", self.min_answer_words, self.max_answer_words),
+        ):
+            if least > most:
+                raise ConfigError(f"the filter 'length': min_{name} is {least}, above max_{name}, {most}, so nothing would be kept")
 
     def why(self, chat: Conversation) -> str | None:
         """The reason to drop a conversation, or None."""

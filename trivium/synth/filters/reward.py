@@ -10,6 +10,8 @@ from trivium.generate.sampling import Sampling
 from trivium.synth.filters.rule import Measured
 from trivium.text.signals import Reasons, first_of
 
+ANSWERS = Sampling(temperature=0, max_new_tokens=256)
+
 
 @component
 class Reward:
@@ -24,11 +26,15 @@ class Reward:
     at_least: float | None = None
     reference: str = ""
     min_difference: float = 0.0
-    sampling: Annotated[Sampling, KEEPS_REST] = Sampling(temperature=0, max_new_tokens=256)
+    sampling: Annotated[Sampling, KEEPS_REST] = ANSWERS
 
     def __post_init__(self) -> None:
         if self.at_least is None and not self.reference:
             raise ConfigError("the filter 'reward' needs at_least, a score, or reference, a model whose answers are compared with")
+        if not self.reference and (self.min_difference or self.sampling != ANSWERS):
+            raise ConfigError(
+                "the filter 'reward': min_difference and sampling are about a reference; give reference too, or leave them out"
+            )
 
     def why_not(self, found: Measured) -> Reasons:
         """The reason to drop each conversation, or None. found: score, and difference where there is a reference."""

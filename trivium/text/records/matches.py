@@ -207,6 +207,8 @@ def _judged(rows: Iterable[Row]) -> list[Match]:
     scores: dict[str, dict[str, list[float]]] = {}
     prompts: dict[str, Turns] = {}
     for row in rows:
+        if missing := next((name for name in _JUDGEMENT if name not in row.values), None):
+            row.missing(f"'{missing}'")
         asked = str(row.values["question_id"])
         score = row.values["score"]
         try:
