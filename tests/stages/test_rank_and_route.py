@@ -61,7 +61,7 @@ def test_rank_flags_an_attack_and_ranks_it_when_trusted():
     ]  # fmt: skip
     write("attack.jsonl", [{**row, "score": float(row["score"])} for row in rows])
     found = json.loads((run("rank", data="attack.jsonl", resamples=20) / "ranking.json").read_text())
-    assert found["flagged"] == [{"model": "null", "reason": "gave the same answer to 12 of 12 prompts"}]
+    assert found["flagged"] == [{"model": "null", "reason": "gave the same answer to 12 of 12 prompts, as no other model did"}]
     assert "null" not in [place["model"] for place in found["places"]]
     assert [rate["model"] for rate in found["win_rates"]] == ["null", "b", "a"]
     assert "Not ranked: null" in Path("out/report.html").read_text()
