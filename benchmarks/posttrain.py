@@ -177,7 +177,7 @@ def unit_flops(work: str, config: ModelConfig, lengths: conversations.Lengths) -
 
 def ceiling(work: str, name: str, lengths: conversations.Lengths) -> float | None:
     """The units a second if all time went into the faster of fp32's and bf16's products, at a micro-batch's shapes."""
-    config = read_config(model_of(name) / "config.json")
+    config = read_config(model_of(name))
     if (each := unit_flops(work, config, lengths)) is None:
         return None
     shapes = training_shapes(config, SIZES[name].micro_batch_rows * SEQ_LEN)

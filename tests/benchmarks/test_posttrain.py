@@ -9,7 +9,9 @@ import pytest
 from benchmarks import conversations, posttrain
 from benchmarks.contest import Contestant, Score
 from benchmarks.posttrain import DEFAULT, PEER_SETTINGS, SIZES
+from tests.nn.io_models import FILES, ours
 from trivium.nn.config import llama
+from trivium.nn.io.directory import save_model
 
 GIB = 2**30
 
@@ -115,3 +117,13 @@ def test_the_least_work_of_a_unit_by_hand():
     longer = 6 * 6 * 1_769_472 + 6 * 12 * 384 * 301 // 2
     assert posttrain.unit_flops("sft", config, [(100, 200), (100, 200)]) == pytest.approx(longer + head * 2 / 3)
     assert posttrain.unit_flops("grpo", config, []) is None
+
+
+def test_the_ceiling_is_read_from_the_models_own_shape(tmp_path, monkeypatch):
+    save_model(tmp_path, ours("llama"), **FILES)
+    monkeypatch.setattr(posttrain, "model_of", lambda _: tmp_path)
+    monkeypatch.setattr(posttrain, "matmul_flops", lambda *_: 1e9)
+    monkeypatch.setattr(posttrain, "hopeless", lambda _: {})
+    each = posttrain.unit_flops("reward", ours("llama").config, [])
+    assert posttrain.ceiling("reward", "17m", []) == pytest.approx(1e9 / each)
+    assert posttrain.ceiling("grpo", "17m", []) is None
