@@ -7,7 +7,7 @@ The first four ask how likely texts are; `answer` lets the model speak. Each giv
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -37,27 +37,6 @@ class Likelihood:
 
     logprob: float
     is_greedy: bool
-
-
-class LikelihoodScoring(Protocol):
-    """What asks how likely texts are."""
-
-    @property
-    def kind(self) -> str:
-        """Its name."""
-        ...
-
-    def requests(self, context: str, fields: Fields, delimiter: str, where: str) -> list[Request]:
-        """What is asked of an item, whose prompt with all before it is `context`."""
-        ...
-
-    def shot(self, fields: Fields, where: str) -> str:
-        """The answer of an example."""
-        ...
-
-    def scores(self, found: Sequence[Likelihood], fields: Fields, where: str) -> Scores:
-        """What the likelihoods of the requests are worth."""
-        ...
 
 
 @component

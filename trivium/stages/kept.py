@@ -15,11 +15,6 @@ def is_kept(step: int, every: int) -> bool:
     return every > 0 and (step % every == 0 or (step < every and step & (step - 1) == 0))
 
 
-def kept_steps(every: int, steps: int) -> list[int]:
-    """All of them in a run of so many updates, ascending."""
-    return [step for step in range(steps + 1) if is_kept(step, every)]
-
-
 def kept_folder(stage: Path, step: int) -> Path:
     """Where the model after this many updates lies."""
     return stage / STEPS / f"step-{step}"
