@@ -17,6 +17,7 @@ from trivium.core.config import component
 from trivium.core.errors import ConfigError, DataError
 from trivium.core.types import Message, Role
 from trivium.text.tokenizer import Tokenizer
+from trivium.text.tokenizer.marks import Before
 
 
 @component
@@ -106,20 +107,16 @@ def render(
     if not spoken and not for_generation:
         raise DataError("the conversation has no assistant turn, so there is nothing to learn from it")
     counted = set() if for_generation else set(spoken if train_on == "all" else spoken[-1:])
-    pieces = _ids(chat_format.start, tokenizer, chat_format)
-    mask = [0.0] * len(pieces)
+    written, mask = _Written(tokenizer, chat_format), list[float]()
+    mask += [0.0] * written.fixed(chat_format.start)
     around = chat_format.around([turn.role for turn in turns])
     for index, (turn, (before, after)) in enumerate(zip(turns, around, strict=True)):
-        opening = _ids(before, tokenizer, chat_format)
-        content = tokenizer.encode(turn.content).tolist()
-        closing = _ids(after, tokenizer, chat_format)
-        pieces += opening + content + closing
-        num_counted = len(content) + 1 if index in counted else 0  # 1: the token that ends the turn
-        mask += [0.0] * len(opening) + [turn.weight] * num_counted + [0.0] * (len(content) + len(closing) - num_counted)
+        opening, content, closing = written.fixed(before), written.content(turn.content), written.fixed(after)
+        num_counted = content + 1 if index in counted else 0  # 1: the token that ends the turn
+        mask += [0.0] * opening + [turn.weight] * num_counted + [0.0] * (content + closing - num_counted)
     if for_generation:
-        opening = _ids(chat_format.opening[speaker], tokenizer, chat_format)
-        pieces, mask = pieces + opening, mask + [0.0] * len(opening)
-    return Rendered(np.array(pieces, np.int32), np.array(mask, np.float32))
+        mask += [0.0] * written.fixed(chat_format.opening[speaker])
+    return Rendered(np.array(written.ids, np.int32), np.array(mask, np.float32))
 
 
 def start_ids(tokenizer: Tokenizer, chat_format: ChatFormat) -> tuple[int, ...]:
@@ -171,12 +168,31 @@ def _complete(messages: Sequence[Message], chat_format: ChatFormat, *, is_begun:
     return standing + list(messages)
 
 
-def _ids(text: str, tokenizer: Tokenizer, chat_format: ChatFormat) -> list[int]:
-    """Ids of an opening or closing: control tokens by name, the rest as text."""
-    ids: list[int] = []
-    for piece, is_control in chat_format.split(text):
-        ids += [tokenizer.id_of(piece)] if is_control else tokenizer.encode(piece).tolist()
-    return ids
+class _Written:
+    """Ids of pieces one after the other; both methods give how many a piece has."""
+
+    def __init__(self, tokenizer: Tokenizer, chat_format: ChatFormat) -> None:
+        self.tokenizer, self.chat_format = tokenizer, chat_format
+        self.ids: list[int] = []
+        self._before: Before = "nothing"
+
+    def fixed(self, text: str) -> int:
+        """An opening or closing: control tokens by name, the rest as text."""
+        count = len(self.ids)
+        for piece, is_control in self.chat_format.split(text):
+            if is_control:
+                self.ids.append(self.tokenizer.id_of(piece))
+                self._before = "control"
+            else:
+                self.content(piece)
+        return len(self.ids) - count
+
+    def content(self, text: str) -> int:
+        """Text, whatever it spells."""
+        ids = self.tokenizer.encode_after(self._before, text).tolist() if text else []
+        self.ids += ids
+        self._before = "text" if ids else self._before
+        return len(ids)
 
 
 def _before(role: Role, chat_format: ChatFormat) -> str:

@@ -17,6 +17,7 @@ from trivium.core.commit import commit_file, fingerprint
 from trivium.core.errors import ArtefactError, ConfigError, DataError, did_you_mean
 from trivium.core.regular import regular
 from trivium.text.tokenizer.fast import Encode, fast_encoder
+from trivium.text.tokenizer.marks import Before, unmarked
 
 SPECIALS = ("<|endoftext|>", "<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>", "<|tool|>")
 FILE = "tokenizer.json"
@@ -86,6 +87,17 @@ class Tokenizer:
         if any(self._is_control[each].any() for each in ids):
             raise ArtefactError("this tokenizer turns plain text into control ids, so text could forge a turn; train another")
         return ids
+
+    def encode_after(self, before: Before, text: str) -> np.ndarray:
+        """Ids of a text that stands after something: as `encode`, but a mark of a text's beginning is there only where one begins."""
+        plain, is_first_only = self._unmarked
+        begins = before == "nothing" or (before == "control" and not is_first_only)
+        return (self if plain is None or begins else plain).encode(text)
+
+    @cached_property
+    def _unmarked(self) -> tuple["Tokenizer | None", bool]:
+        content, is_first_only = unmarked(self.to_json())
+        return None if content is None else Tokenizer(tokenizers.Tokenizer.from_str(content)), is_first_only
 
     def _encode(self, texts: Sequence[str]) -> list[np.ndarray]:
         return [np.array(encoding.ids, np.int32) for encoding in self._backend.encode_batch_fast(list(texts), add_special_tokens=False)]
