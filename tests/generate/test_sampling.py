@@ -39,11 +39,13 @@ def test_tokens_come_as_often_as_the_distribution_says(temperature, way):
         ({"top_k": 1}, [1]),
         ({"top_k": 3}, [1, 3, 4]),
         ({"top_k": 99}, [0, 1, 2, 3, 4]),
+        ({"top_k": 2**32 + 1}, [0, 1, 2, 3, 4]),  # 1 in 32 bits
         ({"top_p": 0.39}, [1]),
         ({"top_p": 0.64}, [1, 3]),
         ({"top_p": 0.66}, [1, 3, 4]),
         ({"top_k": 3, "top_p": 0.5}, [1, 3]),
         ({"top_p": 1e-9}, [1]),
+        ({"top_p": 1e-50}, [1]),  # 0 in fp32
         ({"min_p": 0.49}, [1, 3, 4]),
         ({"min_p": 0.51}, [1, 3]),
         ({"min_p": 0.3, "top_p": 0.7}, [1, 3]),

@@ -159,6 +159,16 @@ def test_a_control_token_that_there_is_not_is_named_with_its_file(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_file_that_is_no_model_is_not_replaced(tmp_path):
+    mine = tmp_path / "mine.txt"
+    mine.write_text("mine")
+    with pytest.raises(ConfigError, match="mine.txt: is there already and no GGUF file"):
+        export_model(made(tmp_path / "foreign"), mine)
+    assert mine.read_text() == "mine"
+    once = export_model(tmp_path / "foreign", tmp_path / "model.gguf").read_bytes()
+    assert export_model(tmp_path / "foreign", tmp_path / "model.gguf").read_bytes() == once
+
+
 def test_without_the_package_gguf_one_line_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "gguf", None)
     with pytest.raises(ConfigError, match=r"pip install 'trivium\[gguf\]'"):

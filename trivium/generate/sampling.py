@@ -29,7 +29,7 @@ class Sampling:
     top_k: int = Field(default=0, ge=0)
     top_p: float = Field(default=1.0, gt=0, le=1)
     min_p: float = Field(default=0.0, ge=0, le=1)
-    repetition_penalty: float = Field(default=1.0, gt=0)
+    repetition_penalty: float = Field(default=1.0, ge=0.01, le=100)
     max_new_tokens: int = Field(default=64, gt=0)
 
     def __post_init__(self) -> None:
@@ -98,7 +98,7 @@ def _truncated(logits: torch.Tensor, sampling: Sampling) -> torch.Tensor:
     if sampling.top_p < 1:
         ordered = logits.sort(dim=-1, descending=True).values
         p = ordered.softmax(-1)
-        last = (p.cumsum(-1) - p < sampling.top_p).sum(-1, keepdim=True) - 1
+        last = ((p.cumsum(-1) - p < sampling.top_p).sum(-1, keepdim=True) - 1).clamp(min=0)  # top_p may round to 0 in fp32
         logits = logits.masked_fill(logits < ordered.gather(-1, last), float("-inf"))
     return logits
 
@@ -119,7 +119,7 @@ def choose_natively(
     if sampling.repetition_penalty != 1 and seen is not None:
         unique = [np.unique(each).astype(np.int32) for each in seen]
         ids, starts = np.concatenate(unique), np.concatenate([[0], np.cumsum([len(each) for each in unique])]).astype(np.int64)
-    rule = _Rule(sampling.temperature, sampling.top_p, sampling.min_p, sampling.repetition_penalty, sampling.top_k)
+    rule = _Rule(sampling.temperature, sampling.top_p, sampling.min_p, sampling.repetition_penalty, min(sampling.top_k, vocab))
     library.trivium_choose(
         ctypes.c_void_p(logits_BV.data_ptr()), rows, vocab, ctypes.byref(rule), *(
             None if array is None else ctypes.c_void_p(array.ctypes.data) for array in (uniform, ids, starts, tokens, logprobs)

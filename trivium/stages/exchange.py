@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from trivium.core.commit import MANIFEST, commit_file, locked, read_manifest
 from trivium.core.config import plain
 from trivium.core.errors import ArtefactError, ConfigError, did_you_mean
+from trivium.core.regular import regular
 from trivium.core.world import cache_folder
 from trivium.nn.io.adapter_config import base_of, is_adapter, read_adapter_config
 from trivium.nn.io.config_json import FILE as CONFIG_FILE, is_guest as is_guest_folder, read_config
+from trivium.nn.io.gguf_file import MAGIC
 from trivium.nn.io.own import OWN
 from trivium.nn.io.proxy_json import is_proxy
 from trivium.nn.io.tokenizer_files import CONFIG as TOKENIZER_CONFIG, special_ids
@@ -131,11 +133,21 @@ def export_model(
         return import_model(str(model), out, dtype=dtype, is_export=True, on_note=on_note)
     if out.is_dir():
         raise ConfigError(f"{out}: is a folder; a GGUF model is a file, for example {out / 'model.gguf'}")
+    if out.exists() and not _is_gguf(out):
+        raise ConfigError(f"{out}: is there already and no GGUF file, so it is not replaced; name another")
     found = _read(model)
     from trivium.nn.io.gguf_write import write_gguf
 
     commit_file(out, lambda file: write_gguf(file, found.model, found.tokenizer, found.config, dtype=dtype))
     return out
+
+
+def _is_gguf(file: Path) -> bool:
+    try:
+        with regular(file).open("rb") as stream:
+            return stream.read(len(MAGIC)) == MAGIC
+    except OSError:  # a device, or not ours to read
+        return False
 
 
 def _is_complete(folder: Path) -> bool:
