@@ -31,6 +31,8 @@ from trivium.stages.models import Speaker
 from trivium.text.assets import fetch
 from trivium.text.read import read_documents
 
+transformers.utils.logging.disable_progress_bar()  # one line for each check
+
 Result = tuple[bool, str]  # whether it is right, and what was found
 NUM_SENTENCES, MAX_TOKENS, TOLERANCE = 100, 256, 1e-4
 HALF_STEP = 2**-11  # relative to a weight
