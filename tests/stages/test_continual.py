@@ -83,8 +83,16 @@ def test_replay_keeps_the_old_text_while_the_new_one_is_learned(tmp_path, base, 
     mix = {"new": {"tokens": new, "weight": 0.75}, "old": {"tokens": old, "weight": 0.25, "skip": 240}}
     replayed = after("replayed", mix=mix)
     assert replayed["old"] < 0.8 * alone["old"]
+    assert replayed["new"] < 1.02 * alone["new"]
     assert replayed["new"] < 0.5 * untouched["new"]
     assert alone["new"] < 0.5 * untouched["new"]
+
+
+def test_a_mixture_of_the_old_text_alone_is_plain_training_on_it(tmp_path, base, old):
+    plain = pretrained(tmp_path / "plain", model=str(base), tokens=old)
+    mixed = pretrained(tmp_path / "mixed", model=str(base), mix={"old": {"tokens": old, "weight": 1}})
+    first, second = weights(plain), weights(mixed)
+    assert all(np.array_equal(first[name], second[name]) for name in first)
 
 
 def test_other_texts_are_measured_on_the_way_and_at_the_end(tmp_path, base, old, new):
