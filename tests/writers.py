@@ -26,8 +26,8 @@ STAGES = {
     "synthesize": {
         "model": "@teach/model", "corpus": "raw.jsonl", "rows": 1, "rounds": 2, "heldout_share": 0.2, "sampling": {"max_new_tokens": 24},
     },
-    "magpie": {"model": "base", "count": 40, "turns": 2, "rows": 1, "asking": SHORT, "answering": SHORT},
-    "self_instruct": {"model": "base", "seeds": "tasks.jsonl", "count": 50, "requests": 8, "rows": 2, "shown": 1, "sampling": SHORT},
+    "magpie": {"model": "base", "count": 24, "turns": 2, "rows": 1, "asking": SHORT, "answering": SHORT},
+    "self_instruct": {"model": "base", "seeds": "tasks.jsonl", "count": 50, "requests": 4, "rows": 1, "shown": 1, "sampling": SHORT},
     "critique": {"model": "base", "prompts": "prompts.jsonl", "constitution": "manners", "rounds": 2, "rows": 1, "sampling": SHORT},
     "feedback": {
         "model": "base", "prompts": "prompts.jsonl", "constitution": "manners", "judge": {"kind": "simulated"}, "rows": 2,
@@ -57,7 +57,7 @@ def write_writers(folder: Path) -> Path:
     pairs = [{"question": "who?", "answer": "the king"}]
     _write(folder / "known.jsonl", [{"context": f"the {word} {number}", "pairs": pairs} for number, word in enumerate(WORDS)])
     _write(folder / "raw.jsonl", [{"text": f"the {word} and {other}", "id": f"{word} {other}"} for word in WORDS for other in WORDS[:4]])
-    _write(folder / "prompts.jsonl", [{"prompt": f"{word} {number}"} for number in range(3) for word in WORDS])
+    _write(folder / "prompts.jsonl", [{"prompt": f"{word} {number}"} for number in range(2) for word in WORDS])
     _write(folder / "tasks.jsonl", [{"instruction": f"Say a word about the {word}.", "input": "", "output": word} for word in WORDS])
     turns = [(f"what is the {word} {number}?", f"the {word} of the land") for number in range(60) for word in WORDS]
     chats = [[{"role": "user", "content": query}, {"role": "assistant", "content": answer}] for query, answer in turns]

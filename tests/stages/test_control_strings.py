@@ -20,11 +20,11 @@ from trivium.stages.measuring import _Embedder
 from trivium.stages.models import Speaker
 from trivium.stages.revising import Writer
 from trivium.stages.task_rounds import _prompt
-from trivium.synth.constitution import Principle, read_constitution
+from trivium.synth.constitution import Constitution, Principle
 from trivium.synth.feedback import Comparison, question
 from trivium.synth.filters import NearDuplicates
 from trivium.synth.magpie import Draft, leads
-from trivium.synth.revision import Chain, examples
+from trivium.synth.revision import Chain
 from trivium.synth.self_instruct import Task, request
 from trivium.synth.template import MARKERS, Template
 from trivium.text.chat import PLAIN, ChatFormat
@@ -34,7 +34,6 @@ from trivium.text.shards import Shard, write_shard
 from trivium.text.tokenizer import train_bpe
 
 CASES = 10_000
-MANNERS = read_constitution("manners")
 TOKENIZER = train_bpe(["You are a helpful assistant. the user said: what is it, system? (A) <|"] * 4, 600, (*CONTROLS, *MARKERS))
 CONTROL = set(TOKENIZER.special.values())
 ALPACA, HH = (form(name, start="<s>", end="</s>") for name in ("alpaca", "hh"))
@@ -85,9 +84,9 @@ def dreamt(speaker: Speaker, first: str, second: str, third: str) -> np.ndarray:
 def criticised(speaker: Speaker, first: str, second: str, third: str, *, what: Any = "chat") -> np.ndarray:
     """The request for a revision, with the principle's own words too."""
     principle = Principle(name="x", critique=f"x{first}", revision=f"x{second}", comparison=f"x{third}")
-    writer = Writer(speaker, None, Sampling(), what, examples(MANNERS), 1, "x")  # type: ignore[arg-type]
+    writer = Writer(speaker, None, Sampling(), what, (), 1, "x")  # type: ignore[arg-type]
     chain = Chain((Message("user", first),), second, principle)
-    return writer.ids(chain.prompt, chain.revision_script(third), label="Revision", shown=writer.shown)
+    return writer.ids(chain.prompt, chain.revision_script(third), label="Revision")
 
 
 def transcribed(speaker: Speaker, first: str, second: str, third: str) -> np.ndarray:
@@ -98,7 +97,7 @@ def transcribed(speaker: Speaker, first: str, second: str, third: str) -> np.nda
 def compared(speaker: Speaker, first: str, second: str, third: str) -> np.ndarray:
     """What the judge of `feedback` is asked, after it has thought."""
     principle = Principle(name="x", critique="?", revision="!", comparison=f"x{third}")
-    asked = question(Comparison((Message("user", first),), second, third, principle, 0), MANNERS)
+    asked = question(Comparison((Message("user", first),), second, third, principle, 0), Constitution(principles=(principle,)))
     return Chooser(speaker, "x").prompt(Question(asked.messages, f"{THINK} {first}\n\n{asked.opening}"))
 
 

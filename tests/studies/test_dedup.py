@@ -14,7 +14,7 @@ from trivium.studies.dedup import HEADER, Dedup
 MACHINE = {"threads": 1, "precision": "float32", "compile": "off", "ceiling": 5e10, "kernels": "torch"}
 MODEL = {
     "kind": "pretrain", "depth": 1, "width": 32, "head_dim": 16, "seq_len": 33, "context": 64, "batch_tokens": 33 * 16,
-    "micro_batch_rows": 16, "steps": 150, "evaluate_every": 1000, "optimizer": {"kind": "adamw", "lr": 1e-2},
+    "micro_batch_rows": 16, "steps": 100, "evaluate_every": 1000, "optimizer": {"kind": "adamw", "lr": 1e-2},
 }  # fmt: skip
 PLAIN, ONE = MODEL | {"tokens": "@tokenize"}, MODEL | {"tokens": "@tokenize_one"}
 STAGES = {
@@ -24,6 +24,9 @@ STAGES = {
     "tokenize_one": {"kind": "tokenize", "corpus": "@plant_one/corpus", "tokenizer": "@tokenize/tokenizer.json"},
     "raw_tiny": PLAIN, "dedup_tiny": PLAIN, "again_tiny": PLAIN, "one_tiny": ONE, "raw_short": PLAIN | {"steps": 4},
 }  # fmt: skip
+
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +47,7 @@ def test_the_same_corpus_is_no_difference_and_one_document_for_half_of_it_is_see
     assert row["points with copies"] > 20  # it has learned something
     assert row["rows by heart with copies, %"] == row["rows by heart without, %"]
     assert row["seconds with copies"] > 0
-    assert [(control.is_positive, control.is_detected) for control in finding.controls] == [(True, True), (False, False)]
+    assert [(control.is_positive, control.is_detected) for control in finding.controls] == [(False, False), (True, True)]
 
 
 def test_a_pair_that_saw_different_numbers_of_tokens_is_refused(run, tmp_path):
@@ -52,7 +55,7 @@ def test_a_pair_that_saw_different_numbers_of_tokens_is_refused(run, tmp_path):
         (tmp_path / name).mkdir()
         for part in ("prepare", "tokenize", name, "run.toml", "metrics.jsonl"):
             (tmp_path / name / part).symlink_to(run / part)
-    with pytest.raises(DataError, match=r"were trained on 79,200 and 2,112 tokens; the study compares models of as many"):
+    with pytest.raises(DataError, match=r"were trained on 52,800 and 2,112 tokens; the study compares models of as many"):
         Dedup().find([tmp_path / "raw_tiny", tmp_path / "raw_short"])
 
 
