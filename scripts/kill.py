@@ -56,6 +56,13 @@ def _words(options: Mapping[str, Any], above: str = "") -> Iterator[str]:
             yield f"{above}{name}={json.dumps(value)}"
 
 
+def _write_people(folder: Path) -> None:
+    """The tiny corpus with pronouns, which the study of gender changes."""
+    write_tiny(folder)
+    corpus = folder / "corpus.jsonl"
+    corpus.write_text(corpus.read_text(encoding="utf-8").replace("The ", "He said that the "), encoding="utf-8")
+
+
 _ROWS = {"depth": 1, "width": 32, "head_dim": 16, "seq_len": 33, "batch_tokens": 132, "micro_batch_rows": 4, "evaluate_rows": 16}
 STUDY = {
     "machine": MACHINE, "save_every_s": 0.1, "prepare": {"sources": ["corpus.jsonl"], "heldout_share": 0.1},
@@ -65,7 +72,7 @@ COMMANDS = {
     "pipeline": Command(write_tiny, ("run", RECIPE, "--out", "run", "--quiet"), tuple(SIZES["stages"])),
     "writers": Command(write_writers, ("run", WRITERS_RECIPE, "--out", "run", "--quiet"), tuple(WRITERS_STAGES)),
     "study": Command(
-        write_tiny, ("study", "gender", *_words(STUDY), "--out", "studies", "--quiet"),
+        _write_people, ("study", "gender", *_words(STUDY), "--out", "studies", "--quiet"),
         ("prepare", "tokenize", "base", "swapped", "same"), "studies/gender", ("studies/study-gender",),
     ),
 }  # fmt: skip
