@@ -98,6 +98,7 @@ def bigrams(first: int, count: int) -> list[str]:
     return texts
 
 
+@pytest.mark.slow
 def test_of_two_domains_of_bigrams_replay_keeps_the_old_one_and_costs_the_new_one_less_than_2_per_cent(tmp_path):
     """Methods 4.3: a quarter of the budget on the old domain; the losses have a floor, the entropy of the law."""
     old, new = tokenized(tmp_path / "old", bigrams(0, 60)), tokenized(tmp_path / "new", bigrams(5, 60))

@@ -151,6 +151,7 @@ def placed(number: int, name: str) -> list[int]:
     return controls(RENDERINGS[number](Speaker(None, TOKENIZER, FORMATS[name]), "who", "is", "it"))  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_no_text_becomes_a_control_token_in_anything_that_a_model_reads():
     """Ten thousand times three texts of the control strings of eighteen families, in one of all renderings, in one of the families."""
     draw, names = generator(1, "control strings"), list(FORMATS)
