@@ -21,6 +21,18 @@ PYTHIA = {  # non-embedding and all parameters (Biderman et al. 2023, table 1; t
     "6.9b": (6_444_163_072, 6_857_302_016),
     "12b": (11_327_027_200, 11_846_072_320),
 }
+SHAPES = {  # layers, width, heads, width of a head, words with padding
+    "14m": (6, 128, 4, 32, 50_304),
+    "31m": (6, 256, 8, 32, 50_304),
+    "70m": (6, 512, 8, 64, 50_304),
+    "160m": (12, 768, 12, 64, 50_304),
+    "410m": (24, 1024, 16, 64, 50_304),
+    "1b": (16, 2048, 8, 256, 50_304),
+    "1.4b": (24, 2048, 16, 128, 50_304),
+    "2.8b": (32, 2560, 32, 80, 50_304),
+    "6.9b": (32, 4096, 32, 128, 50_432),
+    "12b": (36, 5120, 40, 128, 50_688),
+}
 LAPTOP = {  # 2,048 words: layers (12 D^2 + 13 D) + 2 D, and 2 x 2,048 x D
     "156k": 2 * (12 * 32**2 + 13 * 32) + 2 * 32 + 4096 * 32,
     "412k": 3 * (12 * 64**2 + 13 * 64) + 2 * 64 + 4096 * 64,
@@ -71,6 +83,19 @@ def test_a_preset_has_the_published_number_of_parameters(name):
 def test_pythia_without_embeddings_has_the_published_size(size):
     config = preset(f"pythia-{size}")
     assert num_parameters(config) - num_embedding_parameters(config) == PYTHIA[size][0]
+
+
+@pytest.mark.parametrize("size", SHAPES)
+def test_pythia_has_the_published_architecture(size):
+    """What no number of parameters says: heads, how much of them is rotated and by which base, and how a block adds up."""
+    config = preset(f"pythia-{size}")
+    assert (config.num_layers, config.hidden_size, config.num_heads, config.head_dim, config.vocab_size) == SHAPES[size]
+    assert (config.num_kv_heads, config.intermediate_size) == (config.num_heads, 4 * config.hidden_size)
+    assert (config.rotary_dim, config.rope_theta, config.positions) == (config.head_dim // 4, 10_000, "rotary")
+    assert (config.is_parallel, config.norm, config.norm_eps, config.norm_place) == (True, "layer", 1e-5, "before")
+    assert (config.activation, config.is_gated, config.tie_head, config.max_seq_len) == ("gelu", False, False, 2048)
+    layers, width, *_, words = SHAPES[size]
+    assert num_parameters(config) == layers * (12 * width**2 + 13 * width) + 2 * width + 2 * words * width
 
 
 @pytest.mark.parametrize("name", preset_names())

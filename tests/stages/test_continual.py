@@ -87,6 +87,39 @@ def test_replay_keeps_the_old_text_while_the_new_one_is_learned(tmp_path, base, 
     assert alone["new"] < 0.5 * untouched["new"]
 
 
+def bigrams(first: int, count: int) -> list[str]:
+    """Documents over five digits from `first` on: three times in five the next digit follows, else any of the five."""
+    draw, texts = np.random.default_rng(first), []
+    for _ in range(count):
+        digits = [int(draw.integers(5))]
+        while len(digits) < 60:
+            digits.append((digits[-1] + 1) % 5 if draw.random() < 0.6 else int(draw.integers(5)))
+        texts.append("".join(str(first + digit) for digit in digits))
+    return texts
+
+
+@pytest.mark.slow
+def test_of_two_domains_of_bigrams_replay_keeps_the_old_one_and_costs_the_new_one_less_than_2_per_cent(tmp_path):
+    """Methods 4.3: a quarter of the budget on the old domain; the losses have a floor, the entropy of the law."""
+    old, new = tokenized(tmp_path / "old", bigrams(0, 60)), tokenized(tmp_path / "new", bigrams(5, 60))
+    fast = {"steps": 120, "optimizer": {"kind": "adamw", "lr": 1e-2}, "evaluate_rows": 32}
+    base = pretrained(tmp_path / "base", tokens=old, **NEW, **fast) / "model"
+    alone = measured(pretrained(tmp_path / "alone", model=str(base), tokens=new, heldout={"old": old}, **fast))
+    mix = {"new": {"tokens": new, "weight": 3}, "old": {"tokens": old, "weight": 1, "skip": 480}}
+    replayed = measured(pretrained(tmp_path / "replayed", model=str(base), mix=mix, **fast))
+    assert replayed["bits_per_byte_old"]["value"] < alone["bits_per_byte_old"]["value"]
+    assert replayed["bits_per_byte_new"]["value"] < 1.02 * alone["bits_per_byte"]["value"]
+
+
+def test_a_mixture_of_the_old_text_alone_is_plain_training_on_it(tmp_path, base, old):
+    """It begins after what was read, two updates of four rows."""
+    constant = {"schedule": {"warmup_steps": 0, "decay_share": 0.0}, "model": str(base)}
+    plain = pretrained(tmp_path / "plain", tokens=old, first_step=2, **constant | {"steps": 6})
+    mixed = pretrained(tmp_path / "mixed", mix={"old": {"tokens": old, "weight": 1, "skip": 8}}, **constant)
+    first, second = weights(plain), weights(mixed)
+    assert all(np.array_equal(first[name], second[name]) for name in first)
+
+
 def test_other_texts_are_measured_on_the_way_and_at_the_end(tmp_path, base, old, new):
     folder = pretrained(tmp_path / "on", model=str(base), tokens=new, heldout={"old": old}, evaluate_every=2)
     rows = [json.loads(line) for line in (folder.parent / "metrics.jsonl").read_text().splitlines()]

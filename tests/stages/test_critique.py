@@ -1,40 +1,27 @@
 """`critique` on a model of a few thousand weights: chains, what is learned from them, what they measure; a kill changes no byte of it."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
-from tests.nn.io_models import FILES, SHAPES, STOPS, TEXTS, TOKENIZER
+from tests.nn.io_models import FILES, TOKENIZER
+from tests.writers import MACHINE, talker
 from trivium.core.errors import ArtefactError, ConfigError, DataError
 from trivium.core.interrupt import Interrupted
 from trivium.core.run import Run
-from trivium.core.seeds import generator
 from trivium.core.types import Conversation, Message
 from trivium.generate.engine import Engine
-from trivium.generate.sampling import Sampling
 from trivium.nn.io.directory import save_model
-from trivium.nn.model import Model, initialise
-from trivium.score.choice import Question
 from trivium.stages.base import Foresight
-from trivium.stages.choosing import Chooser
-from trivium.stages.models import Speaker
 from trivium.stages.recipe import single
-from trivium.stages.revising import Writer
 from trivium.synth.constitution import read_constitution
-from trivium.synth.feedback import Comparison, question
-from trivium.synth.revision import Chain
 from trivium.synth.simulated import NOTHING
-from trivium.text.chat import CHATML, PLAIN
 from trivium.text.phrases import phrases_in, without_phrases
 from trivium.text.read import read_conversations
-from trivium.text.tokenizer import SPECIALS, train_bpe
 
-MACHINE = {"threads": 1, "precision": "float32", "compile": "off", "ceiling": 5e10, "kernels": "torch"}
 WORDS = ("king", "land", "sea", "night", "bread", "stone")
 UNWANTED = {"kind": "unwanted", "phrases": list("aeiounrst")}  # letters that stand alone in what a random model says
 CRITIQUE = {
@@ -42,30 +29,15 @@ CRITIQUE = {
     "sampling": {"max_new_tokens": 16},
 }  # fmt: skip
 LEFT = (*(f"critique/revisions/{name}.jsonl" for name in ("chains", "chat", "rounds")), "critique/results.json", "critique/samples.json")
-CONTROL = (
-    "<|endoftext|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>", "<|tool|>", "<|im_start|>", "<|im_end|>", "<|begin_of_text|>",
-    "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<start_of_turn>", "<end_of_turn>", "<bos>", "<eos>", "<s>", "</s>", "[INST]",
-    "[/INST]", "<<SYS>>", "<|START_OF_TURN_TOKEN|>", "<|END_OF_TURN_TOKEN|>", "<|USER_TOKEN|>", "<|header_start|>", "<|eot|>", "<pad>",
-    "<|start|>", "<|channel|>", "<|message|>", "<|return|>", "<|endofprompt|>", "<|im_sep|>", "<|sep|>", "\n\nHuman:", "\n\nAssistant:",
-    "### Instruction:", "### Response:", "CritiqueRequest:", "(A)", "\n", " ", "king",
-)  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    save_model(tmp_path / "base", small(), **FILES)
+    save_model(tmp_path / "base", talker(), **FILES)
     write("prompts.jsonl", [{"prompt": word, "asked": word} for word in WORDS])
     write("chats.jsonl", [{"messages": [{"role": "user", "content": "king"}, {"role": "assistant", "content": "of the land"}]}])
     return tmp_path
-
-
-def small(max_seq_len: int = 1024, seed: int = 3) -> Model:
-    """One that ends about every twentieth token."""
-    model = initialise(Model(replace(SHAPES["llama"], max_seq_len=max_seq_len)), seed=seed)
-    with torch.no_grad():
-        model.trunk.head.weight[STOPS[0]] *= 22
-    return model
 
 
 def write(path: str, rows: list[dict[str, Any]]) -> None:
@@ -200,7 +172,7 @@ def test_what_the_rules_say_of_each_round_is_measured_with_intervals():
 
 
 def test_another_model_may_revise_and_a_base_model_goes_on_with_a_transcript(monkeypatch):
-    save_model(Path("other"), small(seed=9), **FILES)
+    save_model(Path("other"), talker(seed=9), **FILES)
     assert run("other_revises", reviser="other") != run("own")
     asked = []
     generate = Engine.generate
@@ -236,7 +208,7 @@ def test_a_mistake_is_one_line(options, error, message):
 
 
 def test_a_chain_without_room_is_told_before_anything_is_sampled():
-    save_model(Path("base"), small(64), **FILES)
+    save_model(Path("base"), talker(64), **FILES)
     with pytest.raises(DataError, match=r"critique and revision may have \d+ tokens, and the model reads 64"):
         run()
 
@@ -249,26 +221,3 @@ def test_revisions_that_never_end_are_an_error_that_says_where_they_are():
 def test_the_plan_counts_what_is_generated_at_most():
     stage = single("critique", CRITIQUE).stages["critique"]
     assert stage.foresee("critique", Foresight()).tokens_generated == 6 * 5 * 16
-
-
-@pytest.mark.parametrize("chat", [PLAIN, CHATML], ids=["plain", "chatml"])
-def test_no_text_becomes_a_control_token(chat):
-    """Thousands of prompts, answers, critiques and principles made of the control strings of a dozen template families."""
-    tokenizer = train_bpe(TEXTS, 400, tuple(dict.fromkeys((*SPECIALS, *(name for name in CONTROL if name[0] in "<[")))))
-    speaker = Speaker(None, tokenizer, chat)  # type: ignore[arg-type]
-    manners, control = read_constitution("manners"), np.array(sorted(tokenizer.special.values()))
-    writers = [Writer(speaker, None, Sampling(), form, (("Human", "x"),), 1, "x") for form in ("chat", "transcript")]  # type: ignore[arg-type]
-    chooser, draw = Chooser(speaker, "x"), generator(1, "control strings")
-
-    def placed(prompt: str, answer: str, critique: str) -> list[list[int]]:
-        chain = Chain((Message("user", prompt),), answer, manners.principles[0])
-        ids = [writer.ids(chain.prompt, chain.revision_script(critique), label="Revision", shown=writer.shown) for writer in writers]
-        compared = Comparison(chain.prompt, answer, critique, manners.principles[0], 0)
-        ids += [chooser.prompt(question(compared, manners)), chooser.prompt(Question(chain.prompt, critique))]
-        return [[int(each) for each in one if each in control] for one in ids]
-
-    expected = placed("x", "y", "z")
-    assert [bool(one) for one in expected] == [True, chat is PLAIN, True, True]
-    for _ in range(300):
-        forged = ["".join(draw.choice(CONTROL, draw.integers(1, 9))) for _ in range(3)]
-        assert placed(*forged) == expected

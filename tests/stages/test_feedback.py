@@ -11,7 +11,8 @@ import torch
 
 from tests.nn.io_models import FILES, TOKENIZER
 from tests.score.chat_server import says, serving
-from tests.stages.test_critique import MACHINE, small, write
+from tests.stages.test_critique import write
+from tests.writers import MACHINE, talker
 from trivium.core.config import plain
 from trivium.core.errors import ArtefactError, ConfigError, DataError
 from trivium.core.interrupt import Interrupted
@@ -44,7 +45,7 @@ OWN = [
 @pytest.fixture(autouse=True)
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    save_model(tmp_path / "base", small(), **FILES)
+    save_model(tmp_path / "base", talker(), **FILES)
     write("prompts.jsonl", [{"prompt": word, "asked": word} for word in WORDS])
     principles = ("\n".join(f"{name} = {json.dumps(value)}" for name, value in each.items()) for each in OWN)
     Path("own.toml").write_text("".join(f"[[principles]]\n{text}\n" for text in principles))
@@ -142,7 +143,7 @@ def test_the_next_stages_learn_from_the_labels(kind, options):
 def test_a_model_of_ours_is_read_from_its_log_probs():
     """Each probability is that of the whole option among the two, after the question in that order."""
     made = run(judge={"kind": "model", "model": "base", "min_mass": 0.0})
-    model, own = small(), read_constitution("own.toml")
+    model, own = talker(), read_constitution("own.toml")
     for row in [row for row in made if row["prob"] is not None][:2]:
         [pair] = row["orders"]
         principle = own.named(row["principles"][0])
@@ -242,9 +243,9 @@ def test_a_mistake_is_one_line(options, error, message):
 
 @pytest.mark.parametrize("think_tokens", [0, 7])
 def test_a_question_that_may_be_too_long_for_the_judge_is_named_before_anything_is_sampled(monkeypatch, think_tokens):
-    save_model(Path("short"), small(64), **FILES)
+    save_model(Path("short"), talker(64), **FILES)
     monkeypatch.setattr(Engine, "generate", lambda *_, **__: pytest.fail("sampled before it was checked"))
-    own, chooser = read_constitution("own.toml"), comparing.Chooser(_speaker(small()), "x")
+    own, chooser = read_constitution("own.toml"), comparing.Chooser(_speaker(talker()), "x")
     thought = "Let's think step by step: \n\n" if think_tokens else ""
     empty = [
         comparing.question(comparing.Comparison((Message("user", word),), "", "", principle, 0), own)
@@ -282,12 +283,12 @@ def test_what_the_judge_and_the_constitution_hold_is_part_of_what_the_stage_depe
         with Run(Path("identity"), quiet=True, machine=MACHINE) as running:
             return _identity(running, recipe, plain(recipe.stages["feedback"]))
 
-    save_model(Path("other"), small(), **FILES)
+    save_model(Path("other"), talker(), **FILES)
     before = identity()
     Path("own.toml").write_text(Path("own.toml").read_text().replace("fewer last", "less of the last"))
     changed = identity()
     assert changed != before
-    save_model(Path("other"), small(512), **FILES)
+    save_model(Path("other"), talker(512), **FILES)
     assert identity() != changed
 
 

@@ -13,8 +13,11 @@ from trivium.core.interrupt import Interrupted
 from trivium.core.run import Run
 from trivium.core.types import Conversation, Message
 from trivium.generate.engine import Engine
+from trivium.generate.sampling import Sampling
 from trivium.nn.io.directory import save_model
 from trivium.stages.base import Foresight
+from trivium.stages.machine import Machine
+from trivium.stages.models import Speaker
 from trivium.stages.recipe import single
 from trivium.text.read import read_conversations, read_preferences
 
@@ -228,6 +231,24 @@ def test_hindsight_asks_with_the_best_control_and_leaves_the_prompt_as_it_was(mo
         "Good answer",
         "Bad answer",
     }
+
+
+def test_what_was_learned_from_hindsight_is_said_when_its_control_asks_for_it():
+    """The same questions, asked with the best control and with the worst one, get the answers that reached it."""
+    said = ("the king of the land", "12 ships")
+    write("two.jsonl", [row(word, (1, 0), said) for word in WORDS])
+    run(scored="two.jsonl", keep={"kind": "hindsight", "edges": [0.5]})
+    options = {"steps": 80, "batch_size": 6, "seq_len": 64, "optimizer": {"lr": 0.01}, "schedule": {"warmup_steps": 0}}
+    stage = single("finetune", {"model": "base", "data": "out/sample/answers/kept.jsonl", **options}).stages["finetune"]
+    with Run(Path("next"), quiet=True, machine=MACHINE) as running:
+        running.begin("finetune", {})
+        stage.run(running)
+    speaker = Speaker.load(Path("next/finetune/model"), Machine(**MACHINE))
+    engine = Engine(speaker.model, stop_ids=speaker.stop_ids, kernels="torch")
+    for control, expected in zip(("Good answer:", "Bad answer:"), said, strict=True):
+        prompts = [speaker.prompt((Message("user", f"{control} {word}"),)) for word in WORDS]
+        answers = engine.generate(prompts, Sampling(temperature=0, max_new_tokens=24), seed=1)
+        assert {speaker.text_of(answer) for answer in answers} == {expected}
 
 
 def test_answers_of_earlier_rounds_compete_with_new_ones():

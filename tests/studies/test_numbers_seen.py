@@ -23,12 +23,12 @@ def test_a_number_is_one_by_itself(text, numbers):
 def test_counts_are_those_of_a_brute_force_search_of_a_megabyte():
     draw = np.random.default_rng(1)
     words = [*map(str, range(150)), "a", "b7", "1,000", "2.5", "x", "(30)", "40.", "=50"]
-    rows = [" ".join(draw.choice(words, 40)) for _ in range(7000)]
+    rows = [" ".join(draw.choice(words, 40)) for _ in range(8000)]
     found = Counter(number for row in rows for number in numbers_in(row))
     for number in (0, 10, 40, 110):
         pattern = re.compile(rf"(?<![\w.,]){number}(?![\w]|[.,]\d)")  # what stands before differs only where the words have a point
         assert found[number] == sum(bool(pattern.search(row)) for row in rows)
-    assert sum(map(len, rows)) > 1e6 / 2
+    assert sum(map(len, rows)) > 1e6
 
 
 class Order:

@@ -58,6 +58,8 @@ def test_deduplication_has_no_clear_effect_on_the_suite(table, tmp_path):
     assert facts["outcome"] == "seen"
     assert "No clear effect: +0.14 points, 90 % interval -0.54 to +0.82" in facts["verdict"]
     assert [row["difference"] for row in facts["table"]][:2] == pytest.approx([-0.05, -0.15])
+    half = 1.96 * 100 * math.hypot(0.01 / 8**0.5, 0.01 / 8**0.5)  # of the difference of two means of eight tasks
+    assert (facts["table"][0]["low"], facts["table"][0]["high"]) == pytest.approx((-0.05 - half, -0.05 + half))
 
 
 def test_the_large_batch_is_neutral_from_1b_on_and_costs_below(table, tmp_path):

@@ -1,5 +1,7 @@
 """Rounds: who is shown what, by hand; every text once; what is written depends on nothing but its number."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
@@ -122,12 +124,25 @@ def test_a_list_is_drawn_only_where_every_text_has_two_pairs():
     assert "list" not in {drawn(one, 1, number).name.split()[0] for number in range(300)}
 
 
+def test_layouts_come_as_often_as_was_said():
+    """One in twenty each, and the rest classic; without a list where a text has one pair."""
+    two, one = [reading("x", ("a?", "b"), ("c?", "d"))], [reading("x", ("a?", "b"))]
+    error = (0.05 * 0.95 / 4000) ** 0.5
+    for readings, layouts in ((two, {"dialogue", "list", "inverted"}), (one, {"dialogue", "inverted"})):
+        names = Counter(drawn(readings, 3, number).name.split()[0] for number in range(4000))
+        assert names.keys() == layouts | {"classic"}
+        assert all(names[layout] / 4000 == pytest.approx(0.05, abs=4 * error) for layout in layouts)
+
+
 def test_the_tally_counts_by_hand():
     tally = Tally()
     found, _ = run(["first", "silent", "third", "second " * 500])
     for each in (each for chain in found for each in chain):
         tally.count(each)
     assert (tally.texts, tally.texts_with_pairs, tally.follow, tally.pairs) == (4, 2, 1, 2)
+    tally.count_document([reading("x", ("a?", "b"))], Form("classic 1", "Q: {question}\nA: {answer}", "\n"), "x\n\nQ: a?\nA: b")
+    tally.count_document([reading("raw")], None, "raw")
+    assert tally.instruction_share == len("Q: a?\nA: b") / (len("x\n\nQ: a?\nA: b") + 3)
     assert tally.funnel()["kept"] == {"documents": 2, "bytes": len("who?first" + "who?third")}
     assert tally.funnel()["read"]["documents"] == 3
     assert [(entry["reason"], entry["documents"]) for entry in tally.funnel()["dropped"]] == [(TOO_LONG, 1)]

@@ -1,6 +1,5 @@
 """Does doubling the batch halve the updates for the same number of tokens without making the model worse? While it is below the noise."""
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,6 +33,7 @@ HEADER = (
 )
 RELEASED_HEADER = ("size", "accuracy, 2M tokens", "smaller batch", "difference in points", "low", "high")
 ARM, CONTROL, AGAIN = "batch_", "huge_", "again_"  # what the stages are called
+SCALED = "scaled_"  # of those whose rate grows with the root of the batch, as is usual for Adam
 LARGE_MODELS = ("1b", "1.4b")  # of the released table: at 1B parameters and above
 POINTS = 2.0  # of LAMBADA, that a larger batch may cost there
 
@@ -48,6 +48,11 @@ class Arm:
     seconds: float | None
     held_out: HeldOut
     more: tuple[float, float | None, float | None]
+
+    @property
+    def is_scaled(self) -> bool:
+        """Whether its rate was raised with its batch; then the rule does not ask for it."""
+        return self.training.stage.startswith(SCALED)
 
 
 @component
@@ -85,6 +90,7 @@ class BatchSize:
         sizes = {f"{ARM}{times}x": times * 129 * 64 for times in (1, 2, 4, 8)} | {f"{CONTROL}64x": 64 * 129 * 64, f"{AGAIN}1x": 129 * 64}
         large = {"preset": "pythia-70m", "micro_batch_rows": 256, "optimizer": {"lr": 1e-3}}
         stages = {name: {**large, "batch_tokens": batch, "steps": tokens // batch} for name, batch in sizes.items()}
+        stages[f"{SCALED}8x"] = {**stages[f"{ARM}8x"], "optimizer": {"lr": 1e-3 * 8**0.5}}
         return [Trial("batch_size", {"tokenize": {"vocab_size": 16384}, **stages})]
 
     def find(self, folders: Sequence[Path]) -> Finding:
@@ -92,16 +98,19 @@ class BatchSize:
             refuse_folders(folders, f"released={self.released}")
             return self._published()
         trainings = [training for training in trainings_of(folders) if training.trace is not None]
-        arms = _arms([each for each in trainings if not each.stage.startswith((CONTROL, AGAIN))])
+        found = _arms([each for each in trainings if not each.stage.startswith((CONTROL, AGAIN))])
+        arms, scaled = ([arm for arm in found if arm.is_scaled == which] for which in (False, True))
         smallest = arms[0]
         _, _, scale = gradient_noise(smallest.training, rows=self.small, batches=self.batches)
         noise_tokens = scale * smallest.training.seq_len  # of gradients of whole rows
         rows = [
             [arm.training.name, arm.batch_tokens, arm.steps, arm.seconds, arm.held_out.bits, *arm.more, arm.batch_tokens / noise_tokens]
-            for arm in arms
+            for arm in found
         ]
         controls = self._controls(trainings, arms)
         verdict, holds = self._judged(arms, noise_tokens)
+        if scaled:
+            verdict += f" With a rate that grows with the root of the batch: {_told(scaled)}."
         shown = [Interval(f"{arm.batch_tokens:,} tokens", *arm.more) for arm in arms]
         points = [(float(np.log2(arm.batch_tokens)), arm.held_out.bits) for arm in arms]
         title = "per cent more bits per byte than the smallest batch"
@@ -113,7 +122,7 @@ class BatchSize:
 
     def _judged(self, arms: Sequence[Arm], noise_tokens: float) -> tuple[str, bool | None]:
         below = [arm for arm in arms[1:] if arm.batch_tokens <= noise_tokens]
-        told = "; ".join(f"{arm.batch_tokens:,} tokens {arm.more[0]:+.2f} % in {arm.steps:,} updates" for arm in arms[1:])
+        told = _told(arms[1:])
         scale = (
             f"the noise scale is about {noise_tokens:,.0f} tokens" if 0 < noise_tokens < math.inf else "no signal is seen above the noise"
         )
@@ -212,9 +221,12 @@ def gradient_noise(training: Training, *, rows: int, batches: int) -> tuple[floa
 
 
 def _arms(trainings: Sequence[Training]) -> list[Arm]:
-    """By batch size, the smallest first. Raises DataError if there are not two sizes, or they do not see as many tokens."""
+    """By batch size, the smallest first, those with a rate that grows with it behind all others.
+
+    Raises DataError if there are not two sizes, or they do not see as many tokens.
+    """
     options = [(training, training.trace.options) for training in trainings if training.trace is not None]
-    options.sort(key=lambda pair: pair[1].batch_tokens)
+    options.sort(key=lambda pair: (pair[0].stage.startswith(SCALED), pair[1].batch_tokens))
     tokens = [stage.steps * stage.rows_per_step * stage.seq_len for _, stage in options]
     if len({stage.batch_tokens for _, stage in options}) < 2 or max(tokens) > 1.02 * min(tokens):
         raise DataError(
@@ -225,15 +237,15 @@ def _arms(trainings: Sequence[Training]) -> list[Arm]:
     shard = heldout_shard(options[0][0])
     held_out = [measured(training.model, training, shard) for training, _ in options]
     return [
-        Arm(training, stage.batch_tokens, stage.steps, _seconds(training), found, _more(held_out[0], found))
+        Arm(training, stage.batch_tokens, stage.steps, training.seconds, found, _more(held_out[0], found))
         for (training, stage), found in zip(options, held_out, strict=True)
     ]
+
+
+def _told(arms: Sequence[Arm]) -> str:
+    return "; ".join(f"{arm.batch_tokens:,} tokens {arm.more[0]:+.2f} % in {arm.steps:,} updates" for arm in arms)
 
 
 def _more(base: HeldOut, other: HeldOut) -> tuple[float, float | None, float | None]:
     """Per cent of the base's mean by which the other's losses are higher, with the 95 % interval over rows."""
     return mean_interval((100 * (other.bits_N - base.bits_N) / base.bits).tolist())
-
-
-def _seconds(training: Training) -> float | None:
-    return json.loads((training.model.parent / "done.json").read_text()).get("facts", {}).get("seconds")

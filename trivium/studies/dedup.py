@@ -22,7 +22,7 @@ from trivium.studies.study import Preset, Trial, refuse_folders
 
 HEADER = (
     "pair", "points with copies", "points without", "difference", "low", "high", "bits per byte with copies", "bits per byte without",
-    "difference of bits", "rows by heart with copies, %", "rows by heart without, %",
+    "difference of bits", "rows by heart with copies, %", "rows by heart without, %", "seconds with copies", "seconds without",
 )  # fmt: skip
 WITH, WITHOUT = "raw_", "dedup_"  # what the stages of a pair are called
 HURT, SAME = "one_", "again_"  # of the controls: half of the text one document; the same as raw once more
@@ -32,7 +32,7 @@ HURT, SAME = "one_", "again_"  # of the controls: half of the text one document;
 class Pair:
     """Two models that differ in their corpus. points: of 100, with copies and without; low, high: 95 % of the difference over texts.
 
-    bits: per byte; copied: of 100 rows of training that are extracted. Both None where they are not known.
+    bits: per byte; copied: of 100 rows of training that are extracted; seconds: of training. None where they are not known.
     """
 
     name: str
@@ -41,6 +41,7 @@ class Pair:
     high: float | None
     bits: tuple[float, float] | None = None
     copied: tuple[float, float] | None = None
+    seconds: tuple[float | None, float | None] = (None, None)
 
     @property
     def difference(self) -> float:
@@ -106,12 +107,16 @@ class Dedup:
         return Finding(verdict, holds, HEADER, rows, controls, [Figure(title, f"margin {self.margin:g}", intervals(title, shown))])
 
     def _pair(self, raw: Training, deduplicated: Training) -> Pair:
+        name, both = f"{raw.name} / {deduplicated.stage or deduplicated.run}", (raw, deduplicated)
+        read = [each.num_rows * each.seq_len for each in both if each.has_order]
+        if len(set(read)) > 1:
+            raise DataError(f"{name}: were trained on {read[0]:,} and {read[1]:,} tokens; the study compares models of as many")
         shard = heldout_shard(raw, self.heldout)
-        models = [measured(each.model, each, shard) for each in (raw, deduplicated)]
+        models = [measured(each.model, each, shard) for each in both]
         low, high = mean_interval((models[1].points_N - models[0].points_N).tolist())[1:]
         copied = (self._copied(raw), self._copied(deduplicated)) if raw.has_order and deduplicated.has_order else None
-        name = f"{raw.name} / {deduplicated.stage or deduplicated.run}"
-        return Pair(name, (models[0].points, models[1].points), low, high, (models[0].bits, models[1].bits), copied)
+        bits, seconds = (models[0].bits, models[1].bits), (raw.seconds, deduplicated.seconds)
+        return Pair(name, (models[0].points, models[1].points), low, high, bits, copied, seconds)
 
     def _copied(self, training: Training) -> float:
         """Of 100 rows of training those that are extracted."""
@@ -208,4 +213,4 @@ def _interval(raw: Mean, deduplicated: Mean) -> tuple[float, float]:
 def _row(pair: Pair) -> list[Cell]:
     bits, copied = pair.bits or (None, None), pair.copied or (None, None)
     change = bits[1] - bits[0] if bits[0] is not None and bits[1] is not None else None
-    return [pair.name, *pair.points, pair.difference, pair.low, pair.high, *bits, change, *copied]
+    return [pair.name, *pair.points, pair.difference, pair.low, pair.high, *bits, change, *copied, *pair.seconds]

@@ -1,5 +1,6 @@
 """What studies look at: the trainings of run folders, or model directories with the rows that they were trained on."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -84,6 +85,12 @@ class Training:
     def fingerprint(self) -> str:
         """Of its tokenizer."""
         return Tokenizer.load(self.model).fingerprint
+
+    @property
+    def seconds(self) -> float | None:
+        """What the training took, where its run says so."""
+        done = self.model.parent / "done.json"
+        return json.loads(done.read_text()).get("facts", {}).get("seconds") if done.is_file() else None
 
     def speaker(self, step: int | None = None) -> "Speaker":
         """The model after so many updates, the finished one if None."""

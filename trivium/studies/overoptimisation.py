@@ -20,6 +20,7 @@ from trivium.report.intervals import mean_interval
 from trivium.report.reading import Record, read_record
 from trivium.report.smoothing import Point, smooth
 from trivium.report.svg import Line, line_chart
+from trivium.studies import best_of_n
 from trivium.studies.finding import Cell, Control, Figure, Finding
 from trivium.studies.study import Preset, Trial
 
@@ -75,7 +76,10 @@ class Course:
 
 @component
 class Overoptimisation:
-    """Looks at every `reinforce` stage that logged true_reward, reward and kl: give it a rule as `truth`."""
+    """Looks at every `reinforce` stage that logged true_reward, reward and kl: give it a rule as `truth`.
+
+    Stages of `sample` in the same runs that chose among answers by a reward model, with a `truth`, are told beside: the best of n.
+    """
 
     name: ClassVar = "overoptimisation"
     claim: ClassVar = "optimising a reward model for long lowers what it stands for (Gao et al. 2022)"
@@ -91,7 +95,9 @@ class Overoptimisation:
         return [Trial("overoptimisation", {"pretrain": {"depth": 8, "width": 0, "steps": 5000}} if preset == "gpu" else {})]
 
     def find(self, folders: Sequence[Path]) -> Finding:
-        courses = [course for folder in folders for course in courses_of(read_record(folder))]
+        records = [read_record(folder) for folder in folders]
+        courses = [course for record in records for course in courses_of(record)]
+        choices = [choice for record in records for choice in best_of_n.choices_of(record)]
         if not courses:
             raise DataError(
                 f"{', '.join(map(str, folders))}: no stage has {MIN_PHASES} phases with 'true_reward', 'reward' and 'kl';"
@@ -101,17 +107,17 @@ class Overoptimisation:
         guarded = [course for course in courses if course.is_guarded]
         turned = [course for course in free if course.has_turned]
         return Finding(
-            _verdict(free, turned, guarded),
+            _verdict(free, turned, guarded) + best_of_n.told(choices),
             len(turned) == len(free) if free else None,
             HEADER,
-            [_row(course, free) for course in courses],
+            [_row(course, free) for course in courses] + [choice.row for choice in choices],
             [
                 Control(
                     "a run that follows the published law to far beyond its turn", is_positive=True, is_detected=planted(60.0).has_turned
                 ),
                 Control("one that ends well before its turn", is_positive=False, is_detected=planted(4.0).has_turned),
             ],
-            [figure for course in courses for figure in _figures(course)],
+            [figure for course in courses for figure in _figures(course)] + [choice.figure for choice in choices],
         )
 
 

@@ -53,13 +53,10 @@ class Classifier:
             return {"inner": z_NE.T @ into_NH, "outer": outer.T, "tie": np.array([-likely.tie_slope.sum()])}
 
         return descend(
-            start, gradient, lesson, lambda weights: self._strengths(weights, z_PE),
+            start, gradient, lesson, lambda weights: self.strengths(weights, lesson.z_PD),
             epochs=self.epochs, lr=self.lr, weight_decay=WEIGHT_DECAY, purpose="classifier of prompts",
         )  # fmt: skip
 
     def strengths(self, learned: Mapping[str, np.ndarray], z_QD: np.ndarray) -> np.ndarray:
         """(Q, M)."""
-        return self._strengths(learned, with_one(z_QD))
-
-    def _strengths(self, weights: Mapping[str, np.ndarray], z_QE: np.ndarray) -> np.ndarray:
-        return with_one(np.tanh(z_QE @ weights["inner"])) @ weights["outer"]
+        return with_one(np.tanh(with_one(z_QD) @ learned["inner"])) @ learned["outer"]

@@ -45,16 +45,13 @@ class Matrix:
             return self._gradient(weights, z_NE, table.first_N[part], table.second_N[part], table.score_N[part])
 
         return descend(
-            start, gradient, lesson, lambda weights: self._strengths(weights, z_PE),
+            start, gradient, lesson, lambda weights: self.strengths(weights, lesson.z_PD),
             epochs=self.epochs, lr=self.lr, weight_decay=WEIGHT_DECAY, purpose="matrix factorisation",
         )  # fmt: skip
 
     def strengths(self, learned: Mapping[str, np.ndarray], z_QD: np.ndarray) -> np.ndarray:
         """(Q, M)."""
-        return self._strengths(learned, with_one(z_QD))
-
-    def _strengths(self, weights: Mapping[str, np.ndarray], z_QE: np.ndarray) -> np.ndarray:
-        return (z_QE @ weights["project"] * weights["weight"]) @ _unit(weights["models"])[0].T
+        return (with_one(z_QD) @ learned["project"] * learned["weight"]) @ _unit(learned["models"])[0].T
 
     def _gradient(self, weights: Arrays, z_NE: np.ndarray, first_N: np.ndarray, second_N: np.ndarray, score_N: np.ndarray) -> Arrays:
         unit_MK, length_M = _unit(weights["models"])
