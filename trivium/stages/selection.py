@@ -30,7 +30,7 @@ from trivium.text.write import write_jsonl
 
 Table = Callable[[], Iterable[Mapping[str, Any]]]
 SCORED, KEPT = "scored.jsonl", "kept.jsonl"
-COLUMNS = ("responses", "scores", "stopped", "tokens", "true_scores")  # of a scored table: a value for each answer
+COLUMNS = ("responses", "scores", "stopped", "tokens", "true_scores", "steps", "step_shares")  # of a scored table: a value for each answer
 MOST_BARS = 10  # of the histogram of scores
 
 
@@ -145,6 +145,7 @@ def _records(table: Table, choose: Choose, answered: Answered, tally: Tally) -> 
         asked = Scored(
             tuple(Message(turn["role"], turn["content"]) for turn in row["prompt"]), tuple(row["responses"]),
             answered.pool.scores[number], answered.is_stopped[number], answered.pool.lots[number], row.get("demonstration", ""),
+            row.get("steps", ()), row.get("step_shares", ()),
         )  # fmt: skip
         kept = choose(asked)
         tally.records += len(kept.records)
