@@ -50,6 +50,8 @@ COLUMN_WRITERS = {
     "from_reference": "`reinforce`, which samples from the reference too",
     "noise_key": "`neftune_alpha`",
     "noise_scale": "`neftune_alpha`",
+    "dropout_key": "`dropout`",
+    "dropout_share": "`dropout`",
     "correct": "a file of solutions whose steps were judged",
 }
 
