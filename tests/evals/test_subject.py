@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from tests.nn.io_models import STOPS, TOKENIZER, logits, ours
+from tests.nn.tiny import tiny_model
 from trivium.core.types import example
 from trivium.evals import subject as module
 from trivium.evals.scoring import Request
@@ -23,6 +24,13 @@ REQUESTS = [
     Request(f"{CONTEXT} the people have", " 12"), Request("a user", " asks, an assistant answers"),
 ]  # fmt: skip
 KERNELS = ["torch", pytest.param("native", marks=pytest.mark.skipif(bool(why_not()), reason=str(why_not())))]
+
+
+def wide() -> Model:
+    """A model that our kernels take."""
+    return tiny_model(
+        vocab_size=TOKENIZER.vocab_size, hidden_size=32, num_heads=2, num_kv_heads=1, head_dim=16, intermediate_size=48, max_seq_len=64
+    )
 
 
 def subject(model: Model, tokenizer: Tokenizer = TOKENIZER) -> Subject:
@@ -50,10 +58,10 @@ def ids_of(request: Request) -> tuple[list[int], list[int]]:
 @pytest.mark.parametrize("most", [8, 4096])
 def test_a_likelihood_is_that_of_the_sequence_alone(kernels, most, monkeypatch):
     monkeypatch.setattr(module, "TOKENS", most)
-    model = ours("llama")
+    model = ours("llama") if kernels == "torch" else wide()
     expected = [by_hand(model, *ids_of(request)) for request in REQUESTS]
     if kernels == "native":
-        use(model.trunk)
+        assert use(model.trunk) is None
     found = subject(model).likelihoods(REQUESTS)
     assert [each.logprob for each in found] == pytest.approx([logprob for logprob, _ in expected], abs=2e-4)
     assert [each.is_greedy for each in found] == [is_greedy for _, is_greedy in expected]
@@ -115,11 +123,32 @@ def test_what_a_tokenizer_puts_before_every_text_is_kept():
 def test_batches_count_what_is_shared_once_and_lose_nothing():
     start = list(range(40))
     items = [example([*start, 50 + i, 60]) for i in range(6)] + [example([9] * 30)]
-    assert [len(part) for part in batches(items, 60, 10**6)] == [6, 1]
-    assert [len(part) for part in batches(items, 44, 10**6)] == [2, 2, 2, 1]
+    assert [len(part) for part in batches(items, 60, 10**6)] == [6, 1]  # 41 and five times 1, then 29: the last tokens cost nothing
+    assert [len(part) for part in batches(items, 42, 10**6)] == [2, 2, 2, 1]
+    letters = [example([*start, 70, 80 + i]) for i in range(4)]
+    assert [len(part) for part in batches([items[0], *letters], 42, 10**6)] == [5]  # 41 and 1: what is before the letters once
     assert [len(part) for part in batches(items, 10**6, 84)] == [2, 2, 2, 1]
     assert [len(part) for part in batches(items, 1, 1)] == [1] * 7
     assert list(batches([], 10, 10)) == []
+
+
+@pytest.mark.skipif(bool(why_not()), reason=str(why_not()))
+def test_letters_after_one_context_cost_one_pass_over_it(monkeypatch):
+    """The second item shares a beginning of 16 tokens with the first, and its letters all of their context."""
+    model = wide()
+    items = [Request(f"{CONTEXT * 2}: {word}", f" {letter}") for word in ("people", "a user says hello") for letter in "ABCD"]
+    expected = [by_hand(model, *ids_of(request))[0] for request in items]
+    first, second = (len(ids_of(request)[0]) for request in (items[0], items[4]))
+    both = zip(*(ids_of(request)[0] for request in (items[0], items[4])), strict=False)
+    common = [a == b for a, b in both].index(False)
+    assert common >= 16
+    assert use(model.trunk) is None
+    seen, forward = [], model.trunk.forward
+    monkeypatch.setattr(model.trunk, "forward", lambda tokens, *rest, **more: seen.append(tokens.numel()) or forward(tokens, *rest, **more))
+    found = subject(model).likelihoods(items, with_greedy=False)
+    assert [each.logprob for each in found] == pytest.approx(expected, abs=2e-4)
+    assert {len(ids_of(request)[1]) for request in items} == {2}  # a space and a letter, so that a space is read
+    assert sum(seen) == first + 1 + second + 1 - common
 
 
 def test_answers_end_at_the_stop_text_and_do_not_depend_on_their_neighbours():

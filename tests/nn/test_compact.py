@@ -52,6 +52,22 @@ def test_a_sequence_that_is_all_in_another_costs_nothing():
     assert torch.equal(*found.place_P.view(2, 20))
 
 
+def test_the_ends_that_nobody_reads_are_left_out_by_hand():
+    common = np.arange(16)
+    groups = (
+        [(example([*common, 20, 21, last]),) for last in (1, 2)] + [(example([*common, 30, last]),) for last in (1, 2)] + [(example([50]),)]
+    )
+    [batch] = pack(groups, rows=4, length=19)
+    found = Compact.of(replace(batch, has_unread_ends=True), is_shared=True)
+    assert found.tokens_1U.tolist() == [[*range(16), 20, 21, 30, 50]]
+    place = found.place_P.view_as(batch.tokens_BL)
+    assert place[0, :18].tolist() == place[1, :18].tolist() == list(range(18))
+    assert place[2, :17].tolist() == place[3, :17].tolist() == [*range(16), 18]
+    assert place[2, 18] == 19  # in the free place of a row
+    assert found.sight.skip_from_BL[0, 18] == 16
+    assert found.sight.skip_to_BL[0, 18] == 18
+
+
 def states_and_slopes(model: Model, batch, probe_BLD: torch.Tensor) -> dict[str, torch.Tensor]:
     model.zero_grad()
     hidden_BLD = model.hidden(batch)

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from trivium.core.errors import DataError
-from trivium.report.intervals import clustered_share_interval, curve_bootstrap, mean_interval, paired_bootstrap, share_interval, t_95
+from trivium.report.intervals import (
+    clustered_share_interval,
+    curve_bootstrap,
+    mean_interval,
+    paired_bootstrap,
+    ratio_bootstrap,
+    share_interval,
+    t_95,
+)
 
 
 def test_mean_interval_of_one_to_five_by_hand():
@@ -82,6 +90,15 @@ def test_bootstrap_of_many_pairs_agrees_with_the_normal_interval():
 def test_bootstrap_depends_on_nothing_but_its_arguments():
     pairs = [0.1, 0.9, 0.4, 0.2], [0.0, 1.0, 0.3, 0.3]
     assert paired_bootstrap(*pairs, seed=3, resamples=500) == paired_bootstrap(*pairs, seed=3, resamples=500)
+
+
+def test_the_bootstrap_of_a_ratio_by_hand_and_beside_the_mean():
+    assert ratio_bootstrap([3.0, 0.0, 1.0], [4.0, 2.0, 2.0], 1)[0] == 4 / 8
+    assert ratio_bootstrap([2.0, 6.0], [4.0, 12.0], 1) == (0.5, 0.5, 0.5)  # every item has the same ratio
+    draw = np.random.default_rng(1)
+    won = draw.integers(0, 2, 400).astype(float)
+    value, low, high = ratio_bootstrap((3 * won).tolist(), [3.0] * 400, 1)
+    assert (value, low, high) == pytest.approx(mean_interval(won.tolist()), abs=0.01)
 
 
 def test_what_cannot_be_measured_is_refused_with_the_reason():

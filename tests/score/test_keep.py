@@ -7,7 +7,7 @@ import pytest
 
 from trivium.core.errors import ConfigError, DataError
 from trivium.core.types import Message
-from trivium.score.keep import Against, All, Best, Hindsight, Kept, Pairs, Pool, Scored, Threshold, Top, usable
+from trivium.score.keep import Against, All, Best, Hindsight, Kept, Pairs, Pool, Scored, Steps, Threshold, Top, usable
 
 SAID = ("a", "b", "a", "cut", "d", "")
 STOPPED = (True, True, True, False, True, True)
@@ -156,3 +156,15 @@ def test_hindsight_asks_for_the_best_only_when_told():
 def test_hindsight_refuses_what_parts_nothing(options, message):
     with pytest.raises(ConfigError, match=message):
         Hindsight(**options)
+
+
+def test_steps_keeps_what_was_cut_with_shares_or_whether_there_is_one():
+    asked = scored(
+        (1.0, 0.0, 0.0), ("a\nb", "c", "cut"), (True, True, False), steps=[["a", "b"], ["c"], []], step_shares=[[0.25, 1], [0], []]
+    )
+    found = kept(Steps(), asked)
+    assert [(each["steps"], each["labels"], each["score"]) for each in found.records] == [(["a", "b"], [0.25, 1], 1.0), (["c"], [0], 0.0)]
+    assert found.places == [0, 1]
+    assert [each["labels"] for each in kept(Steps(estimate="hard"), asked).records] == [[1.0, 1.0], [0.0]]
+    assert Steps(separator=";").cut("one; ;two;") == ["one", "two"]
+    assert kept(Steps(), scored()).why_none == "no answer that ended by itself has steps with shares of rollouts that arrive"

@@ -16,12 +16,11 @@ KNOWN = {"who is king?": "a user", "what is land?": "the king", "say hello.": "h
 STEPS = 120
 
 
-@pytest.fixture(scope="session")
-def taught(tmp_path_factory) -> Path:
-    """The model's directory; made once in each test process."""
+def teach(folder: Path, chats: list[tuple[str, str]]) -> Path:
+    """Leave a model that knows these questions and answers, each as often as it is there, in `folder`."""
     model = ours("llama")
-    chats = [render((Message("user", query), Message("assistant", answer)), TOKENIZER, PLAIN).tokens for query, answer in KNOWN.items()]
-    [batch] = pack([(Example(tokens, np.ones(len(tokens), np.float32)),) for tokens in chats], rows=len(KNOWN), length=48)
+    rows = [render((Message("user", query), Message("assistant", answer)), TOKENIZER, PLAIN).tokens for query, answer in chats]
+    [batch] = pack([(Example(tokens, np.ones(len(tokens), np.float32)),) for tokens in rows], rows=len(rows), length=48)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     for _ in range(STEPS):
         logprobs_BL, _ = model.logprobs(model.hidden(batch), batch, 1.0, False)
@@ -29,6 +28,11 @@ def taught(tmp_path_factory) -> Path:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    folder = tmp_path_factory.mktemp("taught") / "model"
     save_model(folder, model, **FILES)
     return folder
+
+
+@pytest.fixture(scope="session")
+def taught(tmp_path_factory) -> Path:
+    """The model's directory; made once in each test process."""
+    return teach(tmp_path_factory.mktemp("taught") / "model", list(KNOWN.items()))

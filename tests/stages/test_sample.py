@@ -274,6 +274,23 @@ def test_what_keeps_nothing_is_an_error_that_says_why_and_leaves_the_scored_tabl
 
 
 @pytest.mark.parametrize(
+    ("keep", "rows", "why"),
+    [
+        ("top", [{**row("king", (1, 0, 0), "abc"), "stopped": [False] * 3}], "1 prompt: no answer ended by itself.*raise sampling"),
+        ("hindsight", [row("king", (1, 1), "ab"), row("sea", (1, 1), "ab")], "2 prompts: the scores do not fall into 2 even parts"),
+    ],
+)
+def test_answers_that_a_rule_cannot_choose_by_are_left_all_the_same(keep, rows, why):
+    write("alike.jsonl", rows)
+    with pytest.raises(DataError, match=f"keep {keep} keeps none of .* answers .{why}"):
+        run(scored="alike.jsonl", keep=keep)
+    assert len(lines("out/sample/answers/scored.jsonl")) == len(rows)
+    assert lines("out/sample/answers/kept.jsonl") == []
+    found = json.loads(Path("out/sample/selection.json").read_text())
+    assert (found["records"], sum(found["reasons"].values())) == (0, len(rows))
+
+
+@pytest.mark.parametrize(
     ("rows", "message"),
     [
         ([{"prompt": "x", "responses": ["a"], "scores": [1], "stopped": [True]}], "line 1: 'prompt' is missing or no list"),

@@ -242,6 +242,18 @@ def test_a_reward_model_is_asked_which_answer_it_prefers():
         assert item["scores"]["accuracy"] == sum(float(chosen > other) for other in rejected) / 2
         assert item["scores"]["margin"] == pytest.approx(sum(chosen - other for other in rejected) / 2)
         assert item["scores"]["length_accuracy"] == 0.5  # longer than one, shorter than the other
+    table = {row["measure"]: row["value"] for row in json.loads(Path("out/results.json").read_text())}
+    assert "reward_bench: accuracy of Chat" not in table  # no record is of its subsets
+    parts = ("hep-cpp", "hep-go", "refusals-offensive")
+    Path("parts.jsonl").write_text("".join(json.dumps(row | {"subset": part}) + "\n" for row, part in zip(rows, parts, strict=True)))
+    execute(single("evaluate", options(model="judge", compare=[], tasks=["reward_bench:parts.jsonl"])), Path("parts"), quiet=True)
+    table = {
+        row["measure"].removeprefix("reward_bench: accuracy of "): row["value"]
+        for row in json.loads(Path("parts/results.json").read_text())
+    }
+    worth = [item["scores"]["accuracy"] for item in items]
+    assert table["Reasoning"] == pytest.approx((worth[0] + worth[1]) / 2)
+    assert table["all sections"] == pytest.approx(((worth[0] + worth[1]) / 2 + worth[2]) / 2)
     with pytest.raises(ArtefactError, match="is no reward model"):
         execute(single("evaluate", options(tasks=["reward_bench:pairs.jsonl"])), Path("wrong"), quiet=True)
 

@@ -7,7 +7,7 @@ Difference: a model of L positions is shown L tokens, the last one scored; lm-ev
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
@@ -125,7 +125,7 @@ class Subject:
         with torch.no_grad():
             for part in batches(items, TOKENS, STATE_BYTES // width):
                 [batch] = pack([(item,) for item in part], rows=len(part), length=max(len(item.tokens) for item in part))
-                there = batch.to(self.model.device)
+                there = replace(batch, has_unread_ends=True).to(self.model.device)
                 out = Outputs(self.model, there)
                 sums, missed = there.sum(out.logprobs_BL.double()), there.lengths()
                 if with_greedy:
@@ -136,17 +136,18 @@ class Subject:
 def batches(items: Sequence[Example], most_tokens: int, most_places: int) -> Iterator[Sequence[Example]]:
     """Runs of neighbours: at most so many tokens, what they share with the first of those before counted once, and so many places padded.
 
-    One item is always a batch.
+    One item is always a batch. The last token of each is not counted, as nothing is predicted from it.
     """
-    start, used, longest, leader = 0, 0, 0, np.zeros(0, np.int32)
+    start, used, longest, leader, before = 0, 0, 0, np.zeros(0, np.int32), np.zeros(0, np.int32)
     for place, item in enumerate(items):
-        common = _common(leader, item.tokens)
-        new = len(item.tokens) - (common if common >= SHARED else 0)
+        tokens = item.tokens[:-1]
+        common, is_inside = _common(leader, tokens), len(tokens) >= SHARED and _common(before, tokens) == len(tokens)
+        new = 0 if is_inside else len(tokens) - (common if common >= SHARED else 0)
         size = max(longest, len(item.tokens)) * (place + 1 - start)
         if place > start and (used + new > most_tokens or size > most_places):
             yield items[start:place]
-            start, used, longest, common, new = place, 0, 0, 0, len(item.tokens)
-        leader = leader if common >= SHARED else item.tokens
+            start, used, longest, common, new, is_inside = place, 0, 0, 0, len(tokens), False
+        leader, before = leader if common >= SHARED else tokens, before if is_inside else tokens
         used, longest = used + new, max(longest, len(item.tokens))
     if start < len(items):
         yield items[start:]

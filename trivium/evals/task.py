@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from importlib import resources
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -43,12 +43,26 @@ def foreign_name(reference: str) -> str:
 
 
 @component
+class Section:
+    """Groups whose items are reported together, each item with the weight of its group (1 unless `weights` says another).
+
+    is_even: every group counts the same, however many items it has. weight: of the section in the mean of all sections.
+    """
+
+    groups: tuple[str, ...] = Field(min_length=1)
+    weights: dict[str, Annotated[float, Field(gt=0)]] = Field(default={})
+    is_even: bool = False
+    weight: float = Field(default=1.0, gt=0)
+
+
+@component
 class Task:
     """about: for people. data: records; only: expression, those that count. prompt: template; description: template, stands before all.
 
     shots: examples before the prompt, each with its answer after `delimiter` and `between` at its end. They are drawn once for all
     items, by shots_seed (none: the first ones), from shots_from (none: from data; then an item is never its own example), of records for
     which shots_only holds. group: expression, such as a subject: examples are of the same one, and each is reported by itself.
+    sections: name -> groups that are reported together; the mean of all sections is reported too.
     """
 
     about: str = ""
@@ -63,6 +77,7 @@ class Task:
     shots_seed: int | None = None
     between: str = "\n\n"
     group: str = ""
+    sections: dict[str, Section] = Field(default={})
     scoring: AnyScoring
 
 

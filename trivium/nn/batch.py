@@ -21,6 +21,7 @@ class Batch:
     scored_P: flat indices of the tokens with a loss mask above 0; log-probs are computed only there.
     is_packed: some row holds several sequences, so attention needs a block-diagonal mask.
     columns: name -> (B, L) float32. starts_D: of packed rows, where documents begin (nn/kernels.py), for kernels without masks.
+    has_unread_ends: nobody reads the state of the last token of a sequence, which predicts nothing, so it need not be computed.
     """
 
     tokens_BL: torch.Tensor
@@ -35,6 +36,7 @@ class Batch:
     is_packed: bool
     columns: Mapping[str, torch.Tensor] = field(default_factory=dict)
     starts_D: torch.Tensor | None = None
+    has_unread_ends: bool = False
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on a device; nothing waits for the copy. The only place where a batch moves.

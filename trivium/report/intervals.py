@@ -87,6 +87,13 @@ def paired_bootstrap(a: Sequence[float], b: Sequence[float], seed: int, *, resam
     return float(difference_N.mean()), float(low), float(high)
 
 
+def ratio_bootstrap(sums: Sequence[float], counts: Sequence[float], seed: int, *, resamples: int = 1000) -> tuple[float, float, float]:
+    """The sum of sums over that of counts, with its 95 % percentile interval over resampled items. Raises DataError as the others do."""
+    both_N2 = np.stack([_checked(sums, "ratio_bootstrap"), _checked(counts, "ratio_bootstrap")], axis=1)
+    low, high = np.quantile(np.divide(*_resampled_means(both_N2, seed, "ratio_bootstrap", resamples).T), [0.025, 0.975])
+    return float(both_N2[:, 0].sum() / both_N2[:, 1].sum()), float(low), float(high)
+
+
 def curve_bootstrap(curves_NK: np.ndarray, seed: int, *, resamples: int = 1000) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The mean of N curves with K points each, and its 95 % percentile interval at each point over resampled curves; (K,) each.
 
@@ -98,11 +105,14 @@ def curve_bootstrap(curves_NK: np.ndarray, seed: int, *, resamples: int = 1000) 
 
 def _percentiles(values: np.ndarray, seed: int, purpose: str, resamples: int) -> np.ndarray:
     """The 2.5 and the 97.5 % percentile of the mean over the first axis, when its items are drawn again."""
+    return np.quantile(_resampled_means(values, seed, purpose, resamples), [0.025, 0.975], axis=0)
+
+
+def _resampled_means(values: np.ndarray, seed: int, purpose: str, resamples: int) -> np.ndarray:
     draw, n = generator(seed, purpose), len(values)
     rows = max(1, _CHUNK // values.size)
     sizes = [min(rows, resamples - start) for start in range(0, resamples, rows)]
-    means = np.concatenate([values[draw.integers(n, size=(size, n))].mean(axis=1) for size in sizes])
-    return np.quantile(means, [0.025, 0.975], axis=0)
+    return np.concatenate([values[draw.integers(n, size=(size, n))].mean(axis=1) for size in sizes])
 
 
 def _score_interval(observed: float, n: float) -> tuple[float, float]:

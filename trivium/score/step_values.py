@@ -7,27 +7,33 @@ import numpy as np
 from trivium.core.types import Example
 from trivium.generate.engine import Engine
 from trivium.generate.sampling import Sampling
+from trivium.text.steps import answer_span
 
-Arrives = Callable[[int, np.ndarray], bool]  # (number of the answer, all of its tokens behind the prompt) -> whether it is right
+Arrive = Callable[[Sequence[Example], Sequence[int]], Sequence[bool]]  # (whole answers, number of each one's solution) -> which are right
 
 
 def step_values(
-    engine: Engine, answers: Sequence[Example], ends: Sequence[np.ndarray], arrives: Arrives, *,
-    rollouts: int, sampling: Sampling, seed: int,
-) -> list[np.ndarray]:  # fmt: skip
-    """For each step of each answer the share of `rollouts` continuations from its end that arrive, in [0, 1]; of the last its own result.
+    engine: Engine, solutions: Sequence[Example], ends: Sequence[np.ndarray], are_right: Sequence[bool], arrive: Arrive, *,
+    rollouts: int, sampling: Sampling, seed: int, purpose: str, numbers: Sequence[int],
+) -> list[list[float]]:  # fmt: skip
+    """For each step of each solution the share of `rollouts` continuations from its end that arrive, in [0, 1]; of the last its own result.
 
-    Wang et al. 2024, arXiv:2312.08935 (Math-Shepherd), eq. 4, the soft estimate; above 0 is the hard one. ends: where steps end
-    (`text.steps.step_ends`). Costs rollouts x steps answers.
+    Wang et al. 2024, arXiv:2312.08935 (Math-Shepherd), eq. 4, the soft estimate; above 0 is the hard one, eq. 3. ends: where steps end
+    (`text.steps.step_ends`). A continuation has what is left of max_new_tokens. numbers: of the solutions, which their random numbers
+    depend on. Costs rollouts x steps answers.
     """
-    begin = [int(np.flatnonzero(answer.loss_mask)[0]) for answer in answers]
-    open_steps = [(number, answer.tokens[: end + 1]) for number, answer in enumerate(answers) for end in ends[number][:-1].tolist()]
-    requests = [tokens for _, tokens in open_steps for _ in range(rollouts)]
-    owners = [number for number, _ in open_steps for _ in range(rollouts)]
-    gone_on = engine.generate(requests, sampling, seed=seed, purpose="step values")
-    arrived = [arrives(number, each.tokens[begin[number] :]) for number, each in zip(owners, gone_on, strict=True)]
-    shares = iter(np.reshape(arrived, (len(open_steps), rollouts)).mean(1).tolist())
-    return [
-        np.array([*(next(shares) for _ in ends[number][:-1]), float(arrives(number, answer.tokens[begin[number] :]))])
-        for number, answer in enumerate(answers)
+    begins, most = [answer_span(solution.loss_mask).start for solution in solutions], sampling.max_new_tokens
+    asked = [(owner, step, end + 1) for owner, each in enumerate(ends) for step, end in enumerate(each[:-1].tolist())]
+    rolls = [(*one, roll) for one in asked for roll in range(rollouts)]
+    gone_on = engine.generate(
+        [solutions[owner].tokens[:end] for owner, _, end, _ in rolls], sampling, seed=seed, purpose=purpose,
+        numbers=[(numbers[owner] * most + step) * rollouts + roll for owner, step, _, roll in rolls],
+        lengths=[max(1, begins[owner] + most - end) for owner, _, end, _ in rolls],
+    )  # fmt: skip
+    whole = [
+        Example(each.tokens, (np.arange(len(each.tokens)) >= begins[owner]).astype(np.float32), meta=each.meta)
+        for (owner, *_), each in zip(rolls, gone_on, strict=True)
     ]
+    arrived = np.array(arrive(whole, [owner for owner, *_ in rolls]) if rolls else [], float).reshape(len(asked), rollouts)
+    shares = iter(arrived.mean(1).tolist())
+    return [[*(next(shares) for _ in each[:-1]), float(is_right)] for each, is_right in zip(ends, are_right, strict=True)]

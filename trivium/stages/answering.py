@@ -1,7 +1,8 @@
 """A model answers every prompt several times and the answers are scored, piece by piece on disk (pieces.py).
 
 A piece holds the prompts that fill the engine's rows a few times. What an answer is depends on (seed, name of the stage, number of the
-prompt and of the answer, weights), so two rounds with one seed do not draw the same numbers.
+prompt and of the answer, weights), so two rounds with one seed do not draw the same numbers. Rollouts from the steps of answers are a part
+of the piece, and their numbers also depend on the step.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ from trivium.core.run import Run
 from trivium.core.types import Example, Message
 from trivium.generate.sampling import Sampling
 from trivium.score.answers import AnswerRule
+from trivium.score.keep import AnyKeep, Steps
 from trivium.score.rewards import AnyReward
 from trivium.score.rewards.opened import check_records, opened
 from trivium.stages.base import data_source, resolve
@@ -22,6 +24,7 @@ from trivium.stages.choosing import chooser_of
 from trivium.stages.judges import Judges, Scoring, judge
 from trivium.stages.models import Speaker, engine_of, machine_of
 from trivium.stages.pieces import Rows, in_pieces
+from trivium.stages.step_columns import step_columns
 from trivium.text.read import read_prompt_records
 from trivium.text.write import plain_turns
 
@@ -56,13 +59,16 @@ class AnswerOptions(Scoring, Protocol):
     def truth(self) -> AnswerRule | None: ...
     @property
     def rows(self) -> int: ...
+    @property
+    def keep(self) -> AnyKeep: ...
 
 
 def answer(options: AnswerOptions, run: Run, prompts: Callable[[], Iterator[Prompt]], asks: Callable[[Turns], Turns]) -> Rows:
     """Answer all prompts, which are read twice.
 
     Gives what reads the answers: a row a prompt {prompt, responses, scores, stopped, tokens}, and true_scores and demonstration where
-    known. asks: what the model is asked for a prompt. Raises DataError if there is no prompt, or one has no room for an answer.
+    known, steps and step_shares where they are kept. asks: what the model is asked for a prompt. Raises DataError if there is no prompt,
+    or one has no room for an answer.
     """
     speaker = Speaker.load(resolve(run, options.model), machine_of(run))
     asked = looked_at(prompts(), options.rewards)
@@ -81,9 +87,13 @@ def answer(options: AnswerOptions, run: Run, prompts: Callable[[], Iterator[Prom
         judges = Judges(
             options, speaker, asked, [(each.messages, each.fields) for each in part], models, [], None, _read, rules, options.truth
         )
-        return _as_rows(part, _columns(options, judges, answers, owners))
+        columns = _columns(options, judges, answers, owners)
+        if isinstance(options.keep, Steps):
+            columns |= step_columns(options, run, engine, judges, columns, first=first)
+        return _as_rows(part, columns)
 
-    size = max(1, ROUNDS * options.rows // options.answers)
+    each = options.answers * (options.keep.rollouts if isinstance(options.keep, Steps) else 1)
+    size = max(1, ROUNDS * options.rows // each)
     return in_pieces(run, prompts(), make, total=total, size=size, kind=KIND, steps=options.answers)
 
 

@@ -39,7 +39,8 @@ class Curate:
                 rule.judge().endpoint()
 
     def foresee(self, name: str, known: Foresight) -> Work:
-        del name, known
+        if self.data in known.num_prompts:
+            known.num_prompts[f"@{name}/{CHATS}/{KEPT}"] = known.num_prompts[self.data]  # at most
         return Work(seconds=1.0, notes=("what filters with models take is not foreseen",) if any(map(_models, self.filters)) else ())
 
     def run(self, run: Run) -> Mapping[str, Any]:

@@ -17,7 +17,7 @@ from trivium.core.run import Run
 from trivium.evals.task import FOREIGN, NamedTask, foreign_name, is_here
 from trivium.generate.sampling import Sampling
 from trivium.nn.flops import flops_per_token, num_parameters
-from trivium.report.intervals import mean_interval, share_interval
+from trivium.report.intervals import mean_interval, ratio_bootstrap, share_interval
 from trivium.report.tasks import told
 from trivium.score.answers import AnswerRule
 from trivium.score.ranking.win_rate import controlled_interval
@@ -26,8 +26,11 @@ from trivium.score.rewards.llm_judge import OpenJudge
 from trivium.score.rewards.opened import check_rules, judges_of, names_of, opened
 from trivium.stages.base import Foresight, Work, check_model, data_source, known_model, resolve
 from trivium.text.read import check_head, read_field, read_fields, read_prompt_records, read_prompts
+from trivium.text.records.matches import weighed
 from trivium.text.shards import Shard
+from trivium.text.write import plain_turns
 
+JUDGEMENTS = "judgements.jsonl"
 SCORES = "scores.json"  # model -> the true score of its answer to each prompt
 ITEM_TOKENS = 150  # of an item of a task, about
 
@@ -40,7 +43,9 @@ class Evaluate:
     model: a model directory; compare: others, each compared with it item by item; or models: name -> directory, in the order of the report.
     tasks: names of shipped tasks, NAME:DATA with data of your own, TOML files, lm_eval:NAME (docs/evaluation.md). limit: the first items
     of each only. corpus: documents in which the items are looked for. judge: the model that grades dialogues (mt_bench), and that says
-    which answers to prompts are better. prompts: answers to these are measured. tokens: token shards, for bits per byte on their held-out
+    which answers to prompts are better; with judge.levels=5 as Arena-Hard has it, its verdicts left in judgements.jsonl, which `rank`
+    reads. baseline: the field of the prompts' records that holds what all models are compared with, instead of the first one's answers.
+    prompts: answers to these are measured. tokens: token shards, for bits per byte on their held-out
     part, or several by name (tokens.law=FOLDER tokens.news=FOLDER). rule: the true score, where it is known, left for every prompt in
     scores.json; rewards: what rules say of the answers (see reinforce), for example whether they are right. By each of rule,
     reward_model and judge every other model has a win rate over the first one, a tie counted as half (the judge's also without the effect
@@ -56,6 +61,7 @@ class Evaluate:
     limit: int | None = Field(default=None, gt=0)
     corpus: Texts = ()
     judge: LLMJudge | None = None
+    baseline: str = ""
     prompts: str = ""
     tokens: str | dict[str, str] | None = None
     reward_model: str | None = None
@@ -82,11 +88,13 @@ class Evaluate:
             raise ConfigError(
                 "rule, rewards, tokens, reference and reward_model are about answers to prompts; give prompts=FILE, or leave them out"
             )
+        if self.baseline and not (self.prompts and self.judge):
+            raise ConfigError("baseline is what a judge compares answers to prompts with; give prompts=FILE and judge.url, judge.model too")
         check_rules((*self.rewards, *([self.judge] if self.judge else [])))
         for reference in (*named.values(), self.reward_model, self.reference, *judges_of(self.rewards)):
             check_model(reference or "@")
         if self.prompts and not self.prompts.startswith("@"):
-            check_head(self.prompts, "prompts", field="asked" if self.rule else "")
+            check_head(self.prompts, "prompts", field=self.baseline or ("asked" if self.rule else ""))
         self._check_tasks()
         for source in self.corpus:
             if not source.startswith("@"):
@@ -125,7 +133,8 @@ class Evaluate:
     def foresee(self, name: str, known: Foresight) -> Work:
         models = self.named_models()
         config = known_model(known, next(iter(models.values())))
-        generated = len(models) * known.num_heldout * self.sampling.max_new_tokens if self.prompts else 0
+        asked = known.num_prompts.get(self.prompts, known.num_heldout) if self.prompts else 0
+        generated = len(models) * asked * self.sampling.max_new_tokens
         items = sum(self._num_items(reference) for reference in self.tasks)
         flops = len(models) * items * ITEM_TOKENS * flops_per_token(config, ITEM_TOKENS) / 3  # forward only
         notes = (f"{items:,} items, taken for {ITEM_TOKENS} tokens each",) if self.tasks else ()
@@ -149,12 +158,13 @@ class Evaluate:
             table += Tasks(run, judge, self.limit, self.rows)(models, self.tasks, self.corpus)
             for line in told(table, json.loads((run.folder / "tasks.json").read_text())):
                 run.log(line)
-        first: _Table | None = None
+        first = self._baseline(run) if self.baseline else None
+        judgements: list[dict[str, Any]] = []
         scores: dict[str, list[float | None]] = {}
         for name, path in models.items() if self.prompts else ():
             found, shown, scores[name] = self._one(run, name, path)
             if first is not None:
-                found.win_rates(first, judge)
+                judgements += found.win_rates(first, judge)
             first = first or found
             table += found.rows
             samples += shown
@@ -164,7 +174,17 @@ class Evaluate:
             commit_file(run.folder / "samples.json", json.dumps(samples, indent=1, ensure_ascii=False))
         if self.rule is not None:
             commit_file(run.folder / SCORES, json.dumps(scores))
+        if judgements:
+            commit_file(run.folder / JUDGEMENTS, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in judgements))
         return {"models": len(models)}
+
+    def _baseline(self, run: Run) -> "_Table":
+        """The answers that stand in the records."""
+        source, table = data_source(run, self.prompts), _Table(self.baseline)
+        table.said = [
+            Said(prompt, text, True, {}) for prompt, text in zip(read_prompts(source), read_field(source, self.baseline), strict=True)
+        ]
+        return table
 
     def _one(self, run: Run, name: str, path: str) -> "tuple[_Table, list[dict[str, Any]], list[float | None]]":
         """Measures, samples and true scores of one model."""
@@ -269,16 +289,36 @@ class _Table:
         self.numbers: dict[str, list[Any]] = {}
         self.said: list[Said] = []
 
-    def win_rates(self, first: "_Table", judge: OpenJudge | None) -> None:
-        """How often this model's answer to a prompt is better than the first model's, by each number and by the judge in both orders."""
-        won = {name: [_won(a, b) for a, b in zip(mine, first.numbers[name], strict=True)] for name, mine in self.numbers.items()}
+    def win_rates(self, first: "_Table", judge: OpenJudge | None) -> list[dict[str, Any]]:
+        """How often this model's answer to a prompt is better than the first model's, by each number and by the judge in both orders.
+
+        Returns the verdicts of a judge of five levels as Arena-Hard has them.
+        """
+        won = {name: [_won(a, b) for a, b in zip(self.numbers[name], other, strict=True)] for name, other in first.numbers.items()}
+        judgements: list[dict[str, Any]] = []
         if judge is not None:
-            won["judge"] = judge.compare(list(zip(self.said, first.said, strict=True)))
+            pairs = list(zip(self.said, first.said, strict=True))
+            if judge.options.levels == 5:
+                games = judge.games(pairs)
+                sums, counts = zip(*(weighed(*game) for game in games), strict=True)
+                self._add("judge_win_rate", *ratio_bootstrap(sums, counts, judge.seed), n=len(games))
+                judgements = [
+                    self._judgement(first.stage, judge.options.model, said, game) for said, game in zip(self.said, games, strict=True)
+                ]
+                judged = [won / count for won, count in zip(sums, counts, strict=True)]
+            else:
+                judged = won["judge"] = judge.compare(pairs)
             longer_N = np.array([len(a.response) - len(b.response) for a, b in zip(self.said, first.said, strict=True)], np.float64)
-            controlled = controlled_interval(np.array(won["judge"]), longer_N, judge.seed)
+            controlled = controlled_interval(np.array(judged), longer_N, judge.seed)
             self._add("judge_win_rate_length_controlled", *controlled, n=len(self.said))
         for name, each in won.items():
             self._add(f"{name}_win_rate", *share_interval(sum(each), len(each)), n=len(each))
+        return judgements
+
+    def _judgement(self, baseline: str, judge: str, said: Said, game: tuple[str, str]) -> dict[str, Any]:
+        """A row that `rank` reads: in the first game the baseline's answer is A."""
+        games = [{"score": score} for score in reversed(game)]
+        return {"prompt": plain_turns(said.prompt), "model": self.stage, "baseline": baseline, "judge": judge, "games": games}
 
     def mean(self, measure: str, values: Sequence[float | None]) -> None:
         numbers = [value for value in values if value is not None]

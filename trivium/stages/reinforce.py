@@ -31,6 +31,8 @@ from trivium.stages.replay import Replay
 from trivium.stages.training import foresee_training, save
 from trivium.text.read import check_head
 
+KL_COEF = 0.05
+
 
 @component
 class Reinforce:
@@ -67,7 +69,7 @@ class Reinforce:
     objective: Annotated[PolicyLoss | PreferenceLoss | GKD, Field(discriminator="kind")] = PolicyGradient()
     replay: Replay | None = None
     value: Value = Value()
-    kl_coef: float = Field(default=0.05, ge=0)
+    kl_coef: float = Field(default=KL_COEF, ge=0)
     adaptive_kl: AdaptiveKL | None = None
     missing_end: Literal["penalty", "mask"] = "penalty"
     missing_end_penalty: float = -1.0
@@ -214,6 +216,11 @@ class Reinforce:
     def _check_kl(self) -> None:
         """A KL penalty stands in one place, where its estimate has the slope of what it says (learn/kl.py)."""
         if isinstance(self.objective, PreferenceLoss | GKD):
+            if self.kl_coef not in (0, KL_COEF):
+                raise ConfigError(
+                    f"kl_coef is {self.kl_coef:g}, but objective {self.objective.kind} has no KL in the reward, so nothing would read it;"
+                    " leave it out (the leash of a preference loss is its beta)"
+                )
             return
         if self.kl_coef and self.objective.kl_coef:
             raise ConfigError("the KL is priced twice, in the reward (kl_coef) and in the loss (objective.kl_coef); set one of them to 0")

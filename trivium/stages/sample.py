@@ -15,7 +15,7 @@ from trivium.core.run import Run
 from trivium.generate.sampling import Sampling
 from trivium.nn.flops import flops_per_token, num_parameters
 from trivium.score.answers import AnswerRule
-from trivium.score.keep import Against, AnyKeep, Best, Hindsight
+from trivium.score.keep import Against, AnyKeep, Best, Hindsight, Steps
 from trivium.score.rewards import AnyReward
 from trivium.score.rewards.opened import check_rules, judges_of
 from trivium.stages.base import Foresight, Work, check_model, data_source, known_model, resolve
@@ -31,7 +31,8 @@ class Sample:
     """Leaves below `@sample/answers`: kept.jsonl, for `finetune` or for `reward` and `prefer`, and scored.jsonl with all answers.
 
     Best-of-n, RAFT, ReST, expert iteration, SPIN and others are this stage and one that trains, in rounds (docs/sampling.md). keep: what
-    becomes of the answers: best, threshold, top (demonstrations), pairs, all, against (preferences), hindsight. reward_model,
+    becomes of the answers: best, threshold, top (demonstrations), pairs, all, against (preferences), hindsight, steps (solutions whose
+    steps are labelled by rollouts from them, for `reward objective=process`: docs/reward-models.md). reward_model,
     disagreement_coef, rewards: see reinforce; an answer that is cut off gets missing_end_penalty instead, and is never a demonstration.
     scored: scored.jsonl of earlier rounds, whose answers to the same prompts are chosen from too, or, without a model, instead. truth: see
     reinforce. rows: answers that are decoded together. Killed, it goes on where it was.
@@ -72,6 +73,8 @@ class Sample:
             raise ConfigError(f"'answers' is {self.answers}, but keep {self.keep.kind} compares answers to one prompt; set it to 2 or more")
         if self.sampling.temperature == 0 and self.answers > 1:
             raise ConfigError("sampling.temperature is 0: greedy answers to one prompt are all the same; set it to 1, or answers to 1")
+        if self.sampling.temperature == 0 and isinstance(self.keep, Steps):
+            raise ConfigError("sampling.temperature is 0: all rollouts from a step would be the same; set it to 1")
         for model in (self.model, *self.reward_model, *judges_of(self.rewards)):
             check_model(model)
         if not self.prompts.startswith("@"):
@@ -86,7 +89,8 @@ class Sample:
         count = sum(1 for _ in read_prompts(self.prompts)) if is_here else known.num_prompts.get(self.prompts, 1000)
         tokens = count * self.answers * self.sampling.max_new_tokens  # at most
         reading = len(self.reward_model) * tokens / 3 * flops_per_token(config, self.sampling.max_new_tokens)  # forward only
-        return Work(tokens_generated=tokens, parameters_sampled=num_parameters(config), flops=reading)
+        notes = (f"{self.keep.rollouts} rollouts from each step come on top",) if isinstance(self.keep, Steps) else ()
+        return Work(tokens_generated=tokens, parameters_sampled=num_parameters(config), flops=reading, notes=notes)
 
     def run(self, run: Run) -> Mapping[str, Any]:
         tables = [scored_table(resolve(run, table)) for table in self.scored]

@@ -22,7 +22,7 @@ from trivium.core.seeds import key, uniforms
 from trivium.core.types import Message
 from trivium.report.intervals import curve_bootstrap
 from trivium.score.best_of import best_of, kl_of_best_of
-from trivium.score.keep import Choose, KeepRule, Pool, Scored, usable
+from trivium.score.keep import Choose, KeepRule, Kept, Pool, Scored, usable
 from trivium.text.records.ranks import is_number
 from trivium.text.records.turns import messages
 from trivium.text.rows import rows as rows_of
@@ -30,7 +30,7 @@ from trivium.text.write import write_jsonl
 
 Table = Callable[[], Iterable[Mapping[str, Any]]]
 SCORED, KEPT = "scored.jsonl", "kept.jsonl"
-COLUMNS = ("responses", "scores", "stopped", "tokens", "true_scores")  # of a scored table: a value for each answer
+COLUMNS = ("responses", "scores", "stopped", "tokens", "true_scores", "steps", "step_shares")  # of a scored table: a value for each answer
 MOST_BARS = 10  # of the histogram of scores
 
 
@@ -120,8 +120,8 @@ def read_numbers(table: Table, seed: int, own: int) -> Answered:
 
 
 def write_answers(folder: Path, table: Table, keep: KeepRule, answered: Answered) -> Tally:
-    """Commit the scored table and the records that are kept, in one folder."""
-    choose, tally = keep(answered.pool), Tally()
+    """Commit the scored table and the records that are kept, in one folder; if a rule cannot choose by these scores, none, and why."""
+    choose, tally = _choose(keep, answered.pool), Tally()
 
     def write(place: Path) -> None:
         write_jsonl(place / SCORED, ({name: value for name, value in row.items() if name != "demonstration"} for row in table()))
@@ -131,11 +131,21 @@ def write_answers(folder: Path, table: Table, keep: KeepRule, answered: Answered
     return tally
 
 
+def _choose(keep: KeepRule, pool: Pool) -> Choose:
+    """What chooses; of a rule that cannot by these scores, what keeps nothing for that reason: the answers took long, and stay."""
+    try:
+        return keep(pool)
+    except DataError as error:
+        nothing = Kept(why_none=str(error))
+        return lambda _: nothing
+
+
 def _records(table: Table, choose: Choose, answered: Answered, tally: Tally) -> Iterator[dict[str, Any]]:
     for number, row in enumerate(table()):
         asked = Scored(
             tuple(Message(turn["role"], turn["content"]) for turn in row["prompt"]), tuple(row["responses"]),
             answered.pool.scores[number], answered.is_stopped[number], answered.pool.lots[number], row.get("demonstration", ""),
+            row.get("steps", ()), row.get("step_shares", ()),
         )  # fmt: skip
         kept = choose(asked)
         tally.records += len(kept.records)

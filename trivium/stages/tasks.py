@@ -15,6 +15,7 @@ from trivium.evals.dialogue import compared_rows, dialogue_rows
 from trivium.evals.harness import Judge, Row, in_order, judged_rows, rows_of, shown
 from trivium.evals.measures import by_group, difference, measured, measures_in
 from trivium.evals.scoring import Answer
+from trivium.evals.sections import sections_of
 from trivium.evals.subject import Subject
 from trivium.evals.task import FOREIGN, Item, NamedTask, facts_of, foreign_name
 from trivium.score.rewards import RewardRule
@@ -210,7 +211,9 @@ def _judge_of(speaker: Speaker, model: str) -> Judge:
 
 
 def _results(task: Asked, model: str, hit: set[int] | None) -> Iterator[dict[str, Any]]:
-    """The measures of one model at one task; of the items that are not in the corpus too, where some are; of each group the first one."""
+    """The measures of one model at one task; of the items that are not in the corpus too, where some are; of each group and section the
+    first one.
+    """
     rows, groups = task.rows[model], by_group(task.rows[model])
     measures = measures_in(rows)
     parts = [("", rows, measures)]
@@ -221,6 +224,9 @@ def _results(task: Asked, model: str, hit: set[int] | None) -> Iterator[dict[str
     for of, some, names in parts:
         for measure in names:
             yield {"stage": model, "measure": f"{task.name}: {measure}{of}", **measured(some, measure)}
+    sections = task.named.task.sections if task.named is not None else {}
+    for name, weighted in sections_of(groups, sections, measures[0]).items():
+        yield {"stage": model, "measure": f"{task.name}: {measures[0]} of {name}", **measured(weighted, measures[0])}
 
 
 def _differences(tasks: Sequence[Asked], models: Sequence[str], seed: int) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ def step_ends(answers: Sequence[Example], tokenizer: Tokenizer, separator: str) 
     merged or cut, a separator is found: one that shares a token with other text, and one that takes several. Costs for each step as many
     decodings of the answer as its length can be halved.
     """
-    spans = [_last_run(answer.loss_mask) for answer in answers]
+    spans = [answer_span(answer.loss_mask) for answer in answers]
     return [
         span.start + np.array(_ends(answer.tokens[span], tokenizer, separator), np.int64)
         for answer, span in zip(answers, spans, strict=True)
@@ -41,7 +41,8 @@ def _ends(tokens: np.ndarray, tokenizer: Tokenizer, separator: str) -> list[int]
     return sorted(set(ends))
 
 
-def _last_run(loss_mask: np.ndarray) -> slice:
+def answer_span(loss_mask: np.ndarray) -> slice:
+    """Where the last unbroken run of tokens that count is."""
     counted = np.flatnonzero(loss_mask)
     breaks = np.flatnonzero(np.diff(counted) > 1)
     return slice(int(counted[breaks[-1] + 1] if len(breaks) else counted[0]), int(counted[-1]) + 1)

@@ -38,6 +38,34 @@ def test_an_arena_names_the_winner_or_a_score(tmp_path, said, score):
     assert match == Match(("x", "y"), score, ASKED)
 
 
+GAMES = [{"score": "B>>A"}, {"score": "A=B"}]  # the baseline is A first: the model wins clearly, then draws
+
+
+def test_arena_hard_has_both_orders_and_a_clear_verdict_counts_three_times(tmp_path):
+    found = read(
+        tmp_path,
+        {"question_id": "7", "model": "x", "judge": "j", "games": GAMES},
+        {"uid": "8", "model": "x", "baseline": "y", "games": GAMES[::-1]},
+    )
+    first = (Message("user", "7"),)
+    assert found[:4] == [Match(("x", "baseline"), 1.0, first)] * 3 + [Match(("x", "baseline"), 0.5, first)]
+    assert [(match.models, match.score) for match in found[4:]] == [(("x", "y"), 0.5)] + [(("x", "y"), 0.0)] * 3
+    assert [match.score for match in read(tmp_path, {"prompt": "Why?", "model": "x", "games": [{"score": "A<<B"}, {"score": "B<A"}]})] == [
+        1,
+        1,
+        1,
+        1,
+    ]
+
+
+@pytest.mark.parametrize("score", [None, "A", "", 1, ["A>B"]])
+def test_a_game_without_a_verdict_is_no_score(tmp_path, score):
+    with pytest.raises(DataError, match=r"line 1: 'games\[1\].score' is .*A>>B, A>B, A=B, B>A, B>>A. Judge that pair again"):
+        read(tmp_path, {"uid": "1", "model": "x", "games": [GAMES[0], {"score": score}]})
+    with pytest.raises(DataError, match="'games' must be two"):
+        read(tmp_path, {"uid": "1", "model": "x", "games": GAMES[:1]})
+
+
 def test_an_arena_with_conversations_has_prompt_and_answers(tmp_path):
     turns = [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "So."}]
     other = [turns[0], {"role": "assistant", "content": "Because."}]

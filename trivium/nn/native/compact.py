@@ -2,7 +2,7 @@
 
 The states of a causal model depend on the tokens before them and on nothing else, so two answers to one prompt, or two conversations
 with one system prompt, have the same states there. Numbers are those of the whole batch but for the order of sums; so are slopes, which
-add up at the shared positions.
+add up at the shared positions. Where only log-probs are read, nobody asks for the state of the last token of a sequence.
 """
 
 from dataclasses import dataclass
@@ -31,19 +31,24 @@ class Compact:
 
     @staticmethod
     def of(batch: Batch, *, is_shared: bool) -> "Compact":
-        """is_shared: a beginning of LEAST tokens and more that a sequence has in common with the last one that had none is left out."""
+        """is_shared: a beginning of LEAST tokens and more that a sequence has in common with the last one that had none is left out, and
+        all of one that is the beginning of the one before.
+        """
         tokens, position = (x_BL.flatten().numpy() for x_BL in (batch.tokens_BL, batch.position_BL))
         place, kept, sights = np.zeros(len(tokens), np.int64), [], []
-        leader, leader_at, used = np.empty(0, np.int64), 0, 0
+        leader, leader_at, used, before = np.empty(0, np.int64), 0, 0, slice(0, 0)
         for last in batch.last_N.tolist():
             first = last - int(position[last])
-            sequence = tokens[first : last + 1]
+            sequence = tokens[first : last + (not batch.has_unread_ends or first == last)]
+            if is_shared and len(sequence) >= LEAST and _in_common(tokens[before], sequence) == len(sequence):
+                place[first : first + len(sequence)] = place[before][: len(sequence)]
+                continue
             common = _in_common(leader, sequence) if is_shared else 0
             if common < LEAST:
                 leader, leader_at, common = sequence, used, 0
-            size = len(sequence) - common
-            place[first : last + 1] = np.concatenate([leader_at + np.arange(common), used + np.arange(size)])
-            kept.append(np.arange(first + common, last + 1))
+            size, before = len(sequence) - common, slice(first, first + len(sequence))
+            place[before] = np.concatenate([leader_at + np.arange(common), used + np.arange(size)])
+            kept.append(np.arange(first + common, first + len(sequence)))
             sights.append(np.tile((leader_at, leader_at + common, used) if common else (used, 0, 0), (size, 1)))
             used += size
         kept_U = torch.from_numpy(np.concatenate(kept))

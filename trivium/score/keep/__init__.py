@@ -10,11 +10,13 @@ from trivium.score.keep.hindsight import Hindsight
 from trivium.score.keep.pairs import Pairs
 from trivium.score.keep.ranking import All
 from trivium.score.keep.rule import Choose, KeepRule, Kept, Pool, Scored, usable
+from trivium.score.keep.steps import Steps
 from trivium.score.keep.threshold import Threshold
 from trivium.score.keep.top import Top
 
-AnyKeep = Annotated[Best | Threshold | Top | Pairs | All | Against | Hindsight, Field(discriminator="kind")]
+AnyKeep = Annotated[Best | Threshold | Top | Pairs | All | Against | Hindsight | Steps, Field(discriminator="kind")]
 
 __all__ = [
-    "Against", "All", "AnyKeep", "Best", "Choose", "Hindsight", "KeepRule", "Kept", "Pairs", "Pool", "Scored", "Threshold", "Top", "usable",
+    "Against", "All", "AnyKeep", "Best", "Choose", "Hindsight", "KeepRule", "Kept", "Pairs", "Pool", "Scored", "Steps", "Threshold", "Top",
+    "usable",
 ]  # fmt: skip

@@ -11,7 +11,8 @@ import numpy as np
 
 from trivium.core.types import Message
 
-Makes = Literal["conversations", "preferences"]  # what the records are read as: by `finetune`, or by `reward` and `prefer`
+# what the records are read as: by `finetune`, by `reward` and `prefer`, or by `reward objective=process`
+Makes = Literal["conversations", "preferences", "solutions"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +20,7 @@ class Scored:
     """The answers to one prompt.
 
     is_stopped: whether each ended by itself. lots: what decides between equal scores, (N,). demonstration: the answer that the record of
-    the prompt had.
+    the prompt had. steps, step_shares: of each answer, where it was cut into steps, these and the shares of rollouts from them that arrive.
     """
 
     prompt: tuple[Message, ...]
@@ -28,6 +29,8 @@ class Scored:
     is_stopped: np.ndarray
     lots: np.ndarray
     demonstration: str = ""
+    steps: Sequence[Sequence[str]] = ()
+    step_shares: Sequence[Sequence[float]] = ()
 
     @property
     def is_usable(self) -> np.ndarray:

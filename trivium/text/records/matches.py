@@ -8,6 +8,7 @@
     RouteLLM's outcomes                 prompt, a column a model, each True or False
     what answers were worth             prompt, values: {model: number}
     MT-bench judgements                 question_id, model, score, turn: a row a model and turn
+    Arena-Hard judgements               model, games: two verdicts on A and B; A is the baseline in the first, the model in the second
 
 What was found of more than two models on a prompt gives a match for each two of them.
 """
@@ -30,6 +31,9 @@ _WINNERS = {"model_a": 1.0, "model_b": 0.0, "a": 1.0, "b": 0.0, "tie": 0.5, "tie
 _ANSWERS = (("response_a", "response_b"), ("output_1", "output_2"), ("conversation_a", "conversation_b"))
 _MATRIX = ("instruction_id", "instruction")
 _JUDGEMENT = ("question_id", "model", "score", "turn")
+# what a judge of five levels says of two answers -> (the score of A, how often it counts): Li et al. 2024, arXiv:2406.11939
+LEVELS: Mapping[str, tuple[float, int]] = {"A>>B": (1.0, 3), "A>B": (1.0, 1), "A=B": (0.5, 1), "B>A": (0.0, 1), "B>>A": (0.0, 3)}
+_LEVELS = {**LEVELS, "A<<B": (0.0, 3), "A<B": (0.0, 1), "B=A": (0.5, 1), "B<A": (1.0, 1), "B<<A": (1.0, 3)}
 _TRUTH: Mapping[Any, float] = {"True": 1.0, "False": 0.0, True: 1.0, False: 0.0}
 
 
@@ -81,6 +85,8 @@ def _matches(row: Row) -> list[Match]:
         return [Match(_pair(row, "generator_1", "generator_2"), score, _prompt(row), _answers(row))]
     if all(name in values for name in ("baseline_output", "outputs", "preference")):
         return _against_baseline(row)
+    if "model" in values and "games" in values:
+        return _games(row)
     return _outcomes(row)
 
 
@@ -170,6 +176,34 @@ def _against_baseline(row: Row) -> list[Match]:
         )
         for model, output in outputs.items() if model != baseline
     ]  # fmt: skip
+
+
+def weighed(first: str, second: str) -> tuple[float, int]:
+    """Of two verdicts of LEVELS, in the first of which an answer was shown as A and in the second as B: (what it won, out of what)."""
+    (won, weight), (other, others) = LEVELS[first], LEVELS[second]
+    return weight * won + others * (1 - other), weight + others
+
+
+def _games(row: Row) -> list[Match]:
+    """Both orders of a pair, a match for each time that the verdict counts. A game without a verdict is no score."""
+    games = row.values["games"]
+    if not isinstance(games, list) or len(games) != 2:
+        row.fail("'games' must be two, one in each order of the answers")
+    pair = (row.text("model"), row.text("baseline") if "baseline" in row.values else BASELINE)
+    prompt, found = _prompt(row) or _named_prompt(row), list[Match]()
+    for place, game in enumerate(games):
+        score = game.get("score") if isinstance(game, Mapping) else None
+        if not isinstance(score, str) or score not in _LEVELS:
+            row.fail(f"'games[{place}].score' is {score!r}; it is one of: {', '.join(LEVELS)}. Judge that pair again, or leave its row out")
+        won, times = _LEVELS[score]
+        found += [Match(pair, won if place else 1 - won, prompt)] * times
+    return found
+
+
+def _named_prompt(row: Row) -> Turns:
+    """What stands for a prompt that is only named."""
+    name = next((row.values[field] for field in ("uid", "question_id") if field in row.values), None)
+    return () if name is None else (Message("user", str(name)),)
 
 
 def _matrix(rows: Sequence[Row]) -> list[Match]:
