@@ -107,6 +107,12 @@ class Model(nn.Module):
         """
         with torch.no_grad():
             ref_hidden_BLD = reference.hidden(batch)
+        return self.divergence_between(reference, hidden_BLD, ref_hidden_BLD, batch, temperature, beta)
+
+    def divergence_between(
+        self, reference: "Model", hidden_BLD: Tensor, ref_hidden_BLD: Tensor, batch: Batch, temperature: float, beta: float
+    ) -> Tensor:
+        """The same of states that are there."""
         return divergence(
             hidden_BLD, self.trunk.head.weight, ref_hidden_BLD, reference.trunk.head.weight, batch.scored_P,
             beta=beta, temperature=temperature, softcaps=(self.config.logit_softcap, reference.config.logit_softcap),

@@ -17,13 +17,14 @@ from trivium.nn.config import ModelConfig
 from trivium.nn.kernels import Documents, Sight, attend_documents
 from trivium.nn.pages import PagedCache
 from trivium.nn.rope import rope_table, rotate
+from trivium.nn.stretch import Stretch
 
 ACTIVATIONS = {
     "silu": F.silu, "gelu": F.gelu, "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"), "relu2": lambda x: F.relu(x).square(),
 }  # fmt: skip
 SHORT = 256  # longest sequence whose attention scores are written out on a CPU
 
-AnyCache = Cache | PagedCache
+AnyCache = Cache | PagedCache | Stretch
 Mask = Tensor | Documents | None  # who may look where; None is plain causal
 Rope = tuple[Tensor, Tensor]  # cos and sin at the positions of a batch, (B, L, R)
 
@@ -351,7 +352,8 @@ def why_not_compile(device: torch.device | str = "cpu") -> str | None:
 def windowed(mask: Mask, window: int | None, position_BL: Tensor, cache: AnyCache | None) -> Mask:
     """The mask, (B, 1, L, keys) or (1, 1, L, keys), without what lies further back than `window` positions.
 
-    Keys in a cache are at their positions; otherwise they are the row itself, in which positions of a sequence follow each other.
+    Keys in a cache are at their positions; otherwise they are the row itself, in which positions of a sequence follow each other, and of
+    which queries may be a stretch.
     """
     if isinstance(mask, Documents):  # which are made only for models whose layers see everything
         return mask
@@ -359,7 +361,8 @@ def windowed(mask: Mask, window: int | None, position_BL: Tensor, cache: AnyCach
     if window is None or num_keys <= window:
         return mask
     keys = torch.arange(num_keys, device=position_BL.device)
-    back_BLM = (position_BL if cache is not None else keys[None])[:, :, None] - keys
+    places_BL = keys[None] if cache is None else cache.places(keys.device)[None] if isinstance(cache, Stretch) else position_BL
+    back_BLM = places_BL[:, :, None] - keys
     near = (back_BLM < window)[:, None]
     return near & (back_BLM >= 0)[:, None] if mask is None else near & mask
 

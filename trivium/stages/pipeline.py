@@ -27,6 +27,7 @@ from trivium.stages.reinforce import Reinforce
 from trivium.stages.settle import settle
 from trivium.text.hub import is_hub
 from trivium.text.read import files_of
+from trivium.train.mesh import arranged
 
 # options whose values are read: their content is part of what a stage's result depends on
 INPUTS = {"sources", "decontaminate", "corpus", "tokenizer", "tokens", "dictionary", "data", "heldout", "truth", "prompts", "scored"}
@@ -55,7 +56,7 @@ def execute(recipe: Recipe, out: Path, *, quiet: bool = False, plugins: Sequence
     """
     hashes = check(recipe, plugins)
     computes = any(stage.kind not in TEXT_STAGES for stage in recipe.stages.values())
-    with Run(out, seed=recipe.seed, quiet=quiet, save_every_s=recipe.save_every_s) as run:
+    with arranged(recipe.parallel), Run(out, seed=recipe.seed, quiet=quiet, save_every_s=recipe.save_every_s) as run:
         machine = _machine(recipe, out, run) if computes else _kept_machine(recipe, out)
         recipe, derived = settle(replace(recipe, machine=machine))
         for line in derived:

@@ -15,7 +15,7 @@ from trivium.nn.kernels import preferred_attention
 from trivium.nn.model import Model
 from trivium.nn.outputs import Outputs
 from trivium.train.beside import Beside
-from trivium.train.parallel import equal_batches, full_tensor, like, shard, sum_over_ranks
+from trivium.train.parallel import by_mesh, equal_batches, full_tensor, in_context, like, shard, sum_over_ranks, total_norm
 
 
 class Loss(nn.Module):
@@ -31,7 +31,8 @@ class Loss(nn.Module):
     def forward(self, batch: Batch, counts: Counts, beside: Beside | None = None) -> tuple[Tensor, dict[str, tuple[Tensor, Tensor]]]:
         """Loss of this micro-batch, a part of the step's, and the (sum, count) of each metric. beside: what the batch is for, if not it."""
         objective, temperature = (self.objective, self.temperature) if beside is None else (beside.objective, 1.0)
-        out = Outputs(self.model, batch, temperature=temperature, with_entropy=objective.reads_entropy, reference=self.reference)
+        model = in_context(self.model, batch)
+        out = Outputs(model, batch, temperature=temperature, with_entropy=objective.reads_entropy, reference=self.reference)
         loss, metrics = objective(out, batch)
         total = reduce(loss, batch, counts, objective.reduction)
         if not total.requires_grad:  # nothing counts: keep the graph, so that every rank runs the same collectives
@@ -117,9 +118,9 @@ class Trainer:
                 )
 
     def _clip(self) -> Tensor:
-        gradients = [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
-        norm = full_tensor(torch.nn.utils.get_total_norm(gradients))
-        torch.nn.utils.clip_grads_with_norm_(self.model.parameters(), self.max_grad_norm, norm)
+        norm = total_norm(parameter.grad for parameter in self.model.parameters() if parameter.grad is not None)
+        for members in by_mesh(self.model.parameters()):
+            torch.nn.utils.clip_grads_with_norm_(members, self.max_grad_norm, norm)
         return norm
 
     def _update(self, factor: float) -> None:
