@@ -87,6 +87,12 @@ class Model(nn.Module):
         self._compiled, self.is_replayed = torch.compile(self.trunk.forward, fullgraph=True, dynamic=False, mode=mode), reason is None
         return f"all blocks at once, {'as' if reason is None else 'without'} a CUDA graph{'' if reason is None else f' ({reason})'}"
 
+    def compile_by_block(self) -> None:
+        """If it is compiled as one graph, compile block by block instead: where the weights of each are gathered before it runs."""
+        if self._compiled is not None:
+            self._compiled, self.is_replayed = None, False
+            self.trunk.compile_blocks()
+
     def logprobs(self, hidden_BLD: Tensor, batch: Batch, temperature: float, with_entropy: bool) -> tuple[Tensor, Tensor]:
         """Log-probs of the tokens that count and entropies of what they were drawn from, (B, L) each, 0 elsewhere."""
         own = self.trunk.compute_dtype if self.trunk.twin is not None else None

@@ -73,6 +73,9 @@ def shard(loss: nn.Module, optimizers: Iterable[torch.optim.Optimizer] = ()) -> 
         return loss
     names = {parameter: name for name, parameter in loss.named_parameters()}
     mesh = _mesh(dist.group.WORLD, next(iter(names)).device.type, found)
+    for model in loss.modules():
+        if isinstance(model, Model):
+            model.compile_by_block()
     for trunk in trunks:
         trunk.twin = None  # our kernels read weights where they are, and would pass by the hooks that gather them
         if mesh["tensor"].size() > 1:
@@ -104,6 +107,12 @@ def _wrap(loss: nn.Module, trunks: Sequence[Transformer], mesh: DeviceMesh) -> N
         if isinstance(module, FSDPModule):
             module.set_gradient_divide_factor(1.0)  # the default, the mean over ranks, is wrong when ranks hold unequal numbers of tokens
             module.set_force_sum_reduction_for_comms(True)  # gloo has no pre-multiplied sum, and NCCL's had bugs
+
+
+def sum_copies(loss: nn.Module, *, is_last: bool) -> None:
+    """Say before each backward pass of a step whether it is the last, after which copies of the weights (HSDP) sum their gradients."""
+    if isinstance(loss, FSDPModule) and sizes().replicate > 1:
+        loss.set_requires_all_reduce(is_last)
 
 
 def in_context(model: Model, batch: Batch) -> Network:

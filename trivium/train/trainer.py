@@ -15,7 +15,7 @@ from trivium.nn.kernels import preferred_attention
 from trivium.nn.model import Model
 from trivium.nn.outputs import Outputs
 from trivium.train.beside import Beside
-from trivium.train.parallel import by_mesh, equal_batches, full_tensor, in_context, like, shard, sum_over_ranks, total_norm
+from trivium.train.parallel import by_mesh, equal_batches, full_tensor, in_context, like, shard, sum_copies, sum_over_ranks, total_norm
 
 
 class Loss(nn.Module):
@@ -97,7 +97,9 @@ class Trainer:
         wide = torch.float32 if device.type == "mps" else torch.float64  # which has no more
         total, sums = torch.zeros((), device=device), {}
         with preferred_attention(device):
-            for batch in equal_batches(batches):
+            there = equal_batches(batches)
+            for number, batch in enumerate(there, 1):
+                sum_copies(self.loss, is_last=number == len(there))
                 loss, metrics = self.loss(batch.to(device), counts, beside)
                 (loss if beside is None else beside.coef * loss).backward()
                 total = total + loss.detach()
