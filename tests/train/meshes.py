@@ -1,4 +1,7 @@
-"""What two processes compute that share rows, or layers, for test_meshes.py: run by torchrun, rank 0 writes into the folder it is given."""
+"""What two processes compute that share rows, or layers, and four that share both, for test_meshes.py.
+
+Run by torchrun; rank 0 writes into the folder it is given.
+"""
 
 import sys
 from datetime import timedelta
@@ -19,6 +22,7 @@ from trivium.learn.schedules import Schedule
 from trivium.nn.batch import Batch
 from trivium.nn.model import Model
 from trivium.train.mesh import Parallel, arranged
+from trivium.train.parallel import data_rank
 from trivium.train.trainer import Trainer
 
 RECIPES = {"adamw": AdamW(lr=0.01), "muon": MuonAdamW()}
@@ -70,6 +74,13 @@ def compiled() -> Model:
     return model
 
 
+FOUR = {
+    "two copies": Parallel(shard=2),
+    "rows in two copies": Parallel(shard=1, context=2),
+    "weights and rows": Parallel(context=2),
+    "weights and layers": Parallel(tensor=2),
+    "rows and layers": Parallel(context=2, tensor=2),
+}
 DIFFERENT = (5, 9, 7, 21, 3)  # tokens of documents, of which one rank reads the odd ones
 
 
@@ -130,9 +141,19 @@ def wrapped() -> dict[str, torch.Tensor]:
     return tensors | kept("wrapped/bf16", text_trainer("llama", model=rounding()), own)
 
 
+def of_four() -> dict[str, torch.Tensor]:
+    """Ranks that share two things at a time."""
+    tensors = {}
+    for name, parallel in FOUR.items():
+        with arranged(parallel):
+            rank, size = data_rank()
+            tensors |= kept(f"four/{name}", text_trainer("llama"), pack(documents(DIFFERENT)[rank::size], rows=1, length=21))
+    return tensors
+
+
 def main(folder: Path) -> None:
     dist.init_process_group("gloo", timeout=timedelta(seconds=60))
-    tensors = wrapped() | in_context() | across_heads(folder)
+    tensors = of_four() if dist.get_world_size() == 4 else wrapped() | in_context() | across_heads(folder)
     if dist.get_rank() == 0:
         save_file(tensors, folder / "meshes.safetensors")
     dist.barrier()

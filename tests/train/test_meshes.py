@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from tests.learn.objective_cases import CASES
 from tests.train.meshes import (
     DIFFERENT,
+    FOUR,
     RECIPES,
     ROWS,
     SAVED_AT,
@@ -32,6 +33,15 @@ CLOSE = {"rtol": 1e-6, "atol": 2e-6}
 TRAINED = {"rtol": 0, "atol": 1e-5}  # Adam divides a gradient by its own size, which enlarges what is 1e-7 in it
 
 
+def launch(ranks: int, folder: Path) -> dict[str, torch.Tensor]:
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    command = [*launcher, ROOT / "tests/train/meshes.py", folder]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
+    assert ended.returncode == 0, ended.stderr[-4000:]
+    return load_file(folder / "meshes.safetensors")
+
+
 @pytest.fixture(scope="module")
 def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tensor]:
     """What two ranks have computed, by name."""
@@ -40,12 +50,7 @@ def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tenso
         trainer = text_trainer("qwen3", recipe)
         train(trainer, rows("three documents"), 0, SAVED_AT)
         save_file(trainer.state(), folder / f"{recipe}.safetensors")
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    command = [*launcher, ROOT / "tests/train/meshes.py", folder]
-    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
-    assert ended.returncode == 0, ended.stderr[-4000:]
-    return load_file(folder / "meshes.safetensors")
+    return launch(2, folder)
 
 
 def below(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -95,3 +100,11 @@ def test_gathering_in_bf16_rounds_as_computing_in_it_does(two_ranks):
     for name, value in below("wrapped/bf16/", two_ranks).items():
         assert value.dtype == torch.float32
         assert (value - expected[name]).norm() <= 0.03 * expected[name].norm(), name
+
+
+@pytest.mark.slow
+def test_four_ranks_that_share_two_things_give_the_gradients_of_one_process(tmp_path):
+    four_ranks = launch(4, tmp_path)
+    for name in FOUR:
+        expected = kept(f"four/{name}", text_trainer("llama"), pack(documents(DIFFERENT), rows=1, length=21))
+        torch.testing.assert_close(below(f"four/{name}/", four_ranks), expected, **CLOSE)

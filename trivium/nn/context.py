@@ -21,7 +21,7 @@ from trivium.nn.transformer import Transformer
 
 
 class ModelInContext:
-    """The same `model`, as `Outputs` reads it, on rows of which this rank has a stretch. States are those of the stretch, (B, size, D).
+    """The same `model`, as `Outputs` reads it, on rows of which this rank has a stretch. States are those of the stretch, L of them.
 
     Raises ConfigError for models that are not ours: their attention cannot be given the keys of other ranks.
     """
@@ -46,30 +46,30 @@ class ModelInContext:
         starts = torch.arange(0, (rows + 1) * length, length, device=device) if batch.starts_D is None else batch.starts_D
         return self.stretch.documents(starts)
 
-    def logprobs(self, hidden_BSD: Tensor, batch: Batch, temperature: float, with_entropy: bool) -> tuple[Tensor, Tensor]:
+    def logprobs(self, hidden_BLD: Tensor, batch: Batch, temperature: float, with_entropy: bool) -> tuple[Tensor, Tensor]:
         """Log-probs of the tokens that count and entropies of what they were drawn from, (B, L) each."""
-        found = self.model.logprobs(one_more(hidden_BSD), self._predicted(batch), temperature, with_entropy)
+        found = self.model.logprobs(one_more(hidden_BLD), self._predicted(batch), temperature, with_entropy)
         logprobs_BL = self._whole(found[0])
         return logprobs_BL, self._whole(found[1]) if with_entropy else torch.zeros_like(logprobs_BL)
 
-    def greedy(self, hidden_BSD: Tensor, batch: Batch) -> Tensor:
+    def greedy(self, hidden_BLD: Tensor, batch: Batch) -> Tensor:
         """1 where a token that counts is the likeliest one, (B, L)."""
-        return self._whole(self.model.greedy(one_more(hidden_BSD), self._predicted(batch)))
+        return self._whole(self.model.greedy(one_more(hidden_BLD), self._predicted(batch)))
 
-    def divergence_from(self, reference: Model, hidden_BSD: Tensor, batch: Batch, temperature: float, beta: float) -> Tensor:
+    def divergence_from(self, reference: Model, hidden_BLD: Tensor, batch: Batch, temperature: float, beta: float) -> Tensor:
         """How far the model is from the reference where the tokens that count were drawn, (B, L)."""
         with torch.no_grad():
-            ref_hidden_BSD = ModelInContext(reference, self.stretch).hidden(batch)
-        states = one_more(hidden_BSD), one_more(ref_hidden_BSD)
+            ref_hidden_BLD = ModelInContext(reference, self.stretch).hidden(batch)
+        states = one_more(hidden_BLD), one_more(ref_hidden_BLD)
         return self._whole(self.model.divergence_between(reference, *states, self._predicted(batch), temperature, beta))
 
-    def scalar(self, hidden_BSD: Tensor) -> Tensor:
+    def scalar(self, hidden_BLD: Tensor) -> Tensor:
         """The scalar head at every position, (B, L)."""
-        return self.stretch.whole(self.model.scalar(hidden_BSD))[:, : self.stretch.length]
+        return self.stretch.whole(self.model.scalar(hidden_BLD))[:, : self.stretch.length]
 
-    def values(self, hidden_BSD: Tensor) -> Tensor:
+    def values(self, hidden_BLD: Tensor) -> Tensor:
         """The scalar head's estimate before every token, (B, L)."""
-        return values_before(self.scalar(hidden_BSD))
+        return values_before(self.scalar(hidden_BLD))
 
     def _predicted(self, batch: Batch) -> Batch:
         """The tokens that this rank's states predict, and which of them count."""

@@ -24,7 +24,8 @@ ACTIVATIONS = {
 }  # fmt: skip
 SHORT = 256  # longest sequence whose attention scores are written out on a CPU
 
-AnyCache = Cache | PagedCache | Stretch
+AnyCache = Cache | PagedCache
+Keys = AnyCache | Stretch  # what gives queries more keys than their own
 Mask = Tensor | Documents | None  # who may look where; None is plain causal
 Rope = tuple[Tensor, Tensor]  # cos and sin at the positions of a batch, (B, L, R)
 
@@ -148,7 +149,7 @@ class Attention(nn.Module):
         self.scale = None if config.query_pre_attn_scalar is None else config.query_pre_attn_scalar**-0.5
 
     def forward(
-        self, x_BLD: Tensor, rope: Rope | None, mask: Mask, cache: AnyCache | None, layer: int, added_BLE: Tensor | None = None
+        self, x_BLD: Tensor, rope: Rope | None, mask: Mask, cache: Keys | None, layer: int, added_BLE: Tensor | None = None
     ) -> Tensor:
         """What it adds to the stream, (B, L, D); `layer` is its number, for the cache. added_BLE: is added to the values."""
         query = self._heads(self.query(x_BLD), self.query_norm)
@@ -217,7 +218,7 @@ class Block(nn.Module):
         self.is_parallel = config.is_parallel
 
     def forward(
-        self, x_BLD: Tensor, rope: Rope | None, mask: Mask, cache: AnyCache | None, layer: int, added_BLE: Tensor | None = None
+        self, x_BLD: Tensor, rope: Rope | None, mask: Mask, cache: Keys | None, layer: int, added_BLE: Tensor | None = None
     ) -> Tensor:
         """The stream after it, (B, L, D); `layer` is its number, for the cache. added_BLE: is added to the values."""
         mixed = x_BLD + self.attention_post_norm(self.attention(self.attention_norm(x_BLD), rope, mask, cache, layer, added_BLE))
@@ -267,7 +268,7 @@ class Transformer(nn.Module):
         tokens_BL: Tensor,
         position_BL: Tensor,
         mask: Mask | Sight = None,
-        cache: AnyCache | None = None,
+        cache: Keys | None = None,
         noise_BLD: Tensor | None = None,
     ) -> Tensor:
         """Hidden states after the last norm, (B, L, D) in compute_dtype, from our kernels in float32.
@@ -349,7 +350,7 @@ def why_not_compile(device: torch.device | str = "cpu") -> str | None:
     return None
 
 
-def windowed(mask: Mask, window: int | None, position_BL: Tensor, cache: AnyCache | None) -> Mask:
+def windowed(mask: Mask, window: int | None, position_BL: Tensor, cache: Keys | None) -> Mask:
     """The mask, (B, 1, L, keys) or (1, 1, L, keys), without what lies further back than `window` positions.
 
     Keys in a cache are at their positions; otherwise they are the row itself, in which positions of a sequence follow each other, and of
