@@ -106,6 +106,7 @@ def kept(prefix: str, trainer: Trainer, batches: list[Batch]) -> dict[str, torch
 def in_context() -> dict[str, torch.Tensor]:
     tensors = {}
     with arranged(Parallel(context=2)):
+        tensors |= kept("context/compiled", text_trainer("llama", model=compiled()), rows("three documents"))
         for name, case in CASES.items():
             tensors |= kept(f"context/{name}", case.trainer(), packed(case))
         for shape in SHAPES:
@@ -117,6 +118,7 @@ def in_context() -> dict[str, torch.Tensor]:
 def across_heads(folder: Path) -> dict[str, torch.Tensor]:
     tensors = {}
     with arranged(Parallel(tensor=2)):
+        tensors |= kept("tensor/compiled", text_trainer("llama", model=compiled()), rows("three documents"))
         for shape in SHAPES:
             tensors |= kept(f"tensor/{shape}", text_trainer(shape), rows("three documents"))
         for recipe in RECIPES:

@@ -1,6 +1,6 @@
 """How ranks are cut, by hand; and what wrapping a model does on a cluster that is only pretended: rank 0 of 64, whose peers say nothing."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -28,6 +28,7 @@ from trivium.train.parallel import data_rank, own_share
 from trivium.train.trainer import Trainer
 
 LAYERS = 6  # of pythia-14m
+pytestmark = pytest.mark.filterwarnings("ignore:Full backward hook is firing")  # those of CommDebugMode: tokens have no slope
 
 
 @contextmanager
@@ -51,11 +52,15 @@ def batch(length: int = 16) -> Batch:
     return found
 
 
-def collectives(trainer: Trainer) -> dict[str, int]:
-    """How often each kind runs in one forward and backward pass."""
+def pass_once(trainer: Trainer) -> None:
+    loss, _ = trainer.loss(batch(), Counts.of([batch()]))
+    loss.backward()
+
+
+def collectives(trainer: Trainer, work: Callable[[Trainer], object] = pass_once) -> dict[str, int]:
+    """How often each kind runs, in one forward and backward pass or in other work."""
     with CommDebugMode() as seen:
-        loss, _ = trainer.loss(batch(), Counts.of([batch()]))
-        loss.backward()
+        work(trainer)
     found: dict[str, int] = {}
     kinds = {"gather": "gather", "reduce_scatter": "reduce-scatter", "allreduce": "all-reduce", "all_reduce": "all-reduce"}
     for operation, count in seen.get_comm_counts().items():
@@ -131,6 +136,15 @@ def test_64_ranks_in_8_copies_gather_and_sum_as_often_as_they_should():
         assert {weight.device_mesh.shape for weight in weights.values()} == {(8, 8)}
         assert {tuple(map(str, weight.placements)) for weight in weights.values()} == {("R", "S(0)")}
         assert weights["trunk.blocks.0.mlp.up.weight"].to_local().shape == (64, 128)  # an eighth of 512
+
+
+def test_copies_sum_their_gradients_once_a_step():
+    with pretended(64, Parallel(shard=8)):
+        trainer = pythia_trainer()
+        once = collectives(trainer, lambda trainer: trainer.gradients([batch()]))
+        thrice = collectives(trainer, lambda trainer: trainer.gradients([batch()] * 3))
+    assert thrice["all-reduce"] == once["all-reduce"]
+    assert thrice["reduce-scatter"] == 3 * once["reduce-scatter"] == 3 * (LAYERS + 1)
 
 
 def test_64_ranks_that_share_everything():
