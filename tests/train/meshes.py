@@ -22,7 +22,7 @@ from trivium.learn.schedules import Schedule
 from trivium.nn.batch import Batch
 from trivium.nn.model import Model
 from trivium.train.mesh import Parallel, arranged
-from trivium.train.parallel import data_rank
+from trivium.train.parallel import data_rank, total_norm
 from trivium.train.trainer import Trainer
 
 RECIPES = {"adamw": AdamW(lr=0.01), "muon": MuonAdamW()}
@@ -100,7 +100,8 @@ def rows(name: str) -> list[Batch]:
 
 def kept(prefix: str, trainer: Trainer, batches: list[Batch]) -> dict[str, torch.Tensor]:
     loss, gradients = trainer.gradients(batches)
-    return {f"{prefix}/loss": loss} | {f"{prefix}/{name}": value.clone() for name, value in gradients.items()}
+    norm = total_norm(weight.grad for weight in trainer.model.parameters() if weight.grad is not None)
+    return {f"{prefix}/loss": loss, f"{prefix}/norm": norm} | {f"{prefix}/{name}": value.clone() for name, value in gradients.items()}
 
 
 def in_context() -> dict[str, torch.Tensor]:

@@ -185,6 +185,15 @@ def test_recomputing_gathers_no_weight_more():
         assert collectives(pythia_trainer()) == {"gather": 2 * LAYERS + 1, "reduce-scatter": LAYERS + 1}
 
 
+def test_a_model_that_was_compiled_whole_is_compiled_block_by_block_where_each_gathers_its_weights():
+    model = Model(preset("pythia-14m"))
+    model._compiled = model.trunk.forward
+    with pretended(8, Parallel()):
+        Trainer("policy", model, CrossEntropy(), AdamW()(model), schedule=Schedule(), steps=1)
+    assert model._compiled is None
+    assert model.trunk.is_compiled
+
+
 def test_blocks_gather_their_weights_in_the_precision_they_compute_in():
     seen = {}
     with pretended(8, Parallel()):

@@ -127,7 +127,8 @@ class Model(nn.Module):
     def _head_kernels(self) -> Kernels:
         if self.trunk.twin is not None:
             return "native"
-        return "compiled" if self._compiled is not None and torch.is_grad_enabled() else "torch"
+        is_compiled = self._compiled is not None or (self.trunk.is_compiled and self.device.type != "cpu")
+        return "compiled" if is_compiled and torch.is_grad_enabled() else "torch"
 
     def scalar(self, hidden_BLD: Tensor) -> Tensor:
         """The scalar head at every position, (B, L) float32."""

@@ -50,14 +50,19 @@ def data_rank() -> tuple[int, int]:
 @cache
 def _mesh(world: dist.ProcessGroup, device: str, found: Sizes) -> DeviceMesh:  # noqa: ARG001  (a world of its own has meshes of its own)
     """Who keeps which weights: ranks that share rows share weights too."""
-    shape = (found.replicate, found.shard * found.context, found.tensor)
-    return init_device_mesh(device, shape, mesh_dim_names=("replicate", "shard", "tensor"))
+    return _cut(device, "shard", {"replicate": found.replicate, "shard": found.shard * found.context, "tensor": found.tensor})
 
 
 @cache
 def _work(world: dist.ProcessGroup, found: Sizes) -> DeviceMesh:  # noqa: ARG001
     """Who reads which data: of the same ranks in the same order. Its groups have the backends of the world, for every device."""
-    return init_device_mesh("cpu", (found.data, found.context, found.tensor), mesh_dim_names=("data", "context", "tensor"))
+    return _cut("cpu", "data", {"data": found.data, "context": found.context, "tensor": found.tensor})
+
+
+def _cut(device: str, always: str, dimensions: dict[str, int]) -> DeviceMesh:
+    """Without dimensions of size 1, for which torch would make a group for each rank."""
+    there = {name: size for name, size in dimensions.items() if size > 1 or name == always}
+    return init_device_mesh(device, tuple(there.values()), mesh_dim_names=tuple(there))
 
 
 def shard(loss: nn.Module, optimizers: Iterable[torch.optim.Optimizer] = ()) -> nn.Module:
@@ -78,9 +83,9 @@ def shard(loss: nn.Module, optimizers: Iterable[torch.optim.Optimizer] = ()) -> 
             model.compile_by_block()
     for trunk in trunks:
         trunk.twin = None  # our kernels read weights where they are, and would pass by the hooks that gather them
-        if mesh["tensor"].size() > 1:
+        if found.tensor > 1:
             spread_blocks(trunk, mesh["tensor"])
-    _wrap(loss, trunks, mesh["shard"] if mesh["replicate"].size() == 1 else mesh["replicate", "shard"])
+    _wrap(loss, trunks, mesh["shard"] if found.replicate == 1 else mesh["replicate", "shard"])
     shards = dict(loss.named_parameters())
     for optimizer in optimizers:
         # torch updates all weights of a group in one call, which must not mix meshes
