@@ -45,8 +45,8 @@ def batch(count: int = 4) -> Batch:
 
 
 def loss_of(model: Model, how: str) -> Loss:
-    recompute(model.trunk, how)
-    return Loss(model, CrossEntropy())
+    with arranged(Parallel(recompute=how)):
+        return Loss(model, CrossEntropy())
 
 
 @pytest.mark.parametrize("how", HOW[1:])

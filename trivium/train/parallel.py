@@ -65,15 +65,23 @@ def _cut(device: str, always: str, dimensions: dict[str, int]) -> DeviceMesh:
     return init_device_mesh(device, tuple(there.values()), mesh_dim_names=tuple(there))
 
 
+def _trunks(loss: nn.Module) -> Iterator[Transformer]:
+    return (module for module in loss.modules() if isinstance(module, Transformer))
+
+
+def recompute_blocks(loss: nn.Module) -> None:
+    """Let the blocks of every model in it compute again what the arrangement says; with one process too."""
+    for trunk in _trunks(loss):
+        recompute(trunk, arrangement().recompute)
+
+
 def shard(loss: nn.Module, optimizers: Iterable[torch.optim.Optimizer] = ()) -> nn.Module:
     """Spread the weights of `loss` over the ranks, block by block and then the rest; returns `loss`.
 
     optimizers: fresh ones over the weights; from here on they hold the shards. A collective: every rank calls it, with equal weights.
     Raises ConfigError if the ranks, or the blocks, cannot be cut as mesh.py is told.
     """
-    trunks, found = [module for module in loss.modules() if isinstance(module, Transformer)], sizes()
-    for trunk in trunks:
-        recompute(trunk, arrangement().recompute)
+    found = sizes()
     if not is_parallel():
         return loss
     names = {parameter: name for name, parameter in loss.named_parameters()}
@@ -81,6 +89,7 @@ def shard(loss: nn.Module, optimizers: Iterable[torch.optim.Optimizer] = ()) -> 
     for model in loss.modules():
         if isinstance(model, Model):
             model.compile_by_block()
+    trunks = list(_trunks(loss))
     for trunk in trunks:
         trunk.twin = None  # our kernels read weights where they are, and would pass by the hooks that gather them
         if found.tensor > 1:

@@ -15,7 +15,18 @@ from trivium.nn.kernels import preferred_attention
 from trivium.nn.model import Model
 from trivium.nn.outputs import Outputs
 from trivium.train.beside import Beside
-from trivium.train.parallel import by_mesh, equal_batches, full_tensor, in_context, like, shard, sum_copies, sum_over_ranks, total_norm
+from trivium.train.parallel import (
+    by_mesh,
+    equal_batches,
+    full_tensor,
+    in_context,
+    like,
+    recompute_blocks,
+    shard,
+    sum_copies,
+    sum_over_ranks,
+    total_norm,
+)
 
 
 class Loss(nn.Module):
@@ -27,6 +38,7 @@ class Loss(nn.Module):
     def __init__(self, model: Model, objective: Objective, temperature: float = 1.0, reference: Model | None = None) -> None:
         super().__init__()
         self.model, self.objective, self.temperature, self.reference = model, objective, temperature, reference
+        recompute_blocks(self)
 
     def forward(self, batch: Batch, counts: Counts, beside: Beside | None = None) -> tuple[Tensor, dict[str, tuple[Tensor, Tensor]]]:
         """Loss of this micro-batch, a part of the step's, and the (sum, count) of each metric. beside: what the batch is for, if not it."""
