@@ -21,7 +21,8 @@ from trivium.train.mesh import Parallel
 class Recipe:
     """name and about are for people. stages: in order; a stage may refer to earlier ones as `@NAME/...`.
 
-    save_every_s: seconds of training between checkpoints, which is what a kill can cost; results do not depend on it.
+    save_every_s: seconds of training between checkpoints, which is what a kill can cost; results do not depend on it. parallel: what
+    several ranks share (docs/parallelism.md), and how much of a block is computed again.
     """
 
     name: str
