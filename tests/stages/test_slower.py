@@ -15,8 +15,9 @@ from trivium.nn.native.library import why_not
 from trivium.stages.chat import answer_all, talk
 from trivium.stages.machine import Machine
 from trivium.stages.models import sampling_precision
+from trivium.stages.pipeline import execute
 from trivium.stages.recipe import single
-from trivium.train.mesh import Parallel, arranged
+from trivium.train.mesh import Parallel, arranged, arrangement
 
 pytestmark = pytest.mark.skipif(bool(why_not()), reason=str(why_not()))
 
@@ -90,3 +91,12 @@ def test_sampling_beside_shared_layers_says_that_log_probs_differ(tmp_path):
         with pytest.raises(ConfigError, match="1 ranks cannot be cut"):
             stage.run(run)
     assert "log-probs differ in their last bits" in (tmp_path / "out" / "log.txt").read_text()
+
+
+def test_a_run_that_computes_blocks_again_makes_the_same_model(tmp_path):
+    options = {**STAGES["finetune"][0], "steps": 2, "machine": MACHINE | {"kernels": "torch"}}
+    for how in ("nothing", "all"):
+        execute(single("finetune", {**options, "parallel": {"recompute": how}}), tmp_path / how, quiet=True)
+    once, again = ((tmp_path / how / "finetune/model/model.safetensors").read_bytes() for how in ("nothing", "all"))
+    assert once == again
+    assert arrangement() == Parallel()
