@@ -189,9 +189,9 @@ def test_a_model_that_was_compiled_whole_is_compiled_block_by_block_where_each_g
     model = Model(preset("pythia-14m"))
     model._compiled = model.trunk.forward
     with pretended(8, Parallel()):
-        Trainer("policy", model, CrossEntropy(), AdamW()(model), schedule=Schedule(), steps=1)
-    assert model._compiled is None
-    assert model.trunk.is_compiled
+        trainer = Trainer("policy", model, CrossEntropy(), AdamW()(model), schedule=Schedule(), steps=1)
+    assert trainer.model._compiled is None
+    assert trainer.model.trunk.is_compiled
 
 
 def test_blocks_gather_their_weights_in_the_precision_they_compute_in():
@@ -199,8 +199,10 @@ def test_blocks_gather_their_weights_in_the_precision_they_compute_in():
     with pretended(8, Parallel()):
         model = Model(preset("pythia-14m"), compute_dtype=torch.bfloat16)
         trainer = Trainer("policy", model, CrossEntropy(), AdamW()(model), schedule=Schedule(), steps=1)
-        up = model.trunk.blocks[0].mlp.up
-        up.register_forward_pre_hook(lambda module, _: seen.update(block=module.weight.dtype, head=model.trunk.head.weight.dtype))
+        trunk = trainer.model.trunk
+        trunk.blocks[0].mlp.up.register_forward_pre_hook(
+            lambda module, _: seen.update(block=module.weight.dtype, head=trunk.head.weight.dtype)
+        )
         collectives(trainer)
         assert seen == {"block": torch.bfloat16, "head": torch.float32}
-        assert {(weight.dtype, weight.grad.dtype) for weight in model.parameters()} == {(torch.float32, torch.float32)}
+        assert {(weight.dtype, weight.grad.dtype) for weight in trainer.model.parameters()} == {(torch.float32, torch.float32)}
