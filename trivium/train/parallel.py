@@ -1,8 +1,8 @@
 """Many processes as one: weights, gradients and optimizer state are spread over the ranks (FSDP2), the program stays the same.
 
 With one process every function here gives back what it got. Counts and sums cross the ranks once a step; gradients are summed,
-never averaged, because `learn.reduce` has divided by the counts of all ranks already. Left out: tensor, pipeline and context
-parallelism, and reading a sharded model outside of its `Loss` (generation, annotation), for which the weights must be gathered.
+never averaged, because `learn.reduce` has divided by the counts of all ranks already. What reads a model outside of its `Loss`
+(generation, annotation, saving) reads a whole copy (train/trainer.py). Left out: tensor, pipeline and context parallelism.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,7 +15,9 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from trivium.core.types import Group
 from trivium.data.pack import empty_batch
+from trivium.data.share import share
 from trivium.nn.batch import Batch
 from trivium.nn.transformer import Block, Transformer
 
@@ -25,6 +27,16 @@ T = TypeVar("T")
 def is_parallel() -> bool:
     """Whether other ranks work with this process."""
     return dist.is_initialized() and dist.get_world_size() > 1
+
+
+def rank_and_size() -> tuple[int, int]:
+    """Which of how many processes this is."""
+    return (dist.get_rank(), dist.get_world_size()) if is_parallel() else (0, 1)
+
+
+def data_rank() -> tuple[int, int]:
+    """The same among the processes that read different data."""
+    return rank_and_size()
 
 
 def shard(loss: nn.Module, optimizers: Iterable[torch.optim.Optimizer] = ()) -> nn.Module:
@@ -54,7 +66,14 @@ def shard(loss: nn.Module, optimizers: Iterable[torch.optim.Optimizer] = ()) -> 
 
 def own_share(items: Sequence[T]) -> Sequence[T]:
     """Of a list that every rank has, the items that this one works on: all of them for one process."""
-    return items[dist.get_rank() :: dist.get_world_size()] if is_parallel() else items
+    rank, size = data_rank()
+    return items[rank::size]
+
+
+def own_shares(groups: Sequence[Group], shares: int = 1) -> list[Sequence[Group]]:
+    """Of the groups of a step that every rank has, those of this one, in so many parts."""
+    rank, size = data_rank()
+    return [share(groups, rank * shares + number, size * shares) for number in range(shares)]
 
 
 def equal_batches(batches: Sequence[Batch]) -> list[Batch]:
