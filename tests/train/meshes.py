@@ -22,7 +22,8 @@ from trivium.learn.schedules import Schedule
 from trivium.nn.batch import Batch
 from trivium.nn.model import Model
 from trivium.train.mesh import Parallel, arranged
-from trivium.train.parallel import data_rank, total_norm
+from trivium.train.parallel import data_rank, full_tensor, total_norm
+from trivium.train.slices import pieces
 from trivium.train.trainer import Trainer
 
 RECIPES = {"adamw": AdamW(lr=0.01), "muon": MuonAdamW()}
@@ -144,13 +145,24 @@ def wrapped() -> dict[str, torch.Tensor]:
     return tensors | kept("wrapped/bf16", text_trainer("llama", model=rounding()), own)
 
 
+def check_slices(trainer: Trainer) -> None:
+    """What this rank would write of its weights stands where its index says."""
+    for name, tensor in trainer.tensors().items():
+        whole = full_tensor(tensor)
+        for piece in pieces({name: tensor}, dist.get_rank()).values():
+            where = tuple(slice(start, start + size) for start, size in zip(piece.offset, piece.data.shape, strict=False))
+            assert torch.equal(whole[where], piece.data), name
+
+
 def of_four() -> dict[str, torch.Tensor]:
     """Ranks that share two things at a time."""
     tensors = {}
     for name, parallel in FOUR.items():
         with arranged(parallel):
             rank, size = data_rank()
-            tensors |= kept(f"four/{name}", text_trainer("llama"), pack(documents(DIFFERENT)[rank::size], rows=1, length=21))
+            trainer = text_trainer("llama")
+            tensors |= kept(f"four/{name}", trainer, pack(documents(DIFFERENT)[rank::size], rows=1, length=21))
+            check_slices(trainer)
     return tensors
 
 

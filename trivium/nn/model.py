@@ -28,6 +28,7 @@ class Model(nn.Module):
         False  # while gradients are kept, native kernels multiply in the head too as in the blocks, not as the states are
     )
     base_fingerprint: str | None = None  # of the frozen weights, where an adapter stands on them
+    source: Callable[[], None] | None = None  # of its weights, where they are a copy of those that several ranks train
 
     def __init__(self, config: ModelConfig, *, compute_dtype: torch.dtype = torch.float32, has_scalar: bool = False) -> None:
         super().__init__()
@@ -44,6 +45,11 @@ class Model(nn.Module):
     def device(self) -> torch.device:
         """Where the weights are; what it reads must be there too."""
         return next(self.parameters()).device
+
+    def gather(self) -> None:
+        """Bring the weights up to date, for a reader: nothing in one process. With several ranks (train/trainer.py) a collective."""
+        if self.source is not None:
+            self.source()
 
     def hidden(self, batch: Batch) -> Tensor:
         """Hidden states of a batch, (B, L, D); sequences packed into one row do not see each other.

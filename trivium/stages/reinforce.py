@@ -265,7 +265,8 @@ class Reinforce:
         check_room(judges.prompt_ids, self.sampling, self.seq_len)
         teacher = teacher_of(self, run, policy, judges.prompt_ids)
         rollouts = rollouts_of(self, run, policy, judges, teacher)
-        common = {"schedule": self.schedule, "steps": self.steps, "max_grad_norm": self.max_grad_norm}
+        common: dict[str, Any] = {"schedule": self.schedule, "steps": self.steps, "max_grad_norm": self.max_grad_norm}
+        common["is_exact"] = machine_of(run).exact
         trainers = [
             Trainer(
                 "policy", policy.model, self.objective, self.optimizer(policy.model), temperature=self.sampling.temperature,

@@ -2,8 +2,8 @@
 
 With one process every function here gives back what it got. Counts and sums cross the ranks once a step; gradients are summed,
 never averaged, because `learn.reduce` has divided by the counts of all ranks already. How many ranks share weights, rows and layers is
-said in mesh.py. Left out: pipeline and expert parallelism, and reading a sharded model outside of its `Loss` (generation,
-annotation), for which the weights must be gathered.
+said in mesh.py. What reads a model outside of its `Loss` (generation, annotation, saving) reads a whole copy (train/trainer.py). Left
+out: pipeline and expert parallelism.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,7 +17,9 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from trivium.core.types import Group
 from trivium.data.pack import empty_batch
+from trivium.data.share import share
 from trivium.nn.batch import Batch
 from trivium.nn.context import ModelInContext
 from trivium.nn.model import Model
@@ -36,15 +38,19 @@ def is_parallel() -> bool:
     return dist.is_initialized() and dist.get_world_size() > 1
 
 
+def rank_and_size() -> tuple[int, int]:
+    """Which of how many processes this is."""
+    return (dist.get_rank(), dist.get_world_size()) if is_parallel() else (0, 1)
+
+
 def sizes() -> Sizes:
     """How many ranks share what. Raises ConfigError if there are not as many as that takes."""
-    return arrangement().sizes(dist.get_world_size() if is_parallel() else 1)
+    return arrangement().sizes(rank_and_size()[1])
 
 
 def data_rank() -> tuple[int, int]:
     """(rank, size) among the processes that read different data."""
-    found = sizes()
-    return found.data_rank(dist.get_rank() if is_parallel() else 0), found.data
+    return sizes().data_rank(rank_and_size()[0]), sizes().data
 
 
 @cache
@@ -156,6 +162,12 @@ def own_share(items: Sequence[T]) -> Sequence[T]:
     """Of a list that every rank has, the items that this one works on: all of them for one process."""
     rank, size = data_rank()
     return items[rank::size]
+
+
+def own_shares(groups: Sequence[Group], shares: int = 1) -> list[Sequence[Group]]:
+    """Of the groups of a step that every rank has, those of this one, in so many parts."""
+    rank, size = data_rank()
+    return [share(groups, rank * shares + number, size * shares) for number in range(shares)]
 
 
 def equal_batches(batches: Sequence[Batch]) -> list[Batch]:
