@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.learn.objective_cases import CASES
+from tests.stages.test_ranks import STAGES, finish, recipe, weights
 from tests.train.meshes import (
     DIFFERENT,
     FOUR,
@@ -26,6 +27,7 @@ from tests.train.meshes import (
     text_trainer,
     train,
 )
+from trivium.core.config import write_toml
 from trivium.data.pack import pack
 
 ROOT = Path(__file__).parents[2]
@@ -115,3 +117,14 @@ def test_four_ranks_that_share_two_things_give_the_gradients_of_one_process(tmp_
     for name in FOUR:
         expected = kept(f"four/{name}", text_trainer("llama"), pack(documents(DIFFERENT), rows=1, length=21))
         torch.testing.assert_close(below(f"four/{name}/", four_ranks), expected, **CLOSE)
+
+
+@pytest.mark.slow
+def test_every_stage_trains_on_ranks_that_share_rows_as_one_process_does(finished, heavy, tmp_path):
+    for size, words in ((1, ()), (2, ("parallel.context=2",))):
+        (tmp_path / str(size)).mkdir()
+        (tmp_path / str(size) / "ranked.toml").write_text(write_toml(recipe(finished / "runs" / "tiny")))
+        finish(heavy, tmp_path / str(size), size, *words)
+    for stage in STAGES:
+        shared, alone = (weights(tmp_path / size / "out", stage) for size in "21")
+        torch.testing.assert_close(shared, alone, rtol=0, atol=1e-6)
