@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.learn.objective_cases import CASES
-from tests.stages.test_ranks import STAGES, finish, recipe, weights
+from tests.stages import test_ranks as staged
 from tests.train.meshes import (
     DIFFERENT,
     FOUR,
@@ -123,8 +123,8 @@ def test_four_ranks_that_share_two_things_give_the_gradients_of_one_process(tmp_
 def test_every_stage_trains_on_ranks_that_share_rows_as_one_process_does(finished, heavy, tmp_path):
     for size, words in ((1, ()), (2, ("parallel.context=2",))):
         (tmp_path / str(size)).mkdir()
-        (tmp_path / str(size) / "ranked.toml").write_text(write_toml(recipe(finished / "runs" / "tiny")))
-        finish(heavy, tmp_path / str(size), size, *words)
-    for stage in STAGES:
-        shared, alone = (weights(tmp_path / size / "out", stage) for size in "21")
+        (tmp_path / str(size) / "ranked.toml").write_text(write_toml(staged.recipe(finished / "runs" / "tiny")))
+        staged.finish(heavy, tmp_path / str(size), size, *words)
+    for stage in staged.STAGES:
+        shared, alone = (staged.weights(tmp_path / size / "out", stage) for size in "21")
         torch.testing.assert_close(shared, alone, rtol=0, atol=1e-6)
