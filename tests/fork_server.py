@@ -49,7 +49,7 @@ class Going:
 
 
 class ForkServer:
-    """A context manager; one run at a time."""
+    """A context manager; one run at a time, or several with a name each."""
 
     def __init__(self, folder: Path, *, imports_torch: bool) -> None:
         self._folder, self._imports_torch = folder, imports_torch
@@ -67,16 +67,20 @@ class ForkServer:
         self._process.kill()
         self._process.communicate()
 
-    def start(self, arguments: Sequence[str], folder: Path, *, said: str = "", environment: Mapping[str, str] | None = None) -> Going:
-        """Start `trivium ARGUMENTS` in a folder; `said` is what it reads from its standard input."""
-        (self._folder / "stdin").write_text(said, encoding="utf-8")
+    def start(
+        self, arguments: Sequence[str], folder: Path, *, said: str = "", environment: Mapping[str, str] | None = None, name: str = ""
+    ) -> Going:
+        """Start `trivium ARGUMENTS` in a folder; `said` is what it reads from its standard input. name: of one of several at a time."""
+        streams = self._folder / name
+        streams.mkdir(exist_ok=True)
+        (streams / "stdin").write_text(said, encoding="utf-8")
         request = {
             "arguments": list(arguments),
             "folder": str(folder),
-            "streams": str(self._folder),
+            "streams": str(streams),
             "environment": dict(environment or {}),
         }
-        return Going(self, self.ask(request)["pid"], self._folder)
+        return Going(self, self.ask(request)["pid"], streams)
 
     def run(self, arguments: Sequence[str], folder: Path, *, said: str = "", environment: Mapping[str, str] | None = None) -> Ended:
         """Start and wait."""

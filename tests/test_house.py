@@ -162,6 +162,7 @@ def test_it_is_imported_without_loading_torch(folder):
             "comparing.py",
             "embedding.py",
             "revising.py",
+            "shared.py",
             "step_columns.py",
             "subjects.py",
             "synthesizing.py",

@@ -1,20 +1,33 @@
 """The command line: names, options, and errors in one line. It loads nothing heavy until the work begins."""
 
 import json
-import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any
 
 import typer
 
-from trivium.cli_options import WRAPPED, Chat, DryRun, Json, Options, Out, Plugins, Quiet, StageName
+from trivium.cli_ending import run_app
+from trivium.cli_options import (
+    WRAPPED,
+    Chat,
+    DryRun,
+    Exact,
+    Json,
+    Options,
+    Out,
+    Plugins,
+    Quiet,
+    Ranks,
+    StageName,
+    exactly,
+    is_launched,
+    say_launch,
+)
 from trivium.cli_serve import serve
-from trivium.core.errors import ConfigError, TriviumError
-from trivium.core.interrupt import Interrupted
-from trivium.core.world import HEAVY, defer, prepare_environment
+from trivium.core.errors import ConfigError
+from trivium.core.world import world
 
 app = typer.Typer(
     add_completion=False,
@@ -25,9 +38,6 @@ app = typer.Typer(
 
 data = typer.Typer(no_args_is_help=True, help="Look back at what a run was trained on, or write its tokens for others.")
 app.add_typer(data, name="data")
-
-# typer carries a click of its own since 0.2x; the base class of its complaints is reached through the one that it exports
-UsageMistake: type[Any] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
 STAGES = {
     "prepare": "raw text to a clean corpus",
@@ -61,15 +71,19 @@ STAGES = {
 @app.command()
 def run(
     recipe: str, options: Options = None, out: Out = None, dry_run: DryRun = False, quiet: Quiet = False, chat_after: Chat = True,
-    plugin: Plugins = None,
+    plugin: Plugins = None, ranks: Ranks = 1, exact: Exact = False,
 ) -> None:  # fmt: skip
     """Run a recipe: a shipped name or a TOML file. Repeating the command goes on where it was."""
     from trivium.core.config import parse_overrides
     from trivium.stages.recipe import load_recipe
 
-    loaded = load_recipe(recipe, parse_overrides(options or []))
+    if not dry_run and is_launched(ranks):
+        return
+    loaded = load_recipe(recipe, parse_overrides(exactly(options, exact)))
     folder = out or (Path(recipe).parent if Path(recipe).name == "run.toml" else Path("runs") / loaded.name)
     _start(loaded, folder, dry_run, quiet, chat_after, plugin or ())
+    if dry_run:
+        say_launch(ranks)
 
 
 @app.command()
@@ -321,6 +335,8 @@ def _start(recipe: Any, folder: Path, dry_run: bool, quiet: bool, chat_after: bo
         typer.echo(plan(recipe))
         return
     page = execute(recipe, folder, quiet=quiet, plugins=plugins)
+    if not world().is_main:
+        return
     typer.echo(f"report: {page}")
     from trivium.stages.chat import best_model, talk
 
@@ -335,50 +351,7 @@ def _start(recipe: Any, folder: Path, dry_run: bool, quiet: bool, chat_after: bo
 
 def main() -> None:
     """Run the command line; every expected failure is one line and a typed exit code."""
-    prepare_environment()
-    defer(*HEAVY)
-    signal.signal(signal.SIGTERM, _terminated)
-    is_debug = "--debug" in sys.argv
-    arguments = [word for word in sys.argv[1:] if word != "--debug"]
-    code = 0
-    try:
-        code = app(arguments, standalone_mode=False, prog_name="trivium")
-    except TriviumError as error:
-        if is_debug:
-            raise
-        _fail(str(error), error.exit_code)
-    except UsageMistake as error:
-        if not error.format_message():  # without arguments the help was shown
-            sys.exit(2)
-        _fail(_usage(error), 2)
-    except typer.Abort:
-        _fail("stopped", 130)
-    except OSError as error:  # what no room below has words for, such as a file that may not be read
-        if is_debug:
-            raise
-        _fail(f"{error.filename or 'input or output'}: {error.strerror or error}", 6)
-    except (MemoryError, RuntimeError) as error:
-        if is_debug or not (isinstance(error, MemoryError) or "allocate memory" in str(error)):  # torch has no type of its own for it
-            raise
-        _fail("memory ran out; in training lower micro_batch_rows or seq_len, in cleaning leave out the longest documents", 6)
-    if code == 130:  # typer turns Ctrl-C into this code and says nothing
-        _fail("stopped", 130)
-    sys.exit(code or 0)
-
-
-def _terminated(number: int, frame: FrameType | None) -> None:
-    raise Interrupted(number, "what was complete is kept; the same command goes on from there")
-
-
-def _usage(error: Any) -> str:
-    """A mistake in the command line, in one line."""
-    message = " ".join(str(error.format_message()).split()).rstrip(".").replace("'. Did you", "'; did you")
-    return f"{message[:1].lower()}{message[1:]}; see trivium --help"
-
-
-def _fail(message: str, code: int) -> None:
-    sys.stderr.write(f"trivium: {message}\n")
-    sys.exit(code)
+    run_app(app)
 
 
 if __name__ == "__main__":

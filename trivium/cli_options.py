@@ -1,5 +1,6 @@
 """Options that commands share, and the stages whose command does something besides running."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -7,6 +8,8 @@ from typing import Annotated
 import typer
 
 from trivium.core.errors import ConfigError
+from trivium.core.launch import launch, lines
+from trivium.core.world import world
 
 Command = Callable[..., None]
 
@@ -17,7 +20,45 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="say only errors")]
 Json = Annotated[bool, typer.Option("--json", help="JSON lines, for programs")]
 StageName = Annotated[str, typer.Option("--stage", help="which, if several stages of the run are pre-training")]
 Plugins = Annotated[list[Path] | None, typer.Option("--plugin", help="let this Python file, which the recipe names, run as a reward")]
+Ranks = Annotated[int, typer.Option("--ranks", min=1, max=1024, help="processes on this host that train together (docs/many-ranks.md)")]
+Exact = Annotated[bool, typer.Option("--exact", help="the same bits with 1, 2 or 4 ranks; slower")]
 Chat = Annotated[bool, typer.Option("--chat/--no-chat", help="open a chat at the end if this is a terminal")]
+
+
+def is_launched(ranks: int) -> bool:
+    """Start this command as several ranks, and wait for them; False if that is not asked for, or this is one of them."""
+    if ranks == 1 or world().size > 1:
+        return False
+    launch(sys.argv[1:], ranks)
+    return True
+
+
+def exactly(options: list[str] | None, exact: bool) -> list[str]:
+    """The options of a command line with what --exact stands for."""
+    return [*(options or []), *(["machine.exact=true"] if exact else [])]
+
+
+def with_ranks(command: Command) -> Command:
+    """A stage that several ranks train together."""
+
+    def ranked(
+        options: Options = None, out: Out = None, dry_run: DryRun = False, quiet: Quiet = False,
+        show_help: Annotated[bool, typer.Option("--help", help="show the options and stop")] = False, plugin: Plugins = None,
+        ranks: Ranks = 1, exact: Exact = False,
+    ) -> None:  # fmt: skip
+        if show_help or dry_run or not is_launched(ranks):
+            command(exactly(options, exact), out, dry_run, quiet, show_help, plugin)
+        if dry_run:
+            say_launch(ranks)
+
+    return ranked
+
+
+def say_launch(ranks: int) -> None:
+    """The lines for torchrun and Slurm, where more than one rank is asked for."""
+    if ranks > 1:
+        for line in lines([word for word in sys.argv[1:] if word != "--dry-run"], ranks):
+            typer.echo(f"launch: {line}")
 
 
 def with_plan(command: Command) -> Command:
@@ -63,4 +104,7 @@ def with_router(command: Command) -> Command:
     return routed
 
 
-WRAPPED: dict[str, Callable[[Command], Command]] = {"prepare": with_plan, "route": with_router}
+WRAPPED: dict[str, Callable[[Command], Command]] = {
+    "prepare": with_plan, "route": with_router,
+    **dict.fromkeys(("pretrain", "finetune", "reward", "prefer", "reinforce"), with_ranks),
+}  # fmt: skip

@@ -84,10 +84,10 @@ def killed_once(kind: str, at: int, monkeypatch: pytest.MonkeyPatch, **options: 
     run(kind, "straight", save_every_s=0.0, **options)
     step = Trainer.step
 
-    def stopped(self: Trainer, n: int, batches: Any) -> dict[str, float]:
+    def stopped(self: Trainer, n: int, *batches: Any) -> dict[str, float]:
         if n == at:
             raise Interrupted(15, "power loss")
-        return step(self, n, batches)
+        return step(self, n, *batches)
 
     with monkeypatch.context() as patched:
         patched.setattr(Trainer, "step", stopped)

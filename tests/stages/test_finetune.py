@@ -82,10 +82,10 @@ def weights(out: str = "out") -> bytes:
 def kill_at(update: int, monkeypatch: pytest.MonkeyPatch, **options: Any) -> None:
     step = Trainer.step
 
-    def stopped(self: Trainer, n: int, batches: Any) -> dict[str, float]:
+    def stopped(self: Trainer, n: int, *batches: Any) -> dict[str, float]:
         if n == update:
             raise Interrupted(15, "power loss")
-        return step(self, n, batches)
+        return step(self, n, *batches)
 
     with monkeypatch.context() as patched:
         patched.setattr(Trainer, "step", stopped)

@@ -105,10 +105,10 @@ def test_killed_and_continued_is_the_same_to_the_bit(place, kind, monkeypatch):
     straight = run(kind, "straight", save_every_s=0.0)
     step = Trainer.step
 
-    def stopped(self: Trainer, n: int, batches: Any) -> dict[str, float]:
+    def stopped(self: Trainer, n: int, *batches: Any) -> dict[str, float]:
         if n == (2 if kind != "reinforce" else 3):
             raise Interrupted(15, "power loss")
-        return step(self, n, batches)
+        return step(self, n, *batches)
 
     with monkeypatch.context() as patched:
         patched.setattr(Trainer, "step", stopped)

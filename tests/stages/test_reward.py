@@ -155,10 +155,10 @@ def speaking() -> tuple[Any, Any]:
 def test_process_training_goes_on_with_the_same_bits(monkeypatch):
     straight, step = run("straight", save_every_s=0.0, **STEPS), Trainer.step
 
-    def stopped(self: Trainer, n: int, batches: Any) -> dict[str, float]:
+    def stopped(self: Trainer, n: int, *batches: Any) -> dict[str, float]:
         if n == 2:
             raise Interrupted(15, "power loss")
-        return step(self, n, batches)
+        return step(self, n, *batches)
 
     with monkeypatch.context() as patched:
         patched.setattr(Trainer, "step", stopped)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.nn.io_models import FILES, ours
+from trivium.core.errors import ConfigError
 from trivium.core.run import Run
 from trivium.nn.config import llama
 from trivium.nn.io.directory import save_model
@@ -14,7 +15,9 @@ from trivium.nn.native.library import why_not
 from trivium.stages.chat import answer_all, talk
 from trivium.stages.machine import Machine
 from trivium.stages.models import sampling_precision
+from trivium.stages.pipeline import execute
 from trivium.stages.recipe import single
+from trivium.train.mesh import Parallel, arranged, arrangement
 
 pytestmark = pytest.mark.skipif(bool(why_not()), reason=str(why_not()))
 
@@ -79,3 +82,21 @@ def test_the_sampler_rounds_weights_as_the_trainer_does_where_it_has_kernels(pre
     model = Model(llama(vocab_size=64, depth=1, width=32, max_seq_len=16, head_dim=head_dim))
     machine = Machine(device="cpu", precision=precision, kernels=kernels)
     assert sampling_precision(machine, model) == expected
+
+
+def test_sampling_beside_shared_layers_says_that_log_probs_differ(tmp_path):
+    stage = single("reinforce", STAGES["reinforce"][0]).stages["reinforce"]
+    with arranged(Parallel(tensor=2)), Run(tmp_path / "out", quiet=True, machine=MACHINE) as run:
+        run.begin("reinforce", {})
+        with pytest.raises(ConfigError, match="1 ranks cannot be cut"):
+            stage.run(run)
+    assert "log-probs differ in their last bits" in (tmp_path / "out" / "log.txt").read_text()
+
+
+def test_a_run_that_computes_blocks_again_makes_the_same_model(tmp_path):
+    options = {**STAGES["finetune"][0], "steps": 2, "machine": MACHINE | {"kernels": "torch"}}
+    for how in ("nothing", "all"):
+        execute(single("finetune", {**options, "parallel": {"recompute": how}}), tmp_path / how, quiet=True)
+    once, again = ((tmp_path / how / "finetune/model/model.safetensors").read_bytes() for how in ("nothing", "all"))
+    assert once == again
+    assert arrangement() == Parallel()

@@ -7,7 +7,6 @@ import pytest
 
 from trivium.core.run import Run
 from trivium.core.types import example
-from trivium.data.pack import pack
 from trivium.nn.config import ModelConfig
 from trivium.nn.flops import flops_per_token
 from trivium.train.meter import Meter, Yardstick, describe_speed
@@ -36,10 +35,10 @@ def test_what_is_not_known_is_not_said():
 
 
 def test_padding_is_not_counted(tmp_path, monkeypatch):
-    batches = pack([(example([1, 2, 3]),), (example([4, 5]),)], rows=2, length=4)
+    groups = [(example([1, 2, 3]),), (example([4, 5]),)]
     with Run(tmp_path, quiet=True) as run:
         monkeypatch.setattr(time, "perf_counter", iter([10.0, 10.5]).__next__)
-        Meter(run, Yardstick(HAND, ceiling=1e6)).update(1, batches)
+        Meter(run, Yardstick(HAND, ceiling=1e6)).update(1, groups)
     row = json.loads((tmp_path / "speed.jsonl").read_text())
     assert (row["tokens"], row["seconds"]) == (5, 0.5)
     assert row["ceiling_share"] == pytest.approx(HAND * 5 / 0.5 / 1e6)

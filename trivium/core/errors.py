@@ -11,7 +11,8 @@
     |- RankError            8   a peer process failed
     `- MachineError         9   the machine computes wrong numbers
 
-130 and 143 are an interrupt (SIGINT, SIGTERM) after the run was saved. Anything else that escapes is a bug of ours and shows a traceback.
+130, 143 and 138 are an interrupt (SIGINT, SIGTERM, SIGUSR1) after the run was saved. Anything else that escapes is a bug of ours and
+shows a traceback.
 """
 
 from collections.abc import Iterable

@@ -1,13 +1,15 @@
-"""Ctrl-C and SIGTERM ask the run to save and stop; a second one stops it at once."""
+"""Ctrl-C, SIGTERM and SIGUSR1 (Slurm, spot machines) ask the run to save and stop; a second one stops it at once."""
 
 import signal
 from types import FrameType, TracebackType
 
 from trivium.core.errors import TriviumError
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+
 
 class Interrupted(TriviumError):
-    """The run was asked to stop and has saved; exit code 128 + signal (130, 143)."""
+    """The run was asked to stop and has saved; exit code 128 + signal (130, 143, 138)."""
 
     def __init__(self, signal_number: int, saved: str) -> None:
         super().__init__(f"stopped by {signal.Signals(signal_number).name}; {saved}")
@@ -15,13 +17,13 @@ class Interrupted(TriviumError):
 
 
 class Interrupts:
-    """While entered, remembers the first SIGINT or SIGTERM in `received` instead of dying from it."""
+    """While entered, remembers the first of these signals in `received` instead of dying from it."""
 
     def __init__(self) -> None:
         self.received: int | None = None
 
     def __enter__(self) -> "Interrupts":
-        self._old = {number: signal.signal(number, self._remember) for number in (signal.SIGINT, signal.SIGTERM)}
+        self._old = {number: signal.signal(number, self._remember) for number in SIGNALS}
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

@@ -34,6 +34,8 @@ class Run:
     Raises LockedError if another process owns it, ResourceError if it cannot be written.
     """
 
+    is_main = True  # whether this process writes; the ranks above 0 do not (core/follower.py)
+
     def __init__(
         self, path: Path, *, seed: int = 1, quiet: bool = False, machine: Mapping[str, Any] | None = None, save_every_s: float = 60.0
     ) -> None:  # fmt: skip
@@ -98,6 +100,10 @@ class Run:
     def record_speed(self, step: int, figures: Mapping[str, float]) -> None:
         """Append one row of wall-clock figures."""
         self._append(self._speed, json.dumps({"stage": self.stage, "step": step, **figures}))
+
+    def leave(self, name: str, content: str) -> None:
+        """Leave a file of text in the folder of the stage, whole or not at all."""
+        commit_file(self.folder / name, content)
 
     def metrics_offset(self) -> int:
         """Make the metrics durable and return how many bytes there are; a checkpoint stores this."""

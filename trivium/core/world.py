@@ -4,12 +4,15 @@ import ctypes
 import importlib
 import os
 import platform
+import signal
 import sys
 import types
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+_RANKS = "TRIVIUM_RANKS"
+_PR_SET_PDEATHSIG = 1  # of prctl.h
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # of malloc.h
 
 
@@ -20,6 +23,7 @@ class World:
     rank: int
     size: int
     local_rank: int
+    local_size: int = 1  # of them on this host
 
     @property
     def is_main(self) -> bool:
@@ -28,8 +32,26 @@ class World:
 
 
 def world() -> World:
-    """Read rank and size from the launcher's variables (torchrun)."""
-    return World(int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("LOCAL_RANK", 0)))
+    """Read rank and size from the launcher's variables: ours, or torchrun's."""
+    names = {"RANK": 0, "WORLD_SIZE": 1, "LOCAL_RANK": 0, "LOCAL_WORLD_SIZE": 1}
+    return World(*(int(os.environ.get(name, default)) for name, default in names.items()))
+
+
+def rank_environment(rank: int, size: int, *, port: int, folder: Path) -> dict[str, str]:
+    """What a rank of our launcher is started with, all of them on this host: the variables of torchrun, and where it says how it is."""
+    names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size, "MASTER_PORT": port}
+    return {**os.environ, **{name: str(value) for name, value in names.items()}, "MASTER_ADDR": "127.0.0.1", _RANKS: str(folder)}
+
+
+def ranks_folder() -> Path | None:
+    """Where this process says how it is, if our launcher watches it (core/heartbeat.py)."""
+    return Path(os.environ[_RANKS]) if _RANKS in os.environ else None
+
+
+def end_with_parent() -> None:
+    """Let the system kill this process when the one that started it ends, however that was; on Linux."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def prepare_environment() -> None:
@@ -83,6 +105,12 @@ def defer(*modules: str) -> None:
     """
     for module in modules:
         sys.modules.setdefault(module, _Deferred(module))
+
+
+def load(module: str) -> None:
+    """Load now what was deferred: a module below it that is asked for first would be loaded twice, by itself and by what it is below."""
+    if isinstance(deferred := sys.modules.get(module), _Deferred):
+        _ = deferred.__path__
 
 
 def num_cores() -> int:

@@ -229,6 +229,28 @@ def greedy_of_logits(logits_BLV: Tensor, tokens_BL: Tensor, scored_P: Tensor) ->
     return _placed(is_best_P.float(), tokens_BL, scored_P)
 
 
+def predicted_by(tokens_BL: Tensor, scored_P: Tensor, start: int, size: int) -> tuple[Tensor, Tensor]:
+    """The tokens that the states of places `start` to `start + size` predict, (B, size + 1), the one before them first; 0 behind the row.
+
+    With the flat indices of those that are scored, in them. Where states are spread over ranks the last token's is on the rank before.
+    """
+    length = tokens_BL.shape[1]
+    part_BS = torch.nn.functional.pad(tokens_BL, (0, max(0, start + size + 1 - length)))[:, start : start + size + 1]
+    place_P = scored_P % length - start
+    index_P = scored_P // length * (size + 1) + place_P
+    return part_BS, index_P[(place_P >= 1) & (place_P <= size)]
+
+
+def one_more(hidden_BLD: Tensor) -> Tensor:
+    """The states with one behind them that is not read, so that there are as many as `predicted_by` gives tokens."""
+    return torch.nn.functional.pad(hidden_BLD, (0, 0, 0, 1))
+
+
+def after_states(x_BL: Tensor) -> Tensor:
+    """What is read at a state, at the token that follows it; (B, L + 1). Entry 0 of a row is 0."""
+    return torch.nn.functional.pad(x_BL, (1, 0))
+
+
 def _placed(x_P: Tensor, tokens_BL: Tensor, scored_P: Tensor) -> Tensor:
     return x_P.new_zeros(tokens_BL.numel()).index_copy(0, scored_P, x_P).view_as(tokens_BL)
 
@@ -256,4 +278,4 @@ class ScalarHead(torch.nn.Module):
 
 def values_before(scalar_BL: Tensor) -> Tensor:
     """A critic's estimate before each token is emitted: what it reads at the token before. Entry 0 of a row is 0 and never counts."""
-    return torch.nn.functional.pad(scalar_BL[:, :-1], (1, 0))
+    return after_states(scalar_BL[:, :-1])

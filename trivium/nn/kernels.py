@@ -25,10 +25,14 @@ class Documents(NamedTuple):
     """What a varlen kernel reads instead of a mask: where documents begin in the rows laid end to end.
 
     starts_D: (D + 1,) int32, from 0 to B * L; starts that are equal enclose nothing. longest: no document has more tokens.
+    key_starts_D, longest_keys: where and how long they are among the keys, if there are more keys than queries (nn/stretch.py); the last
+    query of a document stands at its last key.
     """
 
     starts_D: Tensor
     longest: int
+    key_starts_D: Tensor | None = None
+    longest_keys: int = 0
 
 
 class Sight(NamedTuple):
@@ -60,14 +64,15 @@ def why_masks(device: torch.device, dtype: torch.dtype) -> str | None:
     return None
 
 
-def attend_documents(query_BHLD: Tensor, key_BHLD: Tensor, value_BHLD: Tensor, documents: Documents, scale: float | None = None) -> Tensor:
+def attend_documents(query_BHLD: Tensor, key_BHMD: Tensor, value_BHMD: Tensor, documents: Documents, scale: float | None = None) -> Tensor:
     """softmax(Q K^T scale) V within each document, causal; (B, H, L, D). All three have the same heads; scale: 1/sqrt(D) if None."""
     rows, _, length, _ = query_BHLD.shape
-    query, key, value = (x.transpose(1, 2).flatten(0, 1) for x in (query_BHLD, key_BHLD, value_BHLD))  # (B * L, H, D)
+    query, key, value = (x.transpose(1, 2).flatten(0, 1) for x in (query_BHLD, key_BHMD, value_BHMD))  # (B * L, H, D)
     if varlen_attn is None:
         raise RuntimeError("no varlen attention; `why_masks` says so before documents are made")
-    starts, longest = documents
-    mixed = varlen_attn(query, key, value, starts, starts, longest, longest, scale=scale, window_size=(-1, 0))
+    starts, longest, key_starts, longest_keys = documents
+    keys = (starts, longest) if key_starts is None else (key_starts, longest_keys)
+    mixed = varlen_attn(query, key, value, starts, keys[0], longest, keys[1], scale=scale, window_size=(-1, 0))
     return mixed.unflatten(0, (rows, length)).transpose(1, 2)  # type: ignore[union-attr]  (a tuple only if asked for)
 
 

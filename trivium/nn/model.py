@@ -28,6 +28,7 @@ class Model(nn.Module):
         False  # while gradients are kept, native kernels multiply in the head too as in the blocks, not as the states are
     )
     base_fingerprint: str | None = None  # of the frozen weights, where an adapter stands on them
+    source: Callable[[], None] | None = None  # of its weights, where they are a copy of those that several ranks train
 
     def __init__(self, config: ModelConfig, *, compute_dtype: torch.dtype = torch.float32, has_scalar: bool = False) -> None:
         super().__init__()
@@ -44,6 +45,11 @@ class Model(nn.Module):
     def device(self) -> torch.device:
         """Where the weights are; what it reads must be there too."""
         return next(self.parameters()).device
+
+    def gather(self) -> None:
+        """Bring the weights up to date, for a reader: nothing in one process. With several ranks (train/trainer.py) a collective."""
+        if self.source is not None:
+            self.source()
 
     def hidden(self, batch: Batch) -> Tensor:
         """Hidden states of a batch, (B, L, D); sequences packed into one row do not see each other.
@@ -90,6 +96,12 @@ class Model(nn.Module):
         self._compiled, self.is_replayed = torch.compile(self.trunk.forward, fullgraph=True, dynamic=False, mode=mode), reason is None
         return f"all blocks at once, {'as' if reason is None else 'without'} a CUDA graph{'' if reason is None else f' ({reason})'}"
 
+    def compile_by_block(self) -> None:
+        """If it is compiled as one graph, compile block by block instead: where the weights of each are gathered before it runs."""
+        if self._compiled is not None:
+            self._compiled, self.is_replayed = None, False
+            self.trunk.compile_blocks()
+
     def logprobs(self, hidden_BLD: Tensor, batch: Batch, temperature: float, with_entropy: bool) -> tuple[Tensor, Tensor]:
         """Log-probs of the tokens that count and entropies of what they were drawn from, (B, L) each, 0 elsewhere."""
         own = self.trunk.compute_dtype if self.trunk.twin is not None else None
@@ -110,6 +122,12 @@ class Model(nn.Module):
         """
         with torch.no_grad():
             ref_hidden_BLD = reference.hidden(batch)
+        return self.divergence_between(reference, hidden_BLD, ref_hidden_BLD, batch, temperature, beta)
+
+    def divergence_between(
+        self, reference: "Model", hidden_BLD: Tensor, ref_hidden_BLD: Tensor, batch: Batch, temperature: float, beta: float
+    ) -> Tensor:
+        """The same of states that are there."""
         return divergence(
             hidden_BLD, self.trunk.head.weight, ref_hidden_BLD, reference.trunk.head.weight, batch.scored_P,
             beta=beta, temperature=temperature, softcaps=(self.config.logit_softcap, reference.config.logit_softcap),
@@ -118,7 +136,8 @@ class Model(nn.Module):
     def _head_kernels(self) -> Kernels:
         if self.trunk.twin is not None:
             return "native"
-        return "compiled" if self._compiled is not None and torch.is_grad_enabled() else "torch"
+        is_compiled = self._compiled is not None or (self.trunk.is_compiled and self.device.type != "cpu")
+        return "compiled" if is_compiled and torch.is_grad_enabled() else "torch"
 
     def scalar(self, hidden_BLD: Tensor) -> Tensor:
         """The scalar head at every position, (B, L) float32."""

@@ -18,6 +18,7 @@ from trivium.nn.kernels import Documents, Sight, attend_documents
 from trivium.nn.noise import Dropout, dropped
 from trivium.nn.pages import PagedCache
 from trivium.nn.rope import rope_table, rotate
+from trivium.nn.stretch import Stretch
 
 ACTIVATIONS = {
     "silu": F.silu, "gelu": F.gelu, "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"), "relu2": lambda x: F.relu(x).square(),
@@ -25,6 +26,7 @@ ACTIVATIONS = {
 SHORT = 256  # longest sequence whose attention scores are written out on a CPU
 
 AnyCache = Cache | PagedCache
+Keys = AnyCache | Stretch  # what gives queries more keys than their own
 Mask = Tensor | Documents | None  # who may look where; None is plain causal
 Rope = tuple[Tensor, Tensor]  # cos and sin at the positions of a batch, (B, L, R)
 
@@ -148,7 +150,7 @@ class Attention(nn.Module):
         self.scale = None if config.query_pre_attn_scalar is None else config.query_pre_attn_scalar**-0.5
 
     def forward(
-        self, x_BLD: Tensor, rope: Rope | None, mask: Mask, cache: AnyCache | None, layer: int, added_BLE: Tensor | None = None
+        self, x_BLD: Tensor, rope: Rope | None, mask: Mask, cache: Keys | None, layer: int, added_BLE: Tensor | None = None
     ) -> Tensor:
         """What it adds to the stream, (B, L, D); `layer` is its number, for the cache. added_BLE: is added to the values."""
         query = self._heads(self.query(x_BLD), self.query_norm)
@@ -217,7 +219,7 @@ class Block(nn.Module):
         self.is_parallel = config.is_parallel
 
     def forward(
-        self, x_BLD: Tensor, rope: Rope | None, mask: Mask, cache: AnyCache | None, layer: int, added_BLE: Tensor | None = None,
+        self, x_BLD: Tensor, rope: Rope | None, mask: Mask, cache: Keys | None, layer: int, added_BLE: Tensor | None = None,
         dropout: Dropout | None = None,
     ) -> Tensor:  # fmt: skip
         """The stream after it, (B, L, D); `layer` is its number, for the cache. added_BLE: is added to the values."""
@@ -270,7 +272,7 @@ class Transformer(nn.Module):
         tokens_BL: Tensor,
         position_BL: Tensor,
         mask: Mask | Sight = None,
-        cache: AnyCache | None = None,
+        cache: Keys | None = None,
         noise_BLD: Tensor | None = None,
         dropout: Dropout | None = None,
     ) -> Tensor:
@@ -356,10 +358,11 @@ def why_not_compile(device: torch.device | str = "cpu") -> str | None:
     return None
 
 
-def windowed(mask: Mask, window: int | None, position_BL: Tensor, cache: AnyCache | None) -> Mask:
+def windowed(mask: Mask, window: int | None, position_BL: Tensor, cache: Keys | None) -> Mask:
     """The mask, (B, 1, L, keys) or (1, 1, L, keys), without what lies further back than `window` positions.
 
-    Keys in a cache are at their positions; otherwise they are the row itself, in which positions of a sequence follow each other.
+    Keys in a cache are at their positions; otherwise they are the row itself, in which positions of a sequence follow each other, and of
+    which queries may be a stretch.
     """
     if isinstance(mask, Documents):  # which are made only for models whose layers see everything
         return mask
@@ -367,7 +370,8 @@ def windowed(mask: Mask, window: int | None, position_BL: Tensor, cache: AnyCach
     if window is None or num_keys <= window:
         return mask
     keys = torch.arange(num_keys, device=position_BL.device)
-    back_BLM = (position_BL if cache is not None else keys[None])[:, :, None] - keys
+    places_BL = keys[None] if cache is None else cache.places(keys.device)[None] if isinstance(cache, Stretch) else position_BL
+    back_BLM = places_BL[:, :, None] - keys
     near = (back_BLM < window)[:, None]
     return near & (back_BLM >= 0)[:, None] if mask is None else near & mask
 

@@ -64,3 +64,4 @@ STAGES: dict[str, type] = {
     "magpie": Magpie, "curate": Curate, "self_instruct": SelfInstruct, "critique": Critique, "feedback": Feedback, "reward": Reward,
     "reinforce": Reinforce, "prefer": Prefer, "proxy": Proxy, "evaluate": Evaluate, "matches": Matches, "rank": Rank, "route": Route,
 }  # fmt: skip
+RANKED = {"pretrain", "finetune", "reward", "prefer", "reinforce"}  # what all ranks do together; the rest rank 0 does, while they wait

@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from trivium.core.commit import commit_file
 from trivium.core.config import Texts, component
 from trivium.core.errors import ConfigError, DataError
 from trivium.core.progress import counted
@@ -234,4 +233,4 @@ class Finetune:
             for name, values in best.measured().items()
         ]
         if table:
-            commit_file(run.folder / "results.json", json.dumps(table, indent=1))
+            run.leave("results.json", json.dumps(table, indent=1))

@@ -20,7 +20,9 @@ from trivium.score.rewards.opened import names_of, opened
 from trivium.stages.base import data_source, resolve
 from trivium.stages.choosing import chooser_of
 from trivium.stages.models import Speaker, check_reader, machine_of, same_tokenizer, say_what_is_slower
+from trivium.stages.shared import share_of, shared_scores
 from trivium.text.read import read_prompt_records
+from trivium.train.ranks import once
 
 if TYPE_CHECKING:
     from trivium.stages.reinforce import Reinforce
@@ -79,7 +81,7 @@ class Judges:
         watching = [speaker(reference) for reference in options.guard.models]
         return Judges(
             options, policy, prompt_ids, records, models, watching, critic,
-            lambda each, answers: each.scores(answers, rows=rows, length=length), rules, options.truth,
+            shared_scores(share_of(run), lambda each, answers: each.scores(answers, rows=rows, length=length)), rules, options.truth,
         )  # fmt: skip
 
     def score(self, answers: Sequence[Example], owners: Sequence[int]) -> np.ndarray:
@@ -90,7 +92,7 @@ class Judges:
             total += opinions.mean(0) - self.options.disagreement_coef * opinions.std(0)
         if self.rules:
             said = [self._said(answer, owner) for answer, owner in zip(answers, owners, strict=True)]
-            scores_NR = np.array([checked(rule, said) for rule in self.rules]).T
+            scores_NR = np.array(once(lambda: [np.asarray(checked(rule, said)).tolist() for rule in self.rules])).T
             for rule, scores_N in zip(self.rules, scores_NR.T, strict=True):
                 total += rule.weight * scores_N
             self.said.update(

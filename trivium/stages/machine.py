@@ -8,7 +8,8 @@ from pydantic import Field
 
 from trivium.core.config import component
 from trivium.core.errors import ConfigError
-from trivium.core.world import keep_memory, num_cores
+from trivium.core.world import keep_memory, num_cores, world
+from trivium.data.share import EXACT_SHARES
 
 if TYPE_CHECKING:
     import torch
@@ -36,7 +37,8 @@ class Machine:
     compiles where training is long enough to pay for it; auto is on where a C++ compiler is found and the next does not apply.
     kernels: native are ours in C++, for a CPU, with states in float32; auto takes them where they compile. products: what pre-training
     multiplies inside the blocks; full is `precision`, int8 (auto: where bytes are several times faster, with native kernels) rounds the
-    factors to 8 bits, fp8 (never by itself: it pays for wide models only) to 8-bit floats, in bfloat16 on a GPU.
+    factors to 8 bits, fp8 (never by itself: it pays for wide models only) to 8-bit floats, in bfloat16 on a GPU. exact: training has the
+    same bits with 1, 2 or 4 ranks, which is slower (docs/many-ranks.md).
     """
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
@@ -46,6 +48,7 @@ class Machine:
     compile: Literal["auto", "on", "off"] = "auto"
     kernels: Literal["auto", "native", "torch"] = "auto"
     products: Literal["auto", "full", "int8", "fp8"] = "auto"
+    exact: bool = False
 
     @property
     def sampler(self) -> Literal["native", "torch"]:
@@ -79,6 +82,7 @@ class Machine:
             asked.device in ("auto", self.device) and asked.precision in ("auto", self.precision)
             and asked.threads in (0, self.threads) and asked.compile in ("auto", self.compile)
             and asked.kernels in ("auto", self.kernels) and asked.products in ("auto", self.products)
+            and asked.exact == self.exact
         )  # fmt: skip
 
     def place(self) -> Literal["cpu", "cuda", "mps"]:
@@ -102,7 +106,12 @@ class Machine:
         """
         import torch
 
-        threads, device = self.threads or num_cores(), self.place()
+        if self.exact and EXACT_SHARES % world().size:
+            raise ConfigError(
+                f"machine.exact is for 1, 2 or {EXACT_SHARES} ranks, and there are {world().size}; leave it out, or --ranks 2"
+            )
+        ranks_here = EXACT_SHARES if self.exact else world().local_size
+        threads, device = self.threads or max(1, num_cores() // ranks_here), self.place()
         torch.set_num_threads(threads)
         if device == "cpu":
             keep_memory()
@@ -114,12 +123,13 @@ class Machine:
         best = max(ceilings, key=lambda name: ceilings[name] * (1.0 if name == "float32" else 0.8))  # bf16 must win clearly
         set_matmul_precision(device, best)
         found = "on" if any(shutil.which(name) for name in ("c++", "g++", "clang++")) else "off"
-        use = found if self.compile == "auto" else self.compile
+        use = "off" if self.exact else found if self.compile == "auto" else self.compile
         kernels = self._kernels(device)
         products = self._products(kernels, torch.device(device), best)
         ceiling = float(f"{ceilings[best]:.3g}")
         return Machine(
-            device=device, threads=threads, precision=best, ceiling=ceiling, compile=use, kernels=kernels, products=products
+            device=device, threads=threads, precision=best, ceiling=ceiling, compile=use, kernels=kernels, products=products,
+            exact=self.exact,
         )  # fmt: skip
 
     def _kernels(self, device: str) -> Literal["native", "torch"]:

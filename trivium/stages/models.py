@@ -11,6 +11,7 @@ from trivium.core.config import build, plain
 from trivium.core.errors import ArtefactError, ConfigError, DataError
 from trivium.core.run import Run
 from trivium.core.types import Conversation, Example, Message, Preference, Solution
+from trivium.core.world import world
 from trivium.generate.engine import Engine
 from trivium.generate.renderings import Prompt
 from trivium.generate.sampling import Sampling
@@ -219,7 +220,8 @@ def say_what_is_slower(run: Run, model: Model) -> None:
     if model.device.type != "cpu" and (reason := next(filter(None, (part.why_masks() for part in model.parts)), None)):
         run.log_once(f"packed rows go through fused attention with a mask, which is slower: {reason}")
     for part in model.parts:
-        if machine_of(run).kernels == "native" and (reason := why_not_train(part.trunk)):
+        spread = "the weights are spread over ranks" if world().size > 1 and not machine_of(run).exact else None
+        if machine_of(run).kernels == "native" and (reason := why_not_train(part.trunk) or spread):
             run.log_once(f"no native kernels, which is slower: {reason}")
 
 

@@ -6,13 +6,14 @@ from typing import Any, get_args, get_origin, get_type_hints
 from pydantic_core import PydanticUndefined
 
 from trivium.core.config import plain
-from trivium.stages.catalogue import STAGES
+from trivium.stages.catalogue import RANKED, STAGES
 
 
 def describe(kind: str, summary: str) -> str:
     """Help text of one stage: what it does, then every option with its type and default."""
     stage = STAGES[kind]
-    lines = [f"Usage: trivium {kind} [key=value]... [--out FOLDER] [--dry-run] [--quiet]", "", f"{kind}: {summary}", ""]
+    ranks = " [--ranks N] [--exact]" if kind in RANKED else ""
+    lines = [f"Usage: trivium {kind} [key=value]... [--out FOLDER] [--dry-run] [--quiet]{ranks}", "", f"{kind}: {summary}", ""]
     lines += [line.strip() for line in (stage.__doc__ or "").strip().splitlines()] + ["", "Options:"]
     hints = get_type_hints(stage)
     for option in dataclasses.fields(stage):

@@ -19,6 +19,7 @@ from trivium.stages.base import resolve
 from trivium.stages.judges import Judges
 from trivium.stages.models import Speaker, check_reader, engine_of, machine_of, same_tokenizer
 from trivium.stages.rollouts import Column, Rollouts
+from trivium.stages.shared import SharedEngine, share_of, shared_column
 from trivium.train.annotate import column_of, logprobs, values
 from trivium.train.beside import Beside
 
@@ -30,24 +31,24 @@ def rollouts_of(stage: Reinforce, run: Run, policy: Speaker, judges: Judges, tea
     """The source that a policy learns from, with everyone who takes part in it. The policy as it is now is the reference."""
     size = {"rows": stage.micro_batch_rows, "length": stage.seq_len}
     reference, critic = frozen_reference(policy.model), judges.critic
-    rows, share = stage.prompts_per_phase * stage.answers, stage.opponent
+    rows, mixture, share = stage.prompts_per_phase * stage.answers, stage.opponent, share_of(run)
 
     def said_by(model: Model) -> Column:
-        return lambda answers: column_of(model, answers, logprobs, temperature=stage.sampling.temperature, **size)
+        return shared_column(share, lambda own: column_of(model, own, logprobs, temperature=stage.sampling.temperature, **size))
 
     def valued_by(model: Model) -> Column:
-        return lambda answers: column_of(model, answers, values, **size)
+        return shared_column(share, lambda own: column_of(model, own, values, **size))
 
     return Rollouts(
         options=stage,
-        engine=engine_of(run, policy, rows=rows, precision=None if stage.sampler == "auto" else stage.sampler),
+        engine=SharedEngine(engine_of(run, policy, rows=rows, precision=None if stage.sampler == "auto" else stage.sampler), share),
         prompts=judges.prompt_ids,
         seed=run.seed,
         score=judges.score,
         reference=said_by(reference),
         values=None if critic is None else valued_by(critic),
         teacher=None if teacher is None else said_by(teacher),
-        opponent=None if share is None else _opponent(run, policy, reference, share, rows=rows),
+        opponent=None if mixture is None else SharedEngine(_opponent(run, policy, reference, mixture, rows=rows), share),
         trainer=None if stage.sampler == "auto" else said_by(policy.model),
         parts=judges.means if stage.rewards else None,
         truth=judges.true_score if stage.truth else None,

@@ -4,29 +4,33 @@ import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from trivium.core.commit import commit_file, fingerprint, hash_file
 from trivium.core.config import build, plain, read_toml
 from trivium.core.errors import ArtefactError, ConfigError
+from trivium.core.follower import Follower
 from trivium.core.run import Run
-from trivium.core.world import machine as describe_machine
+from trivium.core.world import load, machine as describe_machine, world
 from trivium.evals.task import sources_of
 from trivium.nn.io.adapter_config import base_of, is_adapter
 from trivium.nn.io.proxy_json import is_proxy, read_proxy
 from trivium.report import write_report
 from trivium.stages.base import references
+from trivium.stages.catalogue import RANKED
 from trivium.stages.corpus import is_published
 from trivium.stages.machine import Machine
 from trivium.stages.plugins import allowed_plugins, hashes_of
-from trivium.stages.recipe import Recipe, recipe_toml
+from trivium.stages.recipe import Recipe, load_recipe, recipe_toml
 from trivium.stages.reinforce import Reinforce
 from trivium.stages.settle import settle
 from trivium.text.hub import is_hub
 from trivium.text.read import files_of
+from trivium.train.mesh import arranged
 
 # options whose values are read: their content is part of what a stage's result depends on
 INPUTS = {"sources", "decontaminate", "corpus", "tokenizer", "tokens", "dictionary", "data", "heldout", "truth", "prompts", "scored"}
@@ -35,6 +39,7 @@ INPUTS |= {"base", "expert", "anti_expert"}  # of a proxy
 INPUTS |= {"constitution", "seeds"}
 INPUTS |= {"blocklist", "words", "classifier"}  # of filters
 TEXT_STAGES = {"prepare", "plant", "tokenize", "matches", "rank"}  # they do not depend on how the machine computes, so it is not measured
+T = TypeVar("T")
 PACKAGES = ("trivium", "torch", "numpy", "tokenizers", "safetensors", "pyarrow")
 
 
@@ -54,24 +59,68 @@ def execute(recipe: Recipe, out: Path, *, quiet: bool = False, plugins: Sequence
     The same call after a kill goes on where it was, with the same bits.
     """
     hashes = check(recipe, plugins)
+    with _joined(), arranged(recipe.parallel), _opened(recipe, out, quiet) as run:
+        recipe = _begun(recipe, out, run)
+        run.machine, run.plugins = plain(recipe.machine), hashes
+        for name, stage in recipe.stages.items():
+            if not _heard(run.begin(name, _identity(run, recipe, plain(stage))) if run.is_main else None):
+                run.log(f"{name}: complete, nothing to do")
+                continue
+            if not run.is_main:
+                run.begin(name, {})
+            started = time.perf_counter()
+            facts = stage.run(run) if run.is_main or stage.kind in RANKED else {}
+            run.finish({**facts, "seconds": round(time.perf_counter() - started, 2)})
+        if run.is_main:
+            _gather_results(run, recipe)
+        page = write_report(out) if run.is_main else out
+        _heard(None)  # nobody leaves before rank 0 is ready
+        return page
+
+
+def _joined() -> AbstractContextManager[None]:
+    """Other processes of this run, if there are any."""
+    here = world()
+    if here.size == 1:
+        return nullcontext()
+    load("torch")
+    from trivium.train.ranks import joined
+
+    return joined(here)
+
+
+def _opened(recipe: Recipe, out: Path, quiet: bool) -> Run:
+    """The run folder, for its owner, or for a rank that follows."""
+    return (Run if world().is_main else Follower)(
+        out, seed=recipe.seed, quiet=quiet or not world().is_main, save_every_s=recipe.save_every_s
+    )
+
+
+def _heard(value: T) -> T:
+    """What rank 0 says; torch is loaded only where there are others to hear it."""
+    if world().size == 1:
+        return value
+    from trivium.train.ranks import heard
+
+    return heard(value)
+
+
+def _begun(recipe: Recipe, out: Path, run: Run) -> Recipe:
+    """The recipe with nothing left open: rank 0 settles and writes it, the others read what it wrote."""
     computes = any(stage.kind not in TEXT_STAGES for stage in recipe.stages.values())
-    with Run(out, seed=recipe.seed, quiet=quiet, save_every_s=recipe.save_every_s) as run:
+    if run.is_main:
         machine = _machine(recipe, out, run) if computes else _kept_machine(recipe, out)
         recipe, derived = settle(replace(recipe, machine=machine))
         for line in derived:
             run.log(line)
-        run.machine, run.plugins = plain(recipe.machine), hashes
+        run.machine = plain(recipe.machine)
         commit_file(out / "run.toml", recipe_toml(recipe))
         _write_manifest(run, recipe)
-        for name, stage in recipe.stages.items():
-            if not run.begin(name, _identity(run, recipe, plain(stage))):
-                run.log(f"{name}: complete, nothing to do")
-                continue
-            started = time.perf_counter()
-            facts = stage.run(run)
-            run.finish({**facts, "seconds": round(time.perf_counter() - started, 2)})
-        _gather_results(run, recipe)
-        return write_report(out)
+        _heard(None)
+        return recipe
+    _heard(None)
+    recipe = load_recipe(str(out / "run.toml"), {})
+    return replace(recipe, machine=recipe.machine.measured()) if computes else recipe
 
 
 def _machine(recipe: Recipe, out: Path, run: Run) -> Machine:
@@ -118,7 +167,8 @@ def _identity(run: Run, recipe: Recipe, options: Mapping[str, Any]) -> dict[str,
             inputs[value] = _content(value)
     inputs |= hashes_of(options, run.plugins)
     how = {} if options["kind"] in TEXT_STAGES else plain(recipe.machine)
-    computing = {name: value for name, value in how.items() if name != "ceiling"}
+    plainly = {"ceiling": how.get("ceiling"), "exact": False}  # what changes no bits, or is as it was before there was such an option
+    computing = {name: value for name, value in how.items() if name not in plainly or value != plainly[name]}
     return {"options": dict(options), "seed": recipe.seed, "machine": computing, "inputs": inputs}
 
 

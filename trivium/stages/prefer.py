@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from trivium.core.commit import commit_file
 from trivium.core.config import component
 from trivium.core.errors import ConfigError
 from trivium.core.run import Run
@@ -89,6 +88,7 @@ class Prefer:
         from trivium.stages.heldout_pairs import HeldoutPairs
         from trivium.stages.models import Speaker, machine_of
         from trivium.stages.preference_groups import groups_for
+        from trivium.stages.shared import share_of
         from trivium.train.annotate import StepColumns, annotate, column_of, logprobs
         from trivium.train.reference import MovingReference
 
@@ -100,7 +100,7 @@ class Prefer:
         reference, order = None, {"groups_per_step": self.batch_size, "seed": run.seed, "purpose": "pairs"}
         if self.reference_update is None and "ref_logprobs" in self.objective.needs:
             read = Groups(groups, **order).read_within(self.steps).tolist()  # of the others nobody asks what the reference says
-            said = annotate([groups[i] for i in read], speaker.model, "ref_logprobs", logprobs, **size)
+            said = annotate([groups[i] for i in read], speaker.model, "ref_logprobs", logprobs, share=share_of(run), **size)
             for i, group in zip(read, said, strict=True):
                 groups[i] = group
         source: Source = Groups(groups, **order)
@@ -117,7 +117,7 @@ class Prefer:
         )  # fmt: skip
         if heldout is not None:
             table = heldout.measure(speaker.model, run.stage)
-            commit_file(run.folder / "results.json", json.dumps(table, indent=1))
+            run.leave("results.json", json.dumps(table, indent=1))
             run.log("; ".join(f"{row['measure']} {row['value']:.3f}" for row in table))
         save(run, speaker, self.lora)
         return facts

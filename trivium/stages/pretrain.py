@@ -3,12 +3,12 @@
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from trivium.core.commit import commit_file
 from trivium.core.config import component
 from trivium.core.errors import ArtefactError, ConfigError
 from trivium.core.run import Run
@@ -32,7 +32,7 @@ from trivium.stages.corpus import OtherWords, Part, Text, check_tokens, epochs_o
 from trivium.stages.dial import Derived, WorkWithin, derive, seconds_of
 from trivium.stages.kept import Keep
 from trivium.stages.machine import Machine
-from trivium.stages.training import foresee_training, save, train
+from trivium.stages.training import foresee_training, leave_model, save, train
 from trivium.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:  # torch is loaded only when a model is
@@ -195,6 +195,7 @@ class Pretrain:
                 metrics |= {"changed_tokens": text.source.changed, "fitted_tokens": text.source.fitted}
             if not measures or (done % self.evaluate_every and done not in (self.first_step + 1, self.steps)):
                 return
+            model.gather()
             values = {name: measure(model).value for name, measure in measures.items()}
             metrics |= {f"bits_per_byte_{name}": value for name, value in values.items() if name}
             read = {name: part.weight for name, part in parts.items() if name in values}
@@ -206,7 +207,7 @@ class Pretrain:
         with_products(model, machine, self.seq_len)
         _compile(run, model, machine, tokens * flops_per_token(model.config, self.seq_len))
         run.log(f"{model.num_parameters:,} parameters; {tokens:,} tokens = {_described(text, epochs)}")
-        hooks = [evaluate, Keep(run.folder, self.keep_every, self.first_step, speaker.save)]
+        hooks = [evaluate, Keep(run.folder, self.keep_every, self.first_step, partial(leave_model, run, speaker))]
         facts = train(run, self, speaker, CrossEntropy(), text.source, tokens=tokens, hooks=hooks, first_step=self.first_step)
         if len(measures) > 1:
             _report(run, speaker, measures)
@@ -250,7 +251,7 @@ def _report(run: Run, speaker: "Speaker", measures: "Mapping[str, BitsPerByte]")
         found = measure(speaker.model)
         row = {"value": found.value, "low": found.low, "high": found.high, "n": found.n}
         table.append({"stage": run.stage, "measure": f"bits_per_byte_{name}" if name else "bits_per_byte", **row})
-    commit_file(run.folder / "results.json", json.dumps(table, indent=1))
+    run.leave("results.json", json.dumps(table, indent=1))
     run.log("  ".join(f"{row['measure']} {row['value']:.3f}" for row in table))
 
 

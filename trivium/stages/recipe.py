@@ -14,19 +14,22 @@ from trivium.stages.base import references
 from trivium.stages.catalogue import STAGES, AnyStage
 from trivium.stages.machine import Machine
 from trivium.stages.methods import with_method
+from trivium.train.mesh import Parallel
 
 
 @component
 class Recipe:
     """name and about are for people. stages: in order; a stage may refer to earlier ones as `@NAME/...`.
 
-    save_every_s: seconds of training between checkpoints, which is what a kill can cost; results do not depend on it.
+    save_every_s: seconds of training between checkpoints, which is what a kill can cost; results do not depend on it. parallel: what
+    several ranks share (docs/parallelism.md), and how much of a block is computed again.
     """
 
     name: str
     about: str = ""
     seed: int = Field(default=1, ge=0)
     machine: Machine = Machine()
+    parallel: Parallel = Parallel()
     save_every_s: float = Field(default=60.0, ge=0)
     stages: dict[str, AnyStage]
 
@@ -51,7 +54,7 @@ def load_recipe(name: str, options: Mapping[str, Any]) -> Recipe:
 
 def single(kind: str, options: Mapping[str, Any]) -> Recipe:
     """The recipe of one stage; `seed` and the like stand beside its own options."""
-    above = {name: options[name] for name in ("seed", "machine", "save_every_s") if name in options}
+    above = {name: options[name] for name in ("seed", "machine", "parallel", "save_every_s") if name in options}
     below = {name: value for name, value in options.items() if name not in above}
     return recipe_of({"name": kind, **above, "stages": {kind: {"kind": kind, **below}}})
 
@@ -79,7 +82,7 @@ def recipe_toml(recipe: Recipe) -> str:
 
 def _below_stages(options: Mapping[str, Any], stages: Mapping[str, Any]) -> dict[str, Any]:
     """`pretrain.steps=10` means `stages.pretrain.steps=10`; a first name that is neither a stage nor a recipe option is refused."""
-    known = {"name", "about", "seed", "machine", "save_every_s"}
+    known = {"name", "about", "seed", "machine", "parallel", "save_every_s"}
     for name in options:
         if name not in known and name not in stages and name != "stages":
             raise ConfigError(f"unknown option '{name}'{did_you_mean(name, [*known, *stages])}")

@@ -260,8 +260,11 @@ class Reinforce:
         from trivium.stages.watch import Watch
         from trivium.train.checkpoint import Checkpoints
         from trivium.train.fit import Layout, fit
+        from trivium.train.mesh import arrangement
         from trivium.train.trainer import Trainer
 
+        if arrangement().tensor > 1:
+            run.log_once("parallel.tensor is above 1: log-probs differ in their last bits from those of a sampler that is not spread so")
         policy = Speaker.load(resolve(run, self.model), machine_of(run)).adapt(self.lora, run.seed)
         say_what_is_slower(run, policy.model)
         size = {"rows": self.micro_batch_rows, "length": self.seq_len}
@@ -269,7 +272,8 @@ class Reinforce:
         check_room(judges.prompt_ids, self.sampling, self.seq_len)
         teacher = teacher_of(self, run, policy, judges.prompt_ids)
         rollouts = rollouts_of(self, run, policy, judges, teacher)
-        common = {"schedule": self.schedule, "steps": self.steps, "max_grad_norm": self.max_grad_norm}
+        common: dict[str, Any] = {"schedule": self.schedule, "steps": self.steps, "max_grad_norm": self.max_grad_norm}
+        common["is_exact"] = machine_of(run).exact
         trainers = [
             Trainer(
                 "policy", policy.model, self.objective, self.optimizer(policy.model), temperature=self.sampling.temperature,

@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from trivium.core.commit import commit_file
 from trivium.core.config import component
 from trivium.core.errors import ConfigError, DataError
 from trivium.core.run import Run
@@ -96,8 +95,8 @@ class Reward:
             table, bins = self._measure_steps(run, speaker, heldout)
         else:
             table, bins = self._measure_pairs(run, speaker, heldout, gain=self._normalise(run, speaker, answers, shown))
-        commit_file(run.folder / "results.json", json.dumps(table, indent=1))
-        commit_file(run.folder / CALIBRATION, json.dumps([each.plain() for each in bins], indent=1))
+        run.leave("results.json", json.dumps(table, indent=1))
+        run.leave(CALIBRATION, json.dumps([each.plain() for each in bins], indent=1))
         save(run, speaker, self.lora)
         run.log("; ".join(f"{row['measure']} {row['value']:.3f}" for row in table))
         return facts

@@ -6,7 +6,7 @@ reads the answers again: its log-probs are the anchor, and each token counts by 
 MAX_IMPORTANCE times. What phase p samples is a function of (seed, p, weights).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
@@ -18,7 +18,6 @@ from trivium.core.errors import DivergedError
 from trivium.core.seeds import generator
 from trivium.core.types import Example, Group
 from trivium.data.order import epoch_rows
-from trivium.generate.engine import Engine
 from trivium.generate.sampling import Sampling
 from trivium.learn.credit import Answers, CreditRule, overlong
 from trivium.learn.kl import AdaptiveKL
@@ -68,6 +67,12 @@ class RolloutOptions(Protocol):
     def overlong_margin(self) -> int: ...
 
 
+class Speaks(Protocol):
+    """What answers prompts, as an Engine does."""
+
+    def generate(self, prompts: Sequence[np.ndarray], sampling: Sampling, *, seed: int, purpose: str, step: int) -> list[Example]: ...
+
+
 @dataclass(slots=True)
 class Rollouts:
     """Groups of on-policy answers; a phase is sampled once and served in `passes` x `minibatches` steps.
@@ -79,14 +84,14 @@ class Rollouts:
     """
 
     options: RolloutOptions
-    engine: Engine
+    engine: Speaks
     prompts: Sequence[np.ndarray]
     seed: int
     score: Score
     reference: Column
     values: Column | None = None
     teacher: Column | None = None
-    opponent: Engine | None = None
+    opponent: Speaks | None = None
     trainer: Column | None = None
     parts: Parts | None = None
     truth: Score | None = None
@@ -106,7 +111,7 @@ class Rollouts:
         """What a checkpoint holds of it."""
         return {"seen": torch.tensor([self._blind, self._kl_coef], dtype=torch.float64)}
 
-    def load_state(self, tensors: dict[str, Tensor]) -> None:
+    def load_state(self, tensors: Mapping[str, Tensor]) -> None:
         """Take back what `state` gave; what was sampled is sampled again."""
         blind, self._kl_coef = tensors["seen"].tolist()
         self._blind, self._phase = int(blind), -1

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 from trivium.core.run import Run
+from trivium.core.world import world
 from trivium.learn.objectives import Objective
 from trivium.learn.optim.recipes import AdamW, MuonAdamW
 from trivium.learn.schedules import Schedule
@@ -89,6 +91,7 @@ def train(
         steps=options.steps,
         max_grad_norm=options.max_grad_norm,
         reference=reference,
+        is_exact=machine.exact,
     )
     say_what_is_slower(run, model)
     layout = Layout(options.micro_batch_rows, options.seq_len)
@@ -100,21 +103,31 @@ def train(
         layout=layout,
         checkpoints=Checkpoints(run, companions=companions),
         hooks=hooks,
-        yardstick=Yardstick(flops, machine.ceiling, machine.peak()),
+        yardstick=Yardstick(flops, world().size * machine.ceiling, world().size * machine.peak()),
         first_step=first_step,
     )
+    model.gather()
     return {"parameters": model.num_parameters, "tokens": tokens, "flops": tokens * flops}
 
 
 def save(run: Run, speaker: Any, lora: LoRA | None = None) -> None:
     """Commit the stage's model, and beside it the adapter it was merged with. The checkpoints stay until the stage is marked complete."""
+    speaker.model.gather()
     if lora is not None:
         from trivium.nn.adapter import merge
         from trivium.nn.io.peft import save_adapter
 
-        save_adapter(run.folder / "adapter", speaker.model, lora, base=speaker.base)
+        if run.is_main:
+            save_adapter(run.folder / "adapter", speaker.model, lora, base=speaker.base)
         merge(speaker.model)
-    speaker.save(run.folder / "model")
+    leave_model(run, speaker, run.folder / "model")
+
+
+def leave_model(run: Run, speaker: Any, path: Path) -> None:
+    """Commit a model directory with the weights of now; of several ranks the first does."""
+    speaker.model.gather()
+    if run.is_main:
+        speaker.save(path)
 
 
 def _flops(config: ModelConfig, seq_len: int, lora: LoRA | None) -> int:

@@ -1,7 +1,7 @@
 """The hook that keeps to the limits of a Guard."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -24,7 +24,7 @@ class Watch:
         """What a checkpoint holds of it, so that a run which goes on stops where it would have."""
         return {"seen": torch.tensor([self.best, self.falls, self.first_entropy], dtype=torch.float64)}
 
-    def load_state(self, tensors: dict[str, Tensor]) -> None:
+    def load_state(self, tensors: Mapping[str, Tensor]) -> None:
         """Take back what `state` gave."""
         self.best, self.falls, self.first_entropy = tensors["seen"].tolist()
 

@@ -19,7 +19,7 @@ from trivium.studies.overview import controls_of, overview
 from trivium.studies.study import Preset, Study
 
 ROOT = Path("runs/studies")  # where the runs that studies make lie, next to what was found: studies share them
-ABOVE = ("seed", "machine", "save_every_s")  # of every recipe, so they may be said of all studies at once
+ABOVE = ("seed", "machine", "parallel", "save_every_s")  # of every recipe, so they may be said of all studies at once
 
 
 def run_study(

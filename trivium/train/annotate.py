@@ -12,6 +12,7 @@ from trivium.data.sources import Source
 from trivium.nn.batch import Batch
 from trivium.nn.model import Model
 from trivium.nn.outputs import Outputs
+from trivium.train.ranks import Share, alone
 
 OfStep = Callable[[Sequence[Group], Callable[[Sequence[Example]], list[np.ndarray]]], list[Group]]
 Reading = Callable[[Outputs, Batch], Tensor]  # (B, L)
@@ -27,11 +28,12 @@ def column_of(
     temperature: float = 1.0,
     with_entropy: bool = False,
 ) -> list[np.ndarray]:
-    """For each example what `read` gives at its tokens, (L,) float32; no gradients are kept.
+    """For each example what `read` gives at its tokens, (L,) float32; no gradients are kept. Of weights that ranks train, those of now.
 
     read: for example `logprobs`, or `entropies` with with_entropy=True.
     """
     columns: list[np.ndarray] = []
+    model.gather()
     with torch.no_grad():
         for batch in pack([(item,) for item in examples], rows=rows, length=length):
             there = batch.to(model.device)
@@ -49,16 +51,27 @@ class StepColumns:
         self.source, self.of_step, self.read = source, of_step, read
 
     def __call__(self, step: int) -> list[Group]:
-        """The groups of step n with the columns that depend on the policy as it is now; costs a forward pass."""
+        """The groups of step n with the columns that depend on the policy as `read` finds it; costs a forward pass."""
         return self.of_step(self.source(step), self.read)
 
 
 def annotate(
-    groups: Sequence[Group], model: Model, column: str, read: Reading, *, rows: int, length: int, temperature: float = 1.0
+    groups: Sequence[Group],
+    model: Model,
+    column: str,
+    read: Reading,
+    *,
+    rows: int,
+    length: int,
+    temperature: float = 1.0,
+    share: Share = alone,
 ) -> list[Group]:
-    """The same groups with one more column. temperature: the sampler's, when the column is compared with its log-probs."""
+    """The same groups with one more column. temperature: the sampler's, when the column is compared with its log-probs.
+
+    share: how several ranks share the work.
+    """
     flat = [item for group in groups for item in group]
-    values = iter(column_of(model, flat, read, rows=rows, length=length, temperature=temperature))
+    values = iter(share(lambda own, _: column_of(model, own, read, rows=rows, length=length, temperature=temperature), flat))
     return [tuple(item.with_columns(**{column: next(values)}) for item in group) for group in groups]
 
 

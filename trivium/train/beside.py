@@ -6,7 +6,7 @@ from trivium.data.pack import pack
 from trivium.data.sources import Source
 from trivium.learn.objectives import Objective
 from trivium.nn.batch import Batch
-from trivium.train.parallel import own_share
+from trivium.train.parallel import own_shares
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,7 @@ class Beside:
     rows: int
     length: int
 
-    def batches(self, step: int) -> list[Batch]:
-        """The micro-batches of step n; with several ranks, those of this one."""
-        return pack(own_share(self.source(step)), rows=self.rows, length=self.length)
+    def batches(self, step: int, shares: int = 1) -> tuple[list[Batch], list[int]]:
+        """The micro-batches of step n, with several ranks those of this one; and how many are in each of so many parts."""
+        parts = [pack(groups, rows=self.rows, length=self.length) for groups in own_shares(self.source(step), shares)]
+        return [batch for part in parts for batch in part], [len(part) for part in parts]

@@ -15,7 +15,7 @@ class Best:
     """A hook that measures the model as it is, and a companion of checkpoints that remembers the weights it was best with.
 
     is_due: whether to measure after so many updates. by: the metric that decides, none if empty; sign: 1 if more of it is better, else -1.
-    Of equals the earlier one is kept. A copy of the trained weights is held in memory and in every checkpoint. For one process.
+    Of equals the earlier one is kept. A copy of the trained weights is held in memory and in every checkpoint.
     """
 
     name = "best"
@@ -40,7 +40,8 @@ class Best:
             self.weights = {name: weight.detach().to("cpu", copy=True).contiguous() for name, weight in self._trained().items()}
 
     def measured(self) -> dict[str, Sequence[float]]:
-        """What all measures say of the model as it is."""
+        """What all measures say of the model as it is; with several ranks of the whole copy that each of them has."""
+        self.model.gather()
         return {name: values for measure in self.measures for name, values in measure().items()}
 
     def take_back(self) -> None:
@@ -54,7 +55,7 @@ class Best:
         """What a checkpoint holds of it."""
         return {"seen": torch.tensor([self.score, self.step], dtype=torch.float64), **{f"best.{n}": w for n, w in self.weights.items()}}
 
-    def load_state(self, tensors: dict[str, Tensor]) -> None:
+    def load_state(self, tensors: Mapping[str, Tensor]) -> None:
         """Take back what `state` gave."""
         self.score, step = tensors["seen"].tolist()
         self.step = int(step)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trivium.core.run import Run
-from trivium.nn.batch import Batch
+from trivium.core.types import Group
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +38,11 @@ class Meter:
     def __init__(self, run: Run, yardstick: Yardstick) -> None:
         self.run, self.yardstick, self.before = run, yardstick, time.perf_counter()
 
-    def update(self, done: int, batches: Sequence[Batch]) -> str:
-        """Record the step that ended now; a few words for the progress line."""
+    def update(self, done: int, groups: Sequence[Group]) -> str:
+        """Record the step that ended now, on these groups of all ranks; a few words for the progress line."""
         now = time.perf_counter()
         seconds, self.before = max(now - self.before, 1e-9), now
-        tokens = int(sum(int((batch.sequence_BL < batch.num_sequences).sum()) for batch in batches))
+        tokens = sum(len(item.tokens) for group in groups for item in group)
         speed = self.yardstick.figures(tokens, seconds)
         self.run.record_speed(done, speed)
         return describe_speed(speed)

@@ -1,5 +1,7 @@
 """A reference that follows the policy: its log-probs are read when a step is served, and its weights are part of a checkpoint."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -9,7 +11,6 @@ from trivium.learn.reference_update import ReferenceUpdate
 from trivium.nn.adapter import frozen_reference
 from trivium.nn.model import Model
 from trivium.train.annotate import annotate, logprobs
-from trivium.train.parallel import full_tensor
 
 
 class MovingReference:
@@ -33,15 +34,16 @@ class MovingReference:
 
     def _move(self) -> None:
         ours = dict(self.model.named_parameters())
+        self.policy.gather()
         with torch.no_grad():
             for name, weight in self.policy.named_parameters():
-                ours[name].lerp_(full_tensor(weight), self.update.share)
+                ours[name].lerp_(weight, self.update.share)
 
     def state(self) -> dict[str, Tensor]:
         """What a checkpoint holds of it."""
         return {name: weight.detach().cpu().contiguous() for name, weight in self.model.named_parameters()}
 
-    def load_state(self, tensors: dict[str, Tensor]) -> None:
+    def load_state(self, tensors: Mapping[str, Tensor]) -> None:
         """Take back what `state` gave."""
         with torch.no_grad():
             for name, weight in self.model.named_parameters():

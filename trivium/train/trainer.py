@@ -1,12 +1,15 @@
 """A model, what is wanted of it, and one update."""
 
-from collections.abc import Sequence
+import copy
+import weakref
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from trivium.core.errors import ConfigError, DataError
 from trivium.core.types import COLUMN_WRITERS
+from trivium.data.share import EXACT_SHARES, cut
 from trivium.learn.objectives import Objective
 from trivium.learn.reduce import Counts, reduce
 from trivium.learn.schedules import Schedule
@@ -15,7 +18,22 @@ from trivium.nn.kernels import preferred_attention
 from trivium.nn.model import Model
 from trivium.nn.outputs import Outputs
 from trivium.train.beside import Beside
-from trivium.train.parallel import equal_batches, full_tensor, like, shard, sum_over_ranks
+from trivium.train.exact import GradientTree, tree_sum
+from trivium.train.parallel import (
+    by_mesh,
+    data_rank,
+    equal_batches,
+    full_tensor,
+    in_context,
+    is_parallel,
+    like,
+    rank_and_size,
+    recompute_blocks,
+    shard,
+    sum_copies,
+    sum_over_ranks,
+    total_norm,
+)
 
 
 class Loss(nn.Module):
@@ -27,11 +45,13 @@ class Loss(nn.Module):
     def __init__(self, model: Model, objective: Objective, temperature: float = 1.0, reference: Model | None = None) -> None:
         super().__init__()
         self.model, self.objective, self.temperature, self.reference = model, objective, temperature, reference
+        recompute_blocks(self)
 
     def forward(self, batch: Batch, counts: Counts, beside: Beside | None = None) -> tuple[Tensor, dict[str, tuple[Tensor, Tensor]]]:
         """Loss of this micro-batch, a part of the step's, and the (sum, count) of each metric. beside: what the batch is for, if not it."""
         objective, temperature = (self.objective, self.temperature) if beside is None else (beside.objective, 1.0)
-        out = Outputs(self.model, batch, temperature=temperature, with_entropy=objective.reads_entropy, reference=self.reference)
+        model = in_context(self.model, batch)
+        out = Outputs(model, batch, temperature=temperature, with_entropy=objective.reads_entropy, reference=self.reference)
         loss, metrics = objective(out, batch)
         total = reduce(loss, batch, counts, objective.reduction)
         if not total.requires_grad:  # nothing counts: keep the graph, so that every rank runs the same collectives
@@ -44,26 +64,41 @@ class Trainer:
 
     name: prefix of its metrics and of its tensors in a checkpoint. steps: the length of the run, for the schedule.
     max_length: the constant of the reduction `length`. reference: a frozen model, for objectives that compare whole
-    distributions. beside: what each update learns as well. With several ranks the weights are sharded here, each rank passes its own
-    micro-batches, and every rank gets the metrics of all.
+    distributions. beside: what each update learns as well. With several ranks it trains a copy, whose weights are sharded, each rank
+    passes its own micro-batches, and every rank gets the metrics of all; the given model stays whole on every rank, for those who read
+    it, and gets the weights of now by `model.gather()`. is_exact: nothing is sharded, and the bits do not depend on the number of ranks
+    (train/exact.py); micro-batches then come in `shares` parts.
     """
 
     def __init__(
         self, name: str, model: Model, objective: Objective, optimizers: Sequence[torch.optim.Optimizer], *,
         schedule: Schedule, steps: int, max_grad_norm: float = 1.0, temperature: float = 1.0, max_length: int = 0,
-        reference: Model | None = None, beside: Beside | None = None,
+        reference: Model | None = None, beside: Beside | None = None, is_exact: bool = False,
     ) -> None:  # fmt: skip
         self.name, self.model, self.optimizers = name, model, list(optimizers)
         if objective.reduction == "length" and max_length < 1:
             raise ConfigError("the reduction 'length' divides by a constant length; say which with max_length (max_new_tokens is usual)")
-        self.loss = shard(Loss(model, objective, temperature, reference), self.optimizers)
+        if is_exact and data_rank()[1] != rank_and_size()[1]:
+            raise ConfigError("machine.exact computes each group whole on one rank; set parallel.tensor=1 and parallel.context=1")
+        self.loss, self.whole = Loss(model, objective, temperature, reference), model
+        self.shares = EXACT_SHARES // rank_and_size()[1] if is_exact else 1
+        self.is_exact = is_exact
+        if is_parallel() and not is_exact:
+            self.loss = _copied(self.loss, self.optimizers)
+            self.model, model.source = self.loss.model, _Source(self)
+        if not is_exact:
+            shard(self.loss, self.optimizers)
         self.objective, self.beside = objective, beside
         self.schedule, self.steps, self.max_grad_norm, self.max_length = schedule, steps, max_grad_norm, max_length
+        self.is_ahead = False  # of the whole copy
         self._peaks = [[group["lr"] for group in optimizer.param_groups] for optimizer in self.optimizers]
 
-    def step(self, n: int, batches: Sequence[Batch]) -> dict[str, float]:
-        """Update number n. Weights stay as they are when the gradient is not finite; the metrics then say `skipped`."""
-        total, report = self._backward(n, batches)
+    def step(self, n: int, batches: Sequence[Batch], sizes: Sequence[int] = ()) -> dict[str, float]:
+        """Update number n. Weights stay as they are when the gradient is not finite; the metrics then say `skipped`.
+
+        sizes: how many of the micro-batches are in each part, if it is exact.
+        """
+        total, report = self._backward(n, batches, sizes)
         norm = self._clip()
         factor = self.schedule(n, self.steps)
         report |= {"grad_norm": float(norm), "lr_factor": factor}
@@ -71,41 +106,59 @@ class Trainer:
             self._zero_grad()
             return report | {"skipped": 1.0}
         self._update(factor)
+        self.is_ahead = True
         return report
 
     def gradients(self, batches: Sequence[Batch], n: int = 0) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss and whole gradients of step n without the update; for tests and studies."""
-        total, _ = self._backward(n, batches)
+        total, _ = self._backward(n, batches, [len(batches)])
         return total, {name: full_tensor(parameter.grad) for name, parameter in self.model.named_parameters() if parameter.grad is not None}
 
-    def _backward(self, n: int, batches: Sequence[Batch]) -> tuple[Tensor, dict[str, float]]:
+    def _backward(self, n: int, batches: Sequence[Batch], sizes: Sequence[int]) -> tuple[Tensor, dict[str, float]]:
         """Gradients of all micro-batches of all ranks; their loss, and the metrics as means."""
         self._check_columns(batches)
         self._zero_grad()
-        total, report = self._add_gradients(batches)
+        total, report = self._add_gradients(batches, sizes)
         if self.beside is not None:
-            more, metrics = self._add_gradients(self.beside.batches(n), self.beside)
+            more, metrics = self._add_gradients(*self.beside.batches(n, self.shares), self.beside)
             total = total + self.beside.coef * more
             report |= {f"{self.beside.name}_{name}": value for name, value in metrics.items()} | {"loss": float(total)}
         return total, report
 
-    def _add_gradients(self, batches: Sequence[Batch], beside: Beside | None = None) -> tuple[Tensor, dict[str, float]]:
+    def _add_gradients(
+        self, batches: Sequence[Batch], sizes: Sequence[int], beside: Beside | None = None
+    ) -> tuple[Tensor, dict[str, float]]:
         """Add the gradients of one objective; its loss, and its metrics as means."""
-        counts = Counts(*sum_over_ranks(Counts.of(batches).tensor()).tolist()[:3], max_length=self.max_length)
+        parts = cut(batches, sizes) if self.is_exact else [batches]
+        add: Callable[[Sequence[Tensor]], Tensor] = tree_sum if self.is_exact else lambda own: sum_over_ranks(own[0])
+        counts = Counts(*add([Counts.of(part).tensor() for part in parts]).tolist()[:3], max_length=self.max_length)
+        tree = GradientTree(self.model) if self.is_exact else None
+        found = []
+        with preferred_attention(self.model.device):
+            for part in parts:
+                found.append(self._add_part(part if self.is_exact else equal_batches(part), counts, beside))
+                if tree is not None:
+                    tree.take()
+        if tree is not None:
+            tree.give_back()
+        total, names = add([total for total, _ in found]), list(found[0][1])
+        means = add([torch.stack([sums[name] for name in names]) for _, sums in found]).tolist() if names else []
+        measured = {name: value / count for name, (value, count) in zip(names, means, strict=True) if count}  # of nothing there is no mean
+        return total, {"loss": float(total), **measured}
+
+    def _add_part(self, batches: Sequence[Batch], counts: Counts, beside: Beside | None) -> tuple[Tensor, dict[str, Tensor]]:
+        """Add the gradients of some micro-batches; their loss, and the (sum, count) of each metric."""
         device = self.model.device
         wide = torch.float32 if device.type == "mps" else torch.float64  # which has no more
         total, sums = torch.zeros((), device=device), {}
-        with preferred_attention(device):
-            for batch in equal_batches(batches):
-                loss, metrics = self.loss(batch.to(device), counts, beside)
-                (loss if beside is None else beside.coef * loss).backward()
-                total = total + loss.detach()
-                for name, pair in metrics.items():
-                    sums[name] = sums.get(name, 0.0) + torch.stack(pair).detach().to(wide)
-        total = sum_over_ranks(total)
-        means = sum_over_ranks(torch.stack(list(sums.values()))).tolist() if sums else []
-        measured = {name: value / count for name, (value, count) in zip(sums, means, strict=True) if count}  # of nothing there is no mean
-        return total, {"loss": float(total), **measured}
+        for number, batch in enumerate(batches, 1):
+            sum_copies(self.loss, is_last=number == len(batches))
+            loss, metrics = self.loss(batch.to(device), counts, beside)
+            (loss if beside is None else beside.coef * loss).backward()
+            total = total + loss.detach()
+            for name, pair in metrics.items():
+                sums[name] = sums.get(name, 0.0) + torch.stack(pair).detach().to(wide)
+        return total, sums
 
     def _check_columns(self, batches: Sequence[Batch]) -> None:
         for column in self.objective.needs:
@@ -117,9 +170,9 @@ class Trainer:
                 )
 
     def _clip(self) -> Tensor:
-        gradients = [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
-        norm = full_tensor(torch.nn.utils.get_total_norm(gradients))
-        torch.nn.utils.clip_grads_with_norm_(self.model.parameters(), self.max_grad_norm, norm)
+        norm = total_norm(parameter.grad for parameter in self.model.parameters() if parameter.grad is not None)
+        for members in by_mesh(self.model.parameters()):
+            torch.nn.utils.clip_grads_with_norm_(members, self.max_grad_norm, norm)
         return norm
 
     def _update(self, factor: float) -> None:
@@ -142,23 +195,28 @@ class Trainer:
 
     # --- what a checkpoint holds
 
-    def state(self) -> dict[str, Tensor]:
-        """Trained weights, buffers and optimizer state by name, whole on every rank, on the CPU, ready for safetensors.
+    def tensors(self) -> dict[str, Tensor]:
+        """Trained weights, buffers and optimizer state by name, as they are: spread over the ranks, and going to change.
 
-        Frozen weights are not in it. A collective.
+        Frozen weights are not in it.
         """
         names: dict[Tensor, str] = {parameter: name for name, parameter in self.model.named_parameters()}
-        tensors = {f"model.{name}": tensor for name, tensor in self._weights().items()}
+        tensors = {f"model.{name}": tensor for name, tensor in _weights(self.model).items()}
         for optimizer in self.optimizers:
             for parameter, slots in optimizer.state.items():
                 tensors |= {f"optimizer.{slot}.{names[parameter]}": value for slot, value in slots.items()}
-        return {name: full_tensor(tensor.detach()).cpu().contiguous() for name, tensor in tensors.items()}
+        return tensors
 
-    def load_state(self, tensors: dict[str, Tensor]) -> None:
+    def state(self) -> dict[str, Tensor]:
+        """The same, whole on every rank, on the CPU, ready for safetensors. A collective."""
+        return {name: full_tensor(tensor.detach()).cpu().contiguous() for name, tensor in self.tensors().items()}
+
+    def load_state(self, tensors: Mapping[str, Tensor]) -> None:
         """Take back what `state` gave."""
         with torch.no_grad():
-            for name, weight in self._weights().items():
+            for name, weight in _weights(self.model).items():
                 weight.copy_(like(tensors[f"model.{name}"], weight))
+        self.is_ahead = True
         parameters = dict(self.model.named_parameters())
         names = {parameter: name for name, parameter in parameters.items()}
         slots: dict[str, dict[str, Tensor]] = {}
@@ -173,8 +231,43 @@ class Trainer:
                     if names[parameter] in slots:
                         optimizer.state[parameter] = slots[names[parameter]]
 
-    def _weights(self) -> dict[str, Tensor]:
-        """Every trained parameter and buffer once; `state_dict` would hold tied weights twice, which safetensors refuses."""
-        trained = {name: parameter for name, parameter in self.model.named_parameters() if parameter.requires_grad}
-        buffers = {name: tensor for name, tensor in self.model.state_dict(keep_vars=True).items() if not isinstance(tensor, nn.Parameter)}
-        return trained | buffers
+    def gather(self) -> None:
+        """Give the whole copy the weights of now. A collective."""
+        if self.whole is self.model or not self.is_ahead:
+            return
+        ours = _weights(self.model)
+        with torch.no_grad():
+            for name, weight in _weights(self.whole).items():
+                weight.copy_(full_tensor(ours[name]))
+        self.is_ahead = False
+
+
+class _Source:
+    """Where a whole copy has its weights from, while there is a trainer; what is copied from it, such as a reference, stays as it is."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.trainer = weakref.ref(trainer)  # which is not to outlive its training for the sake of a reader
+
+    def __call__(self) -> None:
+        if (trainer := self.trainer()) is not None:
+            trainer.gather()
+
+    def __deepcopy__(self, memo: dict[int, object]) -> None:
+        return None
+
+
+def _copied(loss: Loss, optimizers: Sequence[torch.optim.Optimizer]) -> Loss:
+    """A copy of `loss`, whose weights the optimizers update from now on."""
+    copied = copy.deepcopy(loss)
+    names, ours = {parameter: name for name, parameter in loss.named_parameters()}, dict(copied.named_parameters())
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["params"] = [ours[names[parameter]] for parameter in group["params"]]
+    return copied
+
+
+def _weights(model: Model) -> dict[str, Tensor]:
+    """Every trained parameter and buffer once; `state_dict` would hold tied weights twice, which safetensors refuses."""
+    trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    buffers = {name: tensor for name, tensor in model.state_dict(keep_vars=True).items() if not isinstance(tensor, nn.Parameter)}
+    return trained | buffers

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor, distribute_tensor
 
 from trivium.nn.model import Model
 
@@ -76,11 +77,23 @@ class Muon(torch.optim.Optimizer):
                     self.state[parameter]["momentum"] = torch.zeros_like(parameter)
                 momentum = self.state[parameter]["momentum"]
                 momentum.lerp_(parameter.grad, 1 - group["momentum"])
-                by_shape[parameter.shape].append((parameter, parameter.grad.lerp(momentum, group["momentum"])))
+                by_shape[parameter.shape].append((parameter, _whole(parameter.grad.lerp(momentum, group["momentum"]))))
             for shape, members in by_shape.items():
                 updates = orthogonalise(torch.stack([update for _, update in members]).to(self.dtype))
                 scale = -group["lr"] * max(1.0, shape[0] / shape[1]) ** 0.5
                 for (parameter, _), update in zip(members, updates, strict=True):
                     if group["weight_decay"]:
                         parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                    parameter.add_(update.to(parameter.dtype), alpha=scale)
+                    parameter.add_(_spread(update.to(parameter.dtype), parameter), alpha=scale)
+
+
+def _whole(matrix: Tensor) -> Tensor:
+    """All of it on every rank, if ranks are cut in more than one way: torch does not stack matrices whose rows and columns are cut."""
+    return matrix.full_tensor() if isinstance(matrix, DTensor) and matrix.device_mesh.ndim > 1 else matrix
+
+
+def _spread(matrix: Tensor, parameter: Tensor) -> Tensor:
+    """Spread over the ranks as the parameter is, if it is not yet."""
+    if not isinstance(parameter, DTensor) or isinstance(matrix, DTensor):
+        return matrix
+    return distribute_tensor(matrix, parameter.device_mesh, parameter.placements, src_data_rank=None)

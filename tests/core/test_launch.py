@@ -1,0 +1,116 @@
+"""What the launcher makes of what it sees, and what a rank says of itself."""
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from trivium.core.errors import RankError
+from trivium.core.heartbeat import Heartbeat, read, where
+from trivium.core.launch import ChildError, Seen, fault, launch, lines
+from trivium.core.world import rank_environment
+
+WELL = Seen(state="S", waits="peers")
+
+
+def test_ranks_that_work_wait_or_ended_well_are_no_fault():
+    assert fault([WELL, Seen(state="R"), Seen(code=0), Seen(state="S", idle_s=60.0, waits="outside")]) is None
+
+
+@pytest.mark.parametrize(
+    ("seen", "said"),
+    [
+        (Seen(code=-signal.SIGKILL), "rank 1 was killed by SIGKILL"),
+        (Seen(code=-signal.SIGSEGV), "rank 1 was killed by SIGSEGV"),
+        (Seen(code=1), "rank 1 ended with code 1 and did not say why"),
+        (Seen(state="T", silent_s=9.0), "rank 1 is stopped (SIGSTOP): nothing was heard of it for 9 s"),
+        (Seen(state="S", silent_s=130.0), "rank 1 does not get to run"),
+        (
+            Seen(state="S", idle_s=9.0, place="stages/reward.py:7 in run"),
+            "rank 1 hangs in stages/reward.py:7 in run: for 9 s it did nothing",
+        ),
+    ],
+)
+def test_the_rank_and_the_cause_are_named(seen, said):
+    error = fault([WELL, seen])
+    assert isinstance(error, RankError)
+    assert said in str(error)
+    assert "the same command goes on" in str(error)
+
+
+def test_what_one_rank_raises_is_told_with_its_exit_code():
+    error = fault([Seen(code=3, message="pairs.jsonl line 2: bad"), WELL])
+    assert isinstance(error, ChildError)
+    assert (str(error), error.exit_code) == ("rank 0: pairs.jsonl line 2: bad", 3)
+
+
+def test_what_all_ranks_raise_is_told_once():
+    error = fault([Seen(code=143, message="saved after step 2"), Seen(code=143, message="saved after step 2")])
+    assert (str(error), error.exit_code) == ("saved after step 2", 143)
+
+
+def test_a_rank_that_lost_another_is_not_the_cause():
+    lost = Seen(code=8, message="a peer process is gone", is_lost=True)
+    assert "rank 1 was killed" in str(fault([lost, Seen(code=-signal.SIGKILL)]))
+    assert "rank 0: a peer process is gone" in str(fault([lost, Seen(code=0)]))
+
+
+def test_a_short_stop_a_slow_disk_and_work_are_no_hang():
+    assert fault([WELL, Seen(state="T", silent_s=3.0)]) is None
+    assert fault([WELL, Seen(state="D", idle_s=30.0)]) is None
+    assert fault([WELL, Seen(state="R", idle_s=1.0)]) is None
+
+
+def test_a_rank_says_that_it_lives_and_where_it_is(tmp_path):
+    with Heartbeat(tmp_path, 3):
+        deadline = time.monotonic() + 5
+        while not (beat := read(tmp_path, "beat-3.json")) and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert beat["number"] == 1
+    assert beat["cpu_s"] > 0
+    assert read(tmp_path, "beat-4.json") == {}
+
+
+def test_a_rank_says_how_it_failed(tmp_path):
+    Heartbeat(tmp_path, 0).failed("the disk is full", 6, is_lost=False)
+    assert read(tmp_path, "end-0.json") == {"message": "the disk is full", "code": 6, "is_lost": False}
+
+
+def seen_while(work):
+    """What a heartbeat sees of the main thread while it does this."""
+    found, main = [], threading.get_ident()
+    watcher = threading.Timer(0.1, lambda: found.append(where(sys._current_frames()[main])))
+    watcher.start()
+    work()
+    watcher.join()
+    return found[0]
+
+
+def test_waiting_for_a_process_is_no_hang_and_sleeping_is_one():
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(0.2)"]) as sleeper:
+        assert seen_while(sleeper.wait)["waits"] == "outside"
+    assert seen_while(lambda: time.sleep(0.2))["waits"] == ""
+
+
+def test_the_variables_are_those_of_torchrun(tmp_path):
+    found = rank_environment(1, 4, port=1234, folder=tmp_path)
+    assert {name: found[name] for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")} == {
+        "RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "4", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1234",
+    }  # fmt: skip
+
+
+def test_a_mistake_that_all_ranks_make_is_told_once_and_keeps_its_code(capfd):
+    with pytest.raises(ChildError) as caught:
+        launch(["run", "there-is-no-such-recipe"], 2)
+    assert caught.value.exit_code == 2
+    assert str(caught.value).startswith("there is no recipe 'there-is-no-such-recipe'")
+    assert capfd.readouterr().err == ""
+
+
+def test_the_lines_for_torchrun_and_slurm():
+    torchrun, sbatch = lines(["run", "quickstart", "--out", "my run", "--ranks", "8"], 8)
+    assert torchrun == "torchrun --standalone --nproc-per-node 8 -m trivium.cli run quickstart --out 'my run' --ranks 8"
+    assert sbatch.startswith("sbatch --nodes 1 --ntasks 1 --gpus-per-node 8 --signal USR1@120 --requeue --wrap ")
