@@ -18,7 +18,7 @@ from trivium.nn.model import Model
 from trivium.stages.base import resolve
 from trivium.stages.judges import Judges
 from trivium.stages.models import Speaker, check_reader, engine_of, machine_of, same_tokenizer
-from trivium.stages.rollouts import Column, Rollouts
+from trivium.stages.rollouts import Column, Rollouts, Sampler
 from trivium.train.annotate import column_of, logprobs, values
 from trivium.train.beside import Beside
 
@@ -26,8 +26,13 @@ if TYPE_CHECKING:
     from trivium.stages.reinforce import Reinforce
 
 
-def rollouts_of(stage: Reinforce, run: Run, policy: Speaker, judges: Judges, teacher: Model | None) -> Rollouts:
-    """The source that a policy learns from, with everyone who takes part in it. The policy as it is now is the reference."""
+def rollouts_of(
+    stage: Reinforce, run: Run, policy: Speaker, judges: Judges, teacher: Model | None, sampler: Sampler | None = None
+) -> Rollouts:
+    """The source that a policy learns from, with everyone who takes part in it. The policy as it is now is the reference.
+
+    sampler: who answers, if it is not an engine of ours here.
+    """
     size = {"rows": stage.micro_batch_rows, "length": stage.seq_len}
     reference, critic = frozen_reference(policy.model), judges.critic
     rows, share = stage.prompts_per_phase * stage.answers, stage.opponent
@@ -40,7 +45,7 @@ def rollouts_of(stage: Reinforce, run: Run, policy: Speaker, judges: Judges, tea
 
     return Rollouts(
         options=stage,
-        engine=engine_of(run, policy, rows=rows, precision=None if stage.sampler == "auto" else stage.sampler),
+        engine=sampler or engine_of(run, policy, rows=rows, precision=None if stage.sampler == "auto" else stage.sampler),
         prompts=judges.prompt_ids,
         seed=run.seed,
         score=judges.score,
@@ -48,11 +53,12 @@ def rollouts_of(stage: Reinforce, run: Run, policy: Speaker, judges: Judges, tea
         values=None if critic is None else valued_by(critic),
         teacher=None if teacher is None else said_by(teacher),
         opponent=None if share is None else _opponent(run, policy, reference, share, rows=rows),
-        trainer=None if stage.sampler == "auto" else said_by(policy.model),
+        trainer=said_by(policy.model) if stage.is_read_again else None,
         parts=judges.means if stage.rewards else None,
         truth=judges.true_score if stage.truth else None,
         watched=judges.heldout_score if stage.guard.models else None,
         log=run.log_once,
+        max_lag=stage.engine.max_lag,
     )
 
 
