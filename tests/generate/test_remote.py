@@ -2,12 +2,11 @@
 
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.generate.fake_vllm import PATHS, servers
+from tests.generate.fake_vllm import servers
 from tests.nn.io_models import FILES, STOPS, V, ours
 from trivium.core.endpoint import Endpoint
 from trivium.core.errors import ConfigError, DataError, EngineError
@@ -228,26 +227,26 @@ class Told:
         return [self.answers.pop(0)] * len(numbers)
 
 
-END = STOPS[0]
-GOOD = Answer([5, END], [-1.0, -0.5], [0, 0], "stop")
+END, WORD = STOPS[0], V - 1
+GOOD = Answer([WORD, END], [-1.0, -0.5], [0, 0], "stop")
 ONE = replace(BATCH, prompts=PROMPTS[:1], sampling=Sampling(max_new_tokens=3))
 BAD = {
     "an answer has 0 tokens": Answer([], [], [], "stop"),
-    "an answer has 4 tokens": Answer([5] * 4, [-1.0] * 4, [0] * 4, "length"),
+    "an answer has 4 tokens": Answer([WORD] * 4, [-1.0] * 4, [0] * 4, "length"),
     "has 1 log-probs": replace(GOOD, logprobs=[-1.0]),
     "not finite, or above 0": replace(GOOD, logprobs=[-1.0, 0.5]),
     "the vocabulary of": replace(GOOD, tokens=[V, END]),
     "where 0 to 0 are expected": replace(GOOD, versions=[0, 1]),
     "ends as 'length'": replace(GOOD, finish="length"),
-    "ends as 'stop'": replace(GOOD, tokens=[5, 6]),
-    "of 3 tokens ends as 'stop'": Answer([5, END, END], [-1.0] * 3, [0] * 3, "stop"),
+    "ends as 'stop'": replace(GOOD, tokens=[WORD, WORD]),
+    "of 3 tokens ends as 'stop'": Answer([WORD, END, END], [-1.0] * 3, [0] * 3, "stop"),
 }
 
 
 @pytest.mark.parametrize(("said", "answer"), BAD.items(), ids=BAD.keys())
 def test_an_answer_that_cannot_be_is_asked_for_again(said, answer, published):
     lines = []
-    assert sampled([Told(answer, GOOD)], published[0], batch=ONE, log=lines.append)[0].response.tolist() == [5, END]
+    assert sampled([Told(answer, GOOD)], published[0], batch=ONE, log=lines.append)[0].response.tolist() == [WORD, END]
     assert said in lines[0]
 
 

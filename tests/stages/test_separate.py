@@ -2,9 +2,9 @@
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -16,7 +16,13 @@ from trivium.generate.own_sampler import OwnSampler
 
 __all__ = ["place"]  # a fixture
 
-GRPO = {"method": "grpo", "rewards": [{"kind": "repetition"}], "answers": 2, "optimizer": {"kind": "adamw", "lr": 1e-2}}
+GRPO = {
+    "method": "grpo",
+    "rewards": [{"kind": "repetition"}],
+    "answers": 2,
+    "sampling": {"max_new_tokens": 40},
+    "optimizer": {"kind": "adamw", "lr": 1e-2},
+}
 METHODS = {"grpo": GRPO, "remax": {"method": "remax", "rewards": [LENGTH]}, "ppo": {"method": "ppo", "reward_model": "judge"}}
 LORA = {"lora": {"r": 2, "targets": ["q_proj"]}}
 
@@ -45,3 +51,110 @@ def test_without_a_lag_another_process_samples_what_this_one_would(options):
 @pytest.mark.parametrize("lag", [1, 3])
 def test_with_a_lag_a_run_goes_on_with_the_same_bits(lag, monkeypatch):
     killed_once("reinforce", 3, monkeypatch, phases=6, **{**GRPO, "passes": 1, "minibatches": 1}, **native(lag))
+
+
+def test_an_adapter_is_sampled_merged():
+    """Its products are then rounded otherwise than in the trainer, so tokens agree and log-probs nearly."""
+    rows = run("reinforce", "there", **GRPO, **LORA, **native(0))
+    assert rows[0]["ratio_error"] == pytest.approx(1, abs=1e-5)
+    assert rows[-1]["ratio_error"] != rows[0]["ratio_error"]
+
+
+def test_a_lag_is_measured_and_read_again_where_the_ratio_to_the_sampler_is_no_bound():
+    one = run("reinforce", "one", phases=4, **GRPO, **native(1))
+    two = run("reinforce", "two", phases=4, **GRPO, **native(2))
+    assert [row["policy_lag"] for row in one if "policy_lag" in row] == [0, 1, 1, 1]
+    assert [row["policy_lag"] for row in two if "policy_lag" in row] == [0, 1, 2, 2]
+    assert "sampler_mismatch" not in one[-1]
+    assert two[-1]["sampler_mismatch"] > 1.001
+    reinforce = {"method": "rloo", "rewards": [LENGTH], "phases": 3}
+    assert "sampler_mismatch" in run("reinforce", "rloo", **reinforce, **native(1))[-1]
+
+
+def test_in_flight_weights_are_taken_under_the_answers_in_work():
+    rows = run("reinforce", phases=4, **GRPO, **native(1, in_flight=True))
+    assert all(0 <= row["policy_lag"] <= 1 for row in rows if "policy_lag" in row)
+
+
+def test_a_sampler_that_dies_ends_the_run_with_the_reason(monkeypatch):
+    sample = OwnSampler.sample
+
+    def killed(self, batch, numbers):
+        self.close()
+        return sample(self, batch, numbers)
+
+    monkeypatch.setattr(OwnSampler, "sample", killed)
+    monkeypatch.setattr("trivium.generate.samplers.FIRST_PAUSE_S", 0.001)
+    with pytest.raises(EngineError, match="the process of the sampler has ended") as told:
+        run("reinforce", **GRPO, **native(0))
+    assert told.value.exit_code == 10
+
+
+ORPHAN = """
+import os, sys
+from trivium.generate.own_sampler import OwnSampler
+sampler = OwnSampler({"machine": {}, "rows": 1, "precision": "float32", "kernels": "torch", "stop_ids": [0]})
+print(sampler.process_id, flush=True)
+os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it ends when it next reads a line")
+def test_a_sampler_ends_with_its_trainer_whatever_that_is_ended_by():
+    ended = subprocess.run([sys.executable, "-c", ORPHAN], capture_output=True, text=True, check=False)
+    assert ended.returncode == -9
+    deadline = time.monotonic() + 10
+    while Path(f"/proc/{int(ended.stdout)}").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not Path(f"/proc/{int(ended.stdout)}").exists()
+
+
+def vllm(*fakes, **more) -> dict:
+    return {"engine": {"kind": "vllm", "urls": [fake.url for fake in fakes], **more}}
+
+
+@pytest.mark.parametrize("lag", [0, 1, 2])
+def test_servers_sample_for_the_same_recipe(lag, place):
+    with servers(place / "judge", 2, stop_ids=STOPS) as fakes:
+        rows = run("reinforce", phases=4, **GRPO, **vllm(*fakes, max_lag=lag))
+        assert [row["policy_lag"] for row in rows if "policy_lag" in row] == [0, min(1, lag), lag, lag]
+        assert rows[1]["sampler_mismatch"] == pytest.approx(1, abs=1e-5)  # the first phase: they have the very weights
+        assert fakes[0].label.startswith("3-")
+        assert all(fake.count("/inference/v1/generate") for fake in fakes)
+
+
+def test_servers_that_keep_their_weights_and_do_not_say_so_are_found_out(place):
+    with servers(place / "teacher", 1, stop_ids=STOPS) as [fake]:
+        fake.is_lying = True
+        with pytest.raises(EngineError, match="phase 0: the sampler gives its tokens other probabilities than the trainer does"):
+            run("reinforce", phases=4, **GRPO, **vllm(fake))
+
+
+def test_a_small_mismatch_is_said(place):
+    with servers(place / "base", 1, stop_ids=STOPS) as [fake]:
+        fake.is_lying = True
+        rows = run("reinforce", phases=4, **GRPO, **vllm(fake))
+        assert rows[-1]["sampler_mismatch"] > 1.05
+        assert "by a factor above 1.05 on average" in log()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"engine": {"kind": "vllm", "urls": []}}, "urls"), ({"engine": {"kind": "vllm", "urls": ["host:8000"]}}, "an address such as"),
+        ({"engine": {"kind": "vllm", "urls": ["http://a", "http://a"]}}, "a server is named twice"),
+        ({"engine": {"kind": "vllm", "urls": "http://127.0.0.1:1", "key_env": "NO_SUCH_KEY"}}, "there is no variable NO_SUCH_KEY"),
+        ({"engine": {"kind": "vllm", "urls": "http://127.0.0.1:1"}, "sampler": "int8"}, "only our kernels have"),
+        ({"engine": {"kind": "native", "in_flight": True}}, "set max_lag to 1"),
+        ({"engine": {"kind": "vllm", "urls": "http://127.0.0.1:1"}, "sampling": {"top_p": 0.9}}, "needs the whole distribution"),
+        ({"engine": {"kind": "native"}, "sampling": {"top_k": 5}}, "needs the whole distribution"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_is_said_before_anything_starts(options, said):
+    with pytest.raises(ConfigError, match=said):
+        run("reinforce", **{**GRPO, **options})
+
+
+def test_a_server_that_is_not_there_is_said():
+    with pytest.raises(EngineError, match="ConnectionRefused"):
+        run("reinforce", **GRPO, **{"engine": {"kind": "vllm", "urls": "http://127.0.0.1:1"}})

@@ -45,11 +45,11 @@ class Reinforce:
     (missing_end=mask); overlong_margin: within so many tokens of max_new_tokens an answer loses up to 1. An update is one minibatch; a
     phase samples prompts_per_phase prompts and makes passes x minibatches updates. refill: prompts whose answers all got the same reward
     are replaced. A preference loss as objective learns from the best and worst answer to a prompt, without credit and kl_coef; gkd
-    from the teacher alone, without these and missing_end_penalty. replay:
-    text of pre-training (PPO-ptx) or demonstrations that each update learns as well. sampler: the precision that our kernels sample in,
-    auto: the trainer's; in fewer bits it is faster, and corrected for. engine: where answers are sampled: in_process, native (another
-    process) or vllm, the last two with a lag if you like (docs/separate-samplers.md). truth: the rule behind the
-    preferences where it is known; its score is reported, never trained on. lora: see finetune; policy and reference share their frozen weights then, and so do critic and judge.
+    from the teacher alone, without these and missing_end_penalty. replay: text of pre-training (PPO-ptx) or demonstrations that each
+    update learns as well. engine: where answers are sampled: in_process, native (another process) or vllm (servers), the last two with
+    a lag if it is given (docs/separate-samplers.md). sampler: the precision that our kernels sample in, auto: the trainer's; in fewer
+    bits it is faster, and corrected for. truth: the rule behind the preferences where it is known; its score is reported, never trained
+    on. lora: see finetune; policy and reference share their frozen weights then, and so do critic and judge.
     """
 
     kind: Literal["reinforce"] = "reinforce"
@@ -264,6 +264,7 @@ class Reinforce:
             parameters_sampled=work.parameters,
             flops=work.flops + reading,
             memory_bytes=networks * work.memory_bytes,
+            notes=(*work.notes, *self.engine.notes(self.model, self.seq_len)),
         )
 
     def run(self, run: Run) -> Mapping[str, Any]:

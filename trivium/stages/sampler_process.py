@@ -87,7 +87,7 @@ class _Sampler:
             except Empty:
                 return self._version != before
 
-    def _load(self, folder: str, version: int, checksum: str, is_in_flight: bool) -> dict[str, Any]:  # noqa: ARG002
+    def _load(self, folder: str, version: int, checksum: str, is_in_flight: bool) -> dict[str, Any]:
         from trivium.generate.engine import Engine
         from trivium.nn.adapter import fingerprint
         from trivium.stages.models import Speaker

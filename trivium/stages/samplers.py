@@ -8,6 +8,7 @@ from trivium.core.config import Texts, component
 from trivium.core.endpoint import Endpoint
 from trivium.core.errors import ConfigError
 from trivium.core.world import environment_value
+from trivium.generate.remote import start_line
 
 
 @component
@@ -17,6 +18,10 @@ class InProcess:
     kind: Literal["in_process"] = "in_process"
     max_lag: ClassVar[int] = 0
     in_flight: ClassVar[bool] = False
+
+    def notes(self, model: str, tokens: int) -> tuple[str, ...]:
+        """What the user has to do first."""
+        return ()
 
 
 @component
@@ -31,6 +36,10 @@ class OtherProcess:
     kind: Literal["native"] = "native"
     max_lag: int = Field(default=0, ge=0, le=64)
     in_flight: bool = False
+
+    def notes(self, model: str, tokens: int) -> tuple[str, ...]:
+        """See InProcess."""
+        return ()
 
 
 @component
@@ -47,6 +56,10 @@ class Servers:
     max_lag: int = Field(default=0, ge=0, le=64)
     in_flight: bool = False
     timeout_s: float = Field(default=600.0, gt=0)
+
+    def notes(self, model: str, tokens: int) -> tuple[str, ...]:
+        """See InProcess."""
+        return (f"start each server, in vLLM's own environment, as: {start_line(model, tokens)}",)
 
     def endpoints(self) -> list[Endpoint]:
         """The servers. Raises ConfigError for no address, one that is there twice, and a variable without a key."""
