@@ -156,6 +156,7 @@ class Samplers:
 
     def _sampled(self, batch: Batch) -> list[Example]:
         self._has_loaded.wait()
+        assert self._current is not None
         most = [self._room(number, prompt, batch.sampling) for number, prompt in enumerate(batch.prompts)]
         found: dict[int, Answer] = {}
         missing, reason = list(range(len(most))), ""
