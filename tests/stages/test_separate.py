@@ -1,5 +1,7 @@
 """Reinforcement learning whose answers are sampled elsewhere: with no lag as here, with a lag to the same bits after a kill."""
 
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -76,11 +78,26 @@ def test_in_flight_weights_are_taken_under_the_answers_in_work():
     assert all(0 <= row["policy_lag"] <= 1 for row in rows if "policy_lag" in row)
 
 
-def test_a_sampler_that_dies_ends_the_run_with_the_reason(monkeypatch):
+def test_a_sampler_that_dies_is_started_again_and_samples_the_same(monkeypatch):
+    run("reinforce", "straight", **GRPO, **native(0))
+    sample, kills = OwnSampler.sample, iter([False, True, False])
+
+    def killed(self, batch, numbers):
+        if next(kills):
+            os.kill(self.process_id, signal.SIGKILL)
+        return sample(self, batch, numbers)
+
+    monkeypatch.setattr(OwnSampler, "sample", killed)
+    run("reinforce", "killed", **GRPO, **native(0))
+    assert weights("killed", "reinforce") == weights("straight", "reinforce")
+    assert "the sampler in the other process is back" in log("killed")
+
+
+def test_a_sampler_that_always_dies_ends_the_run_with_the_reason(monkeypatch):
     sample = OwnSampler.sample
 
     def killed(self, batch, numbers):
-        self.close()
+        os.kill(self.process_id, signal.SIGKILL)
         return sample(self, batch, numbers)
 
     monkeypatch.setattr(OwnSampler, "sample", killed)

@@ -1,10 +1,10 @@
 """Our own engine in another process: started and ended by the one who asks, over its pipes, so nobody else can ask it and no port is open.
 
-The program that runs there is stages/sampler_process.py. It ends with us, whatever we are ended by.
+The program that runs there is stages/sampler_process.py. It ends when its pipe does, so with us, whatever we are
+ended by.
 """
 
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -19,27 +19,34 @@ from trivium.core.config import plain
 from trivium.core.errors import EngineError, TriviumError
 from trivium.generate.samplers import Answer, Batch, Weights
 
-_SERVE = "from trivium.stages.sampler_process import serve; serve(sys.argv[2])"
+_SERVE = "from trivium.stages.sampler_process import serve; serve()"
 _PROGRAM = f"import json, sys; sys.path[:] = json.loads(sys.argv[1]); {_SERVE}"
 PATIENCE_S = 3600.0  # for a batch or new weights: a hang ends, a slow machine does not
 
 
 class OwnSampler:
-    """The process. options: how it samples, for `serve` there. Raises EngineError when it ends or hangs, and what it raises."""
+    """The process; one that ended is started again with the next weights. options: how it samples, for `serve` there.
+
+    Raises EngineError when it ends or hangs, and what is raised there.
+    """
 
     name = "in the other process"
 
     def __init__(self, options: Mapping[str, Any], *, patience_s: float = PATIENCE_S) -> None:
-        self._patience_s, self._numbers, self._lock = patience_s, count(), threading.Lock()
+        self._options, self._patience_s, self._numbers, self._lock = dict(options), patience_s, count(), threading.Lock()
         self._waiting: dict[int, Future[dict[str, Any]]] = {}
-        program = [sys.executable, "-c", _PROGRAM, json.dumps(sys.path), str(os.getpid())]
+        self._is_closed = False
+        self._start()
+
+    def _start(self) -> None:
+        program = [sys.executable, "-c", _PROGRAM, json.dumps(sys.path)]
         self._process = subprocess.Popen(
             program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8",
             start_new_session=True,  # Ctrl-C is ours: a phase that is being sampled is finished and saved
         )  # fmt: skip
         self._end = weakref.finalize(self, _end, self._process)
         threading.Thread(target=_listen, args=(self._process, self._waiting, self._lock), name="sampler's replies", daemon=True).start()
-        self._write(json.dumps(dict(options)))
+        self._write(json.dumps(self._options))
 
     @property
     def process_id(self) -> int:
@@ -48,10 +55,12 @@ class OwnSampler:
 
     def load(self, weights: Weights, *, is_in_flight: bool) -> None:
         """See Server. It reads them beside those it has, and confirms the checksum of what it read before it takes them."""
+        if self._process.poll() is not None and not self._is_closed:
+            self._start()
         asked = {"folder": str(weights.folder), "version": weights.version, "checksum": weights.checksum, "is_in_flight": is_in_flight}
         reply = self._ask("load", asked)
         if reply.get("checksum") != weights.checksum:
-            raise EngineError(f"{self.name}: it read weights with the checksum {reply.get('checksum')}, not {weights.checksum}")
+            raise EngineError(f"it read weights with the checksum {reply.get('checksum')}, not {weights.checksum}")
 
     def sample(self, batch: Batch, numbers: Sequence[int]) -> list[Answer | str]:
         """See Server. Together they are the batch that the engine here would make of them, so the same bits come back."""
@@ -63,6 +72,7 @@ class OwnSampler:
 
     def close(self) -> None:
         """End it: it has nothing to lose."""
+        self._is_closed = True
         self._end()
 
     def _ask(self, what: str, asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -70,11 +80,13 @@ class OwnSampler:
         with self._lock:
             self._waiting[number] = reply
         self._write(json.dumps({"number": number, "what": what, **asked}))
+        if self._process.poll() is not None:  # nobody may be there to say that nobody is there
+            raise EngineError(_ended(self._process))
         try:
-            found = reply.result(self._patience_s if self._process.poll() is None else 1.0)
+            found = reply.result(self._patience_s)
         except Late:
-            self.close()
-            raise EngineError(f"{self.name}: no answer within {self._patience_s:g} s") from None
+            self._end()
+            raise EngineError(f"no answer within {self._patience_s:g} s") from None
         if "error" in found:
             kinds = {kind.__name__: kind for kind in TriviumError.__subclasses__()}
             raise kinds.get(found["kind"], EngineError)(found["error"])
@@ -98,12 +110,16 @@ def _listen(process: "subprocess.Popen[str]", waiting: dict[int, "Future[dict[st
                 asked = waiting.pop(reply["number"], None)
             if asked is not None:
                 asked.set_result(reply)
-    code = process.wait()
+    process.wait()
     with lock:
-        left, reason = list(waiting.values()), f"the process of the sampler has ended (code {code}; what it said is above)"
+        left = list(waiting.values())
         waiting.clear()
     for asked in left:
-        asked.set_result({"error": reason, "kind": EngineError.__name__})
+        asked.set_result({"error": _ended(process), "kind": EngineError.__name__})
+
+
+def _ended(process: "subprocess.Popen[str]") -> str:
+    return f"the process of the sampler has ended (code {process.returncode}; what it said is above)"
 
 
 def _end(process: "subprocess.Popen[str]") -> None:

@@ -101,6 +101,7 @@ class Samplers:
         self._held: dict[str, Weights] = {}  # by server; those that are lost are missing
         self._reasons: dict[str, str] = {}  # why they are lost
         self._current: Weights | None = None
+        self._is_closed = False
         self._has_loaded, self._loading = threading.Event(), Future[None]()
         self._batches: SimpleQueue[Any] = SimpleQueue()
         self._loads = SimpleQueue() if is_in_flight else self._batches
@@ -124,6 +125,7 @@ class Samplers:
 
     def close(self) -> None:
         """End the servers that are ours, and the threads when they have done what they are at."""
+        self._is_closed = True
         for line in self._lines:
             line.put(None)
         for server in self.servers:
@@ -150,7 +152,7 @@ class Samplers:
 
     def _lose(self, server: Server, reason: str) -> None:
         self._held.pop(server.name, None)
-        if self._reasons.get(server.name) != reason:
+        if self._reasons.get(server.name) != reason and not self._is_closed:
             self.log(f"the sampler {server.name} {reason}")
         self._reasons[server.name] = reason
 
@@ -161,6 +163,8 @@ class Samplers:
         found: dict[int, Answer] = {}
         missing, reason = list(range(len(most))), ""
         for attempt in range(MAX_ROUNDS):
+            if self._is_closed:
+                break
             if attempt:
                 time.sleep(min(FIRST_PAUSE_S * 2 ** (attempt - 1), LONGEST_PAUSE_S))
                 lost = [server for server in self.servers if server.name not in self._held]

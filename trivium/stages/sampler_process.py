@@ -18,13 +18,11 @@ import numpy as np
 from trivium.core.config import build
 from trivium.core.errors import ArtefactError, EngineError, TriviumError
 from trivium.core.world import prepare_environment
-from trivium.score.plugin_process import end_with
 
 
-def serve(parent: str) -> None:
-    """Answer until there are no more lines. parent: the process that we end with."""
+def serve() -> None:
+    """Answer until there are no more lines, or who wrote them is dead."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    end_with(int(parent))
     prepare_environment()
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
