@@ -34,11 +34,11 @@ class OwnSampler:
 
     def __init__(self, options: Mapping[str, Any], *, patience_s: float = PATIENCE_S) -> None:
         self._options, self._patience_s, self._numbers, self._lock = dict(options), patience_s, count(), threading.Lock()
-        self._waiting: dict[int, Future[dict[str, Any]]] = {}
         self._is_closed = False
         self._start()
 
     def _start(self) -> None:
+        self._waiting: dict[int, Future[dict[str, Any]]] = {}  # of this process: those of one before were told that it has ended
         program = [sys.executable, "-c", _PROGRAM, json.dumps(sys.path)]
         self._process = subprocess.Popen(
             program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8",

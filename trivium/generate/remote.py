@@ -62,8 +62,11 @@ class VLLM:
 
         Raises ConfigError for what is missing, with the line that starts it right, and EngineError if it is not there.
         """
-        self._paths = frozenset(self._call("/openapi.json").get("paths", {}))
         how = f"start it as: {start_line(self.model, self.tokens)}"
+        try:
+            self._paths = frozenset(self._call("/openapi.json").get("paths", {}))
+        except EngineError as error:
+            raise EngineError(f"{self.name}: {error}; {how}") from None
         if not self._paths & {GENERATE, COMPLETIONS}:
             raise ConfigError(f"{self.name}: has neither {GENERATE} nor {COMPLETIONS}; {how}")
         if RPC not in self._paths:
