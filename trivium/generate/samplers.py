@@ -92,12 +92,8 @@ class Samplers:
         is_in_flight: bool = False, log: Callable[[str], None] = lambda _: None,
     ) -> None:  # fmt: skip
         self.servers, self.is_in_flight, self.log = servers, is_in_flight, log
-        self._stop_ids, self._closing_id, self._vocab_size, self._context = (
-            frozenset(stop_ids),
-            next(iter(stop_ids), None),
-            vocab_size,
-            context,
-        )
+        self._stop_ids, self._closing_id = frozenset(stop_ids), next(iter(stop_ids), None)
+        self._vocab_size, self._context = vocab_size, context
         self._held: dict[str, Weights] = {}  # by server; those that are lost are missing
         self._reasons: dict[str, str] = {}  # why they are lost
         self._current: Weights | None = None

@@ -99,11 +99,16 @@ class Separate:
         if model.base_fingerprint is not None:  # samplers know nothing of adapters
             model = copy.deepcopy(model)
             merge(model)
-        folder = self._folder / f"{version:06d}"
+        folder = self._folder / self._name(version)
         replace(self._policy, model=model).save(folder)
         self._samplers.publish(Weights(version, folder, fingerprint(model)))
-        for old in sorted(self._folder.iterdir())[: -self._max_lag - 2]:  # any server may still have to read the others
-            shutil.rmtree(old)
+        kept = {self._name(version - behind) for behind in range(self._max_lag + 2)}  # some server may still have to read them
+        for folder in self._folder.iterdir():
+            if folder.name not in kept:
+                shutil.rmtree(folder)
+
+    def _name(self, version: int) -> str:
+        return f"{version:06d}"
 
 
 def _tensors(answers: Sequence[Example]) -> dict[str, Tensor]:
