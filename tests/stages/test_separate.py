@@ -1,20 +1,26 @@
 """Reinforcement learning whose answers are sampled elsewhere: with no lag as here, with a lag to the same bits after a kill."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from queue import SimpleQueue
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from tests.generate.fake_vllm import servers
-from tests.nn.io_models import STOPS
+from tests.nn.io_models import FILES, STOPS, ours
 from tests.stages.test_alignment import LENGTH, killed_once, log, place, run, weights
 from trivium.core.errors import ConfigError, EngineError
+from trivium.generate import samplers
 from trivium.generate.own_sampler import OwnSampler
+from trivium.nn.io.directory import save_model
+from trivium.stages import sampler_process, separate
 
 __all__ = ["place"]  # a fixture
 
@@ -26,7 +32,7 @@ GRPO = {
     "optimizer": {"kind": "adamw", "lr": 1e-2},
 }
 METHODS = {"grpo": GRPO, "remax": {"method": "remax", "rewards": [LENGTH]}, "ppo": {"method": "ppo", "reward_model": "judge"}}
-LORA = {"lora": {"r": 2, "targets": ["q_proj"]}}
+LORA = {"lora": {"r": 2}}
 
 
 @pytest.fixture(autouse=True)
@@ -37,12 +43,33 @@ def as_the_pipeline_does():
     torch.set_float32_matmul_precision(before)
 
 
+class Beside(OwnSampler):
+    """What the other process does, in this one: to start one takes seconds."""
+
+    def __init__(self, options) -> None:
+        self._sampler = sampler_process._Sampler(json.loads(json.dumps(options)), SimpleQueue(), SimpleQueue(), None)
+        self._process, self._is_closed = SimpleNamespace(poll=lambda: None), False
+
+    def close(self) -> None: ...
+
+    def _ask(self, what, asked):
+        done = self._sampler._load if what == "load" else self._sampler._sample
+        return json.loads(json.dumps(done(**json.loads(json.dumps(asked)))))
+
+
+@pytest.fixture
+def beside(monkeypatch):
+    monkeypatch.setattr(separate, "OwnSampler", Beside)
+
+
 def native(lag: int, **more) -> dict:
     return {"engine": {"kind": "native", "max_lag": lag, **more}}
 
 
 @pytest.mark.parametrize("options", METHODS.values(), ids=METHODS.keys())
-def test_without_a_lag_another_process_samples_what_this_one_would(options):
+def test_without_a_lag_another_process_samples_what_this_one_would(options, monkeypatch):
+    if options is not GRPO:
+        monkeypatch.setattr(separate, "OwnSampler", Beside)
     here = run("reinforce", "here", phases=3, **options)
     there = run("reinforce", "there", phases=3, **options, **native(0))
     assert weights("there", "reinforce") == weights("here", "reinforce") != (Path("base") / "model.safetensors").read_bytes()
@@ -51,18 +78,18 @@ def test_without_a_lag_another_process_samples_what_this_one_would(options):
 
 
 @pytest.mark.parametrize("lag", [1, 3])
-def test_with_a_lag_a_run_goes_on_with_the_same_bits(lag, monkeypatch):
+def test_with_a_lag_a_run_goes_on_with_the_same_bits(lag, beside, monkeypatch):
     killed_once("reinforce", 3, monkeypatch, phases=6, **{**GRPO, "passes": 1, "minibatches": 1}, **native(lag))
 
 
-def test_an_adapter_is_sampled_merged():
+def test_an_adapter_is_sampled_merged(beside):
     """Its products are then rounded otherwise than in the trainer, so tokens agree and log-probs nearly."""
     rows = run("reinforce", "there", **GRPO, **LORA, **native(0))
     assert rows[0]["ratio_error"] == pytest.approx(1, abs=1e-5)
     assert rows[-1]["ratio_error"] != rows[0]["ratio_error"]
 
 
-def test_a_lag_is_measured_and_read_again_where_the_ratio_to_the_sampler_is_no_bound():
+def test_a_lag_is_measured_and_read_again_where_the_ratio_to_the_sampler_is_no_bound(beside):
     one = run("reinforce", "one", phases=4, **GRPO, **native(1))
     two = run("reinforce", "two", phases=4, **GRPO, **native(2))
     assert [row["policy_lag"] for row in one if "policy_lag" in row] == [0, 1, 1, 1]
@@ -79,7 +106,7 @@ def test_in_flight_weights_are_taken_under_the_answers_in_work():
 
 
 def test_a_sampler_that_dies_is_started_again_and_samples_the_same(monkeypatch):
-    run("reinforce", "straight", **GRPO, **native(0))
+    run("reinforce", "straight", **GRPO)
     sample, kills = OwnSampler.sample, iter([False, True, False])
 
     def killed(self, batch, numbers):
@@ -101,7 +128,7 @@ def test_a_sampler_that_always_dies_ends_the_run_with_the_reason(monkeypatch):
         return sample(self, batch, numbers)
 
     monkeypatch.setattr(OwnSampler, "sample", killed)
-    monkeypatch.setattr("trivium.generate.samplers.FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(samplers, "MAX_ROUNDS", 2)
     with pytest.raises(EngineError, match="the process of the sampler has ended") as told:
         run("reinforce", **GRPO, **native(0))
     assert told.value.exit_code == 10
@@ -132,7 +159,7 @@ def vllm(*fakes, **more) -> dict:
 
 @pytest.mark.parametrize("lag", [0, 1, 2])
 def test_servers_sample_for_the_same_recipe(lag, place):
-    with servers(place / "judge", 2, stop_ids=STOPS) as fakes:
+    with servers(place / "teacher", 2, stop_ids=STOPS) as fakes:
         rows = run("reinforce", phases=4, **GRPO, **vllm(*fakes, max_lag=lag))
         assert [row["policy_lag"] for row in rows if "policy_lag" in row] == [0, min(1, lag), lag, lag]
         assert rows[1]["sampler_mismatch"] == pytest.approx(1, abs=1e-5)  # the first phase: they have the very weights
@@ -141,7 +168,10 @@ def test_servers_sample_for_the_same_recipe(lag, place):
 
 
 def test_servers_that_keep_their_weights_and_do_not_say_so_are_found_out(place):
-    with servers(place / "teacher", 1, stop_ids=STOPS) as [fake]:
+    other = ours("llama")
+    other.trunk.head.weight.data.mul_(100)
+    save_model(place / "other", other, **FILES)
+    with servers(place / "other", 1, stop_ids=STOPS) as [fake]:
         fake.is_lying = True
         with pytest.raises(EngineError, match="phase 0: the sampler gives its tokens other probabilities than the trainer does"):
             run("reinforce", phases=4, **GRPO, **vllm(fake))
