@@ -58,12 +58,13 @@ class Separate:
 
     def generate(self, prompts: Sequence[np.ndarray], sampling: Sampling, *, seed: int, purpose: str, step: int) -> list[Example]:
         """Answers to prompts, as those of Engine.generate, with the column policy_step; those of a phase may be there already."""
-        self._publish(step)
         batch = Batch(prompts, sampling, seed, purpose, step)
         if purpose != "rollout":  # the scores of the phase made it needed, so it could not be asked for ahead
+            self._publish(step)
             return self._samplers.submit(batch).result()
         for phase in range(step, min(step + self._max_lag + 1, self._phases)):
             if phase not in self._ready and phase not in self._pending:
+                self._publish(step)
                 ahead = batch if phase == step else replace(batch, prompts=self._asked(phase), step=phase)
                 self._pending[phase] = self._samplers.submit(ahead)
         self._wait(step)
