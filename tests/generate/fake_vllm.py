@@ -42,7 +42,7 @@ class FakeVLLM:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}"
+        return f"http://localhost:{self._server.server_port}"
 
     def count(self, path: str) -> int:
         return sum(called.partition("?")[0] == path for called, _ in self.calls)

@@ -83,10 +83,10 @@ def test_with_a_lag_a_run_goes_on_with_the_same_bits(lag, beside, monkeypatch):
 
 
 def test_an_adapter_is_sampled_merged(beside):
-    """Its products are then rounded otherwise than in the trainer, so tokens agree and log-probs nearly."""
-    rows = run("reinforce", "there", **GRPO, **LORA, **native(0))
-    assert rows[0]["ratio_error"] == pytest.approx(1, abs=1e-5)
-    assert rows[-1]["ratio_error"] != rows[0]["ratio_error"]
+    """Its products are then rounded otherwise than in the trainer, so log-probs agree nearly, whatever it has learned."""
+    errors = [row["ratio_error"] for row in run("reinforce", "there", phases=4, **GRPO, **LORA, **native(0))]
+    assert errors[::2] == pytest.approx([1] * 4, abs=1e-5)  # the first update of a phase
+    assert max(errors[1::2]) > 1 + 1e-4
 
 
 def test_a_lag_is_measured_and_read_again_where_the_ratio_to_the_sampler_is_no_bound(beside):
@@ -190,10 +190,10 @@ def test_a_small_mismatch_is_said(place):
     [
         ({"engine": {"kind": "vllm", "urls": []}}, "urls"), ({"engine": {"kind": "vllm", "urls": ["host:8000"]}}, "an address such as"),
         ({"engine": {"kind": "vllm", "urls": ["http://a", "http://a"]}}, "a server is named twice"),
-        ({"engine": {"kind": "vllm", "urls": "http://127.0.0.1:1", "key_env": "NO_SUCH_KEY"}}, "there is no variable NO_SUCH_KEY"),
-        ({"engine": {"kind": "vllm", "urls": "http://127.0.0.1:1"}, "sampler": "int8"}, "only our kernels have"),
+        ({"engine": {"kind": "vllm", "urls": "http://localhost:1", "key_env": "NO_SUCH_KEY"}}, "there is no variable NO_SUCH_KEY"),
+        ({"engine": {"kind": "vllm", "urls": "http://localhost:1"}, "sampler": "int8"}, "only our kernels have"),
         ({"engine": {"kind": "native", "in_flight": True}}, "set max_lag to 1"),
-        ({"engine": {"kind": "vllm", "urls": "http://127.0.0.1:1"}, "sampling": {"top_p": 0.9}}, "needs the whole distribution"),
+        ({"engine": {"kind": "vllm", "urls": "http://localhost:1"}, "sampling": {"top_p": 0.9}}, "needs the whole distribution"),
         ({"engine": {"kind": "native"}, "sampling": {"top_k": 5}}, "needs the whole distribution"),
     ],
 )  # fmt: skip
@@ -204,4 +204,4 @@ def test_what_cannot_be_is_said_before_anything_starts(options, said):
 
 def test_a_server_that_is_not_there_is_said():
     with pytest.raises(EngineError, match="ConnectionRefused"):
-        run("reinforce", **GRPO, **{"engine": {"kind": "vllm", "urls": "http://127.0.0.1:1"}})
+        run("reinforce", **GRPO, **{"engine": {"kind": "vllm", "urls": "http://localhost:1"}})

@@ -128,10 +128,7 @@ class Engine:
             range(len(prompts)), key=lambda place: len(prompts[place]) - ends[place]
         ):  # the longest first, or it ends alone
             job.submit(request(place))
-        while job.is_busy:
-            if on_step is not None:
-                on_step(job)
-            job.step()
+        _finish(job, on_step)
         return [answer for answer in answers if answer is not None]
 
     def session(self, capacity: int) -> Job:
@@ -161,3 +158,10 @@ class Engine:
         if self.log is not None and how != self._said:
             self.log(how)
         self._said = how
+
+
+def _finish(job: Job, on_step: OnStep | None) -> None:
+    while job.is_busy:
+        if on_step is not None:
+            on_step(job)
+        job.step()

@@ -21,6 +21,7 @@ from trivium.data.order import epoch_rows
 from trivium.generate.sampling import Sampling
 from trivium.learn.credit import Answers, CreditRule, overlong
 from trivium.learn.kl import AdaptiveKL
+from trivium.stages.phases import lag, rows_of, versions
 
 Score = Callable[[Sequence[Example], Sequence[int]], np.ndarray]  # (answers, index of their prompts) -> (N,)
 Parts = Callable[[Sequence[Example], Sequence[int]], dict[str, float]]
@@ -148,7 +149,7 @@ class Rollouts:
         self._look_for_differences(scores)
         answers, mismatch = self._read_again(answers, phase)
         answers, kl = self._referred(answers)
-        self.measured = self._measure(owners, answers, scores, kl) | {"replaced_share": replaced} | mismatch | _lag(answers, phase)
+        self.measured = self._measure(owners, answers, scores, kl) | {"replaced_share": replaced} | mismatch | lag(answers, phase)
         if self.options.is_paired:
             groups = self._pairs(owners, answers, scores, phase)
         elif self.options.has_credit:
@@ -200,10 +201,10 @@ class Rollouts:
             importance = np.exp(np.minimum(gap, np.log(MAX_IMPORTANCE))).astype(np.float32)
             found.append(answer.with_columns(old_logprobs=column, importance=importance))
             gaps.append(gap[answer.loss_mask > 0])
-            fresh.append(_versions(answer, phase) == phase)
+            fresh.append(versions(answer, phase) == phase)
         gap, is_fresh = np.concatenate(gaps).astype(np.float64), np.concatenate(fresh)
         weight, mismatch = np.minimum(np.exp(gap), MAX_IMPORTANCE), np.exp(np.abs(gap))
-        if mismatch.mean() > MAX_STRANGE:
+        if "policy_step" in answers[0].columns and mismatch.mean() > MAX_STRANGE:
             raise EngineError(
                 f"phase {phase}: the sampler gives its tokens other probabilities than the trainer does, by a factor of"
                 f" {mismatch.mean():.2g} on average: it has other weights, or draws otherwise, than it says; or the policy moves too far"
@@ -355,29 +356,6 @@ class Rollouts:
             order = sorted(range(start, start + size), key=lambda i: (-scores[i], lots[i]))
             pairs.append((answers[order[0]], answers[order[-1]]))
         return pairs
-
-
-def rows_of(options: RolloutOptions, num_prompts: int, seed: int, phase: int) -> list[int]:
-    """The prompts that a phase asks, by their place in the list."""
-    return epoch_rows(phase * options.prompts_per_phase, options.prompts_per_phase, num_prompts, seed, "prompts").tolist()
-
-
-def prompts_of(options: RolloutOptions, prompts: Sequence[np.ndarray], seed: int, phase: int) -> list[np.ndarray]:
-    """The prompt of every answer that a phase asks for first."""
-    return [prompts[row] for row in rows_of(options, len(prompts), seed, phase) for _ in range(options.answers)]
-
-
-def _versions(answer: Example, phase: int) -> np.ndarray:
-    """The weights that each token that counts comes from, in phases; those of now where the engine has no others."""
-    column = answer.columns.get("policy_step")
-    return np.full(len(answer.response), phase) if column is None else column[answer.loss_mask > 0]
-
-
-def _lag(answers: Sequence[Example], phase: int) -> dict[str, float]:
-    """By how many phases the weights that tokens come from are behind on average, if it is said."""
-    if not all("policy_step" in answer.columns for answer in answers):
-        return {}
-    return {"policy_lag": float(phase - np.concatenate([_versions(answer, phase) for answer in answers]).mean())}
 
 
 def _teaching(answers: Sequence[Example]) -> list[np.ndarray]:

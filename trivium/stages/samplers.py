@@ -46,7 +46,7 @@ class OtherProcess:
 class Servers:
     """vLLM servers that you started in an environment of their own; they must see the run folder under the same path.
 
-    urls: http://127.0.0.1:8000 for example, with the key in the environment variable key_env. timeout_s: for an answer, or to take
+    urls: http://localhost:8000 for example, with the key in the environment variable key_env. timeout_s: for an answer, or to take
     weights. max_lag, in_flight: as for native.
     """
 

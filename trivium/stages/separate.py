@@ -30,7 +30,7 @@ from trivium.nn.adapter import fingerprint, merge
 from trivium.stages.base import resolve
 from trivium.stages.judges import Judges
 from trivium.stages.models import Speaker, engine_of, machine_of
-from trivium.stages.rollouts import prompts_of
+from trivium.stages.phases import prompts_of
 from trivium.stages.samplers import InProcess, OtherProcess
 
 if TYPE_CHECKING:
