@@ -18,7 +18,7 @@ from trivium.nn.model import Model
 from trivium.stages.base import resolve
 from trivium.stages.judges import Judges
 from trivium.stages.models import Speaker, check_reader, engine_of, machine_of, same_tokenizer
-from trivium.stages.rollouts import Column, Rollouts, Sampler
+from trivium.stages.rollouts import Column, Rollouts, Speaks
 from trivium.train.annotate import column_of, logprobs, values
 from trivium.train.beside import Beside
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def rollouts_of(
-    stage: Reinforce, run: Run, policy: Speaker, judges: Judges, teacher: Model | None, sampler: Sampler | None = None
+    stage: Reinforce, run: Run, policy: Speaker, judges: Judges, teacher: Model | None, sampler: Speaks | None = None
 ) -> Rollouts:
     """The source that a policy learns from, with everyone who takes part in it. The policy as it is now is the reference.
 

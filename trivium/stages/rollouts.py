@@ -34,12 +34,6 @@ MAX_STRANGE = 3.0  # of the same mean, above which it is no rounding and no lag,
 MAX_BLIND_PHASES = 5  # phases in a row without any difference in reward, after which a run has nothing to learn from
 
 
-class Sampler(Protocol):
-    """What answers prompts: an engine, or those that ask engines elsewhere (separate.py)."""
-
-    def generate(self, prompts: Sequence[np.ndarray], sampling: Sampling, *, seed: int, purpose: str, step: int) -> list[Example]: ...
-
-
 class RolloutOptions(Protocol):
     """The options of `reinforce` that say what a phase is."""
 
@@ -75,6 +69,12 @@ class RolloutOptions(Protocol):
     def overlong_margin(self) -> int: ...
 
 
+class Speaks(Protocol):
+    """What answers prompts, as an Engine does."""
+
+    def generate(self, prompts: Sequence[np.ndarray], sampling: Sampling, *, seed: int, purpose: str, step: int) -> list[Example]: ...
+
+
 @dataclass(slots=True)
 class Rollouts:
     """Groups of on-policy answers; a phase is sampled once and served in `passes` x `minibatches` steps.
@@ -87,14 +87,14 @@ class Rollouts:
     """
 
     options: RolloutOptions
-    engine: Sampler
+    engine: Speaks
     prompts: Sequence[np.ndarray]
     seed: int
     score: Score
     reference: Column
     values: Column | None = None
     teacher: Column | None = None
-    opponent: Sampler | None = None
+    opponent: Speaks | None = None
     trainer: Column | None = None
     parts: Parts | None = None
     truth: Score | None = None

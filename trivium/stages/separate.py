@@ -20,8 +20,10 @@ import torch
 from torch import Tensor
 
 from trivium.core.config import plain
+from trivium.core.errors import ConfigError
 from trivium.core.run import Run
 from trivium.core.types import Example
+from trivium.core.world import world
 from trivium.generate.own_sampler import OwnSampler
 from trivium.generate.remote import VLLM
 from trivium.generate.samplers import Batch, Samplers, Server, Weights
@@ -134,11 +136,13 @@ def _examples(tensors: dict[str, Tensor]) -> list[Example]:
 def separate(stage: Reinforce, run: Run, policy: Speaker, judges: Judges) -> Iterator[Separate | None]:
     """The samplers that the stage asks for, ended with it; None if the trainer samples itself.
 
-    Raises ConfigError for servers that cannot do what is needed, EngineError if one is not there.
+    Raises ConfigError for servers that cannot do what is needed and for several ranks, EngineError if one is not there.
     """
     if isinstance(stage.engine, InProcess):
         yield None
         return
+    if (size := world().size) > 1:
+        raise ConfigError(f"engine={stage.engine.kind} is asked by one trainer process, and there are {size}; take engine=in_process")
     longest = max(map(len, judges.prompt_ids)) + stage.sampling.max_new_tokens
     engine = engine_of(
         run, policy, rows=stage.prompts_per_phase * stage.answers, precision=None if stage.sampler == "auto" else stage.sampler
