@@ -105,6 +105,7 @@ def test_in_flight_weights_are_taken_under_the_answers_in_work():
     assert all(0 <= row["policy_lag"] <= 1 for row in rows if "policy_lag" in row)
 
 
+@pytest.mark.slow
 def test_a_sampler_that_dies_is_started_again_and_samples_the_same(monkeypatch):
     run("reinforce", "straight", **GRPO)
     sample, kills = OwnSampler.sample, iter([False, True, False])
@@ -120,6 +121,7 @@ def test_a_sampler_that_dies_is_started_again_and_samples_the_same(monkeypatch):
     assert "the sampler in the other process is back" in log("killed")
 
 
+@pytest.mark.slow
 def test_a_sampler_that_always_dies_ends_the_run_with_the_reason(monkeypatch):
     sample = OwnSampler.sample
 
