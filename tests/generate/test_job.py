@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from tests.generate.test_engine import PROMPTS, STOP, engine
 from tests.nn.tiny import VOCAB
@@ -137,3 +138,29 @@ def test_what_is_dropped_is_named(engine):
     job.step()
     assert set(map(id, job.drop())) == set(map(id, requests))
     assert not job.is_busy
+
+
+def test_weights_that_change_under_a_request_are_followed_and_what_the_old_ones_read_is_not_shared(engine):
+    long, told, noise = np.arange(40) % VOCAB, {}, torch.Generator().manual_seed(1)
+    speaker, fresh = engine(rows=2, stop_ids=()), engine(rows=2, stop_ids=())
+    job = speaker.session(64)
+
+    def request(number: int, end: int) -> Request:
+        return Request(long, Sampling(temperature=0), 1, number, end, lambda answer: told.__setitem__(number, answer))
+
+    [before] = fresh.generate([long], Sampling(temperature=0, max_new_tokens=20), seed=1)
+    job.submit(request(0, 60))
+    while len(job.going.get(0).tokens if 0 in job.going else long) < 45:
+        job.step()
+    with torch.no_grad():
+        for parameter in speaker.model.parameters():
+            parameter.add_(0.3 * torch.randn(parameter.shape, generator=noise))
+    job.follow()
+    job.submit(request(1, 60))
+    while job.is_busy:
+        job.step()
+    fresh.model.load_state_dict(speaker.model.state_dict())
+    [after] = fresh.generate([long], Sampling(temperature=0, max_new_tokens=20), seed=1)
+    assert told[1].tokens.tolist() == after.tokens.tolist() != before.tokens.tolist()
+    assert told[0].tokens[:45].tolist() == before.tokens[:45].tolist()
+    assert told[0].tokens.tolist() != before.tokens.tolist()

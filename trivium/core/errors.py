@@ -9,7 +9,8 @@
     |- ResourceError        6   disk or memory
     |- LockedError          7   another process owns the run folder
     |- RankError            8   a peer process failed
-    `- MachineError         9   the machine computes wrong numbers
+    |- MachineError         9   the machine computes wrong numbers
+    `- EngineError         10   a sampler elsewhere is lost, or answers with other weights than it should
 
 130, 143 and 138 are an interrupt (SIGINT, SIGTERM, SIGUSR1) after the run was saved. Anything else that escapes is a bug of ours and
 shows a traceback.
@@ -79,6 +80,12 @@ class MachineError(TriviumError):
     """The machine computes numbers that cannot be trusted."""
 
     exit_code = 9
+
+
+class EngineError(TriviumError):
+    """A sampler in another process or on another machine is lost, or does not give what it was asked for."""
+
+    exit_code = 10
 
 
 def did_you_mean(word: str, allowed: Iterable[str]) -> str:

@@ -17,6 +17,7 @@ A column is an array aligned with the tokens of its example: entry t speaks abou
     baseline       what the log-ratio is compared with             of_step              kto, bco, aot
     teacher_logprobs log-prob under a teacher                      rollouts             distillation
     importance     trainer's probability over the sampler's, <= 2  rollouts             policy losses
+    policy_step    version of the weights it comes from, in phases samplers elsewhere   rollouts
     from_reference 1: an answer that the reference gave            rollouts             xpo
     noise_key      what the noise on its embedding follows from    data/noise.py        nn/noise.py
     noise_scale    the largest number of that noise                data/noise.py        nn/noise.py

@@ -99,6 +99,11 @@ class BlendedReader:
         for reader in self._readers:
             reader.renew()
 
+    def follow(self) -> None:
+        """See Reader."""
+        for reader in self._readers:
+            reader.follow()
+
     def choose(
         self, logits_SV: Tensor, sampling: Sampling, stream: Stream, request_S: np.ndarray, position_S: np.ndarray, seen: Seen | None
     ) -> Chosen:

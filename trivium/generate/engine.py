@@ -26,6 +26,7 @@ from trivium.nn.proxy import ProxyModel
 
 OnDone = Callable[[int], None]  # how many requests are answered so far, for progress
 OnTokens = Callable[[int, int], None]  # (request, token): called for every token, in order, for streaming
+OnStep = Callable[[Job], None]  # called before each step, where weights may be changed under the requests in work
 
 
 class Engine:
@@ -84,6 +85,7 @@ class Engine:
         is_over: IsOver | None = None,
         on_token: OnTokens | None = None,
         on_done: OnDone | None = None,
+        on_step: OnStep | None = None,
     ) -> list[Example]:
         """One answer to each prompt (token ids, (L,)): an Example whose loss mask is 1 on the answer, its end token included.
 
@@ -126,8 +128,7 @@ class Engine:
             range(len(prompts)), key=lambda place: len(prompts[place]) - ends[place]
         ):  # the longest first, or it ends alone
             job.submit(request(place))
-        while job.is_busy:
-            job.step()
+        _finish(job, on_step)
         return [answer for answer in answers if answer is not None]
 
     def session(self, capacity: int) -> Job:
@@ -157,3 +158,10 @@ class Engine:
         if self.log is not None and how != self._said:
             self.log(how)
         self._said = how
+
+
+def _finish(job: Job, on_step: OnStep | None) -> None:
+    while job.is_busy:
+        if on_step is not None:
+            on_step(job)
+        job.step()

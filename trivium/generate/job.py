@@ -107,6 +107,11 @@ class Job:
             for place, said in zip(asked, self._choose(logits, [self.going[row] for row in asked]), strict=True):
                 self._say(place, self.going[place], said)
 
+    def follow(self) -> None:
+        """The weights have changed: what is in work goes on under the new ones, and shares no more of what the old ones read."""
+        self.reader.follow()
+        self.starts.clear()
+
     def drop(self) -> list[Request]:
         """Everything that is not answered, which is forgotten."""
         left = [*self.waiting, *(row.request for row in self.going.values())]

@@ -64,6 +64,10 @@ class Reader(Protocol):
         """The weights may have changed; every row is free."""
         ...
 
+    def follow(self) -> None:
+        """The weights have changed; rows in use go on with the keys and values that they have."""
+        ...
+
     def choose(
         self, logits_SV: Tensor, sampling: Sampling, stream: Stream, request_S: np.ndarray, position_S: np.ndarray, seen: Seen | None
     ) -> Chosen:
@@ -117,6 +121,10 @@ class NativeReader:
         if weights != self._weights:
             self._decoder.repack()
         self._weights = weights
+
+    def follow(self) -> None:
+        """See Reader."""
+        self.renew()
 
     def choose(
         self, logits_SV: Tensor, sampling: Sampling, stream: Stream, request_S: np.ndarray, position_S: np.ndarray, seen: Seen | None
@@ -201,6 +209,10 @@ class ModuleReader:
         """See Reader: the module is the trainer's, so only a copy of it has to follow. No row is in use any more."""
         for row in range(self.rows):
             self._cache.end(row)
+        self.follow()
+
+    def follow(self) -> None:
+        """See Reader."""
         if self._copy is not None:
             self._copy.refresh()
 

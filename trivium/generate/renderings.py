@@ -82,6 +82,10 @@ class Rendered:
         """See Reader."""
         self.inner.renew()
 
+    def follow(self) -> None:
+        """See Reader."""
+        self.inner.follow()
+
     def choose(
         self, logits_SV: Tensor, sampling: Sampling, stream: Stream, request_S: np.ndarray, position_S: np.ndarray, seen: Seen | None
     ) -> Chosen:

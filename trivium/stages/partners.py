@@ -18,7 +18,7 @@ from trivium.nn.model import Model
 from trivium.stages.base import resolve
 from trivium.stages.judges import Judges
 from trivium.stages.models import Speaker, check_reader, engine_of, machine_of, same_tokenizer
-from trivium.stages.rollouts import Column, Rollouts
+from trivium.stages.rollouts import Column, Rollouts, Speaks
 from trivium.stages.shared import SharedEngine, share_of, shared_column
 from trivium.train.annotate import column_of, logprobs, values
 from trivium.train.beside import Beside
@@ -27,8 +27,13 @@ if TYPE_CHECKING:
     from trivium.stages.reinforce import Reinforce
 
 
-def rollouts_of(stage: Reinforce, run: Run, policy: Speaker, judges: Judges, teacher: Model | None) -> Rollouts:
-    """The source that a policy learns from, with everyone who takes part in it. The policy as it is now is the reference."""
+def rollouts_of(
+    stage: Reinforce, run: Run, policy: Speaker, judges: Judges, teacher: Model | None, sampler: Speaks | None = None
+) -> Rollouts:
+    """The source that a policy learns from, with everyone who takes part in it. The policy as it is now is the reference.
+
+    sampler: who answers, if it is not an engine of ours here.
+    """
     size = {"rows": stage.micro_batch_rows, "length": stage.seq_len}
     reference, critic = frozen_reference(policy.model), judges.critic
     rows, mixture, share = stage.prompts_per_phase * stage.answers, stage.opponent, share_of(run)
@@ -41,7 +46,8 @@ def rollouts_of(stage: Reinforce, run: Run, policy: Speaker, judges: Judges, tea
 
     return Rollouts(
         options=stage,
-        engine=SharedEngine(engine_of(run, policy, rows=rows, precision=None if stage.sampler == "auto" else stage.sampler), share),
+        engine=sampler
+        or SharedEngine(engine_of(run, policy, rows=rows, precision=None if stage.sampler == "auto" else stage.sampler), share),
         prompts=judges.prompt_ids,
         seed=run.seed,
         score=judges.score,
@@ -49,11 +55,12 @@ def rollouts_of(stage: Reinforce, run: Run, policy: Speaker, judges: Judges, tea
         values=None if critic is None else valued_by(critic),
         teacher=None if teacher is None else said_by(teacher),
         opponent=None if mixture is None else SharedEngine(_opponent(run, policy, reference, mixture, rows=rows), share),
-        trainer=None if stage.sampler == "auto" else said_by(policy.model),
+        trainer=said_by(policy.model) if stage.is_read_again else None,
         parts=judges.means if stage.rewards else None,
         truth=judges.true_score if stage.truth else None,
         watched=judges.heldout_score if stage.guard.models else None,
         log=run.log_once,
+        max_lag=stage.engine.max_lag,
     )
 
 

@@ -14,7 +14,7 @@ from trivium.generate.sampling import Sampling
 from trivium.learn.credit import GAE, CreditRule, Distillation, GroupMean, Versus
 from trivium.learn.kl import AdaptiveKL
 from trivium.learn.objectives import GKD
-from trivium.learn.objectives.policy import PolicyGradient, PolicyLoss
+from trivium.learn.objectives.policy import REINFORCE, PolicyGradient, PolicyLoss
 from trivium.learn.objectives.preference import ODPO, TDPO, XPO, PreferenceLoss, StepWide
 from trivium.learn.objectives.value import Value
 from trivium.learn.optim.recipes import AdamW
@@ -28,6 +28,7 @@ from trivium.stages.base import Foresight, Work, check_model, known_model, resol
 from trivium.stages.guard import Guard
 from trivium.stages.machine import Machine
 from trivium.stages.replay import Replay
+from trivium.stages.samplers import AnyEngine, InProcess, Servers
 from trivium.stages.training import foresee_training, save
 from trivium.text.read import check_head
 
@@ -46,10 +47,11 @@ class Reinforce:
     (missing_end=mask); overlong_margin: within so many tokens of max_new_tokens an answer loses up to 1. An update is one minibatch; a
     phase samples prompts_per_phase prompts and makes passes x minibatches updates. refill: prompts whose answers all got the same reward
     are replaced. A preference loss as objective learns from the best and worst answer to a prompt, without credit and kl_coef; gkd
-    from the teacher alone, without these and missing_end_penalty. replay:
-    text of pre-training (PPO-ptx) or demonstrations that each update learns as well. sampler: the precision that our kernels sample in,
-    auto: the trainer's; in fewer bits it is faster, and corrected for. truth: the rule behind the preferences where it is known; its score
-    is reported, never trained on. lora: see finetune; policy and reference share their frozen weights then, and so do critic and judge.
+    from the teacher alone, without these and missing_end_penalty. replay: text of pre-training (PPO-ptx) or demonstrations that each
+    update learns as well. engine: where answers are sampled: in_process, native (another process) or vllm (servers), the last two with
+    a lag if it is given (docs/separate-samplers.md). sampler: the precision that our kernels sample in, auto: the trainer's; in fewer
+    bits it is faster, and corrected for. truth: the rule behind the preferences where it is known; its score is reported, never trained
+    on. lora: see finetune; policy and reference share their frozen weights then, and so do critic and judge.
     """
 
     kind: Literal["reinforce"] = "reinforce"
@@ -76,6 +78,7 @@ class Reinforce:
     overlong_margin: int = Field(default=0, ge=0)
     sampling: Sampling = Sampling(max_new_tokens=40)
     sampler: Literal["auto", "float32", "bfloat16", "int8"] = "auto"
+    engine: AnyEngine = InProcess()
     guard: Guard = Guard()
     optimizer: AdamW = AdamW(lr=1e-4, eps=1e-5)
     critic_optimizer: AdamW = AdamW(lr=3e-4, eps=1e-5)
@@ -101,6 +104,13 @@ class Reinforce:
         """Whether something learns from the KL to the starting model, or stops the run by it; else it is measured on some answers."""
         is_learned_from = self.is_paired or bool(self.kl_coef) or (isinstance(self.objective, PolicyLoss) and self.objective.kl_coef > 0)
         return is_learned_from or self.guard.max_kl < math.inf
+
+    @property
+    def is_read_again(self) -> bool:
+        """Whether the trainer reads the answers too, since the sampler's log-probs are not its own, or no anchor for an update."""
+        has_no_ratio = self.has_credit and isinstance(self.objective, REINFORCE)
+        is_far = self.engine.max_lag > (0 if has_no_ratio else 1) and self.has_credit
+        return self.sampler != "auto" or isinstance(self.engine, Servers) or is_far
 
     @property
     def has_critic(self) -> bool:
@@ -139,6 +149,7 @@ class Reinforce:
         self._check_combination()
         check_rules(self.rewards)
         self._check_kl()
+        self._check_engine()
         teachers = [self.teacher] if self.teacher else []
         for model in (self.model, *self.reward_model, *judges_of(self.rewards), *self.guard.models, *teachers):
             check_model(model)
@@ -146,6 +157,15 @@ class Reinforce:
             self.replay.check()
         if not self.prompts.startswith("@"):
             check_head(self.prompts, "prompts", field="asked" if self.truth else "")
+
+    def _check_engine(self) -> None:
+        """Servers have their own precision, and an address."""
+        if isinstance(self.engine, Servers):
+            self.engine.endpoints()
+            if self.sampler != "auto":
+                raise ConfigError(f"sampler is '{self.sampler}', which only our kernels have; with engine=vllm the server says (--dtype)")
+        if self.engine.in_flight and not self.engine.max_lag:
+            raise ConfigError("engine.in_flight changes weights under answers in work, and with max_lag=0 there are none; set max_lag to 1")
 
     def check_sampler(self, machine: Machine) -> None:
         """Raise ConfigError if it samples in what only our kernels have, and the machine's settings switch these off."""
@@ -239,7 +259,7 @@ class Reinforce:
         replayed = self.steps * self.rows_replayed * self.seq_len
         work = foresee_training(self, name, config, known, tokens=sampled * self.passes * networks + replayed, lora=self.lora)
         judges, sides = len(self.reward_model) + len(self.guard.models), 1 if self.opponent is None else 2
-        read_again = (self.sampler != "auto") + isinstance(self.objective, XPO)  # by the trainer, and the opponent's by the reference
+        read_again = self.is_read_again + isinstance(self.objective, XPO)  # by the trainer, and the opponent's by the reference
         readings = networks + judges * sides + read_again  # forward only, with the reference
         reading = sampled * readings / 3 * flops_per_token(config, self.seq_len)
         if self.teacher:  # once for the answers of a phase, and in each update if its distributions are compared
@@ -251,17 +271,15 @@ class Reinforce:
             parameters_sampled=work.parameters,
             flops=work.flops + reading,
             memory_bytes=networks * work.memory_bytes,
+            notes=(*work.notes, *self.engine.notes(self.model, self.seq_len)),
         )
 
     def run(self, run: Run) -> Mapping[str, Any]:
         from trivium.stages.judges import Judges
         from trivium.stages.models import Speaker, check_room, machine_of, say_what_is_slower
-        from trivium.stages.partners import beside_of, rollouts_of, teacher_of
-        from trivium.stages.watch import Watch
-        from trivium.train.checkpoint import Checkpoints
-        from trivium.train.fit import Layout, fit
+        from trivium.stages.partners import teacher_of
+        from trivium.stages.separate import separate
         from trivium.train.mesh import arrangement
-        from trivium.train.trainer import Trainer
 
         if arrangement().tensor > 1:
             run.log_once("parallel.tensor is above 1: log-probs differ in their last bits from those of a sampler that is not spread so")
@@ -271,7 +289,21 @@ class Reinforce:
         judges = Judges.load(self, run, policy, **size)
         check_room(judges.prompt_ids, self.sampling, self.seq_len)
         teacher = teacher_of(self, run, policy, judges.prompt_ids)
-        rollouts = rollouts_of(self, run, policy, judges, teacher)
+        with separate(self, run, policy, judges) as samplers:
+            self._learn(run, policy, judges, teacher, samplers)
+        save(run, policy, self.lora)
+        episodes = self.phases * self.prompts_per_phase * self.answers
+        return {"parameters": policy.model.num_parameters, "episodes": episodes, "updates": self.steps}
+
+    def _learn(self, run: Run, policy: Any, judges: Any, teacher: Any, samplers: Any) -> None:
+        from trivium.stages.models import machine_of
+        from trivium.stages.partners import beside_of, rollouts_of
+        from trivium.stages.watch import Watch
+        from trivium.train.checkpoint import Checkpoints
+        from trivium.train.fit import Layout, fit
+        from trivium.train.trainer import Trainer
+
+        rollouts = rollouts_of(self, run, policy, judges, teacher, samplers)
         common: dict[str, Any] = {"schedule": self.schedule, "steps": self.steps, "max_grad_norm": self.max_grad_norm}
         common["is_exact"] = machine_of(run).exact
         trainers = [
@@ -285,10 +317,9 @@ class Reinforce:
         if critic is not None:
             trainers.append(Trainer("critic", critic, self.value, self.critic_optimizer(critic), **common))
         watch = Watch(self.guard)
+        companions = [watch, rollouts, *([] if samplers is None else [samplers])]
         fit(
-            run, rollouts, trainers, steps=self.steps, layout=Layout(**size), checkpoints=Checkpoints(run, companions=[watch, rollouts]),
-            hooks=[rollouts.report, watch], save_multiple=rollouts.steps_per_phase,
+            run, rollouts, trainers, steps=self.steps, layout=Layout(self.micro_batch_rows, self.seq_len),
+            checkpoints=Checkpoints(run, companions=companions), hooks=[rollouts.report, watch],
+            save_multiple=rollouts.steps_per_phase,
         )  # fmt: skip
-        save(run, policy, self.lora)
-        episodes = self.phases * self.prompts_per_phase * self.answers
-        return {"parameters": policy.model.num_parameters, "episodes": episodes, "updates": self.steps}

@@ -14,13 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trivium.core.errors import DivergedError
+from trivium.core.errors import DivergedError, EngineError
 from trivium.core.seeds import generator
 from trivium.core.types import Example, Group
 from trivium.data.order import epoch_rows
 from trivium.generate.sampling import Sampling
 from trivium.learn.credit import Answers, CreditRule, overlong
 from trivium.learn.kl import AdaptiveKL
+from trivium.stages.phases import lag, rows_of, versions
 
 Score = Callable[[Sequence[Example], Sequence[int]], np.ndarray]  # (answers, index of their prompts) -> (N,)
 Parts = Callable[[Sequence[Example], Sequence[int]], dict[str, float]]
@@ -29,6 +30,7 @@ MAX_REFILLS = 10  # times that prompts whose answers all got the same reward are
 MAX_IMPORTANCE = 2.0  # truncated importance sampling (Ionides 2008): a little bias for a bounded variance
 KL_PROMPTS = 4  # where nothing depends on the KL, it is measured on the answers to one prompt in so many
 MAX_MISMATCH = 1.05  # mean of the ratio between sampler and trainer, or its inverse, above which a line says so
+MAX_STRANGE = 3.0  # of the same mean, above which it is no rounding and no lag, but another model
 MAX_BLIND_PHASES = 5  # phases in a row without any difference in reward, after which a run has nothing to learn from
 
 
@@ -80,7 +82,8 @@ class Rollouts:
     prompts: token ids. score: the reward of each answer. reference: its log-probs under the reference. values: the critic's
     estimates, for a rule with a critic. teacher: log-probs under a teacher, which then is the reward. opponent: whose answers are compared
     with. trainer: the log-probs that the trainer computes, for an engine whose numbers are others. Only reported are parts: means of what
-    a reward is made of; truth: the true score where it is known; watched: a held-out reward. log: where a warning goes.
+    a reward is made of; truth: the true score where it is known; watched: a held-out reward. log: where a warning goes. max_lag: phases
+    that the weights of the engine may be behind.
     """
 
     options: RolloutOptions
@@ -97,6 +100,7 @@ class Rollouts:
     truth: Score | None = None
     watched: Score | None = None
     log: Callable[[str], None] = lambda _: None
+    max_lag: int = 0
     measured: dict[str, float] = field(default_factory=dict)
     _phase: int = -1
     _groups: list[Group] = field(default_factory=list)
@@ -131,21 +135,21 @@ class Rollouts:
 
     def report(self, done: int, metrics: dict[str, Any]) -> None:
         """A hook: what the phase of the step that was just done was worth, once a phase."""
-        if (done - 1) % self.steps_per_phase == 0 and self.trainer is None:
+        if (done - 1) % self.steps_per_phase == 0 and self.trainer is None and not self.max_lag:
             self._look_at_mismatch(metrics.get("ratio_error", 1.0))
         if done % self.steps_per_phase == 0:
             metrics |= self.measured
 
     def _sample(self, phase: int) -> list[Group]:
-        rows = epoch_rows(phase * self.options.prompts_per_phase, self.options.prompts_per_phase, len(self.prompts), self.seed, "prompts")
-        owners, answers, scores = self._answered(rows.tolist(), phase, "rollout")
+        rows = rows_of(self.options, len(self.prompts), self.seed, phase)
+        owners, answers, scores = self._answered(rows, phase, "rollout")
         replaced = 0.0
         if self.options.refill:
             owners, answers, scores, replaced = self._refilled(owners, answers, scores, phase)
         self._look_for_differences(scores)
-        answers, mismatch = self._read_again(answers)
+        answers, mismatch = self._read_again(answers, phase)
         answers, kl = self._referred(answers)
-        self.measured = self._measure(owners, answers, scores, kl) | {"replaced_share": replaced} | mismatch
+        self.measured = self._measure(owners, answers, scores, kl) | {"replaced_share": replaced} | mismatch | lag(answers, phase)
         if self.options.is_paired:
             groups = self._pairs(owners, answers, scores, phase)
         elif self.options.has_credit:
@@ -187,20 +191,29 @@ class Rollouts:
             return answers, kl
         return [answer.with_columns(ref_logprobs=column) for answer, column in zip(answers, reference, strict=True)], kl
 
-    def _read_again(self, answers: list[Example]) -> tuple[list[Example], dict[str, float]]:
+    def _read_again(self, answers: list[Example], phase: int) -> tuple[list[Example], dict[str, float]]:
         """The answers with the trainer's log-probs and how much each token counts, where the sampler is another; and by how much it is."""
         if self.trainer is None:
             return answers, {}
-        found, gaps = [], []
+        found, gaps, fresh = [], [], []
         for answer, column in zip(answers, self.trainer(answers), strict=True):
             gap = (column - answer.columns["old_logprobs"]) * (answer.loss_mask > 0)
             importance = np.exp(np.minimum(gap, np.log(MAX_IMPORTANCE))).astype(np.float32)
             found.append(answer.with_columns(old_logprobs=column, importance=importance))
             gaps.append(gap[answer.loss_mask > 0])
-        gap = np.concatenate(gaps).astype(np.float64)
-        weight, mismatch = np.minimum(np.exp(gap), MAX_IMPORTANCE), float(np.exp(np.abs(gap)).mean())
-        self._look_at_mismatch(mismatch)
-        return found, {"sampler_mismatch": mismatch, "sampler_effective_share": float(weight.mean() ** 2 / (weight**2).mean())}
+            fresh.append(versions(answer, phase) == phase)
+        gap, is_fresh = np.concatenate(gaps).astype(np.float64), np.concatenate(fresh)
+        weight, mismatch = np.minimum(np.exp(gap), MAX_IMPORTANCE), np.exp(np.abs(gap))
+        if "policy_step" in answers[0].columns and mismatch.mean() > MAX_STRANGE:
+            raise EngineError(
+                f"phase {phase}: the sampler gives its tokens other probabilities than the trainer does, by a factor of"
+                f" {mismatch.mean():.2g} on average: it has other weights, or draws otherwise, than it says; or the policy moves too far"
+                " in as many phases as it lags"
+            )
+        if is_fresh.any():  # others differ because the policy has learned since
+            self._look_at_mismatch(float(mismatch[is_fresh].mean()))
+        share = float(weight.mean() ** 2 / (weight**2).mean())
+        return found, {"sampler_mismatch": float(mismatch.mean()), "sampler_effective_share": share}
 
     def _look_at_mismatch(self, mismatch: float) -> None:
         if mismatch > MAX_MISMATCH:
