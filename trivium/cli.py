@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from trivium.cli_options import WRAPPED, Chat, DryRun, Json, Options, Out, Plugins, Quiet, StageName
+from trivium.cli_plan import plan
 from trivium.cli_serve import serve
 from trivium.core.errors import ConfigError, TriviumError
 from trivium.core.interrupt import Interrupted
@@ -156,6 +157,7 @@ def generate(model: str, prompts: str, temperature: float = 1.0, max_new_tokens:
 
 
 app.command()(serve)
+app.command()(plan)
 
 
 @app.command()
@@ -316,9 +318,9 @@ def _start(recipe: Any, folder: Path, dry_run: bool, quiet: bool, chat_after: bo
 
     check(recipe, plugins)
     if dry_run:
-        from trivium.stages.plan import plan
+        from trivium.stages.plan import plan as plan_here
 
-        typer.echo(plan(recipe))
+        typer.echo(plan_here(recipe))
         return
     page = execute(recipe, folder, quiet=quiet, plugins=plugins)
     typer.echo(f"report: {page}")
