@@ -33,12 +33,14 @@ def plan(
         sections = plan_of(found, gpus=gpus, gpu=gpu, net=net, with_calibration=calibrate)
         typer.echo(json.dumps(plain_figures(sections), indent=1) if as_json else as_text(sections))
         return
+    from trivium.stages.pipeline import check
     from trivium.stages.plan import against as compared, plan as told
 
     if found.is_shape:
         raise ConfigError("a shape without text is planned for a cluster: say --gpus 8 --gpu h100, or name a recipe")
     if as_json:
         raise ConfigError("--json is for the plan of a cluster; add --gpus 8 --gpu h100")
+    check(found.recipe)
     if against and found.folder is not None:
         typer.echo(compared(found.recipe, found.folder, with_rehearsal=calibrate))
     else:

@@ -7,7 +7,7 @@ from trivium.nn.preset import preset
 from trivium.plan.devices import Cluster, device
 from trivium.plan.failures import GPU_HOURS_PER_STOP, reliability, simulated_goodput
 from trivium.plan.memory import Layout, memory
-from trivium.plan.sampling import Replica, sync_seconds
+from trivium.plan.sampling import Replica, switch_seconds, sync_seconds
 from trivium.plan.step import FP8_GAIN, efficiency, mfu, step, tokens_to_hide
 from trivium.plan.timeline import Batch, asynchronous, colocated, one_step_off
 from trivium.stages.jobs import shape_of
@@ -134,7 +134,7 @@ def phases():
         samplers: mean(lambda seed, s=samplers: asynchronous(batch, replica, s, 16 - s, train, sync_s=sync, seed=seed))
         for samplers in (8, 12)
     }
-    return mean(lambda seed: colocated(again, replica, 16, train_again, seed=seed)), off, free
+    return mean(lambda seed: colocated(again, replica, 16, train_again, switch_s=switch_seconds(LLAMA_8B), seed=seed)), off, free
 
 
 def test_the_timeline_is_that_of_the_reference_within_5_percent(phases):

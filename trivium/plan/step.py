@@ -7,6 +7,8 @@ from trivium.plan.memory import STATE_BYTES, Layout
 from trivium.plan.shape import Shape
 
 FP8_GAIN = 1.28  # torchtitan's 8B: 8,532 tokens/s instead of 6,667
+FP8_TENSOR_SHARE = 0.75  # of an all-reduce between tensor ranks the gathered half is in bytes then
+LAUNCH_S, COLLECTIVE_S = 2e-4, 3e-5  # assumed: of a layer, the least that starting its kernels takes; of a collective, its latency
 COPIES = 2 + 2 + 4  # bytes a weight: gathered in bf16 forward and backward, its gradient reduced in fp32
 # From a size on, what compiled bf16 training reaches of the data sheet by PaLM's count, before somebody measured (torchtitan's 8B: 0.39)
 EFFICIENCIES = ((7e9, 0.40), (1e9, 0.30), (0.0, 0.20))
@@ -73,17 +75,18 @@ def step(
     flops_per_s = cluster.device.bf16 * share * (FP8_GAIN if is_fp8 else 1.0)
     work = shape.flops_per_token(layout.seq_len, is_causal=False) + 2 * shape.multiplied * (layout.recompute == "full")
     work -= 2 * shape.multiplied * (trained is not None)  # the gradient of a weight that stays
-    compute = accumulate * tokens * work / t / flops_per_s
+    d, layers, micro = shape.hidden_size, shape.num_layers, accumulate * shape.num_layers
+    compute = max(accumulate * tokens * work / t / flops_per_s, micro * LAUNCH_S)
     weights, within = layout.shard * layout.context, layout.shard * layout.context * t
     between = (weights - 1) / weights
     moved = accumulate * 4 * N / t * between, 4 * learning / t * between
     replicas = 2 * 4 * learning / t / weights * (layout.replicate > 1)
     wire, network = cluster.bytes_per_s(within), cluster.bytes_per_s(layout.gpus)
-    gather = sum(moved) / wire + replicas / network
-    d, layers = shape.hidden_size, shape.num_layers
-    tensor = accumulate * layers * 4 * 2 * tokens * d * 2 * (t - 1) / t / cluster.bytes_per_s(t)
+    gather = sum(moved) / wire + replicas / network + (2 * micro + layers) * COLLECTIVE_S * (weights > 1)
+    sums = micro * 4 * 2 * tokens * d * 2 * (t - 1) / t * (FP8_TENSOR_SHARE if is_fp8 else 1.0)
+    tensor = sums / cluster.bytes_per_s(t) + micro * 8 * COLLECTIVE_S * (t > 1)
     keys = 2 * 2 * shape.kv_size / t * layout.rows * layout.seq_len * (layout.context - 1) / layout.context
-    context = accumulate * layers * 3 * keys / cluster.bytes_per_s(layout.context * t)
+    context = micro * 3 * keys / cluster.bytes_per_s(layout.context * t)
     exposed = (2 + 4) * shape.layer_parameters / t * between / wire  # the first layer's gather, the last one's reduction
     optimizer = STATE_BYTES * learning / within / cluster.device.bandwidth
     total = accumulate * tokens * layout.replicate * layout.shard * layout.context

@@ -15,7 +15,6 @@ from math import log, sqrt
 from trivium.core.seeds import generator
 from trivium.plan.sampling import Replica
 
-SWITCH_S = 10.0  # assumed: samplers put to sleep and woken, weights gathered and sharded again, where they share GPUs with the trainer
 WARM_STEPS, STEPS = 3, 6  # of a stream, left out and measured
 
 
@@ -112,8 +111,8 @@ def batch_seconds(batch: Batch, replica: Replica, replicas: int, seed: int) -> f
     return slowest
 
 
-def colocated(batch: Batch, replica: Replica, gpus: int, train_gpu_s: float, *, seed: int = 1, switch_s: float = SWITCH_S) -> Timeline:
-    """All GPUs sample, then all train, with the weights of now."""
+def colocated(batch: Batch, replica: Replica, gpus: int, train_gpu_s: float, *, switch_s: float, seed: int = 1) -> Timeline:
+    """All GPUs sample, then all train, with the weights of now. switch_s: between the two, there and back."""
     sampling, training = batch_seconds(batch, replica, gpus // replica.gpus, seed), train_gpu_s / gpus
     total = sampling + training + switch_s
     return Timeline(total, 1 - sampling / total, 1 - training / total)

@@ -7,10 +7,11 @@ from trivium.core.config import plain
 from trivium.core.errors import ConfigError
 from trivium.nn.flops import HEAD_CHUNK
 from trivium.plan.calibration import LayerFit
-from trivium.plan.devices import Cluster, devices
+from trivium.plan.devices import GPUS_PER_NODE, Cluster, devices
 from trivium.plan.failures import Reliability, reliability
 from trivium.plan.figures import Tag
-from trivium.plan.sampling import Replica, sync_seconds
+from trivium.plan.memory import FREE_SHARE
+from trivium.plan.sampling import Replica, switch_seconds, sync_seconds
 from trivium.plan.search import Choice, Training, best
 from trivium.plan.step import efficiency
 from trivium.plan.timeline import Batch, Timeline, asynchronous, colocated, one_step_off
@@ -103,10 +104,9 @@ def plan_cluster(jobs: list[Job], cluster: Cluster, fit: LayerFit | None = None,
 def training_of(job: Job, fit: LayerFit | None = None, *, is_fp8: bool = False) -> Training:
     """What a training stage asks of a cluster."""
     assert job.config is not None
-    is_reinforced = isinstance(job.stage, Reinforce)
-    copies = 1 + (is_reinforced and job.stage.has_critic)
-    judges = len(job.stage.reward_model) if isinstance(job.stage, Reinforce) else 0
-    reads = judges + is_reinforced + (job.stage.kind == "prefer")
+    copies, reads = 1, int(job.stage.kind == "prefer")
+    if isinstance(job.stage, Reinforce):
+        copies, reads = 1 + job.stage.has_critic, 1 + len(job.stage.reward_model)
     return Training(
         shape_of(job.config), int(plain(job.stage)["seq_len"]), job.update_tokens, head_tokens=HEAD_CHUNK,
         trained=None if job.lora is None else job.lora.num_parameters(job.config), copies=copies, read_only=reads, is_fp8=is_fp8,
@@ -160,11 +160,17 @@ def _splits(stage: Reinforce, job: Job, cluster: Cluster, choice: Choice) -> lis
     reached = choice.step.tokens * 6 * shape.multiplied / max(choice.step.compute, 1e-9) / choice.layout.gpus
     train_gpu_s = batch.train_gpu_seconds(shape.multiplied, reached) * stage.passes * (2 if stage.has_critic else 1)
     train_gpu_s += steps * per_update * cluster.gpus
-    found = [Split("all GPUs sample, then train", 0, colocated(batch, replica, max(cluster.gpus, replica.gpus), train_gpu_s))]
+    # one GPU samples with the trainer's own weights
+    together, switch = max(cluster.gpus, replica.gpus), switch_seconds(shape) if cluster.gpus > 1 else 0.0
+    found = [Split("all GPUs sample, then train", 0, colocated(batch, replica, together, train_gpu_s, switch_s=switch))]
     sync = sync_seconds(shape, is_packed=cluster.nodes == 1)
     unit = max(replica.gpus, cluster.gpus // 8)
+    training = training_of(job)
     for samplers in range(unit, cluster.gpus, unit):
         trainers = cluster.gpus - samplers
+        layout = replace(choice.layout, shard=max(1, trainers // (choice.layout.tensor * choice.layout.context)), replicate=1)
+        if training.memory(layout).total > (1 - FREE_SHARE) * cluster.device.memory_bytes:
+            continue
         off = one_step_off(batch, replica, samplers, trainers, train_gpu_s, sync_s=sync)
         free = asynchronous(batch, replica, samplers, trainers, train_gpu_s, sync_s=sync)
         found += [Split("one step off", samplers, off), Split("asynchronous", samplers, free)]
@@ -193,6 +199,6 @@ def alternatives(jobs: list[Job], plan: ClusterPlan, others: list[Cluster], fit:
 
 def others_than(cluster: Cluster) -> list[Cluster]:
     """Half and twice the GPUs, and as many of other kinds whose nodes have fast links."""
-    counts = [count for count in (cluster.gpus // 2, cluster.gpus * 2) if count >= 1]
+    counts = [count for count in (cluster.gpus // 2, cluster.gpus * 2) if count and (count < GPUS_PER_NODE or not count % GPUS_PER_NODE)]
     found = [replace(cluster, gpus=count) for count in counts]
     return found + [replace(cluster, device=each) for each in devices().values() if each.name in OTHERS and each != cluster.device]

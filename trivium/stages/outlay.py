@@ -19,7 +19,7 @@ from trivium.stages.layers import layer_fit
 
 TOKENS_PER_CORE_S = 1e12 / (2 * 1000 * 3600)  # datatrove #106: signatures of 1T tokens took 1,000 cores 2 hours
 MOST_EPOCHS = 4  # that are worth nearly as much as new text (Muennighoff et al. 2023, arXiv:2305.16264)
-FULL_S = 3600.0
+LAW_FLOPS = 1e17  # below, the law is far from what it was fitted to
 
 
 def plan_of(asked: Asked, *, gpus: int, gpu: str, net: str, with_calibration: bool = False) -> list[Section]:
@@ -165,19 +165,24 @@ def _text(asked: Asked, plan: ClusterPlan) -> Iterator[tuple[list[Figure], list[
         fresh = min(tokens, asked.unique_tokens or tokens)
         budget = float(each.job.work.flops)
         best = plan_data(REFITTED, budget, asked.unique_tokens or float("inf"))
-        hours = fresh / TOKENS_PER_CORE_S / FULL_S
+        hours = fresh / TOKENS_PER_CORE_S / 3600
         figures = [
-            Figure("tokens", tokens, count(tokens), "exact", f"{tokens / (budget / tokens / FLOPS_PER):.0f} for each parameter"),
+            Figure("tokens", tokens, count(tokens), "exact", f"{tokens / (budget / tokens / FLOPS_PER):.3g} for each parameter"),
             Figure("core-hours to clean it", hours, f"{hours:,.1f}", "assumed", "139,000 tokens/s a core (datatrove #106)"),
-            Figure("best parameters", best.parameters, count(best.parameters), "assumed", f"for {flops(budget)} (Besiroglu et al. 2024)"),
-            Figure("best tokens", best.tokens, count(best.tokens), "assumed", f"loss {best.loss:.3f} nats by the law"),
         ]
+        if budget >= LAW_FLOPS:
+            figures += [
+                Figure(
+                    "best parameters", best.parameters, count(best.parameters), "assumed", f"for {flops(budget)} (Besiroglu et al. 2024)"
+                ),
+                Figure("best tokens", best.tokens, count(best.tokens), "assumed", f"loss {best.loss:.3f} nats by the law"),
+            ]
         lines = []
         if asked.unique_tokens and tokens > MOST_EPOCHS * asked.unique_tokens:
             epochs = tokens / asked.unique_tokens
             lines.append(
-                f"  warning: {count(asked.unique_tokens)} tokens of text are read {epochs:.0f} times; beyond {MOST_EPOCHS} repeats are worth"
-                " less and less (Muennighoff et al. 2023): find more text, or train a larger model for fewer tokens"
+                f"  warning: {count(asked.unique_tokens)} tokens of text are read {epochs:.0f} times; beyond {MOST_EPOCHS} repeats are"
+                " worth less and less (Muennighoff et al. 2023): find more text, or train a larger model for fewer tokens"
             )
         yield figures, lines
 
