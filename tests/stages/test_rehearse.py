@@ -15,7 +15,7 @@ from trivium.stages.machine import Machine
 from trivium.stages.plan import against, outlook, plan
 from trivium.stages.pretrain import Pretrain
 from trivium.stages.recipe import load_recipe
-from trivium.stages.rehearse import PHASES, PROMPTS, STEPS, arithmetic, calibrate, known_fits, small, units
+from trivium.stages.rehearse import PHASES, STEPS, arithmetic, calibrate, known_fits, small, units
 from trivium.stages.reinforce import Reinforce
 from trivium.stages.settle import settle
 
@@ -59,13 +59,13 @@ def test_in_a_world_of_straight_lines_the_plan_is_exact(quickstart, monkeypatch)
         assert fits[job.name].seconds(units(job)) == pytest.approx(fixed + each * units(job), rel=1e-6), job.name
 
 
-def test_what_was_found_is_kept_for_other_numbers_of_updates_and_layers(quickstart, monkeypatch):
+def test_what_was_found_is_kept_for_other_numbers_of_updates_and_nothing_else(quickstart, monkeypatch):
     monkeypatch.setattr(pipeline, "execute", world)
     fits = calibrate(quickstart)
     longer = settle(load_recipe("quickstart", {"machine": MACHINE, "pretrain": {"steps": 5000}, "reinforce": {"phases": 99}}))[0]
     assert known_fits(longer) == fits == known_fits(quickstart)
-    wider = settle(load_recipe("quickstart", {"machine": MACHINE, "pretrain": {"width": 512}}))[0]
-    assert known_fits(wider) == {}
+    for other in ({"width": 512}, {"depth": 5}, {"batch_tokens": 4096}):
+        assert known_fits(settle(load_recipe("quickstart", {"machine": MACHINE, "pretrain": other}))[0]) == {}
     assert known_fits(replace(quickstart, machine=build(Machine, MACHINE | {"threads": 2}))) == {}
 
 
@@ -77,7 +77,7 @@ def test_a_rehearsal_keeps_the_size_of_an_update_and_does_few(quickstart):
         assert isinstance(pretrain, Pretrain)
         assert (pretrain.depth, pretrain.width, pretrain.steps, pretrain.batch_tokens) == (number + 1, 256, STEPS, 2048)
         assert (stages["finetune"].steps, stages["reinforce"].phases) == (STEPS, PHASES)
-        assert stages["demonstrate"].num_heldout == PROMPTS[number]
+        assert stages["demonstrate"] == quickstart.stages["demonstrate"]
         assert stages["reinforce"].sampling.max_new_tokens < 40  # an untrained model does not stop by itself
         assert plain(stages["prepare"]) == plain(quickstart.stages["prepare"])
     assert first.stages["tokenize"] == second.stages["tokenize"]  # the second run finds the text of the first

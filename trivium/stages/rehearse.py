@@ -16,13 +16,14 @@ from trivium.core.config import plain
 from trivium.core.run import SPEED
 from trivium.plan.calibration import StageFit, load, store
 from trivium.report.reading import number_of, read_record
+from trivium.stages import pipeline
 from trivium.stages.annotate import Annotate
 from trivium.stages.base import Work
 from trivium.stages.catalogue import AnyStage
 from trivium.stages.demonstrate import Demonstrate
 from trivium.stages.evaluate import Evaluate
 from trivium.stages.finetune import Finetune
-from trivium.stages.jobs import Job, jobs_of
+from trivium.stages.jobs import Job, extra_flops, jobs_of
 from trivium.stages.machine import Machine, device_name
 from trivium.stages.prefer import Prefer
 from trivium.stages.prepare import Prepare
@@ -39,7 +40,8 @@ from trivium.text.read import files_of
 DEPTHS = (1, 2)
 STEPS, FIRST_STEPS = 10, 3  # updates of a stage, and those of them that are not counted
 PHASES, FIRST_PHASES = 3, 1
-PROMPTS = (24, 48)  # sampled in the first rehearsal and in the second
+MOST_PROMPTS = 2000  # of those whose answers are ranked, and of those that are held out
+LIMIT = 50  # items of each task
 LARGE_BYTES, DOCUMENTS = 256 << 20, 20_000  # of a corpus from so many bytes on, so many documents
 
 
@@ -52,15 +54,13 @@ def small(recipe: Recipe, number: int) -> Recipe:
 
 def calibrate(recipe: Recipe) -> dict[str, StageFit]:
     """Run both rehearsals of a settled recipe, whose machine is measured, and keep what they tell. Raises what a run does."""
-    from trivium.stages.pipeline import execute
-
     seen: list[dict[str, tuple[Job, float, float]]] = []
     with tempfile.TemporaryDirectory(prefix="trivium-rehearsal-") as scratch:
         folder = Path(scratch) / "run"
         for number in range(len(DEPTHS)):
             rehearsal = small(recipe, number)
             before = _lines(folder)
-            execute(rehearsal, folder, quiet=True)
+            pipeline.execute(rehearsal, folder, quiet=True)
             seen.append(_seen(folder, jobs_of(rehearsal), before))
         factors = _factors(recipe, folder)
     fits = {job.name: _fit(job, *(each[job.name] for each in seen)) for job in jobs_of(recipe)}
@@ -76,11 +76,12 @@ def known_fits(recipe: Recipe) -> dict[str, StageFit]:
 
 
 def units(job: Job) -> float:
-    """What the time of a stage grows with: updates, phases, the arithmetic of sampling; 0 if it is measured as a whole."""
+    """What the time of a stage grows with: phases, updates and what is read besides in updates, or arithmetic; 0 if it is timed whole."""
     if isinstance(job.stage, Reinforce):
         return job.stage.phases
     if job.is_training:
-        return job.updates
+        extra = extra_flops(job)
+        return job.updates * (1 + extra / max(1.0, job.work.flops - extra))
     return arithmetic(job.work)
 
 
@@ -102,10 +103,10 @@ def _small(stage: AnyStage, number: int, answer_tokens: int) -> AnyStage:
     if isinstance(stage, Reward | Prefer):
         return replace(stage, steps=STEPS)
     if isinstance(stage, Demonstrate):
-        heldout = min(stage.num_heldout, PROMPTS[number])
-        return replace(stage, num_comparisons=min(stage.num_comparisons, 4 * PROMPTS[number]), num_heldout=heldout)
+        most = {"num_comparisons": min(stage.num_comparisons, MOST_PROMPTS), "num_heldout": min(stage.num_heldout, MOST_PROMPTS)}
+        return replace(stage, **most)
     if isinstance(stage, Evaluate):
-        return replace(stage, sampling=_shorter(stage.sampling, answer_tokens), limit=PROMPTS[number] if stage.tasks else stage.limit)
+        return replace(stage, sampling=_shorter(stage.sampling, answer_tokens), limit=LIMIT if stage.tasks else stage.limit)
     if isinstance(stage, Reinforce):
         return replace(stage, phases=PHASES, sampling=_shorter(stage.sampling, answer_tokens))
     if isinstance(stage, Annotate | Sample):
@@ -186,5 +187,6 @@ def _machine(machine: Machine) -> dict[str, Any]:
 
 
 def _work(recipe: Recipe) -> dict[str, Any]:
-    """What the rehearsals do: the same for a recipe with more updates, or more layers of the same width."""
-    return {"stages": plain(small(recipe, 0).stages), "more": plain(small(recipe, 1).stages)}
+    """What the rehearsals do, and for how many layers: the same for a recipe with more updates."""
+    depths = {job.name: job.config.num_layers for job in jobs_of(recipe) if job.config is not None}
+    return {"stages": plain(small(recipe, 0).stages), "more": plain(small(recipe, 1).stages), "depths": depths}
