@@ -33,14 +33,13 @@ def layer_fit(jobs: Sequence[Job], device: Device, *, with_calibration: bool) ->
     if not with_calibration:
         found = load({"gpu": device.name}, work)
         return LayerFit(**found) if found else None
-    machine = Machine().measured()
-    here = device_name(machine.device)
+    here = device_name(Machine().place())
     if device_called(here) != device:
         raise ConfigError(
             f"--calibrate measures the device at hand, which is '{here}', for a plan of {device.name}; run it on such a GPU: what it"
             " finds is kept, and the plan then uses it"
         )
-    fit = measure(job.config, ROWS, seq_len, machine, peak=device.bf16)
+    fit = measure(job.config, ROWS, seq_len, Machine().measured(), peak=device.bf16)
     store({"gpu": device.name}, work, asdict(fit))
     return fit
 

@@ -148,12 +148,16 @@ def _together(plan: ClusterPlan) -> Section:
         [
             Figure("time", plan.seconds, duration(plan.seconds), plan.share_tag, "stages one after the other, stops among it"),
             Figure("GPU-hours", plan.gpu_hours, f"{plan.gpu_hours:,.1f}", plan.share_tag),
-            Figure("cost", plan.cost, f"${plan.cost:,.0f}", "assumed", f"${device.price:.2f} for a GPU and hour"),
+            Figure("cost", plan.cost, _dollars(plan.cost), "assumed", f"${device.price:.2f} for a GPU and hour"),
             Figure("a stop every", found.stop_every_s, duration(found.stop_every_s), "assumed", "50,000 GPU-hours between stops (Llama 3)"),
             Figure("save every", found.save_every_s, duration(found.save_every_s), "assumed", f"saving holds up {plan.save_s:.1f} s"),
             Figure("goodput", *_percent(found.goodput), "assumed", "of the time that is not lost to saves and stops"),
         ],
     )
+
+
+def _dollars(value: float) -> str:
+    return f"${value:,.0f}" if value >= 100 else f"${value:.2f}"
 
 
 def _text(asked: Asked, plan: ClusterPlan) -> Iterator[tuple[list[Figure], list[str]]]:
@@ -192,7 +196,7 @@ def _others(plan: ClusterPlan, jobs: list[Job], fit: LayerFit | None) -> Section
     for name, other in alternatives(jobs, plan, others_than(plan.cluster), fit):
         cost, time = other.cost / plan.cost - 1, other.seconds / plan.seconds - 1
         figures.append(
-            Figure(name, other.cost, f"${other.cost:,.0f}", "assumed", f"{duration(other.seconds)}: cost {cost:+.0%}, time {time:+.0%}")
+            Figure(name, other.cost, _dollars(other.cost), "assumed", f"{duration(other.seconds)}: cost {cost:+.0%}, time {time:+.0%}")
         )
     none = ["  nothing in the table is cheaper or faster"]
     return Section("cheaper or faster", figures, none if not figures else [])

@@ -189,4 +189,10 @@ def _machine(machine: Machine) -> dict[str, Any]:
 def _work(recipe: Recipe) -> dict[str, Any]:
     """What the rehearsals do, and for how many layers: the same for a recipe with more updates."""
     depths = {job.name: job.config.num_layers for job in jobs_of(recipe) if job.config is not None}
-    return {"stages": plain(small(recipe, 0).stages), "more": plain(small(recipe, 1).stages), "depths": depths}
+    return {"stages": [_timed(small(recipe, number)) for number in range(len(DEPTHS))], "depths": depths}
+
+
+def _timed(rehearsal: Recipe) -> dict[str, Any]:
+    """The options without learning rates, which follow from the number of updates and change no time."""
+    stages = {name: plain(stage) for name, stage in rehearsal.stages.items()}
+    return {name: {**each, "optimizer": (each.get("optimizer") or {}).get("kind")} for name, each in stages.items()}
