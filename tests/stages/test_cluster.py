@@ -146,7 +146,7 @@ def test_options_that_do_not_go_together_are_refused(arguments, message):
     assert message in str(ended.exception)
 
 
-def test_the_command_prints_json():
-    ended = CliRunner().invoke(app, ["plan", "llama-3.1-8b", *SHAPE, "--gpus", "64", "--json"])
-    assert ended.exit_code == 0, ended.exception
-    assert json.loads(ended.stdout)[0]["title"].startswith("stages on 64 x H100")
+def test_the_command_prints_json_without_torch(light, tmp_path):
+    ended = light.run(["plan", "llama-3.1-8b", *SHAPE, "--gpus", "64", "--json"], tmp_path)
+    assert (ended.code, ended.loaded_torch) == (0, False), ended.err
+    assert json.loads(ended.out)[0]["title"].startswith("stages on 64 x H100")

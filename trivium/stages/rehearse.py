@@ -76,18 +76,26 @@ def known_fits(recipe: Recipe) -> dict[str, StageFit]:
 
 
 def units(job: Job) -> float:
-    """What the time of a stage grows with: phases, updates and what is read besides in updates, or arithmetic; 0 if it is timed whole."""
+    """What the time of a stage grows with: phases, updates (also those that its readings are worth), arithmetic; 0 if timed whole."""
     if isinstance(job.stage, Reinforce):
         return job.stage.phases
     if job.is_training:
         extra = extra_flops(job)
-        return job.updates * (1 + extra / max(1.0, job.work.flops - extra))
+        return job.updates * (1 + extra / max(1.0, job.work.flops - extra)) + _measured(job)
     return arithmetic(job.work)
 
 
 def arithmetic(work: Work) -> float:
     """Operations of a stage that samples or reads."""
     return 2 * work.parameters_sampled * work.tokens_generated + work.flops
+
+
+def _measured(job: Job) -> float:
+    """What pre-training reads of held-out text, in updates: a forward pass is a third of one."""
+    if not isinstance(job.stage, Pretrain):
+        return 0.0
+    times = 1 + (job.stage.steps - job.stage.first_step) // job.stage.evaluate_every
+    return times * job.stage.evaluate_rows * job.stage.seq_len / 3 / job.update_tokens
 
 
 def _small(stage: AnyStage, number: int, answer_tokens: int) -> AnyStage:
