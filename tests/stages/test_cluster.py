@@ -61,9 +61,9 @@ def test_every_number_of_every_section_says_where_it_comes_from():
 def test_reinforcement_learning_is_split_by_simulation_and_the_fastest_is_taken():
     sections = found_for("quickstart", gpus=8)
     [split] = [section for section in sections if section.title.startswith("a phase of reinforce")]
-    seconds = [each.value for each in split.figures]
+    seconds = [each.value for each in split.figures[:3]]
     assert seconds == sorted(seconds)
-    assert {each.name for each in split.figures} == {"all GPUs sample, then train", "one step off", "asynchronous"}
+    assert {each.name for each in split.figures[:3]} == {"all GPUs sample, then train", "one step off", "asynchronous"}
 
 
 def test_alternatives_are_cheaper_or_faster_and_at_most_three():

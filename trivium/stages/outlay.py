@@ -5,11 +5,12 @@ from dataclasses import replace
 
 from trivium.nn.flops import flops_per_token
 from trivium.plan.calibration import LayerFit
-from trivium.plan.devices import Cluster, device, network_of
+from trivium.plan.devices import Cluster, Device, device, network_of
 from trivium.plan.figures import Figure, Section, Tag
 from trivium.plan.launch import launch_lines, options_of
 from trivium.plan.law import FLOPS_PER, REFITTED
 from trivium.plan.repeated_data import plan as plan_data
+from trivium.plan.sampling import Replica
 from trivium.plan.search import Choice
 from trivium.plan.step import mfu, tokens_to_hide
 from trivium.report.units import count, duration, flops, share, size
@@ -35,7 +36,7 @@ def told(asked: Asked, plan: ClusterPlan, jobs: list[Job], fit: LayerFit | None)
     sections = [_stages(plan)]
     if plan.main is not None and plan.main.choice is not None:
         sections += [_memory(plan.main, plan.main.choice, fit), _speed(plan.main, plan.main.choice, plan, fit)]
-    sections += [_split(each) for each in plan.stages if each.splits]
+    sections += [_split(each, plan.cluster.device) for each in plan.stages if each.splits]
     sections.append(_together(plan))
     sections += [Section("text", figures, lines) for figures, lines in _text(asked, plan) if figures]
     sections.append(_others(plan, jobs, fit))
@@ -84,7 +85,7 @@ def _memory(each: StagePlan, choice: Choice, fit: LayerFit | None) -> Section:
 
 
 def _speed(each: StagePlan, choice: Choice, plan: ClusterPlan, fit: LayerFit | None) -> Section:
-    layout, step, device, tag = choice.layout, choice.step, choice.cluster.device, plan.share_tag
+    layout, step, peak, tag = choice.layout, choice.step, choice.cluster.device.bf16, plan.share_tag
     assert each.job.config is not None
     shape, per_gpu = shape_of(each.job.config), step.tokens_per_s / choice.cluster.gpus
     by_palm = shape.flops_per_token(layout.seq_len, is_causal=False)
@@ -97,8 +98,8 @@ def _speed(each: StagePlan, choice: Choice, plan: ClusterPlan, fit: LayerFit | N
             Figure("parameters", shape.parameters, count(shape.parameters), "exact"),
             Figure("replicas x shards x context x tensor", mesh, mesh, "exact", rows),
             Figure("tokens/s", step.tokens_per_s, f"{step.tokens_per_s:,.0f}", tag, f"{per_gpu:,.0f} on each GPU"),
-            Figure("MFU, PaLM's count", *_percent(mfu(per_gpu, by_palm, device.bf16)), tag, f"{flops(by_palm)} a token"),
-            Figure("MFU, causal", *_percent(mfu(per_gpu, causal, device.bf16)), tag, f"{flops(causal)} a token, masked positions left out"),
+            Figure("MFU, PaLM's count", *_percent(mfu(per_gpu, by_palm, peak)), tag, f"{flops(by_palm)} a token"),
+            Figure("MFU, causal", *_percent(mfu(per_gpu, causal, peak)), tag, f"{flops(causal)} a token, masked positions left out"),
             Figure("an update", step.seconds, duration(step.seconds), tag, _times(choice)),
             _hidden(choice),
         ],
@@ -127,7 +128,7 @@ def _hidden(choice: Choice) -> Figure:
     return Figure("communication hidden", word, word, "assumed", f"{note}; of any model {count(rule)} at {wire / 1e9:.0f} GB/s {where}")
 
 
-def _split(each: StagePlan) -> Section:
+def _split(each: StagePlan, kind: Device) -> Section:
     chosen, figures, seen = each.splits[0], [], set[str]()
     for split in each.splits:
         if split.name in seen:
@@ -138,17 +139,25 @@ def _split(each: StagePlan) -> Section:
         lag = f", answers are {line.mean_lag:.1f} updates old, at most {line.most_lag}" if line.mean_lag else ""
         note = f"{where}samplers idle {line.idle_sampling:.0%}, trainer idle {line.idle_training:.0%}{lag}"
         figures.append(Figure(split.name, line.seconds, duration(line.seconds), "assumed", note))
+    assert each.job.config is not None
+    shape = shape_of(each.job.config)
+    replica = Replica.of(shape, kind)
+    slots = replica.slots(max(1, each.job.sequence_tokens))
+    figures.append(
+        Figure("weights of a sampler", 2 * shape.parameters, size(2 * shape.parameters), "exact", f"in bf16, on {replica.gpus} GPU(s)")
+    )
+    figures.append(Figure("answers at one time", slots, f"{slots:,}", "assumed", f"each keeps {size(shape.kv_bytes)} a token"))
     return Section(f"a phase of {each.job.name}, simulated; the first is taken ({chosen.name})", figures)
 
 
 def _together(plan: ClusterPlan) -> Section:
-    found, device = plan.reliability, plan.cluster.device
+    found, price = plan.reliability, plan.cluster.device.price
     return Section(
         "together",
         [
             Figure("time", plan.seconds, duration(plan.seconds), plan.share_tag, "stages one after the other, stops among it"),
             Figure("GPU-hours", plan.gpu_hours, f"{plan.gpu_hours:,.1f}", plan.share_tag),
-            Figure("cost", plan.cost, _dollars(plan.cost), "assumed", f"${device.price:.2f} for a GPU and hour"),
+            Figure("cost", plan.cost, _dollars(plan.cost), "assumed", f"${price:.2f} for a GPU and hour"),
             Figure("a stop every", found.stop_every_s, duration(found.stop_every_s), "assumed", "50,000 GPU-hours between stops (Llama 3)"),
             Figure("save every", found.save_every_s, duration(found.save_every_s), "assumed", f"saving holds up {plan.save_s:.1f} s"),
             Figure("goodput", *_percent(found.goodput), "assumed", "of the time that is not lost to saves and stops"),
