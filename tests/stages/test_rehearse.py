@@ -93,6 +93,15 @@ def test_the_table_says_where_its_times_come_from(quickstart, monkeypatch):
     assert (found["pretrain"].tag, found["prepare"].tag) == ("calibrated", "measured")
 
 
+def test_a_crowded_machine_is_said(quickstart, monkeypatch):
+    monkeypatch.setattr(pipeline, "execute", world)
+    busy = iter([(100.0, 10.0), (200.0, 11.0)])
+    monkeypatch.setattr(rehearse, "busy_seconds", lambda: next(busy))
+    assert "caution: other processes took" in plan(quickstart, with_rehearsal=True)
+    busy = iter([(100.0, 10.0), (101.0, 11.0)])
+    assert "caution" not in plan(quickstart, with_rehearsal=True)
+
+
 def test_a_run_is_compared_with_its_plan(quickstart, monkeypatch, tmp_path):
     monkeypatch.setattr(pipeline, "execute", world)
     calibrate(quickstart)
@@ -101,8 +110,8 @@ def test_a_run_is_compared_with_its_plan(quickstart, monkeypatch, tmp_path):
         (tmp_path / "run" / name).mkdir(parents=True)
         (tmp_path / "run" / name / "done.json").write_text(json.dumps({"facts": {"seconds": seconds / 1.25}}))
     lines = against(quickstart, tmp_path / "run").splitlines()
-    assert [line.split()[0] for line in lines[1:-1]] == list(quickstart.stages)
-    assert all("+25%" in line for line in lines[1:])
+    assert [line.split()[0] for line in lines[1 : len(quickstart.stages) + 1]] == list(quickstart.stages)
+    assert all("+25%" in line for line in lines[1 : len(quickstart.stages) + 2])
 
 
 def test_a_stage_that_got_slower_with_prompts_is_a_line():
@@ -112,6 +121,8 @@ def test_a_stage_that_got_slower_with_prompts_is_a_line():
     assert fit.seconds(arithmetic(job.work)) == pytest.approx(4.0)
     assert fit.fixed == pytest.approx(2.0)
     assert rehearse._fit(job, (half, 3.0, 0.0), (half, 3.0, 0.0)) == StageFit(3.0, 0.0)
+    noisy = rehearse._fit(job, (half, 1.0, 0.0), (job, 4.0, 0.0))  # more than in proportion: something else ran meanwhile
+    assert (noisy.fixed, noisy.seconds(2 * arithmetic(job.work))) == (pytest.approx(0.0), pytest.approx(8.0))
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from trivium.stages.base import Work
 from trivium.stages.jobs import Job, jobs_of
 from trivium.stages.machine import Machine
 from trivium.stages.recipe import Recipe
-from trivium.stages.rehearse import calibrate, known_fits, units
+from trivium.stages.rehearse import calibrate, caution, known_fits, units
 from trivium.stages.settle import settle
 
 DECODE_SHARE = {"native": 0.25, "torch": 0.11}  # of the ceiling, that sampling reaches: one position at a time
@@ -33,11 +33,12 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What a recipe takes on this machine. derived: lines of values that nobody gave."""
+    """What a recipe takes on this machine. derived: lines of values that nobody gave; caution: why it may be wrong."""
 
     machine: Machine
     stages: tuple[Expected, ...]
     derived: tuple[str, ...]
+    caution: str = ""
 
     @property
     def seconds(self) -> float:
@@ -52,7 +53,7 @@ def outlook(recipe: Recipe, *, with_rehearsal: bool = False) -> Outlook:
     fits = calibrate(settled) if with_rehearsal else known_fits(settled)
     compute_bytes = 4 if machine.precision == "float32" or machine.kernels == "native" else 2
     stages = tuple(_expected(job, machine, fits.get(job.name)) for job in jobs_of(settled, compute_bytes=compute_bytes))
-    return Outlook(machine, stages, tuple(derived))
+    return Outlook(machine, stages, tuple(derived), caution(settled))
 
 
 def plan(recipe: Recipe, *, with_rehearsal: bool = False) -> str:
@@ -80,6 +81,7 @@ def plan(recipe: Recipe, *, with_rehearsal: bool = False) -> str:
         lines.append(
             f"assumed: {before} of the ceiling in pre-training, {after} in later training, {_decode_share(machine):.0%} in sampling"
         )
+    lines += [found.caution] * bool(found.caution)
     return "\n".join(lines + notes + [""] * bool(found.derived) + list(found.derived))
 
 
@@ -93,7 +95,7 @@ def against(recipe: Recipe, folder: Path, *, with_rehearsal: bool = False) -> st
             expected, took = expected + each.seconds, took + seconds
         lines.append(f"{each.job.name:<12}{_compared(each.seconds, seconds)}  {each.tag}")
     lines.append(f"{'all':<12}{_compared(expected, took or None)}  of the stages that are complete")
-    return "\n".join(lines)
+    return "\n".join([*lines, *[found.caution] * bool(found.caution)])
 
 
 def seconds(work: Work, machine: Machine, *, is_pretraining: bool) -> float:

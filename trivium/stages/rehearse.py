@@ -6,6 +6,7 @@ does not stop by itself, so its answers are cut where those of a trained one are
 """
 
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 from trivium.core.config import plain
 from trivium.core.run import SPEED
+from trivium.core.world import busy_seconds, num_cores
 from trivium.plan.calibration import StageFit, load, store
 from trivium.report.reading import number_of, read_record
 from trivium.stages import pipeline
@@ -41,6 +43,7 @@ DEPTHS = (1, 2)
 STEPS, FIRST_STEPS = 10, 3  # updates of a stage, and those of them that are not counted
 PHASES, FIRST_PHASES = 3, 1
 MOST_PROMPTS = 2000  # of those whose answers are ranked, and of those that are held out
+CROWDED = 0.05  # of the cores, taken by others
 LIMIT = 50  # items of each task
 LARGE_BYTES, DOCUMENTS = 256 << 20, 20_000  # of a corpus from so many bytes on, so many documents
 
@@ -55,6 +58,7 @@ def small(recipe: Recipe, number: int) -> Recipe:
 def calibrate(recipe: Recipe) -> dict[str, StageFit]:
     """Run both rehearsals of a settled recipe, whose machine is measured, and keep what they tell. Raises what a run does."""
     seen: list[dict[str, tuple[Job, float, float]]] = []
+    started, (all_before, own_before) = time.perf_counter(), busy_seconds()
     with tempfile.TemporaryDirectory(prefix="trivium-rehearsal-") as scratch:
         folder = Path(scratch) / "run"
         for number in range(len(DEPTHS)):
@@ -65,14 +69,25 @@ def calibrate(recipe: Recipe) -> dict[str, StageFit]:
         factors = _factors(recipe, folder)
     fits = {job.name: _fit(job, *(each[job.name] for each in seen)) for job in jobs_of(recipe)}
     fits = {name: StageFit(fit.fixed * factor, fit.per_unit) for name, fit in fits.items() if (factor := factors.get(name, 1.0))}
-    store(_machine(recipe.machine), _work(recipe), {name: plain(fit) for name, fit in fits.items()})
+    everybody, own = busy_seconds()
+    others = ((everybody - all_before) - (own - own_before)) / (time.perf_counter() - started) / num_cores()
+    found = {"stages": {name: plain(fit) for name, fit in fits.items()}, "others": round(max(0.0, others), 3)}
+    store(_machine(recipe.machine), _work(recipe), found)
     return fits
 
 
 def known_fits(recipe: Recipe) -> dict[str, StageFit]:
     """What an earlier calibration of this recipe on this machine tells, whatever its number of updates; empty if there was none."""
     found = load(_machine(recipe.machine), _work(recipe)) or {}
-    return {name: StageFit(**each) for name, each in found.items()}
+    return {name: StageFit(**each) for name, each in found.get("stages", {}).items()}
+
+
+def caution(recipe: Recipe) -> str:
+    """A line if other processes were at work while it was rehearsed; empty if they were not, or if it was not."""
+    others = float((load(_machine(recipe.machine), _work(recipe)) or {}).get("others", 0.0))
+    if others < CROWDED:
+        return ""
+    return f"caution: other processes took {others:.0%} of the cores while this was rehearsed, so the times are too long; calibrate again"
 
 
 def units(job: Job) -> float:
@@ -149,16 +164,18 @@ def _fit(job: Job, one: tuple[Job, float, float], two: tuple[Job, float, float])
     if each and each_two:
         return StageFit(_at_depth(job, first, second, fixed, fixed_two), _at_depth(job, first, second, each, each_two))
     x, x_two = units(first), units(second)
-    slope = max(0.0, (fixed_two - fixed) / (x_two - x)) if x_two > x else 0.0
-    return StageFit(max(0.0, fixed - slope * x), slope)
+    if x_two <= x:
+        return StageFit((fixed + fixed_two) / 2, 0.0)
+    slope = min(max(0.0, (fixed_two - fixed) / (x_two - x)), fixed_two / x_two)  # nothing takes less than no time at none
+    return StageFit(fixed_two - slope * x_two, slope)
 
 
 def _at_depth(job: Job, first: Job, second: Job, one: float, two: float) -> float:
-    """Along the line through the depths of two rehearsals; their mean if these are the same."""
+    """Along the line through the depths of two rehearsals, at most in proportion; their mean if the depths are the same."""
     depth, low, high = (each.config.num_layers if each.config else 0 for each in (job, first, second))
     if high == low:
         return (one + two) / 2
-    return max(0.0, one + max(0.0, two - one) * (depth - low) / (high - low))
+    return min(two * depth / high, two + max(0.0, two - one) * (depth - high) / (high - low))
 
 
 def _factors(recipe: Recipe, folder: Path) -> dict[str, float]:
