@@ -10,11 +10,11 @@ from trivium.core.config import build, plain
 from trivium.core.errors import ConfigError
 from trivium.plan.calibration import StageFit
 from trivium.stages import pipeline, rehearse
-from trivium.stages.jobs import jobs_of
+from trivium.stages.jobs import asked, jobs_of
 from trivium.stages.machine import Machine
 from trivium.stages.plan import against, outlook, plan
 from trivium.stages.pretrain import Pretrain
-from trivium.stages.recipe import load_recipe
+from trivium.stages.recipe import load_recipe, recipe_toml
 from trivium.stages.rehearse import PHASES, STEPS, arithmetic, calibrate, known_fits, small, units
 from trivium.stages.reinforce import Reinforce
 from trivium.stages.settle import settle
@@ -67,6 +67,13 @@ def test_what_was_found_is_kept_for_other_numbers_of_updates_and_nothing_else(qu
     for other in ({"width": 512}, {"depth": 5}, {"batch_tokens": 4096}):
         assert known_fits(settle(load_recipe("quickstart", {"machine": MACHINE, "pretrain": other}))[0]) == {}
     assert known_fits(replace(quickstart, machine=build(Machine, MACHINE | {"threads": 2}))) == {}
+
+
+def test_the_run_folder_of_a_recipe_is_planned_from_its_calibration(quickstart, monkeypatch, tmp_path):
+    monkeypatch.setattr(pipeline, "execute", world)
+    fits = calibrate(quickstart)
+    (tmp_path / "run.toml").write_text(recipe_toml(quickstart))
+    assert known_fits(settle(asked(str(tmp_path), {}, []).recipe)[0]) == fits
 
 
 def test_a_rehearsal_keeps_the_size_of_an_update_and_does_few(quickstart):
@@ -136,7 +143,5 @@ def test_a_real_rehearsal_of_the_tiny_recipe_gives_every_stage_a_time(tmp_path, 
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path):
-    from trivium.stages.jobs import asked
-
     with pytest.raises(ConfigError, match=r"is no run folder, it has no run\.toml"):
         asked(str(tmp_path), {}, [])
