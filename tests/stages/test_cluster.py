@@ -44,6 +44,16 @@ def test_8b_on_a_trillion_tokens_takes_what_its_flops_say():
     assert figure(sections, "communication hidden").value == "yes"
 
 
+def test_the_lines_that_start_it_have_what_was_planned():
+    [*_, start] = found_for("llama-3.1-8b", SHAPE)
+    for line in start.lines:
+        assert (
+            "-m trivium.cli pretrain tokens=FOLDER preset=llama-3.1-8b seq_len=8192 batch_tokens=8388608 steps=119209 micro_batch" in line
+        )
+    [*_, start] = found_for("quickstart", ["pretrain.steps=500"], gpus=8)
+    assert "-m trivium.cli run quickstart pretrain.steps=500 pretrain.micro_batch_rows=2" in start.lines[0]
+
+
 def test_the_same_by_preset_and_by_stage():
     by_preset, by_stage = found_for("llama-3.1-8b", SHAPE), found_for("pretrain", ["preset=llama-3.1-8b", *SHAPE])
     assert figure(by_preset, "time") == figure(by_stage, "time")

@@ -150,10 +150,10 @@ def _shape_alone(options: dict[str, Any], words: list[str]) -> Asked:
     stage = build(Pretrain, options)
     batch = stage.batch_tokens or batch_for(float(tokens), stage.seq_len)
     stage = replace(stage, batch_tokens=batch, steps=stage.steps or max(1, round(tokens / batch)))
-    kept = [word for word in words if not word.startswith(("tokens=", "unique_tokens="))]
+    kept = [word for word in words if not word.startswith(("tokens=", "unique_tokens=", "seq_len=", "batch_tokens=", "steps="))]
     return Asked(
         Recipe(name="pretrain", stages={"pretrain": stage}),
-        ("pretrain", "tokens=FOLDER", *kept, f"batch_tokens={stage.batch_tokens}", f"steps={stage.steps}"),
+        ("pretrain", "tokens=FOLDER", *kept, f"seq_len={stage.seq_len}", f"batch_tokens={stage.batch_tokens}", f"steps={stage.steps}"),
         unique_tokens=unique, is_shape=True,
     )  # fmt: skip
 

@@ -40,9 +40,18 @@ def told(asked: Asked, plan: ClusterPlan, jobs: list[Job], fit: LayerFit | None)
     sections.append(_together(plan))
     sections += [Section("text", figures, lines) for figures, lines in _text(asked, plan) if figures]
     sections.append(_others(plan, jobs, fit))
-    layout = options_of(plan.main.choice.layout) if plan.main and plan.main.choice else []
-    sections.append(Section("to start it", lines=[f"  {line}" for line in launch_lines([*asked.words, *layout], plan.cluster)]))
-    return sections
+    words = [*asked.words, *_layout_words(asked, plan.main)]
+    return [*sections, Section("to start it", lines=[f"  {line}" for line in launch_lines(words, plan.cluster)])]
+
+
+def _layout_words(asked: Asked, main: StagePlan | None) -> list[str]:
+    """What the command is told for the layout of the stage that computes most."""
+    if main is None or main.choice is None:
+        return []
+    owner = "" if asked.is_shape else f"{main.job.name}."
+    # elsewhere rows must hold whole groups, such as all answers to a prompt
+    rows = [f"{owner}micro_batch_rows={main.choice.layout.rows}"] if main.job.stage.kind == "pretrain" else []
+    return [*rows, *options_of(main.choice.layout)]
 
 
 def _stages(plan: ClusterPlan) -> Section:
