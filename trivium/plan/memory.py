@@ -1,6 +1,6 @@
 """What a GPU holds while a model is trained on many: states, what is gathered, activations, and the head.
 
-Checked against published runs (tests/plan/test_published.py): bare, the terms are 9 to 26 % below them; with MARGIN they are within 7 %.
+Checked against published runs (tests/plan/test_published.py): bare, the terms are 9 to 26 % below them; with MARGIN they are within 5 %.
 """
 
 from dataclasses import dataclass
