@@ -17,7 +17,7 @@ from trivium.core.run import METRICS
 QUICKSTART_STAGES = [
     "prepare", "tokenize", "pretrain", "demonstrate", "finetune", "annotate", "reward", "reinforce", "prefer", "evaluate"
 ]  # fmt: skip
-COMMANDS = ("run", "study", "recipes", "report", "chat", "generate", "fetch", "doctor", "data")
+COMMANDS = ("run", "study", "recipes", "report", "chat", "generate", "fetch", "doctor", "data", "plan")
 OPTIONS = {
     "prepare": "filters", "tokenize": "vocab_size", "pretrain": "batch_tokens", "demonstrate": "dictionary", "arithmetic": "largest",
     "facts": "abstaining", "pages": "facts_per_page", "synthesize": "rounds",

@@ -141,7 +141,7 @@ def test_no_file_names_the_machine_it_was_written_on():
         assert not found, f"{name(path)}: {found[0]}"
 
 
-@pytest.mark.parametrize("folder", ["core", "text", "report", "stages", "cli"])
+@pytest.mark.parametrize("folder", ["core", "text", "report", "plan", "stages", "cli"])
 def test_it_is_imported_without_loading_torch(folder):
     """`stages` and `cli` defer torch: it is loaded when a stage computes, after options and data were checked."""
     computing = (

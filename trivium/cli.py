@@ -25,6 +25,7 @@ from trivium.cli_options import (
     is_launched,
     say_launch,
 )
+from trivium.cli_plan import plan
 from trivium.cli_serve import serve
 from trivium.core.errors import ConfigError
 from trivium.core.world import world
@@ -170,6 +171,7 @@ def generate(model: str, prompts: str, temperature: float = 1.0, max_new_tokens:
 
 
 app.command()(serve)
+app.command()(plan)
 
 
 @app.command()
@@ -330,9 +332,9 @@ def _start(recipe: Any, folder: Path, dry_run: bool, quiet: bool, chat_after: bo
 
     check(recipe, plugins)
     if dry_run:
-        from trivium.stages.plan import plan
+        from trivium.stages.plan import plan as plan_here
 
-        typer.echo(plan(recipe))
+        typer.echo(plan_here(recipe))
         return
     page = execute(recipe, folder, quiet=quiet, plugins=plugins)
     if not world().is_main:

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from trivium.core.errors import DataError
+from trivium.plan.law import REFITTED, Law
 from trivium.stages.recipe import load_recipe
 from trivium.studies.run import run_study
 from trivium.studies.scaling import HEADER, STEPS, Scaling, _decide
-from trivium.studies.scaling_law import REFITTED, Law
 
 FAR = Law(1.8, 2e4, 12.0, 0.6, 0.15)
 

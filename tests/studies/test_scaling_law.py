@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from trivium.core.errors import ConfigError, DataError
-from trivium.studies.repeated_data import TOKENS_LAST, loss, plan, useful_parameters, worth
-from trivium.studies.scaling_law import PUBLISHED, REFITTED, Law, Runs, bootstrap, fit, huber, isoflop, residuals
+from trivium.plan.law import PUBLISHED, REFITTED, Law
+from trivium.plan.repeated_data import TOKENS_LAST, loss, plan, useful_parameters, worth
+from trivium.studies.scaling_law import Runs, bootstrap, fit, huber, isoflop, residuals
 
 
 def grid(law, *, noise=0.0, sizes=8, seed=1):

@@ -118,6 +118,19 @@ def num_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
 
 
+def busy_seconds() -> tuple[float, float]:
+    """(seconds that all cores have worked, or were taken by a host, since the machine started; those of this process and its children).
+
+    Zeros where the system does not tell.
+    """
+    stat, own = Path("/proc/stat"), os.times()
+    if not stat.exists():
+        return 0.0, 0.0
+    user, nice, system, _, _, *rest = map(int, stat.read_text().split("\n", 1)[0].split()[1:9])
+    ticks = user + nice + system + sum(rest)
+    return ticks / os.sysconf("SC_CLK_TCK"), own.user + own.system + own.children_user + own.children_system
+
+
 def memory_bytes() -> int:
     """Physical memory of the machine, in bytes."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -26,6 +26,12 @@ def num_embedding_parameters(config: ModelConfig) -> int:
     return config.hidden_size * (config.vocab_size * (1 if config.tie_head else 2) + positions) + num_value_parameters(config)
 
 
+def num_layer_parameters(config: ModelConfig) -> int:
+    """Numbers of one layer, the mean of all; the last norm of the model is left out."""
+    last_norm = config.hidden_size * (2 if config.norm == "layer" else 1)
+    return (num_parameters(config) - num_embedding_parameters(config) - last_norm) // config.num_layers
+
+
 def num_value_parameters(config: ModelConfig) -> int:
     """Numbers in the tables of the value embeddings, which are read and never multiplied."""
     return _num_value_embeddings(config) * config.vocab_size * config.num_kv_heads * config.head_dim

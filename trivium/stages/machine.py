@@ -10,6 +10,7 @@ from trivium.core.config import component
 from trivium.core.errors import ConfigError
 from trivium.core.world import keep_memory, num_cores, world
 from trivium.data.share import EXACT_SHARES
+from trivium.plan.devices import device_called
 
 if TYPE_CHECKING:
     import torch
@@ -17,13 +18,6 @@ if TYPE_CHECKING:
 # Of the ceiling of one fp32 or bf16 product, what pre-training of small models reaches with Muon (int8 products have a higher ceiling),
 # and what later stages reach with AdamW and native kernels (LOG.md)
 EAGER_SHARE, COMPILED_SHARE, NATIVE_SHARE, INT8_SHARE, LATER_SHARE = 0.33, 0.36, 0.38, 0.46, 0.6
-
-# Dense bf16 FLOP/s of the makers' data sheets, without sparsity; the first name that is part of the device's own counts
-PEAKS = {
-    "H100 PCIe": 756e12, "H100 NVL": 835e12, "GH200": 989e12, "H100": 989e12, "H200": 989e12, "H20": 148e12, "B200": 2250e12,
-    "A100": 312e12, "A800": 312e12, "A40": 150e12, "A30": 165e12, "A10G": 70e12, "A10": 125e12, "L40S": 362e12, "L40": 181e12, "L4": 121e12,
-    "RTX 4090": 165e12, "RTX 4080": 97.5e12, "RTX 3090": 71e12, "MI300X": 1307e12, "MI250X": 383e12,
-}  # fmt: skip
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -171,8 +165,8 @@ class Machine:
 
 def peak_flops(name: str) -> float:
     """Dense bf16 FLOP/s on the data sheet of a device by its own name (`NVIDIA H100 80GB HBM3`), 0 if it is not in the table."""
-    words = f" {name} ".replace("-", " ")
-    return next((peak for known, peak in PEAKS.items() if f" {known} " in words), 0.0)
+    found = device_called(name)
+    return found.bf16 if found else 0.0
 
 
 def device_name(device: str) -> str:

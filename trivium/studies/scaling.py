@@ -12,11 +12,12 @@ from pydantic import Field
 from trivium.core.config import component
 from trivium.core.errors import DataError
 from trivium.core.seeds import generator
+from trivium.plan.law import FLOPS_PER, REFITTED, Law
+from trivium.plan.repeated_data import plan
 from trivium.report.reading import number_of, read_record
 from trivium.report.svg import Line, line_chart
 from trivium.studies.finding import Cell, Control, Figure, Finding
-from trivium.studies.repeated_data import plan
-from trivium.studies.scaling_law import FLOPS_PER, MIN_RUNS, REFITTED, Law, Runs, bootstrap, fit, isoflop, residuals
+from trivium.studies.scaling_law import MIN_RUNS, Runs, bootstrap, fit, isoflop, residuals
 from trivium.studies.study import Preset, Trial, refuse_folders
 from trivium.text.rows import rows
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from trivium.core.errors import ConfigError
-from trivium.studies.scaling_law import FLOPS_PER, Law
+from trivium.plan.law import FLOPS_PER, Law
 
 TOKENS_LAST, PARAMETERS_LAST = 15.387756, 5.309743  # R*_D and R*_N as published: repeats after which 63 % of their worth is gone
 

@@ -1,0 +1,80 @@
+"""The layout that is chosen: it fits, nothing that fits is faster, and a plan that cannot be says what can."""
+
+import re
+
+import pytest
+
+from tests.plan.shapes import LLAMA_8B, LLAMA_70B
+from trivium.core.errors import ConfigError
+from trivium.plan.devices import Cluster, device
+from trivium.plan.launch import launch_lines, options_of
+from trivium.plan.memory import Layout
+from trivium.plan.search import Training, best, choices
+
+H100 = device("h100")
+BATCH = 4 << 20
+
+
+def training(shape=LLAMA_8B, *, seq_len=8192, update_tokens=BATCH, **options):
+    return Training(shape, seq_len, update_tokens, head_tokens=512, **options)
+
+
+@pytest.mark.parametrize(("shape", "gpus"), [(LLAMA_8B, 8), (LLAMA_8B, 64), (LLAMA_70B, 64), (LLAMA_70B, 512)])
+def test_the_choice_fits_uses_all_gpus_and_nothing_that_fits_is_faster(shape, gpus):
+    cluster = Cluster(H100, gpus)
+    chosen = best(training(shape), cluster)
+    assert chosen.fits
+    assert chosen.layout.gpus == gpus
+    assert chosen.step.tokens == BATCH
+    assert chosen.step.tokens_per_s == max(each.step.tokens_per_s for each in choices(training(shape), cluster) if each.fits)
+
+
+def test_twice_the_gpus_are_nearly_twice_as_fast():
+    few, many = (best(training(), Cluster(H100, gpus)).step.tokens_per_s for gpus in (64, 128))
+    assert 1.9 < many / few <= 2.001
+
+
+def test_a_slow_network_is_seen_and_answered():
+    fast, slow = (best(training(), Cluster(H100, 64, bits)) for bits in (400e9, 10e9))
+    assert fast.step.is_hidden
+    assert slow.step.tokens_per_s <= fast.step.tokens_per_s
+    assert slow.step.shared_bytes <= fast.step.shared_bytes
+
+
+def test_adapters_need_less_memory_than_all_weights():
+    layout = Layout(shard=8, seq_len=2048)
+    assert training(trained=10_000_000).memory(layout).states < 0.3 * training().memory(layout).states
+
+
+def test_a_small_update_leaves_gpus_without_work():
+    def busy(rows: int) -> set[int]:
+        found = choices(training(seq_len=128, update_tokens=rows * 128), Cluster(H100, 64))
+        return {each.cluster.gpus for each in found if each.layout.tensor == each.layout.context == 1}
+
+    assert (busy(16), busy(20), busy(5), busy(64)) == ({16}, {16}, {4}, {64})
+
+
+def test_what_does_not_fit_says_what_would_and_that_does():
+    with pytest.raises(ConfigError, match=r"70\.6B parameters in rows of 8,192 tokens do not fit on 4 x H100: \d+ GiB of 80") as caught:
+        best(training(LLAMA_70B), Cluster(H100, 4))
+    ways = re.findall(r"(\d+) x ([A-Z]\w+)", str(caught.value).split("what would fit:")[1])
+    assert ways
+    for gpus, name in ways:
+        assert best(training(LLAMA_70B), Cluster(device(name), int(gpus))).fits
+
+
+def test_nothing_fits_a_model_of_a_thousand_gpus_memory():
+    with pytest.raises(ConfigError, match="nothing in the table does either"):
+        best(training(LLAMA_70B, seq_len=128, update_tokens=128), Cluster(device("rtx3090"), 1))
+
+
+def test_the_lines_that_start_it_name_the_layout():
+    layout = Layout(shard=8, replicate=4, tensor=2, recompute="selective")
+    assert options_of(layout) == ["parallel.shard=8", "parallel.tensor=2", "parallel.recompute=cheap"]
+    assert options_of(Layout(shard=8)) == []
+    by_hand, by_slurm = launch_lines(["run", "my recipe"], Cluster(H100, 64))
+    assert by_hand.startswith("torchrun --nnodes 8 --nproc-per-node 8 --rdzv-backend c10d")
+    assert "-m trivium.cli run 'my recipe'" in by_hand
+    assert by_slurm.startswith("sbatch --nodes 8 --ntasks-per-node 1 --gpus-per-node 8")
+    assert launch_lines(["run", "x"], Cluster(H100, 1)) == ["trivium run x"]
+    assert launch_lines(["run", "x"], Cluster(H100, 8))[0] == "torchrun --standalone --nproc-per-node 8 -m trivium.cli run x"
