@@ -31,7 +31,7 @@ TYPES = (
 )  # fmt: skip
 TEXTS = (
     "", " ", "a", "one", "user", "\x00", "\ud800", "\U0001f642" * 9, "e\u0301" * 40, "<|end|>", "<|im_end|>", "../../etc/passwd",
-    "A" * 5000, "\r\nX: y", "http://127.0.0.1:1/", "file:///etc/passwd", "\u202e", "\u2028", "{{7*7}}", "%s%n", "-0", "NaN", "null",
+    "A" * 5000, "\r\nX: y", "http://localhost:1/", "file:///etc/passwd", "\u202e", "\u2028", "{{7*7}}", "%s%n", "-0", "NaN", "null",
 )  # fmt: skip
 NUMBERS: tuple[Any, ...] = (
     0, -1, 1, 2, 16, 17, 20, 21, 2**31, 2**31 + 1, 2**63, -(2**63) - 1, 2**80, 10**400, 1e308, -1e308, 1e-5, 0.5, 999999, float("nan"),

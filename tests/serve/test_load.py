@@ -6,6 +6,7 @@ import os
 from scripts import serve_load
 from scripts.serve_fuzz import fuzz, request
 from tests.serve.conftest import listening, make_worker
+from trivium.stages.votes import Votes
 
 
 def test_a_crowd_is_answered_as_each_is_alone_and_who_is_too_many_is_told_when_to_come_back():
@@ -32,8 +33,8 @@ def test_half_open_connections_leave_room_for_others():
     assert beside > 0  # how much longer it takes is for the long form, on a quiet machine
 
 
-def test_what_nobody_would_send_ends_in_no_error_of_the_server():
-    with listening(make_worker(most=300), deadline_s=5.0) as port:
+def test_what_nobody_would_send_ends_in_no_error_of_the_server(tmp_path):
+    with listening(make_worker(most=300), votes=Votes(tmp_path), deadline_s=5.0) as port:
         found = asyncio.run(fuzz(port, 150, seed=1))
     assert not found.problems
     assert sum(found.statuses.values()) == 150

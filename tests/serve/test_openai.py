@@ -6,6 +6,7 @@ import pytest
 
 from tests.serve.conftest import listening, make_worker, until
 from tests.serve.test_connections import held_at
+from tests.serve.test_safety import ADDRESS
 
 openai = pytest.importorskip("openai", reason="the openai client is not installed: pip install openai")
 
@@ -15,7 +16,7 @@ KEY = "a-key-of-sixteen-or-more"
 
 
 def client_at(port: int, key: str = "none"):
-    return openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key=key, max_retries=0, timeout=20)
+    return openai.OpenAI(base_url=f"http://{ADDRESS}:{port}/v1", api_key=key, max_retries=0, timeout=20)
 
 
 @pytest.fixture(scope="module")

@@ -65,7 +65,7 @@ def serve(models: Sequence[str], place: Place, log: Callable[[str], None], route
     names = ", ".join([*folders, *([ROUTER] if decider else [])])
     log(f"http://{f'[{place.host}]' if ':' in place.host else place.host}:{place.port} serves {names}; Ctrl-C ends it")
     config = uvicorn.Config(
-        app, host=place.host, port=place.port, http=BoundedProtocol, ws="none", log_level="warning", access_log=False,
+        app, host=place.host, port=place.port, http=BoundedProtocol, ws="none", log_level="error", access_log=False,
         server_header=False, proxy_headers=False, timeout_keep_alive=10, timeout_graceful_shutdown=5, lifespan="on",
     )  # fmt: skip
     uvicorn.Server(config).run(sockets=[listening])

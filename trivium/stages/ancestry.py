@@ -1,5 +1,6 @@
 """Where a model comes from: the stages of run folders that it went through, back to the text of its pre-training."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,8 +15,8 @@ from trivium.stages.tracing import Trace
 def stages_behind(model: Path) -> Iterator[tuple[Path, str, Stage]]:
     """(run folder, name, options) of the stage that made a model directory, of the one that made what it began as, and so on."""
     seen: set[Path] = set()
-    while model.resolve() not in seen:
-        seen.add(model.resolve())
+    while (model := Path(os.path.abspath(model))) not in seen:
+        seen.add(model)
         run, name = model.parent.parent, model.parent.name
         if not (run / "run.toml").is_file():
             return
