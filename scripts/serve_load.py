@@ -112,13 +112,14 @@ async def _times(port: int, tokens: int, asks: int) -> float:
 
 async def campaign(port: int, pid: int, *, clients: int, seconds: float, tokens: int) -> list[str]:
     """All of it; the problems, in words."""
-    found = Found()
+    found, begun = Found(), time.monotonic()
     expected = await alone(port, tokens)
+    print(f"{len(expected)} questions, alone, took {time.monotonic() - begun:.1f} s")
     memory = [resident_mb(pid)]
     for _ in range(2):
         await crowd(port, expected, clients=clients, seconds=seconds / 2, tokens=tokens, found=found)
         memory.append(resident_mb(pid))
-    print(f"{clients} clients for {seconds:.0f} s: {dict(found.counts)}, {len(found.problems)} problems")
+        print(f"{clients} clients for {seconds / 2:.0f} s: {dict(found.counts)} so far, {len(found.problems)} problems")
     if found.firsts:
         print(f"first text after {statistics.median(found.firsts):.2f} s in the median, {max(found.firsts):.2f} s at most")
     print("memory at the start, in the middle, at the end: " + ", ".join(f"{size:,.0f} MB" for size in memory))

@@ -4,6 +4,7 @@ Pictures are left in the test's folder (`--basetemp FOLDER` keeps them).
 """
 
 import json
+import socket
 from collections import deque
 from dataclasses import replace
 from pathlib import Path
@@ -92,9 +93,7 @@ def answers(page: Page) -> list[str]:
 
 
 def asked_nobody_else(page: Page, port: int) -> bool:
-    """Whether nothing left for elsewhere; what the policy blocked did not."""
-    blocked = {failed["requestId"] for failed in page.events("Network.loadingFailed") if failed.get("blockedReason") == "csp"}
-    asked = {sent["request"]["url"] for sent in page.events("Network.requestWillBeSent") if sent["requestId"] not in blocked}
+    asked = {sent["request"]["url"] for sent in page.events("Network.requestWillBeSent")}
     return all(url.startswith(f"http://{ADDRESS}:{port}/") for url in asked)
 
 
@@ -219,25 +218,27 @@ BREACHES = {
     "script-src-elem": "{ const s = document.createElement('script'); s.textContent = 'canary(1)'; document.body.append(s); }",
     "script-src-attr": "document.body.insertAdjacentHTML('beforeend', '<b onclick=canary(1)>x</b>'), document.querySelector('b').click()",
     "script-src": "{ try { setTimeout('canary(1)'); } catch {} }",
-    "img-src": "document.body.insertAdjacentHTML('beforeend', '<img src=http://evil.example/x.png onerror=canary(1)>')",
-    "connect-src": "fetch('http://evil.example/').catch(() => {})",
-    "frame-src": "document.body.insertAdjacentHTML('beforeend', '<iframe src=\"http://evil.example/\"></iframe>')",
+    "img-src": "document.body.insertAdjacentHTML('beforeend', '<img src=http://ELSEWHERE/x.png onerror=canary(1)>')",
+    "connect-src": "fetch('http://ELSEWHERE/').catch(() => {})",
+    "frame-src": "document.body.insertAdjacentHTML('beforeend', '<iframe src=\"http://ELSEWHERE/\"></iframe>')",
     "style-src-attr": "document.body.insertAdjacentHTML('beforeend', '<i style=\"color:red\">x</i>')",
-    "style-src-elem": "document.body.insertAdjacentHTML('beforeend', '<link rel=stylesheet href=http://evil.example/x.css>')",
-    "base-uri": "document.head.insertAdjacentHTML('beforeend', '<base href=http://evil.example/>')",
-    "form-action": "document.body.insertAdjacentHTML('beforeend', '<form id=f action=http://evil.example/></form>'),"
+    "style-src-elem": "document.body.insertAdjacentHTML('beforeend', '<link rel=stylesheet href=http://ELSEWHERE/x.css>')",
+    "base-uri": "document.head.insertAdjacentHTML('beforeend', '<base href=http://ELSEWHERE/>')",
+    "form-action": "document.body.insertAdjacentHTML('beforeend', '<form id=f action=http://ELSEWHERE/></form>'),"
     " document.getElementById('f').submit()",
-    "object-src": "document.body.insertAdjacentHTML('beforeend', '<object data=http://evil.example/x></object>')",
-    "media-src": "document.body.insertAdjacentHTML('beforeend', '<video src=http://evil.example/x></video>')",
+    "object-src": "document.body.insertAdjacentHTML('beforeend', '<object data=http://ELSEWHERE/x></object>')",
+    "media-src": "document.body.insertAdjacentHTML('beforeend', '<video src=http://ELSEWHERE/x></video>')",
 }
 
 
 def test_the_policy_would_hold_if_markup_came_in(browser):
-    """The second wall: what the page never does is done to it, and the browser refuses each for its own reason."""
-    with listening(make_worker()) as port:
+    """The second wall: what the page never does is done to it, and the browser refuses each; nobody comes to the door that it knocks at."""
+    with listening(make_worker()) as port, socket.create_server((ADDRESS, 0)) as elsewhere:
         page = page_at(browser, port)
         for directive, breach in BREACHES.items():
-            page.js(f"(() => {{ {breach} }})()")
+            page.js(f"(() => {{ {breach.replace('ELSEWHERE', f'{ADDRESS}:{elsewhere.getsockname()[1]}')} }})()")
             page.until(f"violations.includes({json.dumps(directive)})")
         assert page.js("hits") == []
-        assert asked_nobody_else(page, port)
+        elsewhere.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            elsewhere.accept()
