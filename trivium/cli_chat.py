@@ -27,7 +27,7 @@ def chat(
     from trivium.stages.deciding import Decider
     from trivium.stages.talk import talk
 
-    folders = named(models)
+    folders = named(models, alone="model")
     sampling = Sampling(temperature=temperature, max_new_tokens=max_new_tokens)
     talk(folders, sampling, seed=seed, system=system, router=Decider.chosen(router, share, price), memory=memory)
 

@@ -183,6 +183,9 @@ def test_control_characters_never_reach_the_terminal(monkeypatch):
 def test_names_are_as_for_serve_and_router_is_taken(tmp_path):
     save_model(tmp_path / "model", ours("llama"), **FILES)
     assert named([f"a={tmp_path / 'model'}", str(tmp_path / "model")]) == {"a": tmp_path / "model", tmp_path.name: tmp_path / "model"}
+    (tmp_path / "my best=one").symlink_to(tmp_path / "model")
+    assert named([str(tmp_path / "my best=one")], alone="model") == {"model": tmp_path / "my best=one"}
+    assert list(named([f"a={tmp_path / 'model'}"], alone="model")) == ["a"]
     with pytest.raises(ConfigError, match="'router' is what the router is called"):
         named([f"router={tmp_path / 'model'}"])
 

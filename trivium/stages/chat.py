@@ -44,11 +44,14 @@ def model_folder(path: Path) -> Path:
     return found
 
 
-def named(models: Sequence[str]) -> dict[str, Path]:
+def named(models: Sequence[str], *, alone: str = "") -> dict[str, Path]:
     """The names that people use, with the models' folders: NAME=MODEL, or a model alone, which gives its own name.
 
-    A folder called model has the name of the one above it. Raises ConfigError for names that are equal or cannot be used.
+    A folder called model has the name of the one above it. alone: what a single model is called instead, wherever it lies.
+    Raises ConfigError for names that are equal or cannot be used.
     """
+    if alone and len(models) == 1 and ("=" not in models[0] or os.path.exists(models[0])):
+        return {alone: model_folder(Path(models[0]))}
     found: dict[str, Path] = {}
     for text in models:
         name, given, path = text.partition("=")
