@@ -6,6 +6,7 @@ Pictures are left in the test's folder (`--basetemp FOLDER` keeps them).
 import json
 import socket
 from collections import deque
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -231,14 +232,28 @@ BREACHES = {
 }
 
 
+def sent_to(door: socket.socket) -> bytes:
+    """What was said on all connections that came."""
+    door.settimeout(0.3)
+    found = b""
+    with suppress(TimeoutError):
+        while True:
+            connection, _ = door.accept()
+            with connection, suppress(TimeoutError):
+                connection.settimeout(0.3)
+                found += connection.recv(1 << 12)
+    return found
+
+
 def test_the_policy_would_hold_if_markup_came_in(browser):
-    """The second wall: what the page never does is done to it, and the browser refuses each; nobody comes to the door that it knocks at."""
+    """The second wall: what the page never does is done to it, and the browser refuses each.
+
+    For a frame and a form Chromium opens a connection before it has asked the policy; nothing is ever sent on it.
+    """
     with listening(make_worker()) as port, socket.create_server((ADDRESS, 0)) as elsewhere:
         page = page_at(browser, port)
         for directive, breach in BREACHES.items():
             page.js(f"(() => {{ {breach.replace('ELSEWHERE', f'{ADDRESS}:{elsewhere.getsockname()[1]}')} }})()")
             page.until(f"violations.includes({json.dumps(directive)})")
         assert page.js("hits") == []
-        elsewhere.settimeout(0.3)
-        with pytest.raises(TimeoutError):
-            elsewhere.accept()
+        assert not sent_to(elsewhere)
