@@ -3,6 +3,7 @@
 #   make quickstart   install the core, then train a small chat model end to end and open a chat
 #   make test         everything a user needs to trust the installation
 #   make check        what a change must pass: tests, lint, format, types, import contracts
+#   make browser      install Debian's Chromium (as root), in which the chat page is tested; without it those tests are skipped
 #   make setup        only install (with the tools for tests)
 #   make clean        remove what the targets made; runs/ stays
 #
@@ -24,7 +25,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: quickstart test lint check setup clean
+.PHONY: quickstart test lint check setup browser clean
 
 quickstart: $(CORE)
 	$(BIN)/trivium run quickstart
@@ -41,6 +42,9 @@ lint: $(DEV)
 check: lint test
 
 setup: $(DEV)
+
+browser:
+	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core; }
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo "trivium needs Python 3.11 or newer; '$(PYTHON)' is not. Try: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }

@@ -165,7 +165,7 @@ def test_chat_answers_until_an_empty_line_or_the_end(ending, heavy, finished):
         ["chat", "runs/tiny/finetune/model", "--max-new-tokens", "4"], finished, said="What is a lamp?\nAnd a river?" + ending
     )
     assert (ended.code, ended.err) == (0, "")
-    assert ended.out.count("you: model: ") == 2
+    assert ended.out.count("model: ") == 3  # and what it is
     assert "36,000 parameters" in ended.out
 
 
@@ -173,7 +173,7 @@ def test_chat_says_when_a_line_is_longer_than_the_context_and_goes_on(heavy, fin
     ended = heavy.run(["chat", "runs/tiny/finetune/model", "--max-new-tokens", "4"], finished, said="lamp " * 300 + "\nWhat is a lamp?\n")
     assert ended.code == 0, ended.err
     assert "to leave room for an answer" in ended.out
-    assert ended.out.count("you: model: ") == 2
+    assert ended.out.count("model: ") == 3  # and what it is
 
 
 def test_report_is_written_again(heavy, tiny):

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from trivium.cli_chat import chat, judge
 from trivium.cli_ending import run_app
 from trivium.cli_options import (
     WRAPPED,
@@ -153,12 +154,7 @@ def report(run_folder: Path) -> None:
     typer.echo(write_report(run_folder))
 
 
-@app.command()
-def chat(model: str, temperature: float = 0.7, max_new_tokens: int = 64, seed: int = 1) -> None:
-    """Talk to a model: a model directory, a run folder, or smollm2."""
-    from trivium.stages.chat import model_folder, talk
-
-    talk(model_folder(Path(model)), temperature=temperature, max_new_tokens=max_new_tokens, seed=seed)
+app.command()(chat)
 
 
 @app.command()
@@ -172,6 +168,7 @@ def generate(model: str, prompts: str, temperature: float = 1.0, max_new_tokens:
 
 app.command()(serve)
 app.command()(plan)
+app.command()(judge)
 
 
 @app.command()
@@ -340,13 +337,13 @@ def _start(recipe: Any, folder: Path, dry_run: bool, quiet: bool, chat_after: bo
     if not world().is_main:
         return
     typer.echo(f"report: {page}")
-    from trivium.stages.chat import best_model, talk
+    from trivium.stages.chat import best_model
 
     model = best_model(folder)
     if model is None:
         return
     if chat_after and sys.stdin.isatty() and sys.stdout.isatty():
-        talk(model, temperature=0.7, max_new_tokens=64, seed=recipe.seed)
+        chat([str(model)], seed=recipe.seed)
     else:
         typer.echo(f"chat:   trivium chat {model}")
 

@@ -16,9 +16,13 @@ def serve(
     context: Annotated[int, typer.Option(min=2, help="tokens of prompt and answer together at most; memory grows with it")] = 2048,
     deadline_s: Annotated[float, typer.Option(min=1, help="seconds after which an answer ends where it is")] = 300.0,
     votes: Annotated[Path | None, typer.Option(help="folder for votes.jsonl: which of two answers on the page was better")] = None,
+    router: Annotated[Path | None, typer.Option(help="routers, or the run that made them: they choose for the model 'router'")] = None,
+    share: Annotated[float | None, typer.Option(help="with --router: of prompts for the strong model")] = None,
+    price: Annotated[float | None, typer.Option(help="with --router: of a unit of cost, instead of a share")] = None,
 ) -> None:  # fmt: skip
     """Serve models over HTTP as OpenAI's interface has it, with a chat page."""
     from trivium.serve.start import Place, serve as start
+    from trivium.stages.deciding import Decider
 
     place = Place(host, port, key_env, rows, waiting, context, deadline_s, votes)
-    start(models, place, lambda line: typer.echo(line, err=True))
+    start(models, place, lambda line: typer.echo(line, err=True), router=lambda: Decider.chosen(router, share, price))

@@ -116,10 +116,15 @@ def test_a_stop_text_ends_an_answer_before_it(client):
         return client.post("/v1/completions", json=TEXT | {"max_tokens": 30} | more).json()["choices"][0]
 
     seed, text = next((seed, text) for seed in range(20) if len(text := ask(seed=seed)["text"]) > 10)
+    every = ask(seed=seed, logprobs=1)["logprobs"]["tokens"]
     stop = text[4:7]
-    found = ask(seed=seed, stop=stop)
+    found = ask(seed=seed, stop=stop, logprobs=1)
     assert found["text"] == text[: text.index(stop)]
     assert found["finish_reason"] == "stop"
+    listed = found["logprobs"]["tokens"]
+    assert 0 < len(listed) < len(every)
+    assert listed == every[: len(listed)]
+    assert len("".join(listed[:-1])) < len(found["text"]) + listed.count("\ufffd")  # the last one begins before the end
 
 
 def test_answers_are_the_same_alone_and_in_a_crowd(client):

@@ -8,15 +8,17 @@ import pytest
 from tests.nn.io_models import FILES, ours
 from trivium.core.errors import ConfigError
 from trivium.core.run import Run
+from trivium.generate.sampling import Sampling
 from trivium.nn.config import llama
 from trivium.nn.io.directory import save_model
 from trivium.nn.model import Model
 from trivium.nn.native.library import why_not
-from trivium.stages.chat import answer_all, talk
+from trivium.stages.chat import answer_all
 from trivium.stages.machine import Machine
 from trivium.stages.models import sampling_precision
 from trivium.stages.pipeline import execute
 from trivium.stages.recipe import single
+from trivium.stages.talk import talk
 from trivium.train.mesh import Parallel, arranged, arrangement
 
 pytestmark = pytest.mark.skipif(bool(why_not()), reason=str(why_not()))
@@ -67,7 +69,7 @@ def test_a_run_that_chose_torch_has_said_it_already(tmp_path):
 
 def test_a_chat_says_it_on_the_screen_and_generate_beside_its_lines(monkeypatch, capsys):
     monkeypatch.setattr("rich.console.Console.input", lambda *_: "")
-    talk(Path("model"), temperature=0, max_new_tokens=2, seed=1)
+    talk({"model": Path("model")}, Sampling(temperature=0, max_new_tokens=2), seed=1)
     assert SAMPLING in " ".join(capsys.readouterr().out.split())
     [line] = answer_all(Path("model"), "king", temperature=0, max_new_tokens=2, seed=1)
     assert json.loads(line)["prompt"] == "king"

@@ -15,20 +15,30 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from trivium.core.errors import ConfigError, DataError
+from trivium.core.types import Message
 from trivium.serve.asked import ChatAsked, RefusedError, TextAsked, checked
 from trivium.serve.body import json_body
 from trivium.serve.guard import Guard
 from trivium.serve.page import page
 from trivium.serve.told import Told, event, refusal
-from trivium.serve.votes import Vote, Votes
+from trivium.serve.votes import Vote
 from trivium.serve.worker import Answers, FullError, Served, Worker
+from trivium.stages.chat import ROUTER
+from trivium.stages.deciding import Decider
+from trivium.stages.votes import Votes
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def make_app(worker: Worker, *, host: str, key: str | None = None, votes: Votes | None = None, deadline_s: float = 300.0) -> ASGIApp:
-    """The server as an ASGI app, which starts and stops the worker. deadline_s: after which an answer ends where it is."""
-    routes = _Routes(worker, votes, deadline_s)
+def make_app(
+    worker: Worker, *, host: str, key: str | None = None, votes: Votes | None = None, router: Decider | None = None,
+    deadline_s: float = 300.0,
+) -> ASGIApp:  # fmt: skip
+    """The server as an ASGI app, which starts and stops the worker.
+
+    router: stands behind the model ROUTER. deadline_s: after which an answer ends where it is.
+    """
+    routes = _Routes(worker, votes, router, deadline_s)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -53,8 +63,9 @@ def make_app(worker: Worker, *, host: str, key: str | None = None, votes: Votes 
 
 
 class _Routes:
-    def __init__(self, worker: Worker, votes: Votes | None, deadline_s: float) -> None:
-        self.worker, self.votes, self.deadline_s, self.started = worker, votes, deadline_s, int(time.time())
+    def __init__(self, worker: Worker, votes: Votes | None, router: Decider | None, deadline_s: float) -> None:
+        self.worker, self.votes, self.router, self.deadline_s, self.started = worker, votes, router, deadline_s, int(time.time())
+        self.names = [*worker.models, *([ROUTER] if router else [])]
         self.html, self.policy = page(votes is not None)
 
     async def page(self, _: Request) -> Response:
@@ -63,25 +74,28 @@ class _Routes:
 
     async def models(self, _: Request) -> Response:
         """All models."""
-        return JSONResponse({"object": "list", "data": [self._named(name) for name in self.worker.models]})
+        return JSONResponse({"object": "list", "data": [self._named(name) for name in self.names]})
 
     async def model(self, request: Request) -> Response:
         """One model."""
         name = request.path_params["name"]
-        if name not in self.worker.models:
+        if name not in self.names:
             return _refuse(_unknown_model())
         return JSONResponse(self._named(name))
 
     async def chat(self, request: Request) -> Response:
         """An answer to a chat."""
         asked = checked(ChatAsked, await json_body(request))
-        served = self._served(asked.model)
-        prompt = await run_in_threadpool(served.speaker.prompt, tuple(turn.message() for turn in asked.messages))
+        turns = tuple(turn.message() for turn in asked.messages)
+        served = self._served(await self._routed(turns) if self.router and asked.model == ROUTER else asked.model)
+        prompt = await run_in_threadpool(served.speaker.prompt, turns)
         return await self._answered(request, asked, served, [prompt])
 
     async def text(self, request: Request) -> Response:
         """How texts go on."""
         asked = checked(TextAsked, await json_body(request))
+        if self.router and asked.model == ROUTER:
+            raise RefusedError(f"'model': '{ROUTER}' reads chats; ask it at /v1/chat/completions", "model")
         served = self._served(asked.model)
         first = np.array([served.first_id], np.int32)
         texts = await run_in_threadpool(served.speaker.tokenizer.encode_batch, asked.prompts)
@@ -110,6 +124,12 @@ class _Routes:
         with _ended(answers, request.receive, self.deadline_s):
             words = [words async for words in answers]
             return _refuse(_failed()) if answers.has_failed else JSONResponse(told.whole(answers, words))
+
+    async def _routed(self, turns: tuple[Message, ...]) -> str:
+        """The name of the model that this chat goes to."""
+        assert self.router is not None
+        [decided] = await run_in_threadpool(list, self.router([turns]))
+        return decided.model
 
     def _served(self, name: str) -> Served:
         if name not in self.worker.models:

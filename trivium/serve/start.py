@@ -1,8 +1,6 @@
 """From a command line to a running server: check everything, load the models, listen."""
 
 import ipaddress
-import os
-import re
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,12 +10,12 @@ from typing import TYPE_CHECKING
 from trivium.core.errors import ConfigError
 from trivium.core.world import environment_value
 from trivium.nn.io.adapter_config import base_of
-from trivium.stages.chat import model_folder
+from trivium.stages.chat import ROUTER, named, opened
+from trivium.stages.deciding import Decider
 
 if TYPE_CHECKING:  # starlette may not be installed, and torch is loaded only when a model is
     from trivium.serve.worker import Served
 
-_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _LEAST_KEY = 16
 
 
@@ -39,10 +37,16 @@ class Place:
     votes: Path | None = None
 
 
-def serve(models: Sequence[str], place: Place, log: Callable[[str], None]) -> None:
-    """Serve until the process is told to end. Raises ConfigError: no server installed, no key where one is needed, no such model."""
+def serve(models: Sequence[str], place: Place, log: Callable[[str], None], router: Callable[[], Decider | None] = lambda: None) -> None:
+    """Serve until the process is told to end. router: opens what chooses among the models, if anything does.
+
+    Raises ConfigError: no server installed, no key where one is needed, no such model, a router that knows other models.
+    """
     key = _key(place)
     folders = named(models)
+    decider = router()
+    if decider is not None:
+        decider.check_among(folders)
     try:
         import starlette  # noqa: F401
         import uvicorn
@@ -50,39 +54,21 @@ def serve(models: Sequence[str], place: Place, log: Callable[[str], None]) -> No
         raise ConfigError(f"serve needs {error.name}, which is not installed: pip install 'trivium[serve]'") from None
     from trivium.serve.app import make_app
     from trivium.serve.protocol import BoundedProtocol
-    from trivium.serve.votes import Votes
     from trivium.serve.worker import Worker
+    from trivium.stages.votes import Votes
 
     listening = _listening(place)
     votes = None if place.votes is None else Votes(place.votes)
     served = [_loaded(name, folder, place, log) for name, folder in folders.items()]
     worker = Worker(served, most=place.rows * len(served) + place.waiting, log=log)
-    app = make_app(worker, host=place.host, key=key, votes=votes, deadline_s=place.deadline_s)
-    log(f"http://{f'[{place.host}]' if ':' in place.host else place.host}:{place.port} serves {', '.join(folders)}; Ctrl-C ends it")
+    app = make_app(worker, host=place.host, key=key, votes=votes, router=decider, deadline_s=place.deadline_s)
+    names = ", ".join([*folders, *([ROUTER] if decider else [])])
+    log(f"http://{f'[{place.host}]' if ':' in place.host else place.host}:{place.port} serves {names}; Ctrl-C ends it")
     config = uvicorn.Config(
-        app, host=place.host, port=place.port, http=BoundedProtocol, ws="none", log_level="warning", access_log=False,
+        app, host=place.host, port=place.port, http=BoundedProtocol, ws="none", log_level="error", access_log=False,
         server_header=False, proxy_headers=False, timeout_keep_alive=10, timeout_graceful_shutdown=5, lifespan="on",
     )  # fmt: skip
     uvicorn.Server(config).run(sockets=[listening])
-
-
-def named(models: Sequence[str]) -> dict[str, Path]:
-    """The names that clients use, with the models' folders: NAME=FOLDER, or a folder alone, which gives its own name.
-
-    A folder called model has the name of the one above it. Raises ConfigError for names that are equal or cannot be used.
-    """
-    found: dict[str, Path] = {}
-    for text in models:
-        name, given, path = text.partition("=")
-        folder = Path(path if given else text)
-        parts = [part for part in Path(os.path.abspath(folder)).parts if part != "model"]
-        name = name if given else parts[-1]
-        if not _NAME.fullmatch(name):
-            raise ConfigError(f"{text}: a model's name is 1 to 64 letters, digits, '.', '_' and '-'; give one as NAME={folder}")
-        if name in found:
-            raise ConfigError(f"two models are called '{name}'; give one another name: {name}-2={folder}")
-        found[name] = model_folder(folder)
-    return found
 
 
 def is_loopback(host: str) -> bool:
@@ -118,15 +104,9 @@ def _key(place: Place) -> str | None:
 
 
 def _loaded(name: str, folder: Path, place: Place, log: Callable[[str], None]) -> "Served":
-    from trivium.generate.engine import Engine
     from trivium.serve.worker import Served
-    from trivium.stages.machine import Machine
-    from trivium.stages.models import Speaker, slower_sampling
     from trivium.stages.subjects import first_id
 
-    speaker = Speaker.load(folder, Machine(precision="float32").measured())
-    engine = Engine(speaker.model, stop_ids=speaker.stop_ids, rows=place.rows)
-    if line := slower_sampling(engine):
-        log(f"{name}: {line}")
+    speaker, engine = opened(folder, lambda line: log(f"{name}: {line}"), rows=place.rows)
     context = min(place.context, *(model.config.max_seq_len for model in engine.models))
     return Served(name, speaker, engine, first_id(speaker.tokenizer, base_of(speaker.base)), context)

@@ -1,21 +1,13 @@
-"""Votes on pairs of answers: a line of votes.jsonl each, which `rank`, `route` and `text.read.read_matches` read as matches."""
+"""What the page sends when somebody has said which of two answers is better."""
 
-import json
-import os
-import threading
 from collections.abc import Collection
-from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
-from trivium.core.commit import disk_errors, make_folder
-from trivium.core.errors import ConfigError
 from trivium.core.types import Match
 from trivium.serve.asked import RefusedError, Strict, Turn
-from trivium.text.records.matches import plain_match
 
-FILE = "votes.jsonl"
 _SCORES = {"a": 1.0, "b": 0.0, "tie": 0.5}
 
 
@@ -36,30 +28,3 @@ class Vote(Strict):
         if not prompt[-1].role == "user":
             raise RefusedError("'prompt': the last turn must be the user's", "prompt")
         return Match((first, second), _SCORES[self.winner], prompt, (self.answers[0], self.answers[1]))
-
-
-class Votes:
-    """The file that they go to, below a folder; it only grows."""
-
-    def __init__(self, folder: Path) -> None:
-        make_folder(folder)
-        self.path, self._lock = folder / FILE, threading.Lock()
-        if self.path.is_symlink() or (self.path.exists() and not self.path.is_file()):
-            raise ConfigError(f"{self.path}: is no plain file, so votes cannot be written to it")
-
-    def add(self, match: Match) -> None:
-        """Append a line in one write and bring it to disk; one that was cut off before it is closed first."""
-        try:
-            line = json.dumps(plain_match(match), ensure_ascii=False).encode() + b"\n"
-        except UnicodeEncodeError:
-            raise RefusedError("a text is not valid Unicode (a lone surrogate)") from None
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
-        with self._lock, disk_errors(self.path):
-            file = os.open(self.path, flags, 0o600)
-            try:
-                size = os.fstat(file).st_size
-                cut_off = size > 0 and os.pread(file, 1, size - 1) != b"\n"
-                os.write(file, b"\n" * cut_off + line)
-                os.fsync(file)
-            finally:
-                os.close(file)

@@ -19,7 +19,7 @@ from trivium.generate.engine import Engine
 from trivium.generate.job import Job, Request, Said
 from trivium.generate.renderings import Prompt
 from trivium.generate.sampling import Sampling
-from trivium.serve.writing import Writer
+from trivium.generate.writing import Writer
 from trivium.stages.models import Speaker
 
 Finish = Literal["stop", "length"]
@@ -156,22 +156,27 @@ class Answers:
 
     def add(self, request: Request) -> None:
         """One more answer; its callbacks run in the models' thread."""
-        choice, writer, pending = len(self.requests), Writer(self._served.speaker.tokenizer, self._stop), []
+        choice, writer = len(self.requests), Writer(self._served.speaker.tokenizer, self._stop)
+        pending: list[tuple[int, Said]] = []  # where in the text each begins
         stop_ids, last = self._served.engine.stop_ids, -1
+
+        def tell(text: str, finish: Finish | None = None) -> None:
+            said = tuple(said for at, said in pending if not writer.is_over or at < writer.size)  # none of the text that ends it
+            self._tell(Words(choice, text, said, finish))
+            pending.clear()
 
         def on_token(said: Said) -> None:
             nonlocal last
             last = said.token
             self.tokens += 1
             if last not in stop_ids:
-                pending.append(said)
+                pending.append((writer.size, said))
             if text := writer.add(last):
-                self._tell(Words(choice, text, tuple(pending)))
-                pending.clear()
+                tell(text)
 
         def on_end(answer: Example | None) -> None:
-            finish: Finish = "stop" if answer is not None and (last in stop_ids or writer.is_over) else "length"
-            self._tell(Words(choice, writer.rest(), tuple(pending), finish))
+            rest = writer.rest()  # the text that ends it may be in there
+            tell(rest, "stop" if writer.is_over or (answer is not None and last in stop_ids) else "length")
 
         request.on_token, request.on_end = on_token, on_end
         request.is_over = lambda _: writer.is_over

@@ -1,16 +1,14 @@
-"""Talking to a model: in a terminal, or a file of prompts at once."""
+"""Models that are talked to: which one a folder means, what people call it, and a file of prompts answered at once."""
 
 import json
 import os
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.markup import escape
-
-from trivium.core.errors import ConfigError, DataError
+from trivium.core.errors import ConfigError
 from trivium.core.types import Message
 from trivium.generate.sampling import Sampling
 from trivium.nn.io.adapter_config import is_adapter
@@ -18,13 +16,15 @@ from trivium.nn.io.proxy_json import is_proxy
 from trivium.stages.exchange import model_path
 from trivium.stages.machine import Machine
 from trivium.text.read import check_head, read_prompts
-from trivium.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:  # torch is loaded only when a model is
     from trivium.generate.engine import Engine
     from trivium.stages.models import Speaker
 
 LAST_FIRST = ("proxy", "reinforce", "prefer", "finetune", "pretrain")  # which model of a run to talk to
+ROUTER = "router"  # the name of the model that is another one for each prompt
+ROWS = 64  # answers to a file that are made at once
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 def best_model(run_folder: Path) -> Path | None:
@@ -44,58 +44,40 @@ def model_folder(path: Path) -> Path:
     return found
 
 
-def talk(folder: Path, *, temperature: float, max_new_tokens: int, seed: int) -> None:
-    """Read lines from the terminal and answer each, token by token, until an empty line or the end of input."""
-    sampling = Sampling(temperature=temperature, max_new_tokens=max_new_tokens)
-    console = Console(highlight=False)
-    speaker, engine = _opened(folder, console)
-    console.print(
-        f"[dim]{escape(str(folder))}: {speaker.model.num_parameters:,} parameters, no memory of earlier turns. "
-        "Ask, for example: What is an axiom?  An empty line ends.[/dim]"
-    )
-    for turn in range(sys.maxsize):
-        try:
-            text = console.input("[bold]you:[/bold] ").strip()
-        except (EOFError, KeyboardInterrupt):
-            return
-        if not text:
-            return
-        spoken = _Spoken(speaker.tokenizer, console)
-        try:
-            console.print("[bold]model:[/bold] ", end="")
-            engine.generate([speaker.prompt((Message("user", text),))], sampling, seed=seed, purpose="chat", step=turn, on_token=spoken.add)
-        except DataError as error:
-            console.print(str(error), end="")
-        console.print()
+def named(models: Sequence[str], *, alone: str = "") -> dict[str, Path]:
+    """The names that people use, with the models' folders: NAME=MODEL, or a model alone, which gives its own name.
+
+    A folder called model has the name of the one above it. alone: what a single model is called instead, wherever it lies.
+    Raises ConfigError for names that are equal or cannot be used.
+    """
+    if alone and len(models) == 1 and ("=" not in models[0] or os.path.exists(models[0])):
+        return {alone: model_folder(Path(models[0]))}
+    found: dict[str, Path] = {}
+    for text in models:
+        name, given, path = text.partition("=")
+        folder = Path(path if given else text)
+        parts = [part for part in Path(os.path.abspath(folder)).parts if part != "model"]
+        name = name if given else parts[-1]
+        if not _NAME.fullmatch(name):
+            raise ConfigError(f"{text}: a model's name is 1 to 64 letters, digits, '.', '_' and '-'; give one as NAME={folder}")
+        if name == ROUTER:
+            raise ConfigError(f"{text}: '{ROUTER}' is what the router is called; give the model another name as NAME={folder}")
+        if name in found:
+            raise ConfigError(f"two models are called '{name}'; give one another name: {name}-2={folder}")
+        found[name] = model_folder(folder)
+    return found
 
 
-def _opened(folder: Path, console: Console) -> "tuple[Speaker, Engine]":
-    """The model of a folder and what samples from it; says on the console if that is slower than it might be."""
+def opened(folder: Path, log: Callable[[str], None], *, rows: int) -> "tuple[Speaker, Engine]":
+    """The model of a folder and what samples from it, so many answers at once; says if that is slower than it might be."""
     from trivium.generate.engine import Engine
     from trivium.stages.models import Speaker, slower_sampling
 
     speaker = Speaker.load(folder, Machine(precision="float32").measured())
-    engine = Engine(speaker.model, stop_ids=speaker.stop_ids)
+    engine = Engine(speaker.model, stop_ids=speaker.stop_ids, rows=rows)
     if line := slower_sampling(engine):
-        console.print(f"[dim]{escape(line)}[/dim]")
+        log(line)
     return speaker, engine
-
-
-class _Spoken:
-    """Shows an answer token by token: a character of several tokens when its last one has come, control characters never."""
-
-    def __init__(self, tokenizer: Tokenizer, console: Console) -> None:
-        self.tokenizer, self.console = tokenizer, console
-        self.ids: list[int] = []
-        self.shown = 0
-
-    def add(self, _: int, token: int) -> None:
-        self.ids.append(token)
-        text = self.tokenizer.decode(self.ids)
-        if not text.endswith("\ufffd"):
-            plain = "".join(letter for letter in text[self.shown :] if letter.isprintable() or letter in "\n\t")
-            self.console.print(plain, end="", markup=False)
-            self.shown = len(text)
 
 
 def answer_all(folder: Path, prompts: str, *, temperature: float, max_new_tokens: int, seed: int) -> Iterator[str]:
@@ -104,10 +86,14 @@ def answer_all(folder: Path, prompts: str, *, temperature: float, max_new_tokens
     is_file = os.path.exists(prompts)  # Path.exists raises for a text longer than a file name may be
     if is_file:
         check_head(prompts, "prompts")
-    speaker, engine = _opened(folder, Console(stderr=True, highlight=False, soft_wrap=True))
+    speaker, engine = opened(folder, _complain, rows=ROWS)
     messages = list(read_prompts(prompts)) if is_file else [(Message("user", prompts),)]
     answers = engine.generate([speaker.prompt(each) for each in messages], sampling, seed=seed)
     for each, answer in zip(messages, answers, strict=True):
         yield json.dumps(
             {"prompt": each[-1].content, "response": speaker.text_of(answer), "stopped": answer.meta["stopped"]}, ensure_ascii=False
         )
+
+
+def _complain(line: str) -> None:
+    sys.stderr.write(f"{line}\n")

@@ -64,24 +64,33 @@ class Stored:
         """The strength of each model on prompts, (Q, M)."""
         return self.options[kind].strengths(self.learned[kind], self.space(raw_QR))
 
+    def choices(self, *, price: float | None = None) -> tuple[str, ...]:
+        """The models that prompts may go to: all of them by price, else the strong and the weak one.
+
+        Raises ConfigError where the folder has no strong model, or no costs.
+        """
+        if price is not None:
+            if not self.facts["costs"]:
+                raise ConfigError("this router was trained without costs, so a price means nothing; route by share, or train it with costs")
+            return tuple(self.models)
+        if not self.facts["strong"]:
+            raise ConfigError("this router was trained without a strong and a weak model; route by price, or train it with strong and weak")
+        return self.facts["strong"], self.facts["weak"]
+
     def decide(self, raw_R: np.ndarray, *, kind: str | None = None, share: float | None = None, price: float | None = None) -> Decision:
         """Where one prompt goes.
 
         share: of prompts that are to go to the strong model, else the one that thresholds were made for. price: what a unit of cost is
-        worth instead; then every model may be chosen. Raises ConfigError where the folder has no strong model, or no costs.
+        worth instead; then every model may be chosen. Raises ConfigError as `choices` does.
         """
-        chosen = self.kind_of(kind)
+        choices, chosen = self.choices(price=price), self.kind_of(kind)
         strength_M = self.strengths(chosen, raw_R[None])[0]
         worth_M = expected_worth(strength_M[None])[0]
         chances = dict(zip(self.models, worth_M.tolist(), strict=True))
         if price is not None:
-            if not self.facts["costs"]:
-                raise ConfigError("this router was trained without costs, so a price means nothing; route by share, or train it with costs")
             cost_M = np.array([self.facts["costs"][model] for model in self.models])
             return Decision(self.models[int(choose(worth_M[None], cost_M, price)[0])], chances, None, None)
-        strong, weak = self.facts["strong"], self.facts["weak"]
-        if not strong:
-            raise ConfigError("this router was trained without a strong and a weak model; route by price, or train it with strong and weak")
+        strong, weak = choices
         score = float(sigmoid(strength_M[self.models.index(strong)] - strength_M[self.models.index(weak)]))
         quantiles = self.facts["routers"][chosen]["score_quantiles"]
         wanted = self.facts["share"] if share is None else share

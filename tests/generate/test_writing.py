@@ -3,7 +3,7 @@
 import pytest
 
 from tests.nn.io_models import TOKENIZER
-from trivium.serve.writing import Writer
+from trivium.generate.writing import Writer
 
 TEXT = "the king said: naïve 日本語 🙂🙂 hello world"
 
@@ -45,3 +45,22 @@ def test_bytes_that_never_become_a_character_do_not_hold_the_rest_back():
     text = "".join(writer.add(token) for token in [*half, *TOKENIZER.encode(" hello").tolist()])
     assert text.endswith("hello")
     assert "\ufffd" in text
+
+
+def test_a_stop_text_in_what_was_held_back_ends_it_too():
+    """The last token has the stop text and a part of a character, so it is first read when the answer ends."""
+    writer = Writer(TOKENIZER, ["world"])
+    pieces = [writer.add(token) for token in [*TOKENIZER.encode("hello worl").tolist(), *TOKENIZER.encode("d").tolist()]]
+    assert "".join(pieces) == "hello "
+    assert (writer.is_over, writer.size) == (True, len("hello "))
+    writer = Writer(Halves(), ["d"])
+    assert writer.add(0) == ""
+    assert writer.rest() == "worl"
+    assert (writer.is_over, writer.size) == (True, len("worl"))
+
+
+class Halves:
+    """One token, which is a word and the beginning of a character."""
+
+    def decode(self, ids) -> str:
+        return "world\ufffd" * len(ids)

@@ -16,6 +16,7 @@ class Writer:
         self._ids: list[int] = []
         self._before, self._written = 0, 0  # tokens from which on is decoded, and those whose text was given
         self._held = ""
+        self.size = 0  # characters of the text so far, those that are held back included; nothing of what ends it once it is over
         self.is_over = False
 
     def add(self, token: int) -> str:
@@ -42,8 +43,10 @@ class Writer:
         if self.is_over:
             return ""
         text = self._held + new
+        self.size += len(new)
         found = [place for place in (text.find(stop) for stop in self._stop) if place >= 0]
         if found:
+            self.size += min(found) - len(text)
             self.is_over, self._held = True, ""
             return text[: min(found)]
         longest = max((_begun(text, stop) for stop in self._stop), default=0)
