@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from trivium.cli_chat import chat, judge
+from trivium.cli_chat import chat, generate, judge
 from trivium.cli_ending import run_app
 from trivium.cli_options import (
     WRAPPED,
@@ -157,15 +157,7 @@ def report(run_folder: Path) -> None:
 app.command()(chat)
 
 
-@app.command()
-def generate(model: str, prompts: str, temperature: float = 1.0, max_new_tokens: int = 64, seed: int = 1) -> None:
-    """Answer every prompt of a file (or one prompt given as text) and print JSON lines."""
-    from trivium.stages.chat import answer_all, model_folder
-
-    for line in answer_all(model_folder(Path(model)), prompts, temperature=temperature, max_new_tokens=max_new_tokens, seed=seed):
-        typer.echo(line)
-
-
+app.command()(generate)
 app.command()(serve)
 app.command()(plan)
 app.command()(judge)

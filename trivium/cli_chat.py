@@ -1,9 +1,17 @@
 """The commands in which people speak: `trivium chat` and `trivium judge`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
+
+TopK = Annotated[int, typer.Option(min=0, help="draw among the so many likeliest tokens; 0: all")]
+TopP = Annotated[float, typer.Option(help="among the fewest that have this share of the probability")]
+MinP = Annotated[float, typer.Option(help="among those at least so likely, next to the likeliest")]
+Penalty = Annotated[float, typer.Option(help="of tokens that were there before; 1: none")]
+Precision = Annotated[
+    Literal["float32", "bfloat16", "int8"], typer.Option(help="of the weights: fewer bits are faster, and no longer exactly the model's")
+]
 
 
 def chat(
@@ -12,7 +20,12 @@ def chat(
     ],
     temperature: float = 0.7,
     max_new_tokens: int = 64,
+    top_k: TopK = 0,
+    top_p: TopP = 1.0,
+    min_p: MinP = 0.0,
+    repetition_penalty: Penalty = 1.0,
     seed: int = 1,
+    precision: Precision = "float32",
     system: Annotated[str, typer.Option(help="what stands before the chat")] = "",
     memory: Annotated[
         bool | None, typer.Option("--memory/--no-memory", help="read earlier turns again; default: if it was taught to")
@@ -28,8 +41,34 @@ def chat(
     from trivium.stages.talk import talk
 
     folders = named(models, alone="model")
-    sampling = Sampling(temperature=temperature, max_new_tokens=max_new_tokens)
-    talk(folders, sampling, seed=seed, system=system, router=Decider.chosen(router, share, price), memory=memory)
+    sampling = Sampling(
+        temperature=temperature, max_new_tokens=max_new_tokens, top_k=top_k, top_p=top_p, min_p=min_p, repetition_penalty=repetition_penalty
+    )
+    decider = Decider.chosen(router, share, price)
+    talk(folders, sampling, seed=seed, system=system, router=decider, memory=memory, precision=precision)
+
+
+def generate(
+    model: str,
+    prompts: str,
+    temperature: float = 1.0,
+    max_new_tokens: int = 64,
+    top_k: TopK = 0,
+    top_p: TopP = 1.0,
+    min_p: MinP = 0.0,
+    repetition_penalty: Penalty = 1.0,
+    seed: int = 1,
+    precision: Precision = "float32",
+) -> None:
+    """Answer every prompt of a file (or one prompt given as text) and print JSON lines."""
+    from trivium.generate.sampling import Sampling
+    from trivium.stages.chat import answer_all, model_folder
+
+    sampling = Sampling(
+        temperature=temperature, max_new_tokens=max_new_tokens, top_k=top_k, top_p=top_p, min_p=min_p, repetition_penalty=repetition_penalty
+    )
+    for line in answer_all(model_folder(Path(model)), prompts, sampling, seed=seed, precision=precision):
+        typer.echo(line)
 
 
 def judge(

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from trivium.cli_chat import Precision
+
 
 def serve(
     models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="as for chat; NAME=MODEL gives one another name")],
@@ -15,6 +17,7 @@ def serve(
     waiting: Annotated[int, typer.Option(min=0, max=4096, help="more that may wait; beyond it clients are told to come back")] = 64,
     context: Annotated[int, typer.Option(min=2, help="tokens of prompt and answer together at most; memory grows with it")] = 2048,
     deadline_s: Annotated[float, typer.Option(min=1, help="seconds after which an answer ends where it is")] = 300.0,
+    precision: Precision = "float32",
     votes: Annotated[Path | None, typer.Option(help="folder for votes.jsonl: which of two answers on the page was better")] = None,
     router: Annotated[Path | None, typer.Option(help="routers, or the run that made them: they choose for the model 'router'")] = None,
     share: Annotated[float | None, typer.Option(help="with --router: of prompts for the strong model")] = None,
@@ -24,5 +27,5 @@ def serve(
     from trivium.serve.start import Place, serve as start
     from trivium.stages.deciding import Decider
 
-    place = Place(host, port, key_env, rows, waiting, context, deadline_s, votes)
+    place = Place(host, port, key_env, rows, waiting, context, deadline_s, votes, precision)
     start(models, place, lambda line: typer.echo(line, err=True), router=lambda: Decider.chosen(router, share, price))

@@ -12,6 +12,7 @@ import transformers
 from tests.nn.io_models import FILES, V, ours, save_theirs
 from trivium.core.errors import ArtefactError, ConfigError
 from trivium.core.run import Run
+from trivium.generate.sampling import Sampling
 from trivium.nn.io.config_json import is_guest
 from trivium.nn.io.directory import save_model
 from trivium.nn.io.tokenizer_files import write_tokenizer_files
@@ -74,7 +75,7 @@ def test_a_guest_is_trained_and_left_as_a_directory_of_its_own_architecture(plac
     assert not torch.equal(before["transformer.word_embeddings.weight"], after["transformer.word_embeddings.weight"])
     assert json.loads((folder / "config.json").read_text())["model_type"] == "bloom"
     assert is_guest(folder)
-    [line] = answer_all(folder, "king", temperature=0, max_new_tokens=4, seed=1)
+    [line] = answer_all(folder, "king", Sampling(temperature=0, max_new_tokens=4), seed=1)
     assert json.loads(line)["prompt"] == "king"
 
 

@@ -16,6 +16,7 @@ from trivium.core.errors import ArtefactError, ConfigError
 from trivium.core.interrupt import Interrupted
 from trivium.core.run import Run
 from trivium.data.pack import pack
+from trivium.generate.sampling import Sampling
 from trivium.learn.objectives.preference import DPO
 from trivium.nn.adapter import adapt, frozen_reference
 from trivium.nn.config import ModelConfig
@@ -201,7 +202,7 @@ def test_an_int8_base_is_trained_on_and_left_merged(place):
 def test_an_adapter_is_a_model_wherever_one_is_asked_for(place):
     folder = run("finetune") / "adapter"
     assert model_folder(folder) == folder
-    [line] = answer_all(folder, "king", temperature=0, max_new_tokens=4, seed=1)
+    [line] = answer_all(folder, "king", Sampling(temperature=0, max_new_tokens=4), seed=1)
     assert json.loads(line)["prompt"] == "king"
     further = run("prefer", "further", model=str(folder), lora=None)
     assert (further / "model").is_dir()

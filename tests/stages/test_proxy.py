@@ -110,7 +110,7 @@ def test_it_is_chatted_with_and_evaluated_like_a_model(tmp_path, models, monkeyp
     folder = made(tmp_path / "run", **models)
     assert model_folder(tmp_path / "run") == folder
     assert model_folder(folder) == folder
-    [line] = answer_all(folder, "the king", temperature=1.0, max_new_tokens=6, seed=1)
+    [line] = answer_all(folder, "the king", Sampling(temperature=1.0, max_new_tokens=6), seed=1)
     assert json.loads(line)["prompt"] == "the king"
     Path("prompts.jsonl").write_text("".join(json.dumps({"prompt": word}) + "\n" for word in ("king", "land")))
     names = {"proxy": str(folder), "base": models["base"]}

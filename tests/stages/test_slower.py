@@ -71,7 +71,7 @@ def test_a_chat_says_it_on_the_screen_and_generate_beside_its_lines(monkeypatch,
     monkeypatch.setattr("rich.console.Console.input", lambda *_: "")
     talk({"model": Path("model")}, Sampling(temperature=0, max_new_tokens=2), seed=1)
     assert SAMPLING in " ".join(capsys.readouterr().out.split())
-    [line] = answer_all(Path("model"), "king", temperature=0, max_new_tokens=2, seed=1)
+    [line] = answer_all(Path("model"), "king", Sampling(temperature=0, max_new_tokens=2), seed=1)
     assert json.loads(line)["prompt"] == "king"
     assert SAMPLING in capsys.readouterr().err
 
@@ -102,3 +102,10 @@ def test_a_run_that_computes_blocks_again_makes_the_same_model(tmp_path):
     once, again = ((tmp_path / how / "finetune/model/model.safetensors").read_bytes() for how in ("nothing", "all"))
     assert once == again
     assert arrangement() == Parallel()
+
+
+def test_who_talks_may_ask_for_fewer_bits_where_there_are_kernels_for_them(monkeypatch):
+    sampling = Sampling(temperature=0, max_new_tokens=2)
+    for precision in ("bfloat16", "int8"):
+        with pytest.raises(ConfigError, match=f"precision is '{precision}', which only the C.. kernels have"):
+            next(answer_all(Path("model"), "king", sampling, seed=1, precision=precision))

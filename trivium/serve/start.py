@@ -14,6 +14,7 @@ from trivium.stages.chat import ROUTER, named, opened
 from trivium.stages.deciding import Decider
 
 if TYPE_CHECKING:  # starlette may not be installed, and torch is loaded only when a model is
+    from trivium.nn.native.packed import Precision
     from trivium.serve.worker import Served
 
 _LEAST_KEY = 16
@@ -25,6 +26,7 @@ class Place:
 
     key_env: the environment variable with the key that clients bring. rows: answers that are made at once, of each model. waiting: more
     that may wait. context: positions of prompt and answer together at most; memory grows with it. votes: a folder for votes on the page.
+    precision: of the weights, see Engine.
     """
 
     host: str = "127.0.0.1"
@@ -35,6 +37,7 @@ class Place:
     context: int = 2048
     deadline_s: float = 300.0
     votes: Path | None = None
+    precision: "Precision" = "float32"
 
 
 def serve(models: Sequence[str], place: Place, log: Callable[[str], None], router: Callable[[], Decider | None] = lambda: None) -> None:
@@ -107,6 +110,6 @@ def _loaded(name: str, folder: Path, place: Place, log: Callable[[str], None]) -
     from trivium.serve.worker import Served
     from trivium.stages.subjects import first_id
 
-    speaker, engine = opened(folder, lambda line: log(f"{name}: {line}"), rows=place.rows)
+    speaker, engine = opened(folder, lambda line: log(f"{name}: {line}"), rows=place.rows, precision=place.precision)
     context = min(place.context, *(model.config.max_seq_len for model in engine.models))
     return Served(name, speaker, engine, first_id(speaker.tokenizer, base_of(speaker.base)), context)

@@ -19,6 +19,7 @@ from trivium.text.read import check_head, read_prompts
 
 if TYPE_CHECKING:  # torch is loaded only when a model is
     from trivium.generate.engine import Engine
+    from trivium.nn.native.packed import Precision
     from trivium.stages.models import Speaker
 
 LAST_FIRST = ("proxy", "reinforce", "prefer", "finetune", "pretrain")  # which model of a run to talk to
@@ -68,25 +69,27 @@ def named(models: Sequence[str], *, alone: str = "") -> dict[str, Path]:
     return found
 
 
-def opened(folder: Path, log: Callable[[str], None], *, rows: int) -> "tuple[Speaker, Engine]":
-    """The model of a folder and what samples from it, so many answers at once; says if that is slower than it might be."""
+def opened(folder: Path, log: Callable[[str], None], *, rows: int, precision: "Precision" = "float32") -> "tuple[Speaker, Engine]":
+    """The model of a folder and what samples from it, so many answers at once; says if that is slower than it might be.
+
+    precision: see Engine.
+    """
     from trivium.generate.engine import Engine
     from trivium.stages.models import Speaker, slower_sampling
 
     speaker = Speaker.load(folder, Machine(precision="float32").measured())
-    engine = Engine(speaker.model, stop_ids=speaker.stop_ids, rows=rows)
+    engine = Engine(speaker.model, stop_ids=speaker.stop_ids, rows=rows, precision=precision)
     if line := slower_sampling(engine):
         log(line)
     return speaker, engine
 
 
-def answer_all(folder: Path, prompts: str, *, temperature: float, max_new_tokens: int, seed: int) -> Iterator[str]:
+def answer_all(folder: Path, prompts: str, sampling: Sampling, *, seed: int, precision: "Precision" = "float32") -> Iterator[str]:
     """One JSON line {prompt, response, stopped} for each prompt of a file, or for the one prompt that was given as text."""
-    sampling = Sampling(temperature=temperature, max_new_tokens=max_new_tokens)
     is_file = os.path.exists(prompts)  # Path.exists raises for a text longer than a file name may be
     if is_file:
         check_head(prompts, "prompts")
-    speaker, engine = opened(folder, _complain, rows=ROWS)
+    speaker, engine = opened(folder, _complain, rows=ROWS, precision=precision)
     messages = list(read_prompts(prompts)) if is_file else [(Message("user", prompts),)]
     answers = engine.generate([speaker.prompt(each) for each in messages], sampling, seed=seed)
     for each, answer in zip(messages, answers, strict=True):

@@ -27,6 +27,7 @@ from trivium.stages.tracing import SHORTEST
 
 if TYPE_CHECKING:  # torch is loaded only when a model is
     from trivium.generate.engine import Engine
+    from trivium.nn.native.packed import Precision
     from trivium.stages.models import Speaker
 
 HELP = """\
@@ -69,7 +70,7 @@ class Voice:
 
 def talk(
     models: Mapping[str, Path], sampling: Sampling, *, seed: int, system: str = "", router: Decider | None = None,
-    memory: bool | None = None,
+    memory: bool | None = None, precision: "Precision" = "float32",
 ) -> None:  # fmt: skip
     """Read lines from the terminal and answer each, token by token, until an empty line or the end of input.
 
@@ -81,7 +82,7 @@ def talk(
         router.check_among(models)
     said: list[Message] = []
     voices = [
-        Voice(name, folder, *opened(folder, lambda line: _note(console, line), rows=1), said if router else [])
+        Voice(name, folder, *opened(folder, lambda line: _note(console, line), rows=1, precision=precision), said if router else [])
         for name, folder in models.items()
     ]
     single = [voice.name for voice in voices if was_taught_single_turns(voice.folder)]
