@@ -141,6 +141,7 @@ def test_a_batch_of_tokens_is_so_many_on_average():
         ({"steps": 2, "select": {"kind": "reward"}}, "'select.reward_model' is missing"),
         ({"steps": 2, "template": "alpacca"}, "'template' is 'alpacca'; it is one of: 'model', 'alpaca', 'dolly', 'hh' or 'synthesizer'"),
         ({"steps": 2, "neftune_alpha": -1}, "'neftune_alpha' is -1"),
+        ({"steps": 2, "dropout": 1}, "'dropout' is 1"),
         ({"method": "alpacca"}, "'method' is 'alpacca'; did you mean 'alpaca'"),
         ({"method": "alpaca", "steps": 7}, "give either steps=N"),
     ],
@@ -253,21 +254,23 @@ def test_prompts_that_leave_no_room_are_refused():
 # --- what is trained on
 
 
-def test_noise_resumes_with_the_same_bits_and_none_is_none(monkeypatch):
-    options = {"steps": 4, "batch_size": 4, "neftune_alpha": 5.0}
+@pytest.mark.parametrize(("name", "value"), [("neftune_alpha", 5.0), ("dropout", 0.2)])
+def test_noise_resumes_with_the_same_bits_and_none_is_none(name, value, monkeypatch):
+    options = {"steps": 4, "batch_size": 4, name: value}
     rows = run("straight", **options)
     kill_at(2, monkeypatch, **options)
     assert run("killed", save_every_s=0.0, **options) == rows
     assert weights("killed") == weights("straight")
     without = run("without", steps=4, batch_size=4)
-    assert without == run("zero", steps=4, batch_size=4, neftune_alpha=0)
+    assert without == run("zero", steps=4, batch_size=4, **{name: 0})
     assert without[0]["loss"] != rows[0]["loss"]
     assert without[0]["data_xxh3"] == rows[0]["data_xxh3"]
 
 
-def test_there_is_no_noise_in_what_is_measured():
+@pytest.mark.parametrize("noise", [{"neftune_alpha": 50.0}, {"dropout": 0.5}, {"neftune_alpha": 50.0, "dropout": 0.5}])
+def test_there_is_no_noise_in_what_is_measured(noise):
     options = {"steps": 1, "heldout": "heldout.jsonl", "optimizer": {"lr": 1e-12}}
-    without, noisy = run("without", **options)[0], run("noisy", neftune_alpha=50.0, **options)[0]
+    without, noisy = run("without", **options)[0], run("noisy", **noise, **options)[0]
     assert abs(noisy["loss"] - without["loss"]) > 1e-3
     assert noisy["heldout_loss"] == pytest.approx(without["heldout_loss"], abs=1e-6)
 
@@ -345,6 +348,7 @@ def test_a_named_recipe_has_the_published_numbers(method):
     )  # fmt: skip
     assert schedule.warmup_steps == 0
     assert schedule.shape == ("linear" if method == "dolly" else "cosine")
+    assert stage.dropout == (0.2 if method == "instructgpt" else 0)
     assert stage.lacks
     stage.check()
     assert single("finetune", plain(stage)).stages["finetune"] == stage
@@ -353,7 +357,7 @@ def test_a_named_recipe_has_the_published_numbers(method):
 def test_a_recipe_says_what_it_lacks_and_own_options_go_over_it():
     rows = run(method="instructgpt", epochs=1, batch_size=5, seq_len=64)
     assert len(rows) == 2
-    assert "the recipe has what this stage does not: dropout of 0.2 on the residual stream" in said()
+    assert "the recipe has what this stage does not: the choice of the model by reward-model score" in said()
 
 
 @pytest.mark.parametrize(

@@ -123,3 +123,5 @@ def test_what_a_guest_cannot_do_is_said_before_it_is_tried(place, monkeypatch):
 def test_noise_on_its_embeddings_is_refused(place):
     with pytest.raises(ConfigError, match="neftune_alpha: a guest's embeddings are transformers' own, which get no noise; leave it out"):
         run(stage_of("finetune", neftune_alpha=5.0))
+    with pytest.raises(ConfigError, match="dropout: a guest's layers are transformers' own, from which nothing is dropped; leave it out"):
+        run(stage_of("finetune", dropout=0.1))

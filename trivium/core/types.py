@@ -20,6 +20,8 @@ A column is an array aligned with the tokens of its example: entry t speaks abou
     from_reference 1: an answer that the reference gave            rollouts             xpo
     noise_key      what the noise on its embedding follows from    data/noise.py        nn/noise.py
     noise_scale    the largest number of that noise                data/noise.py        nn/noise.py
+    dropout_key    what is dropped of what layers add follows from data/noise.py        nn/noise.py
+    dropout_share  which share of it                               data/noise.py        nn/noise.py
     correct        how right the step is that ends at t, 0 to 1    solutions            process
 
 A batch that lacks a column an objective needs is refused by name, before the first forward pass.
@@ -50,6 +52,8 @@ COLUMN_WRITERS = {
     "from_reference": "`reinforce`, which samples from the reference too",
     "noise_key": "`neftune_alpha`",
     "noise_scale": "`neftune_alpha`",
+    "dropout_key": "`dropout`",
+    "dropout_share": "`dropout`",
     "correct": "a file of solutions whose steps were judged",
 }
 

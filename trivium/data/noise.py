@@ -1,13 +1,12 @@
-"""NEFTune: a source whose examples carry what the noise on their embeddings follows from.
+"""Noise while a model is fine-tuned: sources whose examples carry what it follows from, so that it is a function of (seed, step).
 
-Jain et al. 2023, arXiv:2310.05914, algorithm 1: while a model is fine-tuned, numbers uniform in (-1, 1) times alpha / sqrt(L d) are
-added to the embeddings of a sequence of L tokens, d wide. The noise is a function of (seed, step, number of the sequence in the step,
-position), so it is the same after a resume and however sequences share rows and micro-batches. L is the sequence's own length; the
-authors' code takes that of the padded batch. What is measured comes from other examples, so there is none in evaluation. The noise
-itself is in nn/noise.py.
+It depends on the number of the sequence in the step and the position besides, so it is the same after a resume and however sequences share
+rows and micro-batches. What is measured comes from other examples, so there is none in evaluation. The numbers themselves are in
+nn/noise.py.
 """
 
 import math
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -16,24 +15,56 @@ from trivium.core.types import Example, Group
 from trivium.data.sources import Source
 
 KEYS = 1 << 24  # whole numbers that float32 holds
+Columns = Callable[[np.ndarray], Mapping[str, np.ndarray]]  # keys of a sequence's tokens, (L,) -> columns of it
 
 
 class NoisyEmbeddings:
-    """A source that adds the columns `noise_key` and `noise_scale` to the groups of another one. width: of the embeddings, d."""
+    """NEFTune: a source that adds the columns `noise_key` and `noise_scale` to the groups of another. width: of the embeddings, d.
+
+    Jain et al. 2023, arXiv:2310.05914, algorithm 1: numbers uniform in (-1, 1) times alpha / sqrt(L d) are added to the embeddings of a
+    sequence of L tokens, d wide. L is the sequence's own length; the authors' code takes that of the padded batch.
+    """
 
     def __init__(self, source: Source, *, alpha: float, width: int, seed: int) -> None:
         self.source, self.alpha, self.width, self.seed = source, alpha, width, seed
 
     def __call__(self, step: int) -> list[Group]:
         """The groups of step n."""
-        stream, number, groups = key(self.seed, "noise on embeddings", step), 0, []
-        for group in self.source(step):
-            groups.append(tuple(self._noisy(item, stream, number + index) for index, item in enumerate(group)))
-            number += len(group)
-        return groups
+        return _keyed(self.source(step), key(self.seed, "noise on embeddings", step), self._columns)
 
-    def _noisy(self, item: Example, stream: int, number: int) -> Example:
-        length = len(item.tokens)
-        drawn = uniforms(stream, np.full(length, number), np.arange(length))
-        scale = self.alpha / math.sqrt(length * self.width)
-        return item.with_columns(noise_key=np.floor(drawn * KEYS).astype(np.float32), noise_scale=np.full(length, scale, np.float32))
+    def _columns(self, key_L: np.ndarray) -> Mapping[str, np.ndarray]:
+        scale = self.alpha / math.sqrt(len(key_L) * self.width)
+        return {"noise_key": key_L, "noise_scale": np.full(len(key_L), scale, np.float32)}
+
+
+class ResidualDropout:
+    """A source that adds the columns `dropout_key` and `dropout_share` to the groups of another.
+
+    Of what each attention and each MLP adds to the stream a share of the numbers is left out, and the others are divided by what stays
+    (Srivastava et al. 2014, JMLR 15:1929; on the residual stream as GPT-2 and InstructGPT have it, Ouyang et al. 2022, C.1).
+    """
+
+    def __init__(self, source: Source, *, share: float, seed: int) -> None:
+        self.source, self.share, self.seed = source, share, seed
+
+    def __call__(self, step: int) -> list[Group]:
+        """The groups of step n."""
+        return _keyed(self.source(step), key(self.seed, "dropout", step), self._columns)
+
+    def _columns(self, key_L: np.ndarray) -> Mapping[str, np.ndarray]:
+        return {"dropout_key": key_L, "dropout_share": np.full(len(key_L), self.share, np.float32)}
+
+
+def _keyed(groups: Sequence[Group], stream: int, columns: Columns) -> list[Group]:
+    """The same groups with columns made of a key a token, which depends on the stream, the number of its sequence and its position."""
+    number, found = 0, list[Group]()
+    for group in groups:
+        found.append(tuple(_with(item, stream, number + index, columns) for index, item in enumerate(group)))
+        number += len(group)
+    return found
+
+
+def _with(item: Example, stream: int, number: int, columns: Columns) -> Example:
+    length = len(item.tokens)
+    drawn = uniforms(stream, np.full(length, number), np.arange(length))
+    return item.with_columns(**columns(np.floor(drawn * KEYS).astype(np.float32)))

@@ -13,7 +13,7 @@ from trivium.nn.graphs import why_not_graphs
 from trivium.nn.heads import Kernels, ScalarHead, greedy_tokens, token_logprobs, values_before
 from trivium.nn.kernels import Documents, why_masks
 from trivium.nn.native.compact import Compact
-from trivium.nn.noise import embedding_noise
+from trivium.nn.noise import Dropout, dropout_of, embedding_noise
 from trivium.nn.transformer import Mask, Transformer, block_diagonal
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -48,17 +48,20 @@ class Model(nn.Module):
     def hidden(self, batch: Batch) -> Tensor:
         """Hidden states of a batch, (B, L, D); sequences packed into one row do not see each other.
 
-        Noise is added to the embeddings if the batch has its columns (data/noise.py), so only where training examples have them.
+        Noise is added to the embeddings, and parts of the stream are dropped, if the batch has columns of it (data/noise.py), so only
+        where training examples have them.
         """
-        noise_BLD = embedding_noise(batch, self.config.hidden_size)
+        noise_BLD, dropout = embedding_noise(batch, self.config.hidden_size), dropout_of(batch)
         if self.trunk.twin is not None and batch.num_sequences:
-            compact = Compact.of(batch, is_shared=self.config.sliding_window is None and noise_BLD is None)
+            compact = Compact.of(batch, is_shared=self.config.sliding_window is None and noise_BLD is None and dropout is None)
             noise_1UD = None if noise_BLD is None else compact.kept(noise_BLD)
-            return compact.spread(self.trunk(compact.tokens_1U, compact.position_1U, compact.sight, noise_BLD=noise_1UD), batch)
+            dropout = None if dropout is None else Dropout(*(x_BL.flatten()[compact.kept_U][None] for x_BL in dropout))
+            states = self.trunk(compact.tokens_1U, compact.position_1U, compact.sight, noise_BLD=noise_1UD, dropout=dropout)
+            return compact.spread(states, batch)
         # without gradients shapes vary (sampling, evaluation), and each would be compiled again
         trunk = self._compiled if self._compiled is not None and torch.is_grad_enabled() else self.trunk
-        noise = {} if noise_BLD is None else {"noise_BLD": noise_BLD}
-        return trunk(batch.tokens_BL, batch.position_BL, self._mask(batch), **noise)
+        more = {name: value for name, value in (("noise_BLD", noise_BLD), ("dropout", dropout)) if value is not None}
+        return trunk(batch.tokens_BL, batch.position_BL, self._mask(batch), **more)
 
     def _mask(self, batch: Batch) -> Mask:
         if not batch.is_packed:

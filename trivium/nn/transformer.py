@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from trivium.nn.cache import Cache
 from trivium.nn.config import ModelConfig
 from trivium.nn.kernels import Documents, Sight, attend_documents
+from trivium.nn.noise import Dropout, dropped
 from trivium.nn.pages import PagedCache
 from trivium.nn.rope import rope_table, rotate
 
@@ -216,11 +217,14 @@ class Block(nn.Module):
         self.is_parallel = config.is_parallel
 
     def forward(
-        self, x_BLD: Tensor, rope: Rope | None, mask: Mask, cache: AnyCache | None, layer: int, added_BLE: Tensor | None = None
-    ) -> Tensor:
+        self, x_BLD: Tensor, rope: Rope | None, mask: Mask, cache: AnyCache | None, layer: int, added_BLE: Tensor | None = None,
+        dropout: Dropout | None = None,
+    ) -> Tensor:  # fmt: skip
         """The stream after it, (B, L, D); `layer` is its number, for the cache. added_BLE: is added to the values."""
-        mixed = x_BLD + self.attention_post_norm(self.attention(self.attention_norm(x_BLD), rope, mask, cache, layer, added_BLE))
-        return mixed + self.mlp_post_norm(self.mlp(self.mlp_norm(x_BLD if self.is_parallel else mixed)))
+        seen_BLD = self.attention_post_norm(self.attention(self.attention_norm(x_BLD), rope, mask, cache, layer, added_BLE))
+        mixed = x_BLD + dropped(seen_BLD, dropout, 2 * layer)
+        found_BLD = self.mlp_post_norm(self.mlp(self.mlp_norm(x_BLD if self.is_parallel else mixed)))
+        return mixed + dropped(found_BLD, dropout, 2 * layer + 1)
 
 
 class Transformer(nn.Module):
@@ -268,18 +272,20 @@ class Transformer(nn.Module):
         mask: Mask | Sight = None,
         cache: AnyCache | None = None,
         noise_BLD: Tensor | None = None,
+        dropout: Dropout | None = None,
     ) -> Tensor:
         """Hidden states after the last norm, (B, L, D) in compute_dtype, from our kernels in float32.
 
         mask: (B, 1, L, keys) bool, True where a query may look; or the documents of packed rows; or what our kernels read; None means
         plain causal. Positions must be below max_seq_len, rotary ones may be max_seq_len. noise_BLD: is added to the embeddings.
+        dropout: leaves parts of what each layer adds to the stream out.
         """
         is_native = self.twin is not None and cache is None
         dtype = torch.float32 if is_native else self.compute_dtype
         x_BLD = self.embedded(tokens_BL, position_BL, dtype, noise_BLD)
         added = self.added_values(tokens_BL, dtype)
         if self.twin is not None and is_native:
-            return self.final_norm(self.twin(self, x_BLD, position_BL, added, mask if isinstance(mask, Sight) else None))
+            return self.final_norm(self.twin(self, x_BLD, position_BL, added, mask if isinstance(mask, Sight) else None, dropout))
         if isinstance(mask, Sight):
             raise RuntimeError("only our kernels read a Sight; give a mask")
         ropes = {name: self._rope(name, position_BL) for name in {layer.rope for layer in self.layers}}
@@ -288,7 +294,8 @@ class Transformer(nn.Module):
         for number, (block, layer) in enumerate(zip(self.blocks, self.layers, strict=True)):
             # without gradients shapes vary (sampling, evaluation), and each would be compiled again
             call = block.forward if self.is_compiled and not torch.is_grad_enabled() else block
-            x_BLD = call(self.entering(number, x_BLD, first_BLD), ropes[layer.rope], masks[layer.window], cache, number, added[number])
+            entering = self.entering(number, x_BLD, first_BLD)
+            x_BLD = call(entering, ropes[layer.rope], masks[layer.window], cache, number, added[number], dropout)
         return self.final_norm(x_BLD)
 
     def logits(self, hidden: Tensor) -> Tensor:
@@ -335,8 +342,9 @@ class Transformer(nn.Module):
         self.is_compiled = True
 
 
-# stream, positions, what is added to values, who sees whom if it does not follow from the positions, which restart with every sequence
-Twin = Callable[[Transformer, Tensor, Tensor, Sequence[Tensor | None], Sight | None], Tensor]
+# stream, positions, what is added to values, who sees whom if it does not follow from the positions, which restart with every sequence,
+# and what is dropped
+Twin = Callable[[Transformer, Tensor, Tensor, Sequence[Tensor | None], Sight | None, Dropout | None], Tensor]
 
 
 def why_not_compile(device: torch.device | str = "cpu") -> str | None:

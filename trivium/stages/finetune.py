@@ -40,7 +40,8 @@ class Finetune:
     assistant, or the last. template: alpaca, dolly or hh, how turns are written from now on; model: as the model has it; synthesizer: the
     data are texts with questions, and the model learns to write such pairs for other texts (docs/synthesis.md). unreadable: whether a
     record that cannot be read stops the run, or is left out and counted. replies: of a tree with several answers to a message
-    (OpenAssistant), the best ones or all. neftune_alpha: noise on the embeddings while training (5 is usual).
+    (OpenAssistant), the best ones or all. neftune_alpha: noise on the embeddings while training (5 is usual). dropout: the share of what
+    each layer adds to the stream that is left out while training (0.2 for many epochs).
     heldout: a file of conversations, or a share of `data` that is not trained on; its loss is measured after every `evaluate_every`
     updates (0: after every epoch) and at the end. select: which model is left, that with the best held-out loss (`select=loss`) or the one
     whose answers a reward model likes best (`select.kind=reward select.reward_model=... select.prompts=...`); without it the last.
@@ -61,6 +62,7 @@ class Finetune:
     seq_len: int = Field(default=256, ge=8)
     micro_batch_rows: int = Field(default=8, gt=0)
     neftune_alpha: float = Field(default=0.0, ge=0)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
     heldout: str | float = ""
     evaluate_every: int = Field(default=0, ge=0)
     select: Select | None = None
@@ -111,7 +113,7 @@ class Finetune:
         return replace(work, notes=notes, tokens_generated=generated, parameters_sampled=work.parameters if generated else 0)
 
     def run(self, run: Run) -> Mapping[str, Any]:
-        from trivium.data.noise import NoisyEmbeddings
+        from trivium.data.noise import NoisyEmbeddings, ResidualDropout
         from trivium.data.sources import Groups, Source
         from trivium.train.best import Best
 
@@ -128,7 +130,9 @@ class Finetune:
             run.log(f"{self.epochs:g} epochs of {len(items):,} conversations = {counted(settled.steps, 'update')}")
         source: Source = groups
         if self.neftune_alpha:
-            source = NoisyEmbeddings(groups, alpha=self.neftune_alpha, width=speaker.model.config.hidden_size, seed=run.seed)
+            source = NoisyEmbeddings(source, alpha=self.neftune_alpha, width=speaker.model.config.hidden_size, seed=run.seed)
+        if self.dropout:
+            source = ResidualDropout(source, share=self.dropout, seed=run.seed)
         every = self.evaluate_every
         best = Best(
             speaker.model, self._measures(run, speaker, heldout),
@@ -152,6 +156,8 @@ class Finetune:
         speaker = Speaker.load(resolve(run, self.model), machine_of(run))
         if self.neftune_alpha and speaker.model.config.family == GUEST:
             raise ConfigError("neftune_alpha: a guest's embeddings are transformers' own, which get no noise; leave it out")
+        if self.dropout and speaker.model.config.family == GUEST:
+            raise ConfigError("dropout: a guest's layers are transformers' own, from which nothing is dropped; leave it out (dropout=0)")
         if self.template != "synthesizer":
             speaker = speaker.adapt(self.lora, run.seed)
             return replace(speaker, chat=templated(self.template, speaker.chat, speaker.tokenizer, speaker.base))

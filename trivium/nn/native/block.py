@@ -17,6 +17,7 @@ from trivium.nn.native import training
 from trivium.nn.native.library import why_not
 from trivium.nn.native.packed import MULTIPLE
 from trivium.nn.native.training import Products
+from trivium.nn.noise import Dropout, dropped
 from trivium.nn.transformer import Block, Norm, Transformer
 
 PLAIN: dict[torch.dtype, Products] = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
@@ -51,14 +52,16 @@ def use(trunk: Transformer, how: Products | None = None) -> str | None:
 
 
 def blocks(
-    trunk: Transformer, x_BLD: Tensor, position_BL: Tensor, added: Sequence[Tensor | None], sight: Sight | None, *, how: Products
-) -> Tensor:
+    trunk: Transformer, x_BLD: Tensor, position_BL: Tensor, added: Sequence[Tensor | None], sight: Sight | None,
+    dropout: Dropout | None = None, *, how: Products,
+) -> Tensor:  # fmt: skip
     """The stream after all blocks, (B, L, D). added: to the values of each layer, (B, L, KV * D). sight: see Places."""
     how = how if torch.is_grad_enabled() else PLAIN[trunk.compute_dtype]
     places = {window: Places.of(position_BL, window, sight) for window in {layer.window for layer in trunk.layers}}
     first_BLD = x_BLD
     for number, layer in enumerate(trunk.layers):
-        x_BLD = forward(trunk, number, trunk.entering(number, x_BLD, first_BLD), added[number], places=places[layer.window], how=how)
+        entering = trunk.entering(number, x_BLD, first_BLD)
+        x_BLD = forward(trunk, number, entering, added[number], places=places[layer.window], how=how, dropout=dropout)
     return x_BLD
 
 
@@ -82,7 +85,9 @@ class Places:
         return Places(position_BL, sight)
 
 
-def forward(trunk: Transformer, number: int, x_BLD: Tensor, added_BLE: Tensor | None, *, places: Places, how: Products) -> Tensor:
+def forward(
+    trunk: Transformer, number: int, x_BLD: Tensor, added_BLE: Tensor | None, *, places: Places, how: Products, dropout: Dropout | None,
+) -> Tensor:  # fmt: skip
     """The stream after a block, (B, L, D). added_BLE: to its values, (B, L, KV * D), or nothing."""
     config, block, rope = trunk.config, cast(Block, trunk.blocks[number]), trunk.rope_table(trunk.layers[number].rope)
     attention, mlp = block.attention, block.mlp
@@ -94,18 +99,18 @@ def forward(trunk: Transformer, number: int, x_BLD: Tensor, added_BLE: Tensor | 
         value = (value + added_BLE.unflatten(-1, (config.num_kv_heads, -1)).transpose(1, 2)).contiguous()
     scale = (config.query_pre_attn_scalar or config.head_dim) ** -0.5
     mixed = training.attend(query, key, value, places.sight, scale).flatten(2)
-    after = x_BLD + _norm(block.attention_post_norm, _products(mixed, [attention.out], how))
+    seen = _norm(block.attention_post_norm, _products(mixed, [attention.out], how))
+    after = x_BLD + dropped(seen, dropout, 2 * number)
     inner = _norm(block.mlp_norm, x_BLD if block.is_parallel else after)
     if mlp.gate is None:
         up = _products(inner, [mlp.up], how)
-        inner = training.squared_relu(up) if config.activation == "relu2" else mlp.activation(up)
+        found = _products(training.squared_relu(up) if config.activation == "relu2" else mlp.activation(up), [mlp.down], how)
     elif how == "bfloat16" and all(_is_plain(linear) for linear in (mlp.gate, mlp.up, mlp.down)):
         gate, up, down = (effective_weight(linear) for linear in (mlp.gate, mlp.up, mlp.down))
-        found = training.gated_mlp(inner.flatten(0, -2), gate, up, down, config.activation)
-        return after + _norm(block.mlp_post_norm, found.view_as(inner))
+        found = training.gated_mlp(inner.flatten(0, -2), gate, up, down, config.activation).view_as(inner)
     else:
-        inner = training.gated(_products(inner, [mlp.gate, mlp.up], how), config.activation)
-    return after + _norm(block.mlp_post_norm, _products(inner, [mlp.down], how))
+        found = _products(training.gated(_products(inner, [mlp.gate, mlp.up], how), config.activation), [mlp.down], how)
+    return after + dropped(_norm(block.mlp_post_norm, found), dropout, 2 * number + 1)
 
 
 def _is_plain(linear: nn.Module) -> bool:
