@@ -3,11 +3,12 @@
 import shutil
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from scripts.kill import digests
+from scripts.kill import COMMANDS, digests
 from tests.fork_server import ForkServer
 from tests.tiny import RECIPE
 from trivium.core.run import METRICS, STARTED
@@ -50,7 +51,8 @@ def flip(file: Path, place: float) -> None:
 
 def kept(run: Path) -> dict[str, str]:
     """What a stage that was made again leaves as it was; its metrics are written once more, at the end."""
-    return {name: digest for name, digest in digests(run).items() if name != METRICS and not name.endswith(STARTED)}
+    found = digests(replace(COMMANDS["pipeline"], run=run.name), run.parent)
+    return {name: digest for name, digest in found.items() if name != METRICS and not name.endswith(STARTED)}
 
 
 @pytest.mark.parametrize("name", ARTEFACTS)

@@ -167,7 +167,7 @@ def test_every_rendering_has_control_tokens_of_its_own_that_would_be_missed():
     for number, rendering in enumerate(RENDERINGS):
         assert placed(number, "plain"), rendering.__name__
         assert sum(bool(placed(number, name)) for name in FORMATS) > len(FORMATS) // 2, rendering.__name__
-    cheated = Speaker(None, SimpleNamespace(encode=_as_others, id_of=TOKENIZER.id_of), PLAIN)  # type: ignore[arg-type]
+    cheated = Speaker(None, SimpleNamespace(encode_after=lambda _, text: _as_others(text), id_of=TOKENIZER.id_of), PLAIN)  # type: ignore[arg-type]
     assert controls(prompted(cheated, "<|end|>", "is", "it")) != placed(0, "plain")
 
 

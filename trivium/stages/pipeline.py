@@ -60,8 +60,9 @@ def execute(recipe: Recipe, out: Path, *, quiet: bool = False, plugins: Sequence
     """
     hashes = check(recipe, plugins)
     with _joined(), arranged(recipe.parallel), _opened(recipe, out, quiet) as run:
+        run.plugins = hashes
         recipe = _begun(recipe, out, run)
-        run.machine, run.plugins = plain(recipe.machine), hashes
+        run.machine = plain(recipe.machine)
         for name, stage in recipe.stages.items():
             if not _heard(run.begin(name, _identity(run, recipe, plain(stage))) if run.is_main else None):
                 run.log(f"{name}: complete, nothing to do")

@@ -61,6 +61,9 @@ class LookupTable:
 
         return torch.device("cpu")
 
+    def gather(self) -> None:
+        """Its texts are all here."""
+
     def hidden(self, batch: Any) -> Any:
         """It has no states; its tokens stand for them."""
         return batch.tokens_BL

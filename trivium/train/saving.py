@@ -22,8 +22,9 @@ class Saving:
             except BaseException as error:  # noqa: BLE001  raised again where somebody can answer it
                 self._error = error
 
-        self._thread = threading.Thread(target=done, daemon=True, name="saving")
-        self._thread.start()
+        thread = threading.Thread(target=done, daemon=True, name="saving")
+        thread.start()
+        self._thread = thread
 
     def look(self) -> None:
         """Raise the error of work that has failed."""
