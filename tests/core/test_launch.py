@@ -10,7 +10,7 @@ import pytest
 
 from trivium.core.errors import RankError
 from trivium.core.heartbeat import Heartbeat, read, where
-from trivium.core.launch import ChildError, Seen, fault, launch, lines
+from trivium.core.launch import ChildError, Seen, _state, fault, launch, lines
 from trivium.core.world import rank_environment
 
 WELL = Seen(state="S", waits="peers")
@@ -77,6 +77,38 @@ def test_a_rank_says_that_it_lives_and_where_it_is(tmp_path):
 def test_a_rank_says_how_it_failed(tmp_path):
     Heartbeat(tmp_path, 0).failed("the disk is full", 6, is_lost=False)
     assert read(tmp_path, "end-0.json") == {"message": "the disk is full", "code": 6, "is_lost": False}
+
+
+RANK = """
+import sys, time
+from pathlib import Path
+from trivium.core.heartbeat import Heartbeat
+with Heartbeat(Path(sys.argv[1]), 1):
+    time.sleep(60)
+"""
+LAUNCHER = """
+import subprocess, sys
+rank = subprocess.Popen([sys.executable, "-c", *sys.argv[1:]], process_group=0)
+print(rank.pid, flush=True)
+rank.wait()
+"""
+
+
+def test_a_rank_ends_when_its_launcher_was_killed(tmp_path):
+    with subprocess.Popen([sys.executable, "-c", LAUNCHER, RANK, tmp_path], stdout=subprocess.PIPE, text=True) as launcher:
+        rank = int(launcher.stdout.readline())
+        came = until(lambda: read(tmp_path, "beat-1.json"))
+        launcher.kill()
+    assert came
+    assert until(lambda: _state(rank) in ("", "Z"))
+
+
+def until(is_so, seconds: float = 10.0):
+    """Whether it came to be."""
+    deadline = time.monotonic() + seconds
+    while not (found := is_so()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return found
 
 
 def seen_while(work):
