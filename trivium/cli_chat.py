@@ -1,4 +1,4 @@
-"""The commands in which people speak: `trivium chat` and `trivium judge`."""
+"""The commands in which a model speaks, or people about it: `trivium chat`, `generate` and `judge`."""
 
 from pathlib import Path
 from typing import Annotated, Literal

@@ -159,7 +159,7 @@ def test_what_the_compiler_makes_of_it_is_the_same(monkeypatch, temperature, sof
 def test_on_a_gpu_chunks_have_half_a_gigabyte_and_a_sixteenth_of_its_memory_is_kept(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(total_memory=80 << 30))
     there = torch.device("cuda")
-    assert heads.keep_bytes(there, 50_304) == 5 << 30
+    assert [heads.keep_bytes(there, vocab) for vocab in (8_192, 49_152)] == [5 << 30, 0]
     assert [heads.chunk_of(there, vocab) for vocab in (1 << 30, 50_304, 8_192)] == [512, 2_560, 16_384]
     assert heads.chunk_of(torch.device("cpu"), 8_192) == CHUNK
 

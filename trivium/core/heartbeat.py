@@ -1,21 +1,17 @@
 """What a rank says of itself while it runs, for the launcher that watches it: that it lives, what it uses, and where it is.
 
 One small file a rank, replaced twice a second by a thread of its own: so a process that was stopped says nothing, while one that computes
-goes on saying so. How it ended, if it did not end well, is in a second file. Neither is an artefact: they are gone with the launcher. The
-thread ends the rank when the launcher was killed, for then nobody else would; what is on disk is whole at every moment.
+goes on saying so. How it ended, if it did not end well, is in a second file. Neither is an artefact: they are gone with the launcher.
 """
 
 import itertools
 import json
-import os
 import sys
 import threading
 import time
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
-
-from trivium.core.errors import RankError
 
 EVERY_S = 0.5
 OURS = f"{Path(__file__).parents[1]}/"
@@ -31,7 +27,6 @@ class Heartbeat:
 
     def __init__(self, folder: Path, rank: int) -> None:
         self.folder, self.rank, self._main, self._is_over = folder, rank, threading.main_thread().ident, threading.Event()
-        self._launcher = os.getppid()
 
     def __enter__(self) -> "Heartbeat":
         self._thread = threading.Thread(target=self._beat, daemon=True, name="heartbeat")
@@ -52,9 +47,6 @@ class Heartbeat:
             _replace(self.folder / f"beat-{self.rank}.json", {"number": number, "cpu_s": time.process_time(), **where(frame)})
             if self._is_over.wait(EVERY_S):
                 return
-            if os.getppid() != self._launcher:
-                sys.stderr.write(f"trivium: rank {self.rank} ends, since its launcher is gone; the same command goes on from there\n")
-                os._exit(RankError.exit_code)
 
 
 def where(frame: FrameType | None) -> dict[str, Any]:

@@ -23,7 +23,7 @@ CHUNK = 512  # positions at a time: fp32 logits of a chunk stay in the cache of 
 KEEP_WORDS = 1 << 14  # of a larger vocabulary no more than a chunk's logits ever exist, however few the positions are
 KEEP_BYTES = 128 << 20
 GPU_CHUNK_BYTES = 512 << 20  # of fp32 logits there, where starting a kernel costs as much as reading some megabytes
-GPU_KEEP_SHARE = 16  # of its memory, whatever the vocabulary: at 124M parameters not to compute the logits again is a tenth of a step
+GPU_KEEP_SHARE = 16  # of its memory
 
 Kernels = Literal["torch", "native", "compiled"]
 
@@ -35,9 +35,9 @@ def chunk_of(device: torch.device, vocab_size: int) -> int:
 
 def keep_bytes(device: torch.device, vocab_size: int) -> int:
     """Up to what size logits are kept for the backward pass; 0: never."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_properties(device).total_memory // GPU_KEEP_SHARE
-    return KEEP_BYTES if vocab_size <= KEEP_WORDS else 0
+    if vocab_size > KEEP_WORDS:
+        return 0
+    return torch.cuda.get_device_properties(device).total_memory // GPU_KEEP_SHARE if device.type == "cuda" else KEEP_BYTES
 
 
 def _scores(

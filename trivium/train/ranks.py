@@ -1,7 +1,7 @@
 """The processes of a run as one: they meet, hear what rank 0 says, agree on numbers, and put together what each has done.
 
 What is said goes over the CPU (gloo), where whoever waits sleeps. Process groups wait for a day: whether a rank is well is watched from
-outside (core/watch.py). Every function but `joined` is a collective, and gives back what it got where there is one process.
+outside (core/launch.py). Every function but `joined` is a collective, and gives back what it got where there is one process.
 """
 
 import json
