@@ -226,3 +226,12 @@ def test_a_greedy_token_is_the_likeliest_after_what_comes_before_it(chunk, monke
     assert 0 < expected.sum() < len(SCORED)
     torch.testing.assert_close(greedy_tokens(hidden, weight, tokens, SCORED), expected.view(ROWS, LENGTH))
     torch.testing.assert_close(greedy_of_logits(logits, tokens, SCORED), expected.view(ROWS, LENGTH))
+
+
+def test_where_nothing_is_scored_the_head_still_has_a_slope():
+    """Ranks sum their slopes, and one whose rows have no answer must not be the one that has none."""
+    hidden, weight, tokens = inputs()
+    logprobs, _ = token_logprobs(hidden, weight, tokens, torch.empty(0, dtype=torch.long))
+    logprobs.sum().backward()
+    assert weight.grad is not None
+    assert not weight.grad.any()

@@ -138,7 +138,7 @@ class _TokenLogprobs(torch.autograd.Function):
         weight = weight_VD.to(ctx.slope_dtype)
         slope = _compiled(_slope) if ctx.kernels == "compiled" else _slope
         grad_hidden = torch.empty_like(hidden_PD)
-        grad_weight = torch.zeros_like(weight_VD) if ctx.needs_input_grad[1] else None  # none for a frozen head
+        grad_weight = None
         for number, start in enumerate(range(0, len(target_P), ctx.chunk)):
             part = slice(start, start + ctx.chunk)
             hidden = hidden_PD[part].to(ctx.slope_dtype)
@@ -151,8 +151,11 @@ class _TokenLogprobs(torch.autograd.Function):
                 ctx.temperature, ctx.softcap, ctx.kernels == "native",
             ).to(ctx.slope_dtype)  # fmt: skip
             grad_hidden[part] = grad @ weight
-            if grad_weight is not None:
-                grad_weight += grad.T @ hidden
+            if ctx.needs_input_grad[1]:  # not of a frozen head
+                product = grad.T @ hidden
+                grad_weight = product.to(weight_VD.dtype) if grad_weight is None else grad_weight.add_(product)
+        if grad_weight is None and ctx.needs_input_grad[1]:
+            grad_weight = torch.zeros_like(weight_VD)  # nothing was scored, and other ranks wait for a sum
         return grad_hidden, grad_weight, None, None, None, None, None, None, None
 
 
