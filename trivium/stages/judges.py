@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from trivium.nn.adapter import frozen_reference
 from trivium.nn.lora import LoRA
 from trivium.nn.model import Model
 from trivium.score.answers import AnswerRule
-from trivium.score.rewards import AnyReward, RewardRule, Said, checked
+from trivium.score.rewards import RewardRule, Said, checked
 from trivium.score.rewards.opened import names_of, opened
 from trivium.stages.base import data_source, resolve
 from trivium.stages.choosing import chooser_of
@@ -26,17 +26,7 @@ from trivium.train.ranks import once
 
 if TYPE_CHECKING:
     from trivium.stages.reinforce import Reinforce
-
-
-class Scoring(Protocol):
-    """The options that say what a reward is made of."""
-
-    @property
-    def reward_model(self) -> tuple[str, ...]: ...
-    @property
-    def disagreement_coef(self) -> float: ...
-    @property
-    def rewards(self) -> tuple[AnyReward, ...]: ...
+    from trivium.stages.sample import Sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +38,7 @@ class Judges:
     truth: the rule behind the preferences, if it is known. said: by answer, what each rule said of it since `means` was asked.
     """
 
-    options: Scoring
+    options: Reinforce | Sample
     policy: Speaker
     prompt_ids: list[np.ndarray]
     records: list[tuple[Any, Any]]
