@@ -13,8 +13,8 @@ from trivium.core.seeds import generator
 from trivium.generate.sampling import Sampling
 from trivium.nn.flops import num_parameters
 from trivium.score.answers import Annotators, pair_counts
-from trivium.stages.base import Foresight, Work, check_model, data_source, known_model, resolve
-from trivium.text.read import check_head, read_field, read_prompts
+from trivium.stages.base import Foresight, Work, check_data, check_model, data_source, known_model, resolve
+from trivium.text.read import read_field, read_prompts
 from trivium.text.write import write_jsonl
 
 
@@ -46,8 +46,7 @@ class Annotate:
                 "sampling.temperature is 0: greedy answers to one prompt are all the same, so there is nothing to rank; 1 is usual"
             )
         check_model(self.model)
-        if not self.prompts.startswith("@"):
-            check_head(self.prompts, "prompts", field="asked")
+        check_data(self.prompts, "prompts", field="asked")
 
     def foresee(self, name: str, known: Foresight) -> Work:
         parameters = num_parameters(known_model(known, self.model))

@@ -20,6 +20,7 @@ from trivium.nn.io.config_json import FILE as CONFIG_FILE, is_guest, read_config
 from trivium.nn.io.proxy_json import is_proxy, read_proxy
 from trivium.stages.exchange import is_named, model_path
 from trivium.text.lines import OnSkip
+from trivium.text.read import RecordKind, check_head, read_prompts
 
 T = TypeVar("T")
 Unreadable = Literal["stop", "skip"]  # whether a record that cannot be read stops the run, or is left out and counted
@@ -58,6 +59,10 @@ class Foresight:
     num_heldout: int = 300
     num_prompts: dict[str, int] = field(default_factory=dict)
     compute_bytes: Literal[2, 4] = 4  # of a number that training keeps
+
+    def prompts_in(self, source: str) -> int:
+        """How many prompts a file holds, or will; a thousand where that is not known."""
+        return sum(1 for _ in read_prompts(source)) if Path(source).exists() else self.num_prompts.get(source, 1000)
 
 
 class Stage(Protocol):
@@ -141,6 +146,12 @@ def check_model(reference: str) -> None:
         return
     if not (base_of(path) / CONFIG_FILE).is_file():
         raise ArtefactError(f"{reference}: is no model directory (a folder with {CONFIG_FILE} and model.safetensors)")
+
+
+def check_data(source: str, kind: RecordKind, *, field: str = "", is_lenient: bool = False) -> None:
+    """Look at the head of what the user names, as check_head does; what an earlier stage leaves is read when it is there."""
+    if not source.startswith("@"):
+        check_head(source, kind, field=field, is_lenient=is_lenient)
 
 
 def known_model(known: Foresight, reference: str) -> ModelConfig:

@@ -18,11 +18,11 @@ from trivium.report.intervals import mean_interval
 from trivium.score.answers import AnswerRule
 from trivium.score.rewards import AnyReward
 from trivium.score.rewards.opened import check_rules, judges_of
-from trivium.stages.base import Foresight, Work, check_model, data_source, known_model
+from trivium.stages.base import Foresight, Work, check_data, check_model, data_source, known_model
 from trivium.synth.constitution import need_phrases, read_constitution
 from trivium.synth.revision import revised_rows, round_rows
 from trivium.synth.simulated import Simulated
-from trivium.text.read import check_head, read_conversations, read_prompts
+from trivium.text.read import read_conversations
 from trivium.text.write import plain_turns, write_jsonl
 
 if TYPE_CHECKING:
@@ -67,15 +67,12 @@ class Critique:
         check_rules(self.rewards)
         for model in (self.model, *([self.reviser] if self.reviser else []), *judges_of(self.rewards)):
             check_model(model)
-        if not self.prompts.startswith("@"):
-            check_head(self.prompts, "prompts", field="asked" if self.truth else "")
-        if self.helpful and not self.helpful.startswith("@"):
-            check_head(self.helpful, "conversations")
+        check_data(self.prompts, "prompts", field="asked" if self.truth else "")
+        check_data(self.helpful or "@", "conversations")
 
     def foresee(self, name: str, known: Foresight) -> Work:
         config = known_model(known, self.model)
-        is_here = Path(self.prompts).exists()
-        count = sum(1 for _ in read_prompts(self.prompts)) if is_here else known.num_prompts.get(self.prompts, 1000)
+        count = known.prompts_in(self.prompts)
         spoken = 1 if self.simulated else 1 + 2 * self.rounds
         return Work(tokens_generated=count * spoken * self.sampling.max_new_tokens, parameters_sampled=num_parameters(config))
 

@@ -9,10 +9,10 @@ from trivium.core.config import component
 from trivium.core.errors import DataError
 from trivium.core.run import Run
 from trivium.core.types import Conversation
-from trivium.stages.base import Foresight, Work, check_model, data_source
+from trivium.stages.base import Foresight, Work, check_data, check_model, data_source
 from trivium.stages.written import CHATS, DROPPED, KEPT, Written, commit_rows
 from trivium.synth.filters import ChatFilter, Judged, Length, NearDuplicates, ReadingFilter, Repetition, Reward, Valid
-from trivium.text.read import check_head, read_conversations
+from trivium.text.read import read_conversations
 from trivium.text.signals import Reasons
 
 
@@ -30,8 +30,7 @@ class Curate:
     filters: tuple[ChatFilter, ...] = Field(default=(Valid(), Length(), Repetition()), min_length=1)
 
     def check(self) -> None:
-        if not self.data.startswith("@"):
-            check_head(self.data, "conversations")
+        check_data(self.data, "conversations")
         for rule in self.filters:
             for model in _models(rule):
                 check_model(model)

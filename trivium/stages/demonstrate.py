@@ -11,9 +11,9 @@ from trivium.core.config import Texts, component
 from trivium.core.errors import DataError
 from trivium.core.run import Run
 from trivium.core.seeds import generator
-from trivium.stages.base import Foresight, Work, resolve
+from trivium.stages.base import Foresight, Work, check_data, resolve
 from trivium.text.glossary import Entry, entry_of
-from trivium.text.read import check_head, read_definitions
+from trivium.text.read import read_definitions
 from trivium.text.tokenizer import Tokenizer
 from trivium.text.write import write_jsonl
 
@@ -43,8 +43,7 @@ class Demonstrate:
     num_heldout: int = Field(default=300, gt=0)
 
     def check(self) -> None:
-        if not self.dictionary.startswith("@"):
-            check_head(self.dictionary, "definitions")
+        check_data(self.dictionary, "definitions")
 
     def foresee(self, name: str, known: Foresight) -> Work:
         remarked = self.remark_share * sum(len(remark.split()) for remark in self.remarks)

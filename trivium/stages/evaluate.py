@@ -24,8 +24,8 @@ from trivium.score.ranking.win_rate import controlled_interval
 from trivium.score.rewards import AnyReward, LLMJudge, Said, checked
 from trivium.score.rewards.llm_judge import OpenJudge
 from trivium.score.rewards.opened import check_rules, judges_of, names_of, opened
-from trivium.stages.base import Foresight, Work, check_model, data_source, known_model, resolve
-from trivium.text.read import check_head, read_field, read_fields, read_prompt_records, read_prompts
+from trivium.stages.base import Foresight, Work, check_data, check_model, data_source, known_model, resolve
+from trivium.text.read import read_field, read_fields, read_prompt_records, read_prompts
 from trivium.text.records.matches import weighed
 from trivium.text.shards import Shard
 from trivium.text.write import plain_turns
@@ -93,12 +93,10 @@ class Evaluate:
         check_rules((*self.rewards, *([self.judge] if self.judge else [])))
         for reference in (*named.values(), self.reward_model, self.reference, *judges_of(self.rewards)):
             check_model(reference or "@")
-        if self.prompts and not self.prompts.startswith("@"):
-            check_head(self.prompts, "prompts", field=self.baseline or ("asked" if self.rule else ""))
+        check_data(self.prompts or "@", "prompts", field=self.baseline or ("asked" if self.rule else ""))
         self._check_tasks()
         for source in self.corpus:
-            if not source.startswith("@"):
-                check_head(source, "documents")
+            check_data(source, "documents")
 
     def _check_tasks(self) -> None:
         names: list[str] = []

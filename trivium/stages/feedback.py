@@ -17,12 +17,12 @@ from trivium.nn.flops import flops_per_token, num_parameters
 from trivium.report.intervals import mean_interval, share_interval
 from trivium.score.rewards import AnyReward
 from trivium.score.rewards.opened import check_rules, judges_of
-from trivium.stages.base import Foresight, Work, check_model, data_source, known_model
+from trivium.stages.base import Foresight, Work, check_data, check_model, data_source, known_model
 from trivium.synth.constitution import need_phrases, read_constitution
 from trivium.synth.feedback import pairs_of_people
 from trivium.synth.judge import AnyJudge, ByModel, check_judge
 from trivium.synth.simulated import Simulated
-from trivium.text.read import check_head, read_preferences, read_prompts
+from trivium.text.read import read_preferences
 from trivium.text.write import write_jsonl
 
 if TYPE_CHECKING:
@@ -67,15 +67,12 @@ class Feedback:
         check_rules(self.rewards)
         for model in (self.model, *([self.judge.model] if isinstance(self.judge, ByModel) else []), *judges_of(self.rewards)):
             check_model(model)
-        if not self.prompts.startswith("@"):
-            check_head(self.prompts, "prompts")
-        if self.helpful and not self.helpful.startswith("@"):
-            check_head(self.helpful, "preferences")
+        check_data(self.prompts, "prompts")
+        check_data(self.helpful or "@", "preferences")
 
     def foresee(self, name: str, known: Foresight) -> Work:
         config = known_model(known, self.model)
-        is_here = Path(self.prompts).exists()
-        count = sum(1 for _ in read_prompts(self.prompts)) if is_here else known.num_prompts.get(self.prompts, 1000)
+        count = known.prompts_in(self.prompts)
         known.num_comparisons = count
         tokens = 2 * count * self.sampling.max_new_tokens
         flops = 0.0

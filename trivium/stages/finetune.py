@@ -18,14 +18,14 @@ from trivium.learn.schedules import Schedule
 from trivium.nn.io.config_json import GUEST
 from trivium.nn.lora import LoRA
 from trivium.report.intervals import mean_interval
-from trivium.stages.base import Foresight, Unreadable, Work, check_model, data_source, gather, known_model, resolve
+from trivium.stages.base import Foresight, Unreadable, Work, check_data, check_model, data_source, gather, known_model, resolve
 from trivium.stages.chat_formats import Template as ChatTemplate, templated
 from trivium.stages.epochs import BATCH_SIZE, check_amount, foresee_amount
 from trivium.stages.select import ByReward, Select
 from trivium.stages.training import foresee_training, save, train
 from trivium.synth.sequences import sequences
 from trivium.synth.template import MARKERS, Template
-from trivium.text.read import Replies, check_head, read_conversations, read_readings
+from trivium.text.read import Replies, read_conversations, read_readings
 
 
 @component
@@ -96,11 +96,10 @@ class Finetune:
         check_model(self.model)
         if isinstance(self.select, ByReward):
             check_model(self.select.reward_model)
-            if not self.select.prompts.startswith("@"):
-                check_head(self.select.prompts, "prompts")
+            check_data(self.select.prompts, "prompts")
         for source in (self.data, self.heldout):
-            if isinstance(source, str) and source and not source.startswith("@"):
-                check_head(source, self.records, is_lenient=self.unreadable == "skip")
+            if isinstance(source, str):
+                check_data(source or "@", self.records, is_lenient=self.unreadable == "skip")
 
     def foresee(self, name: str, known: Foresight) -> Work:
         amount = foresee_amount(self, known, read=read_readings if self.template == "synthesizer" else None)

@@ -16,9 +16,9 @@ from trivium.core.run import Run
 from trivium.core.types import Match, Message
 from trivium.score.ranking.leaderboard import heldout_prompts
 from trivium.score.ranking.table import tabulate
-from trivium.stages.base import Foresight, Work, resolve
+from trivium.stages.base import Foresight, Work, check_data, resolve
 from trivium.stages.selection import scored_table
-from trivium.text.read import check_head, read_matches
+from trivium.text.read import read_matches
 from trivium.text.records import plain_match
 from trivium.text.write import write_jsonl
 
@@ -41,8 +41,7 @@ class Matches:
     def check(self) -> None:
         if not self.data and len(self.scored) < 2:
             raise ConfigError("give data=FILE with matches, or scored.NAME=FILE for at least two models")
-        if self.data and not self.data.startswith("@"):
-            check_head(self.data, "matches")
+        check_data(self.data or "@", "matches")
 
     def foresee(self, name: str, known: Foresight) -> Work:
         return Work(seconds=2.0)

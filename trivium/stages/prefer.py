@@ -17,7 +17,7 @@ from trivium.learn.reference_update import ReferenceUpdate
 from trivium.learn.schedules import Schedule
 from trivium.nn.flops import flops_per_token
 from trivium.nn.lora import LoRA
-from trivium.stages.base import Foresight, Unreadable, Work, check_model, known_model, resolve
+from trivium.stages.base import Foresight, Unreadable, Work, check_data, check_model, known_model, resolve
 from trivium.stages.training import foresee_training, save, train
 from trivium.text.read import check_head, is_labelled
 
@@ -59,8 +59,8 @@ class Prefer:
             raise ConfigError(f"objective {self.objective.kind} reads its reference before training starts; leave reference_update out")
         if self.reference_update is not None and self.lora is not None:
             raise ConfigError("reference_update moves a reference's own weights, which an adapter does not have; leave lora out")
-        if self.heldout is not None and not self.heldout.startswith("@"):
-            check_head(self.heldout, "preferences")
+        if self.heldout is not None:
+            check_data(self.heldout, "preferences")
         if self.data.startswith("@"):
             return
         is_lenient = self.unreadable == "skip"

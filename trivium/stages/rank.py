@@ -20,8 +20,8 @@ from trivium.score.ranking.table import tabulate
 from trivium.score.ranking.ties import Ties
 from trivium.score.ranking.uncertainty import Intervals, ties_of
 from trivium.score.ranking.win_rate import win_rates
-from trivium.stages.base import Foresight, Work, resolve
-from trivium.text.read import check_head, read_matches
+from trivium.stages.base import Foresight, Work, check_data, resolve
+from trivium.text.read import read_matches
 
 MEAN = 1000.0  # of ratings where no model is the anchor
 
@@ -49,8 +49,7 @@ class Rank:
     def check(self) -> None:
         if self.anchor_rating != MEAN and not self.anchor:
             raise ConfigError(f"anchor_rating is {self.anchor_rating:g}, but of no model; name it: anchor=MODEL")
-        if not self.data.startswith("@"):
-            check_head(self.data, "matches")
+        check_data(self.data, "matches")
 
     def foresee(self, name: str, known: Foresight) -> Work:
         return Work(seconds=10.0)

@@ -24,13 +24,12 @@ from trivium.nn.lora import LoRA
 from trivium.score.answers import AnswerRule
 from trivium.score.rewards import AnyReward
 from trivium.score.rewards.opened import check_rules, judges_of
-from trivium.stages.base import Foresight, Work, check_model, known_model, resolve
+from trivium.stages.base import Foresight, Work, check_data, check_model, known_model, resolve
 from trivium.stages.guard import Guard
 from trivium.stages.machine import Machine
 from trivium.stages.replay import Replay
 from trivium.stages.samplers import AnyEngine, InProcess, Servers
 from trivium.stages.training import foresee_training, save
-from trivium.text.read import check_head
 
 KL_COEF = 0.05
 
@@ -155,8 +154,7 @@ class Reinforce:
             check_model(model)
         if self.replay is not None:
             self.replay.check()
-        if not self.prompts.startswith("@"):
-            check_head(self.prompts, "prompts", field="asked" if self.truth else "")
+        check_data(self.prompts, "prompts", field="asked" if self.truth else "")
 
     def _check_engine(self) -> None:
         """Servers have their own precision, and an address."""

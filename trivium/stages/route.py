@@ -33,9 +33,9 @@ from trivium.score.routing.routers import (
 )  # fmt: skip
 from trivium.score.routing.routers.lesson import CHECK_SHARE, gain_of_scores
 from trivium.score.routing.store import save_routers
-from trivium.stages.base import Foresight, Work, check_model, resolve
+from trivium.stages.base import Foresight, Work, check_data, check_model, resolve
 from trivium.stages.routing_table import Asked, measured, results, verdict_of
-from trivium.text.read import check_head, read_matches
+from trivium.text.read import read_matches
 
 MIN_PROMPTS = 10
 
@@ -65,8 +65,7 @@ class Route:
 
     def check(self) -> None:
         for source in (self.data, self.heldout):
-            if source and not source.startswith("@"):
-                check_head(source, "matches")
+            check_data(source or "@", "matches")
         for model in (self.model, *(router.model for router in self.routers if isinstance(router, LanguageModel))):
             if model:
                 check_model(model)

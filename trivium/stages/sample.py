@@ -18,9 +18,9 @@ from trivium.score.answers import AnswerRule
 from trivium.score.keep import Against, AnyKeep, Best, Hindsight, Steps
 from trivium.score.rewards import AnyReward
 from trivium.score.rewards.opened import check_rules, judges_of
-from trivium.stages.base import Foresight, Work, check_model, data_source, known_model, resolve
+from trivium.stages.base import Foresight, Work, check_data, check_model, data_source, known_model, resolve
 from trivium.stages.selection import SCORED, Tally, figures, joined, read_numbers, scored_table, write_answers
-from trivium.text.read import check_head, read_conversations, read_prompt_records, read_prompts
+from trivium.text.read import read_conversations, read_prompt_records
 
 if TYPE_CHECKING:
     from trivium.stages.answering import Prompt
@@ -77,16 +77,13 @@ class Sample:
             raise ConfigError("sampling.temperature is 0: all rollouts from a step would be the same; set it to 1")
         for model in (self.model, *self.reward_model, *judges_of(self.rewards)):
             check_model(model)
-        if not self.prompts.startswith("@"):
-            kind = "conversations" if isinstance(self.keep, Against) else "prompts"
-            check_head(self.prompts, kind, field="asked" if self.truth else "")
+        check_data(self.prompts, "conversations" if isinstance(self.keep, Against) else "prompts", field="asked" if self.truth else "")
 
     def foresee(self, name: str, known: Foresight) -> Work:
         if not self.model:
             return Work(seconds=1.0)
         config = known_model(known, self.model)
-        is_here = Path(self.prompts).exists()
-        count = sum(1 for _ in read_prompts(self.prompts)) if is_here else known.num_prompts.get(self.prompts, 1000)
+        count = known.prompts_in(self.prompts)
         tokens = count * self.answers * self.sampling.max_new_tokens  # at most
         reading = len(self.reward_model) * tokens / 3 * flops_per_token(config, self.sampling.max_new_tokens)  # forward only
         notes = (f"{self.keep.rollouts} rollouts from each step come on top",) if isinstance(self.keep, Steps) else ()

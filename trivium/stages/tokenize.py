@@ -12,8 +12,8 @@ from trivium.core.config import component
 from trivium.core.run import Run
 from trivium.core.types import Document
 from trivium.report.quantities import words_per_token
-from trivium.stages.base import Foresight, Work, resolve
-from trivium.text.read import check_head, read_documents
+from trivium.stages.base import Foresight, Work, check_data, resolve
+from trivium.text.read import read_documents
 from trivium.text.shards import write_shard
 from trivium.text.tokenizer import Tokenizer, train_bpe
 
@@ -36,8 +36,7 @@ class Tokenize:
     max_training_documents: int = Field(default=200_000, gt=0)
 
     def check(self) -> None:
-        if not self.corpus.startswith("@"):
-            check_head(self.corpus, "documents")
+        check_data(self.corpus, "documents")
         if self.tokenizer is not None and not self.tokenizer.startswith("@"):
             Tokenizer.load(self.tokenizer)
 
