@@ -5,7 +5,6 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from trivium.core.commit import commit
 from trivium.core.config import component
 from trivium.core.errors import ConfigError
 from trivium.core.run import Run
@@ -13,9 +12,8 @@ from trivium.core.seeds import generator
 from trivium.generate.sampling import Sampling
 from trivium.nn.flops import num_parameters
 from trivium.score.answers import Annotators, pair_counts
-from trivium.stages.base import Foresight, Work, check_data, check_model, data_source, known_model, resolve
+from trivium.stages.base import Foresight, Work, check_data, check_model, commit_rows, data_source, known_model, resolve
 from trivium.text.read import read_field, read_prompts
-from trivium.text.write import write_jsonl
 
 
 @component
@@ -105,10 +103,6 @@ class Annotate:
     def _write(self, run: Run, table: list[dict[str, Any]]) -> None:
         num_heldout = max(1, round(len(table) * self.heldout_share))
         seen = [{name: value for name, value in row.items() if name != "scores"} for row in table]
-
-        def write(folder: Any) -> None:
-            write_jsonl(folder / "heldout.jsonl", seen[:num_heldout])
-            write_jsonl(folder / "train.jsonl", seen[num_heldout:])
-            write_jsonl(folder / "truth.jsonl", ({"scores": row["scores"], "asked": row["asked"]} for row in table[:num_heldout]))
-
-        commit(run.folder / "rankings", write, kind="rankings", meta={"simulated": True})
+        truth = ({"scores": row["scores"], "asked": row["asked"]} for row in table[:num_heldout])
+        files = {"heldout.jsonl": seen[:num_heldout], "train.jsonl": seen[num_heldout:], "truth.jsonl": truth}
+        commit_rows(run.folder / "rankings", files, kind="rankings", meta={"simulated": True})

@@ -4,13 +4,13 @@ A stage file may import torch only inside `run`: configuration and data are chec
 A reference `@NAME/...` points to what the stage NAME of the same run left.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
-from trivium.core.commit import read_manifest
+from trivium.core.commit import commit, read_manifest
 from trivium.core.errors import ArtefactError, ConfigError, DamagedError, DataError
 from trivium.core.progress import counted
 from trivium.core.run import Run
@@ -21,8 +21,10 @@ from trivium.nn.io.proxy_json import is_proxy, read_proxy
 from trivium.stages.exchange import is_named, model_path
 from trivium.text.lines import OnSkip
 from trivium.text.read import RecordKind, check_head, read_prompts
+from trivium.text.write import write_jsonl
 
 T = TypeVar("T")
+Rows = Iterable[Mapping[str, Any]]
 Unreadable = Literal["stop", "skip"]  # whether a record that cannot be read stops the run, or is left out and counted
 
 
@@ -125,6 +127,24 @@ def references(options: Any) -> list[str]:
     if isinstance(options, (list, tuple)):
         return [found for value in options for found in references(value)]
     return [options] if isinstance(options, str) and options.startswith("@") else []
+
+
+def result_row(stage: str, measure: str, interval: Sequence[float | None], n: int) -> dict[str, Any]:
+    """A row of results.json. interval: (value, low, high), 95 %."""
+    value, low, high = interval
+    return {"stage": stage, "measure": measure, "value": value, "low": low, "high": high, "n": n}
+
+
+def commit_rows(
+    folder: Path, files: Mapping[str, Iterable[Mapping[str, Any]]], *, kind: str, meta: Mapping[str, Any] | None = None
+) -> None:
+    """Commit a folder with rows by the name of the file, which are read in this order. kind, meta: of its manifest."""
+
+    def write(place: Path) -> None:
+        for name, rows in files.items():
+            write_jsonl(place / name, rows)
+
+    commit(folder, write, kind=kind, meta=meta)
 
 
 def check_model(reference: str) -> None:

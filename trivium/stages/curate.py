@@ -9,8 +9,8 @@ from trivium.core.config import component
 from trivium.core.errors import DataError
 from trivium.core.run import Run
 from trivium.core.types import Conversation
-from trivium.stages.base import Foresight, Work, check_data, check_model, data_source
-from trivium.stages.written import CHATS, DROPPED, KEPT, Written, commit_rows
+from trivium.stages.base import Foresight, Work, check_data, check_model, commit_rows, data_source
+from trivium.stages.written import CHATS, DROPPED, KEPT, Written
 from trivium.synth.filters import ChatFilter, Judged, Length, NearDuplicates, ReadingFilter, Repetition, Reward, Valid
 from trivium.text.read import read_conversations
 from trivium.text.signals import Reasons
@@ -56,7 +56,7 @@ class Curate:
                     yield _record(chat)
 
         dropped = (_record(chat) | {"reason": reason} for chat, reason in judged() if reason is not None)
-        commit_rows(run.folder / CHATS, {KEPT: kept(), DROPPED: dropped})
+        commit_rows(run.folder / CHATS, {KEPT: kept(), DROPPED: dropped}, kind="chats")
         found.leave(run, "kept_share")
         count = found.funnel.kept.documents
         if not count:

@@ -6,16 +6,14 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from trivium.core.commit import commit
 from trivium.core.config import Texts, component
 from trivium.core.errors import DataError
 from trivium.core.run import Run
 from trivium.core.seeds import generator
-from trivium.stages.base import Foresight, Work, check_data, resolve
+from trivium.stages.base import Foresight, Work, check_data, commit_rows, resolve
 from trivium.text.glossary import Entry, entry_of
 from trivium.text.read import read_definitions
 from trivium.text.tokenizer import Tokenizer
-from trivium.text.write import write_jsonl
 
 PARTS = ("demonstrations", "comparisons", "prompts", "heldout")
 
@@ -67,15 +65,11 @@ class Demonstrate:
             parts[part], start = [entries[i] for i in order[start : start + size]], start + size
         parts["demonstrations"] = [entries[i] for i in order[start:]]
         habit = generator(run.seed, "habits of labelers")
-
-        def write(folder: Any) -> None:
-            for part in PARTS:
-                answers = part == "demonstrations"
-                write_jsonl(
-                    folder / f"{part}.jsonl", (_row(entry, self._answer(entry, habit) if answers else None) for entry in parts[part])
-                )
-
-        commit(run.folder / "questions", write, kind="questions", meta={"dictionary": self.dictionary})
+        files = {
+            f"{part}.jsonl": [_row(entry, self._answer(entry, habit) if part == "demonstrations" else None) for entry in parts[part]]
+            for part in PARTS
+        }
+        commit_rows(run.folder / "questions", files, kind="questions", meta={"dictionary": self.dictionary})
         run.log("questions: " + ", ".join(f"{len(parts[part]):,} {part}" for part in PARTS))
         return {part: len(parts[part]) for part in PARTS}
 

@@ -24,7 +24,7 @@ from trivium.score.ranking.win_rate import controlled_interval
 from trivium.score.rewards import AnyReward, LLMJudge, Said, checked
 from trivium.score.rewards.llm_judge import OpenJudge
 from trivium.score.rewards.opened import check_rules, judges_of, names_of, opened
-from trivium.stages.base import Foresight, Work, check_data, check_model, data_source, known_model, resolve
+from trivium.stages.base import Foresight, Work, check_data, check_model, data_source, known_model, resolve, result_row
 from trivium.text.read import read_field, read_fields, read_prompt_records, read_prompts
 from trivium.text.records.matches import weighed
 from trivium.text.shards import Shard
@@ -339,4 +339,4 @@ class _Table:
         self._add(f"bits_per_byte_{text}" if text else "bits_per_byte", measured.value, measured.low, measured.high, n=measured.n)
 
     def _add(self, measure: str, value: float, low: float | None, high: float | None, *, n: int) -> None:
-        self.rows.append({"stage": self.stage, "measure": measure, "value": value, "low": low, "high": high, "n": n})
+        self.rows.append(result_row(self.stage, measure, (value, low, high), n))

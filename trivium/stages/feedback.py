@@ -2,12 +2,11 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from trivium.core.commit import commit, commit_file
+from trivium.core.commit import commit_file
 from trivium.core.config import KEEPS_REST, component
 from trivium.core.errors import ConfigError, DataError
 from trivium.core.progress import counted
@@ -17,13 +16,12 @@ from trivium.nn.flops import flops_per_token, num_parameters
 from trivium.report.intervals import mean_interval, share_interval
 from trivium.score.rewards import AnyReward
 from trivium.score.rewards.opened import check_rules, judges_of
-from trivium.stages.base import Foresight, Work, check_data, check_model, data_source, known_model
+from trivium.stages.base import Foresight, Work, check_data, check_model, commit_rows, data_source, known_model, result_row
 from trivium.synth.constitution import need_phrases, read_constitution
 from trivium.synth.feedback import pairs_of_people
 from trivium.synth.judge import AnyJudge, ByModel, check_judge
 from trivium.synth.simulated import Simulated
 from trivium.text.read import read_preferences
-from trivium.text.write import write_jsonl
 
 if TYPE_CHECKING:
     from trivium.stages.pieces import Rows
@@ -108,21 +106,19 @@ class Feedback:
             found = (row for row in table() if row["prob"] is not None)
             return (row for place, row in enumerate(found) if start <= place < end)
 
-        def write(folder: Path) -> None:
-            heldout, end = tally["heldout"], tally["labelled"]
-            write_jsonl(folder / "heldout.jsonl", map(_pair, labelled(0, heldout)))
-            tally["helpful"] = write_jsonl(folder / "train.jsonl", self._train(run, map(_pair, labelled(heldout, end)))) - (end - heldout)
-            if self.rewards:
-                write_jsonl(folder / "truth.jsonl", ({"scores": row["scores"]} for row in labelled(0, heldout)))
+        def train() -> Iterator[dict[str, Any]]:
+            yield from map(_pair, labelled(tally["heldout"], tally["labelled"]))
+            for preference in read_preferences(data_source(run, self.helpful)) if self.helpful else ():
+                for pair in pairs_of_people(preference):
+                    tally["helpful"] += 1
+                    yield pair
 
-        commit(run.folder / "preferences", write, kind="preferences", meta={"constitution": self.constitution, "judge": self.judge.kind})
+        files: dict[str, Iterator[dict[str, Any]]] = {"heldout.jsonl": map(_pair, labelled(0, tally["heldout"])), "train.jsonl": train()}
+        if self.rewards:
+            files["truth.jsonl"] = ({"scores": row["scores"]} for row in labelled(0, tally["heldout"]))
+        meta = {"constitution": self.constitution, "judge": self.judge.kind}
+        commit_rows(run.folder / "preferences", files, kind="preferences", meta=meta)
         return tally
-
-    def _train(self, run: Run, pairs: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-        """The labelled pairs, and those of people behind them."""
-        yield from pairs
-        for preference in read_preferences(data_source(run, self.helpful)) if self.helpful else ():
-            yield from pairs_of_people(preference)
 
     def _report(self, run: Run, table: "Rows", tally: Mapping[str, int]) -> None:
         """How sure the labels are, how often the place decides, and how often the labels are right where the truth is known."""
@@ -135,10 +131,7 @@ class Feedback:
         right = [(prob > 0.5) == (one > other) for prob, _, (one, other) in labels if prob != 0.5 and one != other]
         if right:
             found["label_accuracy"], counts["label_accuracy"] = share_interval(sum(right), len(right)), len(right)
-        results = [
-            {"stage": run.stage, "measure": name, "value": value, "low": low, "high": high, "n": counts[name]}
-            for name, (value, low, high) in found.items()
-        ]
+        results = [result_row(run.stage, name, interval, counts[name]) for name, interval in found.items()]
         commit_file(run.folder / "results.json", json.dumps(results, indent=1))
         run.log(
             f"{counted(tally['prompts'], 'prompt')}: {counted(tally['labelled'], 'label')}, {tally['same']:,} with twice the same answer,"

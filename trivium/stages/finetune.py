@@ -18,7 +18,7 @@ from trivium.learn.schedules import Schedule
 from trivium.nn.io.config_json import GUEST
 from trivium.nn.lora import LoRA
 from trivium.report.intervals import mean_interval
-from trivium.stages.base import Foresight, Unreadable, Work, check_data, check_model, data_source, gather, known_model, resolve
+from trivium.stages.base import Foresight, Unreadable, Work, check_data, check_model, data_source, gather, known_model, resolve, result_row
 from trivium.stages.chat_formats import Template as ChatTemplate, templated
 from trivium.stages.epochs import BATCH_SIZE, check_amount, foresee_amount
 from trivium.stages.select import ByReward, Select
@@ -222,14 +222,6 @@ class Finetune:
 
     def _report(self, run: Run, best: Any) -> None:
         """Leave what the model that is kept is worth in `results.json`, with 95 % intervals."""
-        table = [
-            {
-                "stage": run.stage,
-                "measure": name,
-                **dict(zip(("value", "low", "high"), mean_interval(values), strict=True)),
-                "n": len(values),
-            }
-            for name, values in best.measured().items()
-        ]
+        table = [result_row(run.stage, name, mean_interval(values), len(values)) for name, values in best.measured().items()]
         if table:
             run.leave("results.json", json.dumps(table, indent=1))

@@ -149,8 +149,7 @@ class Reinforce:
         check_rules(self.rewards)
         self._check_kl()
         self._check_engine()
-        teachers = [self.teacher] if self.teacher else []
-        for model in (self.model, *self.reward_model, *judges_of(self.rewards), *self.guard.models, *teachers):
+        for model in (self.model, *self.reward_model, *judges_of(self.rewards), *self.guard.models, self.teacher or "@"):
             check_model(model)
         if self.replay is not None:
             self.replay.check()

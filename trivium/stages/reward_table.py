@@ -9,6 +9,7 @@ import numpy as np
 from trivium.core.types import Preference
 from trivium.report.intervals import clustered_share_interval
 from trivium.score.calibration import Bin, calibrate, calibration_error, per_cluster, probability
+from trivium.stages.base import result_row
 from trivium.text.records.ranks import is_number
 
 MOST_MARGINS = 5  # more different margins than these are put together in three equal shares
@@ -101,13 +102,11 @@ def step_table(stage: str, log_odds: Sequence[np.ndarray], labels: Sequence[np.n
 
 def share_row(stage: str, measure: str, true: Any, clusters: Any) -> Row:
     """A row of results.json: a share with its interval by clusters."""
-    value, low, high = clustered_share_interval(*per_cluster(true, clusters))
-    return {"stage": stage, "measure": measure, "value": value, "low": low, "high": high, "n": len(true)}
+    return result_row(stage, measure, clustered_share_interval(*per_cluster(true, clusters)), len(true))
 
 
 def _error_row(stage: str, bins: Sequence[Bin]) -> Row:
-    total = sum(each.n for each in bins)
-    return {"stage": stage, "measure": "calibration_error", "value": calibration_error(bins), "low": None, "high": None, "n": total}
+    return result_row(stage, "calibration_error", (calibration_error(bins), None, None), sum(each.n for each in bins))
 
 
 def _pairs(places: Sequence[float]) -> list[tuple[int, int]]:

@@ -12,6 +12,7 @@ from trivium.score.ranking.ties import sigmoid
 from trivium.score.routing.costs import cost_curve, costs_of, expected_worth
 from trivium.score.routing.gain import TARGETS, Worth, sent, threshold, worth
 from trivium.score.routing.prediction import Prediction, predicted, quality_of, verdict
+from trivium.stages.base import result_row
 
 QUANTILES = 101
 JUDGED = "preference"  # whom the sentence is about: named before, since the best of several looks good by chance
@@ -64,16 +65,10 @@ def results(found: Mapping[str, Any]) -> list[dict[str, Any]]:
         if one["worth"]:
             named |= _worths(one["worth"])
         rows += [
-            {"stage": kind, "measure": name, "value": value, "low": low, "high": high, "n": one["prediction"]["prompts"]}
-            for name, (value, low, high) in named.items()
-            if np.isfinite(value)
+            result_row(kind, name, interval, one["prediction"]["prompts"]) for name, interval in named.items() if np.isfinite(interval[0])
         ]
     if found["oracle"]:
-        prompts = rows[0]["n"]
-        rows += [
-            {"stage": "oracle", "measure": name, "value": value, "low": low, "high": high, "n": prompts}
-            for name, (value, low, high) in _worths(found["oracle"]).items()
-        ]
+        rows += [result_row("oracle", name, interval, rows[0]["n"]) for name, interval in _worths(found["oracle"]).items()]
     return rows
 
 
