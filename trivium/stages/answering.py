@@ -18,9 +18,9 @@ from trivium.core.run import Run
 from trivium.core.types import Example, Message
 from trivium.score.keep import Steps
 from trivium.score.rewards import AnyReward
-from trivium.score.rewards.opened import check_records, opened
+from trivium.score.rewards.opened import check_records
 from trivium.stages.base import data_source, resolve
-from trivium.stages.choosing import chooser_of
+from trivium.stages.choosing import rules_of
 from trivium.stages.judges import Judges, judge
 from trivium.stages.models import Speaker, engine_of, machine_of
 from trivium.stages.pieces import Rows, in_pieces
@@ -58,7 +58,7 @@ def answer(options: Sample, run: Run, prompts: Callable[[], Iterator[Prompt]], a
     asked = looked_at(prompts(), options.rewards)
     total, longest = measured(asked, lambda prompt: speaker.prompt(asks(prompt.messages)), speaker.model.config.max_seq_len)
     models = [judge(run, speaker, reference, [longest], options.sampling) for reference in options.reward_model]
-    rules = opened(options.rewards, [], seed=run.seed, plugins=run.plugins, say=run.log_once, chooser=chooser_of(run))
+    rules = rules_of(run, options.rewards)
     engine = engine_of(run, speaker, rows=options.rows)
 
     def make(number: int, part: Sequence[Prompt], on_done: Callable[[int], None]) -> Iterator[dict[str, Any]]:

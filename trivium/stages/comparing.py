@@ -15,10 +15,9 @@ from trivium.generate.sampling import Sampling
 from trivium.score.choice import Question, among
 from trivium.score.rewards import LLMJudge, RewardRule, Said, checked
 from trivium.score.rewards.llm_judge import OpenJudge
-from trivium.score.rewards.opened import opened
 from trivium.stages.answering import Prompt, looked_at, measured, prompts_of
 from trivium.stages.base import resolve
-from trivium.stages.choosing import ROWS, THINK, Chooser, chooser_of
+from trivium.stages.choosing import ROWS, THINK, Chooser, chooser_of, rules_of
 from trivium.stages.models import Speaker, engine_of, machine_of
 from trivium.stages.pieces import Rows, in_pieces
 from trivium.synth.constitution import Constitution, Principle, read_constitution
@@ -127,7 +126,7 @@ def compare(options: Feedback, run: Run) -> Rows:
     engine, judge = engine_of(run, speaker, rows=options.rows), judge_of(options, run, constitution)
     if isinstance(judge, ModelJudges):
         judge.check_room(prompts_of(run, options.prompts), options.sampling.max_new_tokens)
-    rules = opened(options.rewards, [], seed=run.seed, plugins=run.plugins, say=run.log_once, chooser=chooser_of(run))
+    rules = rules_of(run, options.rewards)
     lowest = usual_lowest(options.judge) if options.lowest is None else options.lowest
 
     def make(first: int, part: Sequence[Prompt], on_done: Callable[[int], None]) -> list[dict[str, Any]]:

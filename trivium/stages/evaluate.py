@@ -23,7 +23,7 @@ from trivium.score.answers import AnswerRule
 from trivium.score.ranking.win_rate import controlled_interval
 from trivium.score.rewards import AnyReward, LLMJudge, Said, checked
 from trivium.score.rewards.llm_judge import OpenJudge
-from trivium.score.rewards.opened import check_rules, judges_of, names_of, opened
+from trivium.score.rewards.opened import check_rules, judges_of, names_of
 from trivium.stages.base import Foresight, Work, check_data, check_model, data_source, known_model, resolve, result_row
 from trivium.text.read import read_field, read_fields, read_prompt_records, read_prompts
 from trivium.text.records.matches import weighed
@@ -186,7 +186,7 @@ class Evaluate:
 
     def _one(self, run: Run, name: str, path: str) -> "tuple[_Table, list[dict[str, Any]], list[float | None]]":
         """Measures, samples and true scores of one model."""
-        from trivium.stages.choosing import chooser_of
+        from trivium.stages.choosing import rules_of
         from trivium.stages.models import Speaker, check_room, engine_of, machine_of, say_what_is_slower
 
         prompts = data_source(run, self.prompts)
@@ -218,10 +218,7 @@ class Evaluate:
         if self.rewards:
             records = list(read_prompt_records(prompts))
             said = [Said(prompt, text, end, fields) for (prompt, fields), text, end in zip(records, texts, stopped, strict=True)]
-            rules = opened(
-                self.rewards, [fields for _, fields in records], seed=run.seed, plugins=run.plugins, say=run.log_once,
-                chooser=chooser_of(run),
-            )  # fmt: skip
+            rules = rules_of(run, self.rewards, [fields for _, fields in records])
             for rule, named in zip(rules, names_of(rules), strict=True):
                 table.share_or_mean(f"{named}_score", checked(rule, said))
         self._from_models(run, table, speaker, answers)

@@ -16,9 +16,9 @@ from trivium.nn.lora import LoRA
 from trivium.nn.model import Model
 from trivium.score.answers import AnswerRule
 from trivium.score.rewards import RewardRule, Said, checked
-from trivium.score.rewards.opened import names_of, opened
+from trivium.score.rewards.opened import names_of
 from trivium.stages.base import data_source, resolve
-from trivium.stages.choosing import chooser_of
+from trivium.stages.choosing import rules_of
 from trivium.stages.models import Speaker, check_reader, machine_of, same_tokenizer, say_what_is_slower
 from trivium.stages.shared import share_of, shared_scores
 from trivium.text.read import read_prompt_records
@@ -54,10 +54,7 @@ class Judges:
     def load(options: Reinforce, run: Run, policy: Speaker, *, rows: int, length: int) -> Judges:
         """Read the prompts and the models. The critic begins as the first reward model, or without one as the policy with a new head."""
         records = list(read_prompt_records(data_source(run, options.prompts)))
-        rules = opened(
-            options.rewards, [fields for _, fields in records], seed=run.seed, plugins=run.plugins, say=run.log_once,
-            chooser=chooser_of(run),
-        )  # fmt: skip
+        rules = rules_of(run, options.rewards, [fields for _, fields in records])
         prompt_ids = [policy.prompt(messages) for messages, _ in records]
 
         def speaker(reference: str, *, is_judge: bool = True) -> Speaker:

@@ -17,10 +17,10 @@ from trivium.core.types import Message
 from trivium.generate.engine import Engine
 from trivium.generate.sampling import Sampling
 from trivium.score.rewards import RewardRule, Said, checked
-from trivium.score.rewards.opened import names_of, opened
+from trivium.score.rewards.opened import names_of
 from trivium.stages.answering import Prompt, looked_at, measured, prompts_of
 from trivium.stages.base import resolve
-from trivium.stages.choosing import chooser_of
+from trivium.stages.choosing import rules_of
 from trivium.stages.models import Speaker, engine_of, machine_of
 from trivium.stages.pieces import Rows, in_pieces
 from trivium.synth.constitution import Constitution, Principle, read_constitution
@@ -158,7 +158,7 @@ def revise(options: Critique, run: Run) -> Rows:
         reviser = SimulatedReviser(options.simulated, run.seed, run.stage)
     if isinstance(reviser, Writer):
         _check_room(options, run, reviser, constitution)
-    rules = opened(options.rewards, [], seed=run.seed, plugins=run.plugins, say=run.log_once, chooser=chooser_of(run))
+    rules = rules_of(run, options.rewards)
     rounds = Rounds(reviser, constitution, options.rounds, run.seed, run.stage)
 
     def make(first: int, part: Sequence[Prompt], on_done: Callable[[int], None]) -> list[Mapping[str, Any]]:

@@ -20,10 +20,9 @@ from trivium.evals.subject import Subject
 from trivium.evals.task import FOREIGN, Item, NamedTask, facts_of, foreign_name
 from trivium.score.rewards import RewardRule
 from trivium.score.rewards.llm_judge import OpenJudge
-from trivium.score.rewards.opened import opened
 from trivium.stages.answering import READ_ROWS
 from trivium.stages.base import resolve
-from trivium.stages.choosing import chooser_of
+from trivium.stages.choosing import rules_of
 from trivium.stages.models import Speaker, engine_of, machine_of
 from trivium.stages.pieces import Pieces
 from trivium.stages.subjects import subject_of
@@ -107,11 +106,10 @@ class Tasks:
         return lambda items: rows_of(subject, named, items, rule, seed=seed)
 
     def _rule(self, task: Asked, named: NamedTask) -> RewardRule | None:
-        scoring, run = named.task.scoring, self.run
+        scoring = named.task.scoring
         if not isinstance(scoring, Answer):
             return None
-        records = [item.fields for item in task.items]
-        [rule] = opened([scoring.rule], records, seed=run.seed, plugins=run.plugins, say=run.log_once, chooser=chooser_of(run))
+        [rule] = rules_of(self.run, [scoring.rule], [item.fields for item in task.items])
         return rule
 
     def _judge_all(self, tasks: Sequence[Asked], model: str, path: Path) -> None:
