@@ -16,6 +16,8 @@ from trivium.text.read import read_definitions
 from trivium.text.tokenizer import Tokenizer
 
 PARTS = ("demonstrations", "comparisons", "prompts", "heldout")
+NAMED_SHARE, REMARK_SHARE = 0.4, 0.4  # so that no habit of labelers is the rule
+MAX_WORDS = 14  # of an answer
 
 
 @component
@@ -23,19 +25,16 @@ class Demonstrate:
     """Leaves below `@demonstrate/questions`: demonstrations.jsonl (with answers), comparisons.jsonl, prompts.jsonl and heldout.jsonl.
 
     dictionary: an asset that holds definitions, or a file of records {word, part_of_speech, definitions}.
-    No word is in two of them. named_share of the demonstrations name the asked word in a full sentence; the others are
+    No word is in two of them. Two fifths of the demonstrations name the asked word in a full sentence; the others are
     split between sentences that do not and bare definitions, as labelers of different habits would write. remarks: sentences that
-    labelers add, each of them to remark_share of the answers. max_word_tokens keeps words that the tokenizer knows in few pieces.
+    labelers add, each of them to two fifths of the answers. max_word_tokens keeps words that the tokenizer knows in few pieces.
     """
 
     kind: Literal["demonstrate"] = "demonstrate"
     dictionary: str = "gcide"
     tokenizer: str
-    named_share: float = Field(default=0.4, ge=0, le=1)
     remarks: Texts = ()
-    remark_share: float = Field(default=0.4, ge=0, le=1)
     max_word_tokens: int = Field(default=2, gt=0)
-    max_words: int = Field(default=14, gt=0)
     num_comparisons: int = Field(default=1200, gt=0)
     num_prompts: int = Field(default=2000, gt=0)
     num_heldout: int = Field(default=300, gt=0)
@@ -44,8 +43,8 @@ class Demonstrate:
         check_data(self.dictionary, "definitions")
 
     def foresee(self, name: str, known: Foresight) -> Work:
-        remarked = self.remark_share * sum(len(remark.split()) for remark in self.remarks)
-        known.sequence_tokens = 16 + round(1.3 * (self.max_words + remarked))  # a question, control tokens, an answer of up to max_words
+        remarked = REMARK_SHARE * sum(len(remark.split()) for remark in self.remarks)
+        known.sequence_tokens = 16 + round(1.3 * (MAX_WORDS + remarked))  # a question, control tokens, an answer
         known.num_comparisons, known.num_heldout = self.num_comparisons, self.num_heldout
         for part, size in (("comparisons", self.num_comparisons), ("prompts", self.num_prompts), ("heldout", self.num_heldout)):
             known.num_prompts[f"@{name}/questions/{part}.jsonl"] = size
@@ -77,7 +76,7 @@ class Demonstrate:
         """One entry a word, the first that can be asked for, of the words that are short enough in tokens."""
         found: dict[str, Entry] = {}
         for record in records:
-            entry = entry_of(record, max_words=self.max_words)
+            entry = entry_of(record, max_words=MAX_WORDS)
             if entry is not None:
                 found.setdefault(entry.word, entry)
         entries = list(found.values())
@@ -86,8 +85,8 @@ class Demonstrate:
 
     def _answer(self, entry: Entry, habit: np.random.Generator) -> str:
         draw = habit.random()
-        answer = entry.named if draw < self.named_share else entry.unnamed if draw < (1 + self.named_share) / 2 else entry.bare
-        return " ".join([answer, *(remark for remark in self.remarks if habit.random() < self.remark_share)])
+        answer = entry.named if draw < NAMED_SHARE else entry.unnamed if draw < (1 + NAMED_SHARE) / 2 else entry.bare
+        return " ".join([answer, *(remark for remark in self.remarks if habit.random() < REMARK_SHARE)])
 
 
 def _row(entry: Entry, answer: str | None) -> dict[str, Any]:

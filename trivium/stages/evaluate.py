@@ -33,6 +33,7 @@ from trivium.text.write import plain_turns
 JUDGEMENTS = "judgements.jsonl"
 SCORES = "scores.json"  # model -> the true score of its answer to each prompt
 ITEM_TOKENS = 150  # of an item of a task, about
+NUM_SAMPLES = 12  # prompts whose answers the report shows side by side
 
 
 @component
@@ -69,7 +70,6 @@ class Evaluate:
     rule: AnswerRule | None = None
     rewards: tuple[AnyReward, ...] = ()
     sampling: Sampling = Sampling(max_new_tokens=40)
-    num_samples: int = Field(default=12, ge=0)
     seq_len: int = Field(default=128, ge=8)
     rows: int = Field(default=64, gt=0)
 
@@ -224,7 +224,7 @@ class Evaluate:
         self._from_models(run, table, speaker, answers)
         shown = [
             {"stage": name, "prompt": messages[i][-1].content, "response": texts[i], "score": scores[i], "stopped": stopped[i]}
-            for i in range(min(self.num_samples, len(texts)))
+            for i in range(min(NUM_SAMPLES, len(texts)))
         ]
         return table, shown, scores
 

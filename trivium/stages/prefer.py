@@ -21,12 +21,14 @@ from trivium.stages.base import Foresight, Unreadable, Work, check_data, check_m
 from trivium.stages.training import foresee_training, save, train
 from trivium.text.read import check_head, is_labelled
 
+PAIRS_PER_PROMPT = 4  # of a ranking: more of them say the same of the same answers again
+
 
 @component
 class Prefer:
     """Offline preference optimisation against the starting model as reference; leaves `@prefer/model`.
 
-    A ranking of K answers gives K(K-1)/2 pairs without ties; pairs_per_prompt of them are drawn (0: all). batch_size is in pairs, for kto
+    A ranking of K answers gives K(K-1)/2 pairs without ties; four of them are drawn. batch_size is in pairs, for kto
     and bco in answers, which are those of pairs or rows with a `label`, for rrhf in rankings. Reference log-probs are computed once, as a
     column; with reference_update the reference follows the policy (TR-DPO). heldout: preferences to measure on, before and after.
     Preferences with an answer longer than seq_len are left out and counted. lora, unreadable: see finetune.
@@ -39,7 +41,6 @@ class Prefer:
     heldout: str | None = None
     steps: int = Field(gt=0)
     batch_size: int = Field(default=32, gt=0)
-    pairs_per_prompt: int = Field(default=4, ge=0)
     seq_len: int = Field(default=128, ge=8)
     micro_batch_rows: int = Field(default=16, gt=0)
     objective: PreferenceObjective = DPO()
@@ -73,7 +74,7 @@ class Prefer:
         work = foresee_training(self, name, config, known, tokens=tokens, lora=self.lora)
         read = self._passes * tokens
         if "ref_logprobs" in self.objective.needs and self.reference_update is None:  # once, of all pairs that are trained on
-            pairs = min(known.num_comparisons * (self.pairs_per_prompt or 4), self.steps * self.batch_size)
+            pairs = min(known.num_comparisons * PAIRS_PER_PROMPT, self.steps * self.batch_size)
             read += pairs * 2 * (2 if self.objective.takes == "labels with mismatches" else 1) * known.sequence_tokens
         return replace(work, flops=work.flops + read / 3 * flops_per_token(config, self.seq_len))
 

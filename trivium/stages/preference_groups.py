@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -14,10 +14,8 @@ from trivium.core.seeds import generator
 from trivium.core.types import Example, Group, Preference
 from trivium.stages.base import data_source, gather
 from trivium.stages.models import Speaker, ranked_group
+from trivium.stages.prefer import PAIRS_PER_PROMPT, Prefer
 from trivium.text.read import is_labelled, read_labels, read_preferences
-
-if TYPE_CHECKING:
-    from trivium.stages.prefer import Prefer
 
 
 def groups_for(stage: Prefer, speaker: Speaker, run: Run) -> list[Group]:
@@ -25,7 +23,7 @@ def groups_for(stage: Prefer, speaker: Speaker, run: Run) -> list[Group]:
 
     Raises DataError if there are none, or if the objective needs scores or labels that the file lacks.
     """
-    objective, data, unreadable, per_prompt = stage.objective, data_source(run, stage.data), stage.unreadable, stage.pairs_per_prompt
+    objective, data, unreadable = stage.objective, data_source(run, stage.data), stage.unreadable
     if objective.takes.startswith("labels") and is_labelled(data):
         groups = [_labelled(speaker, *each) for each in gather(lambda on_skip: read_labels(data, on_skip), run, unreadable)]
     else:
@@ -37,7 +35,7 @@ def groups_for(stage: Prefer, speaker: Speaker, run: Run) -> list[Group]:
         if objective.takes == "rankings":
             groups = [group for group in ranked if len({item.columns["rank"][0] for item in group}) > 1]
         else:
-            pairs = [pairs_of(group, per_prompt, run.seed, number) for number, group in enumerate(ranked)]
+            pairs = [pairs_of(group, PAIRS_PER_PROMPT, run.seed, number) for number, group in enumerate(ranked)]
             groups = [pair for each in pairs for pair in each]
     if not groups:
         raise DataError(f"{data}: gives no {objective.takes.split()[0]}; all answers to a prompt are equal or tied")
