@@ -14,6 +14,7 @@ from trivium.nn.flops import num_parameters
 from trivium.score.answers import Annotators, pair_counts
 from trivium.stages.base import Foresight, Work, check_data, check_model, commit_rows, data_source, known_model, resolve
 from trivium.text.read import read_field, read_prompts
+from trivium.text.write import plain_turns
 
 
 @component
@@ -75,30 +76,18 @@ class Annotate:
             agreed, pairs = pair_counts(scores, places)
             right, total = right + agreed, total + pairs
             order = sorted(range(number), key=lambda k, places=places: places[k])
-            prompt = [{"role": message.role, "content": message.content} for message in messages[i]]
-            table.append(
-                {
-                    "prompt": prompt,
-                    "responses": texts,
-                    "ranking": [[k] for k in order],
-                    "stopped": stopped,
-                    "scores": scores,
-                    "asked": asked[i],
-                }
-            )
+            table.append({
+                "prompt": plain_turns(messages[i]), "responses": texts, "ranking": [[k] for k in order], "stopped": stopped,
+                "scores": scores, "asked": asked[i],
+            })  # fmt: skip
         self._write(run, table)
         error = 1 - right / max(total, 1)
         run.log(
             f"{len(table):,} prompts, {len(answers):,} answers, {total:,} pairs that differ in true score; "
             f"annotators put {error:.1%} of them the wrong way round"
         )
-        return {
-            "prompts": len(table),
-            "answers": len(answers),
-            "pairs": total,
-            "pair_error": error,
-            "tokens": sum(len(answer.response) for answer in answers),
-        }
+        tokens = sum(len(answer.response) for answer in answers)
+        return {"prompts": len(table), "answers": len(answers), "pairs": total, "pair_error": error, "tokens": tokens}
 
     def _write(self, run: Run, table: list[dict[str, Any]]) -> None:
         num_heldout = max(1, round(len(table) * self.heldout_share))

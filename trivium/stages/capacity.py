@@ -30,9 +30,9 @@ from trivium.text.pipeline import Funnel, settle
 from trivium.text.read import files_of
 from trivium.text.rows import HTML, format_of
 from trivium.text.store import row_bytes
-from trivium.text.tokenizer import Tokenizer, train_bpe
+from trivium.text.tokenizer import train_bpe
 from trivium.text.whole import cut_copies, cut_shared_lines
-from trivium.text.workers import Judged, Task
+from trivium.text.workers import Task
 
 SAMPLE_CHARS = 16 << 20
 _LEAST_BYTES = 1_000_000  # read; rates of less are those of starting
@@ -80,11 +80,12 @@ def plan_of(options: Sequence[str], tokens: float) -> str:
 def measure(stage: Prepare) -> Sample:
     """Clean a sample of the sources as `prepare` does, on one core. Raises DataError if nothing is kept."""
     cleaning = stage.cleaning()
+    task = Task(cleaning.filters, cleaning.scrub, has_marks=True, minhash=cleaning.minhash)
     documents, reading = _timed(lambda: list(_head(stage)))
     if not documents:
         raise DataError("the sources hold no document to measure with")
     bytes_read = sum(len(document.text.encode()) for document in documents)
-    judged, judging = _timed(lambda: list(map(_task(cleaning), batches(documents))))
+    judged, judging = _timed(lambda: list(map(task, batches(documents))))
     kept = [document for one in judged for document in settle(one, Funnel())]
     if not kept:
         raise DataError(f"the filters keep none of the first {len(documents):,} documents, so there is nothing to measure")
@@ -92,7 +93,9 @@ def measure(stage: Prepare) -> Sample:
     rows, writing = _timed(lambda: b"".join(map(row_bytes, kept)))
     packed, packing = _timed(lambda: zstandard.ZstdCompressor(level=3).compress(rows))
     tokenizer = train_bpe(_first_chars(kept), _VOCAB_SIZE)
-    num_tokens, encoding = _timed(lambda: _count_tokens(tokenizer, kept))
+    num_tokens, encoding = _timed(
+        lambda: sum(len(ids) for batch in batches(kept) for ids in tokenizer.encode_batch([document.text for document in batch]))
+    )
     found = [one.marks for one in judged if one.marks is not None]
     marks = Marks(np.concatenate([each.digest_D for each in found]), np.concatenate([each.signature_DK for each in found]))
     decontaminate, lines, copies = (size / seconds for seconds in _other_passes(stage, cleaning, kept))
@@ -162,10 +165,6 @@ def _other_passes(stage: Prepare, cleaning: Cleaning, documents: list[Document])
     return first, second, third
 
 
-def _task(cleaning: Cleaning) -> Callable[[list[Document]], Judged]:
-    return Task(cleaning.filters, cleaning.scrub, has_marks=True, minhash=cleaning.minhash)
-
-
 def _head(stage: Prepare) -> Iterator[Document]:
     """The first documents of the sources, up to SAMPLE_CHARS; each source gives its share."""
     on_skip = None if stage.unreadable == "stop" else lambda _: None
@@ -185,10 +184,6 @@ def _first_chars(documents: list[Document]) -> Iterator[str]:
         yield document.text
         if size >= _TRAINING_CHARS:
             return
-
-
-def _count_tokens(tokenizer: Tokenizer, documents: list[Document]) -> int:
-    return sum(len(ids) for batch in batches(documents) for ids in tokenizer.encode_batch([document.text for document in batch]))
 
 
 def _near_rate(stage: Prepare, marks: Marks) -> float:

@@ -14,6 +14,7 @@ from trivium.stages.written import CHATS, DROPPED, KEPT, Written
 from trivium.synth.filters import ChatFilter, Judged, Length, NearDuplicates, ReadingFilter, Repetition, Reward, Valid
 from trivium.text.read import read_conversations
 from trivium.text.signals import Reasons
+from trivium.text.write import plain_turns
 
 
 @component
@@ -91,8 +92,7 @@ class Curate:
 
 def _record(chat: Conversation) -> dict[str, Any]:
     """A conversation as a row, with the fields that it had."""
-    turns = [{"role": turn.role, "content": turn.content} | ({} if turn.weight == 1 else {"weight": turn.weight}) for turn in chat.messages]
-    return {"messages": turns, **chat.meta} | ({} if chat.weight == 1 else {"weight": chat.weight})
+    return {"messages": plain_turns(chat.messages), **chat.meta} | ({} if chat.weight == 1 else {"weight": chat.weight})
 
 
 def _models(rule: ChatFilter) -> tuple[str, ...]:

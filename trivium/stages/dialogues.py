@@ -38,7 +38,12 @@ def write_dialogues(options: Magpie, run: Run) -> Callable[[], Iterator[Draft]]:
 
     size, steps = ROUNDS * options.rows, 2 * options.turns
     rows = in_pieces(run, range(options.count), make, total=options.count, size=size, kind=KIND, steps=steps)
-    return lambda: map(_draft, rows())
+
+    def draft(row: Mapping[str, Any]) -> Draft:
+        turns = [Message(turn["role"], turn["content"]) for turn in row["messages"]]
+        return Draft(row["number"], row["domain"], turns, row["fate"], True, row["tokens"])
+
+    return lambda: map(draft, rows())
 
 
 class _Writer:
@@ -92,8 +97,3 @@ def _after(before: int, on_done: OnDone) -> OnDone:
 
 def _row(draft: Draft) -> dict[str, Any]:
     return {"domain": "", **draft.record, "fate": draft.fate, "tokens": draft.tokens}
-
-
-def _draft(row: Mapping[str, Any]) -> Draft:
-    turns = [Message(turn["role"], turn["content"]) for turn in row["messages"]]
-    return Draft(row["number"], row["domain"], turns, row["fate"], True, row["tokens"])

@@ -72,16 +72,13 @@ class Prefer:
         config = known_model(known, self.model)
         tokens = self.steps * self.batch_size * (1 if self.objective.takes.startswith("labels") else 2) * known.sequence_tokens
         work = foresee_training(self, name, config, known, tokens=tokens, lora=self.lora)
-        read = self._passes * tokens
+        # a loss that looks at all of a step, or a moving reference, reads the answers of each update besides
+        passes = isinstance(self.objective, StepWide) + isinstance(self.objective, TDPO) + (self.reference_update is not None)
+        read = passes * tokens
         if "ref_logprobs" in self.objective.needs and self.reference_update is None:  # once, of all pairs that are trained on
             pairs = min(known.num_comparisons * PAIRS_PER_PROMPT, self.steps * self.batch_size)
             read += pairs * 2 * (2 if self.objective.takes == "labels with mismatches" else 1) * known.sequence_tokens
         return replace(work, flops=work.flops + read / 3 * flops_per_token(config, self.seq_len))
-
-    @property
-    def _passes(self) -> int:
-        """How often each update reads its answers besides training on them: for a loss that looks at all of a step, or a reference."""
-        return isinstance(self.objective, StepWide) + isinstance(self.objective, TDPO) + (self.reference_update is not None)
 
     def run(self, run: Run) -> Mapping[str, Any]:
         from trivium.data.sources import Groups

@@ -40,8 +40,8 @@ def groups_for(stage: Prefer, speaker: Speaker, run: Run) -> list[Group]:
     if not groups:
         raise DataError(f"{data}: gives no {objective.takes.split()[0]}; all answers to a prompt are equal or tied")
     if objective.takes.startswith("labels"):
-        singles: list[Group] = [(item,) for group in groups for item in (group if len(group) == 1 else _both_labelled(group))]
-        groups = singles
+        labelled = (group if len(group) == 1 else (_with(group[0], label=1.0), _with(group[1], label=-1.0)) for group in groups)
+        groups = [(item,) for group in labelled for item in group]
     return mismatched(groups, stage.seq_len, str(data)) if objective.takes == "labels with mismatches" else groups
 
 
@@ -107,10 +107,6 @@ def _begin(item: Example) -> int:
 
 def _labelled(speaker: Speaker, prompt: Any, response: str, is_good: bool) -> Group:
     return (_with(speaker.answer(prompt, response), label=1.0 if is_good else -1.0),)
-
-
-def _both_labelled(pair: Group) -> Group:
-    return _with(pair[0], label=1.0), _with(pair[1], label=-1.0)
 
 
 def _scored(group: Group, item: Preference, is_needed: bool, data: Any) -> Group:

@@ -112,7 +112,8 @@ class Route:
         save_routers(run.folder / "router", self._kept(train, asked, found, options), space, options, learned)
         commit_file(run.folder / ROUTING, json.dumps(facts, indent=1, ensure_ascii=False))
         commit_file(run.folder / "results.json", json.dumps(results(found), indent=1))
-        commit_file(run.folder / CALIBRATION, json.dumps(found["routers"][_best_predictor(found)]["prediction"]["calibration"], indent=1))
+        best = min((one["prediction"] for one in found["routers"].values()), key=lambda prediction: prediction["log_loss"][0])
+        commit_file(run.folder / CALIBRATION, json.dumps(best["calibration"], indent=1))
         return {"matches": len(train) + len(test), "models": train.num_models, "prompts": train.num_prompts + test.num_prompts}
 
     def _by_name(self, run: Run, model: str, lesson: Lesson, test: MatchTable) -> np.ndarray:
@@ -202,7 +203,3 @@ class Route:
             "models": list(train.models), "embedding": self.model, "strong": asked.strong, "weak": asked.weak, "costs": dict(self.costs),
             "share": asked.share, "best": by_worth[0], "routers": kept, "trained_with": plain(self.routers),
         }  # fmt: skip
-
-
-def _best_predictor(found: Mapping[str, Any]) -> str:
-    return min(found["routers"], key=lambda kind: found["routers"][kind]["prediction"]["log_loss"][0])

@@ -11,7 +11,7 @@ from trivium.score.ranking.table import MatchTable
 from trivium.score.ranking.ties import sigmoid
 from trivium.score.routing.costs import cost_curve, costs_of, expected_worth
 from trivium.score.routing.gain import TARGETS, Worth, sent, threshold, worth
-from trivium.score.routing.prediction import Prediction, predicted, quality_of, verdict
+from trivium.score.routing.prediction import predicted, quality_of, verdict
 from trivium.stages.base import result_row
 
 QUANTILES = 101
@@ -51,7 +51,7 @@ def measured(asked: Asked, strengths: Mapping[str, np.ndarray]) -> dict[str, Any
             one["share"] = None if kind == "random" else _share(score_P, asked.share)
             one["score_quantiles"] = np.quantile(score_P, np.linspace(0, 1, QUANTILES), method="higher").tolist()
         found["routers"][kind] = one
-    found["ranked"] = sorted(strengths, key=lambda kind: _order(kind, worths, predictions))
+    found["ranked"] = sorted(strengths, key=lambda kind: (-worths[kind].apgr if worths else 0.0, predictions[kind].log_loss[0]))
     found["verdict"] = verdict(JUDGED, predictions[JUDGED]) if JUDGED in predictions else ""
     found["share"] = asked.share
     return found
@@ -120,7 +120,3 @@ def _worths(one: Mapping[str, Any]) -> dict[str, tuple[float, float, float]]:
     return {"apgr": (one["apgr"], one["apgr_low"], one["apgr_high"])} | {
         f"cpt_{100 * target:.0f}": (value, low, high) for target, value, low, high in cpt
     }
-
-
-def _order(kind: str, worths: Mapping[str, Worth], predictions: Mapping[str, Prediction]) -> tuple[float, float]:
-    return -worths[kind].apgr if worths else 0.0, predictions[kind].log_loss[0]
