@@ -135,6 +135,11 @@ def result_row(stage: str, measure: str, interval: Sequence[float | None], n: in
     return {"stage": stage, "measure": measure, "value": value, "low": low, "high": high, "n": n}
 
 
+def sample_row(stage: str, prompt: str, response: str, score: float | None = None, stopped: bool | None = None) -> dict[str, Any]:
+    """A row of samples.json, which the report shows beside those of other stages."""
+    return {"stage": stage, "prompt": prompt, "response": response, "score": score, "stopped": stopped}
+
+
 def commit_rows(
     folder: Path, files: Mapping[str, Iterable[Mapping[str, Any]]], *, kind: str, meta: Mapping[str, Any] | None = None
 ) -> None:

@@ -77,23 +77,6 @@ class ModelJudges:
         return question(comparison, self.constitution, reasons=THINK if self.engine else "")
 
 
-@dataclass(frozen=True, slots=True)
-class EndpointJudges:
-    """A judge behind an endpoint, opened for each principle; it only says which."""
-
-    judges: Mapping[str, OpenJudge]
-
-    def __call__(self, comparisons: Sequence[Comparison]) -> list[float | None]:
-        """1 or 0 for each. Raises the error of the last attempt."""
-        found: list[float | None] = [None] * len(comparisons)
-        for name, judge in self.judges.items():
-            mine = [place for place, each in enumerate(comparisons) if each.principle.name == name]
-            said = [Said(comparisons[i].prompt, f"(A)\n{comparisons[i].first}\n\n(B)\n{comparisons[i].second}", True, {}) for i in mine]
-            for place, score in zip(mine, judge(said), strict=True):
-                found[place] = score
-        return found
-
-
 def judge_of(options: Feedback, run: Run, constitution: Constitution) -> Judge:
     """The judge of a run, ready."""
     judge = options.judge
@@ -101,14 +84,25 @@ def judge_of(options: Feedback, run: Run, constitution: Constitution) -> Judge:
         return lambda comparisons: [judge.prefers_first(each, seed=run.seed, purpose=f"{run.stage} judge") for each in comparisons]
     if isinstance(judge, LLMJudge):
         asked = "The answer holds two answers, (A) and (B). {} Say A or B."
-        by_name = {
+        judges = {
             principle.name: replace(judge, criteria=asked.format(principle.comparison), choices=("A", "B")).open(run.seed, run.log_once)
             for principle in constitution.principles
         }
-        return EndpointJudges(by_name)
+        return lambda comparisons: _from_endpoint(judges, comparisons)
     chooser = chooser_of(run)(judge.model)
     engine = engine_of(run, chooser.speaker, rows=ROWS) if judge.think_tokens else None
     return ModelJudges(judge, chooser, engine, constitution, run.seed, run.stage)
+
+
+def _from_endpoint(judges: Mapping[str, OpenJudge], comparisons: Sequence[Comparison]) -> list[float | None]:
+    """1 or 0 for each: a judge behind an endpoint, opened for each principle, only says which. Raises the error of the last attempt."""
+    found: list[float | None] = [None] * len(comparisons)
+    for name, judge in judges.items():
+        mine = [place for place, each in enumerate(comparisons) if each.principle.name == name]
+        said = [Said(comparisons[i].prompt, f"(A)\n{comparisons[i].first}\n\n(B)\n{comparisons[i].second}", True, {}) for i in mine]
+        for place, score in zip(mine, judge(said), strict=True):
+            found[place] = score
+    return found
 
 
 def compare(options: Feedback, run: Run) -> Rows:

@@ -17,7 +17,7 @@ from trivium.report.intervals import mean_interval
 from trivium.score.answers import AnswerRule
 from trivium.score.rewards import AnyReward
 from trivium.score.rewards.opened import check_rules, judges_of
-from trivium.stages.base import Foresight, Work, check_data, check_model, commit_rows, data_source, known_model, result_row
+from trivium.stages.base import Foresight, Work, check_data, check_model, commit_rows, data_source, known_model, result_row, sample_row
 from trivium.synth.constitution import need_phrases, read_constitution
 from trivium.synth.revision import revised_rows, round_rows
 from trivium.synth.simulated import Simulated
@@ -123,16 +123,7 @@ class Critique:
                     round_scores.setdefault(name, []).append(value)
             if number < NUM_SAMPLES:
                 texts = [row["response"], *(each["answer"] for each in row["rounds"])]
-                samples += [
-                    {
-                        "stage": f"{run.stage}_{place}",
-                        "prompt": row["prompt"][-1]["content"],
-                        "response": text,
-                        "score": None,
-                        "stopped": None,
-                    }
-                    for place, text in enumerate(texts)
-                ]
+                samples += [sample_row(f"{run.stage}_{place}", row["prompt"][-1]["content"], text) for place, text in enumerate(texts)]
         results = [
             result_row(f"{run.stage}_{place}", name, mean_interval(values), len(values))
             for place, found in enumerate(scores)

@@ -24,7 +24,7 @@ from trivium.score.ranking.win_rate import controlled_interval
 from trivium.score.rewards import AnyReward, LLMJudge, Said, checked
 from trivium.score.rewards.llm_judge import OpenJudge
 from trivium.score.rewards.opened import check_rules, judges_of, names_of
-from trivium.stages.base import Foresight, Work, check_data, check_model, data_source, known_model, resolve, result_row
+from trivium.stages.base import Foresight, Work, check_data, check_model, data_source, known_model, resolve, result_row, sample_row
 from trivium.text.read import read_field, read_fields, read_prompt_records, read_prompts
 from trivium.text.records.matches import weighed
 from trivium.text.shards import Shard
@@ -222,10 +222,7 @@ class Evaluate:
             for rule, named in zip(rules, names_of(rules), strict=True):
                 table.share_or_mean(f"{named}_score", checked(rule, said))
         self._from_models(run, table, speaker, answers)
-        shown = [
-            {"stage": name, "prompt": messages[i][-1].content, "response": texts[i], "score": scores[i], "stopped": stopped[i]}
-            for i in range(min(NUM_SAMPLES, len(texts)))
-        ]
+        shown = [sample_row(name, messages[i][-1].content, texts[i], scores[i], stopped[i]) for i in range(min(NUM_SAMPLES, len(texts)))]
         return table, shown, scores
 
     def _from_models(self, run: Run, table: "_Table", speaker: Any, answers: Sequence[Any]) -> None:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -12,6 +12,7 @@ from trivium.core.errors import ConfigError, DataError
 from trivium.core.progress import counted
 from trivium.core.run import Run
 from trivium.core.types import Example
+from trivium.generate.sampling import Sampling
 from trivium.learn.objectives import CrossEntropy
 from trivium.learn.optim.recipes import AdamW
 from trivium.learn.schedules import Schedule
@@ -21,11 +22,34 @@ from trivium.report.intervals import mean_interval
 from trivium.stages.base import Foresight, Unreadable, Work, check_data, check_model, data_source, gather, known_model, resolve, result_row
 from trivium.stages.chat_formats import Template as ChatTemplate, templated
 from trivium.stages.epochs import BATCH_SIZE, check_amount, foresee_amount
-from trivium.stages.select import ByReward, Select
 from trivium.stages.training import foresee_training, save, train
 from trivium.synth.sequences import sequences
 from trivium.synth.template import MARKERS, Template
 from trivium.text.read import Replies, read_conversations, read_readings
+
+
+@component
+class ByLoss:
+    """The lowest loss on held-out conversations."""
+
+    kind: Literal["loss"] = "loss"
+
+
+@component
+class ByReward:
+    """The highest mean score of a reward model on the model's own answers to held-out prompts.
+
+    Ouyang et al. 2022, arXiv:2203.02155, section 3.5: the score goes on rising, with what people prefer, after the loss on held-out data
+    has begun to. Every measurement draws with the same random numbers, so that they differ by their weights only.
+    """
+
+    kind: Literal["reward"] = "reward"
+    reward_model: str
+    prompts: str
+    sampling: Sampling = Sampling(max_new_tokens=40)
+
+
+Select = Annotated[ByLoss | ByReward, Field(discriminator="kind")]
 
 
 @component

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,9 +15,11 @@ from trivium.generate.sampling import Sampling
 from trivium.nn.model import Model
 from trivium.stages.base import data_source, resolve
 from trivium.stages.models import Speaker, check_reader, check_room, engine_of, machine_of, same_tokenizer
-from trivium.stages.select import ByReward
 from trivium.text.read import read_prompts
 from trivium.train.annotate import column_of, logprobs
+
+if TYPE_CHECKING:
+    from trivium.stages.finetune import ByReward
 
 ENGINE_ROWS = 64  # answers at a time: a matter of speed and memory
 

@@ -14,7 +14,7 @@ from trivium.core.errors import DataError
 from trivium.core.run import Run
 from trivium.core.seeds import generator
 from trivium.data.order import epoch_rows
-from trivium.stages.base import commit_rows
+from trivium.stages.base import commit_rows, sample_row
 from trivium.synth.forms import Form, drawn
 from trivium.synth.rounds import Item, chains, runs
 from trivium.synth.tally import Tally
@@ -65,7 +65,7 @@ def leave(run: Run, found: Chains, heldout_share: float) -> Tally:
     files = {"heldout.jsonl.zst": documents(is_heldout=True), "train.jsonl.zst": documents(is_heldout=False)}
     commit_rows(run.folder / "corpus", files, kind="corpus", meta={"documents": tally.documents})
     commit_file(run.folder / "funnel.json", json.dumps(tally.funnel(), indent=1, ensure_ascii=False))
-    shown = [{"stage": run.stage, "prompt": each.context, "response": _said(each), "score": None, "stopped": True} for each in tally.shown]
+    shown = [sample_row(run.stage, each.context, _said(each), stopped=True) for each in tally.shown]
     commit_file(run.folder / "samples.json", json.dumps(shown, indent=1, ensure_ascii=False))
     return tally
 
