@@ -96,9 +96,10 @@ def parse_overrides(words: Sequence[str]) -> Options:
         except (ValueError, RecursionError):  # not TOML, or beyond its limits
             words_in = re.fullmatch(r"\[([^\[\]{}\"']+)\]", text)
             value = [part.strip() for part in words_in[1].split(",") if part.strip()] if words_in else text
+        nested: Any = value
         for part in reversed(name.split(".")):
-            value = {part: value}
-        options = merge(options, value)
+            nested = {part: nested}
+        options = merge(options, nested)
     return options
 
 

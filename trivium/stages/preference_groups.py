@@ -41,7 +41,8 @@ def groups_for(stage: Prefer, speaker: Speaker, run: Run) -> list[Group]:
         raise DataError(f"{data}: gives no {objective.takes.split()[0]}; all answers to a prompt are equal or tied")
     if objective.takes.startswith("labels"):
         labelled = (group if len(group) == 1 else (_with(group[0], label=1.0), _with(group[1], label=-1.0)) for group in groups)
-        groups = [(item,) for group in labelled for item in group]
+        singles: list[Group] = [(item,) for group in labelled for item in group]
+        groups = singles
     return mismatched(groups, stage.seq_len, str(data)) if objective.takes == "labels with mismatches" else groups
 
 
