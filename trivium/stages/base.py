@@ -56,7 +56,6 @@ class Foresight:
     models: dict[str, ModelConfig] = field(default_factory=dict)
     vocab_size: int = 8192
     sequence_tokens: int = 256
-    num_demonstrations: int = 10_000
     num_comparisons: int = 1000  # prompts whose answers are ranked
     num_heldout: int = 300
     num_prompts: dict[str, int] = field(default_factory=dict)

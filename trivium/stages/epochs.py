@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from trivium.stages.finetune import Finetune
 
 BATCH_SIZE = 32  # conversations an update where nothing is said
+ASSUMED = 10_000  # conversations, where there is no file yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ def foresee_amount(options: Finetune, known: Foresight, *, read: Callable[[str, 
         return Amount(options.steps * tokens_a_step, -(-options.steps // every), "")
     is_there = not (options.data.startswith("@") or is_hub(options.data) or options.data in assets.ASSETS)
     read = read or partial(read_conversations, replies=options.replies)
-    number = sum(1 for _ in read(options.data, lambda _: None)) if is_there else known.num_demonstrations
+    number = sum(1 for _ in read(options.data, lambda _: None)) if is_there else ASSUMED
     times = round(options.epochs * number)
     tokens = times * known.sequence_tokens
     updates = -(-tokens // options.batch_tokens) if options.batch_tokens else -(-times // (options.batch_size or BATCH_SIZE))

@@ -7,7 +7,6 @@ Models are loaded only if a piece is missing.
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
-from typing import Protocol
 
 import numpy as np
 
@@ -35,14 +34,7 @@ _VECTORS = "vectors.npy"
 
 Turns = tuple[Message, ...]
 Answer = tuple[str, bool]  # what was said, and whether it ended by itself
-
-
-class Measure(Protocol):
-    """What measures a piece: numbers by name for each conversation."""
-
-    def __call__(self, chats: Sequence[Conversation], first: int) -> dict[str, list[float]]:
-        """first: the number of the first of them."""
-        ...
+Measure = Callable[[Sequence[Conversation], int], dict[str, list[float]]]  # (conversations, number of the first) -> numbers by name
 
 
 def measure(run: Run, place: int, rule: ChatFilter, chats: Chats, count: int) -> Measured:

@@ -263,13 +263,9 @@ class Reinforce:
             readings = 1 + isinstance(self.objective, GKD) * self.passes
             reading += sampled * readings / 3 * flops_per_token(known_model(known, self.teacher), self.seq_len)
         return replace(
-            work,
-            tokens_generated=sampled * sides,
-            parameters_sampled=work.parameters,
-            flops=work.flops + reading,
-            memory_bytes=networks * work.memory_bytes,
-            notes=(*work.notes, *self.engine.notes(self.model, self.seq_len)),
-        )
+            work, tokens_generated=sampled * sides, parameters_sampled=work.parameters, flops=work.flops + reading,
+            memory_bytes=networks * work.memory_bytes, notes=(*work.notes, *self.engine.notes(self.model, self.seq_len)),
+        )  # fmt: skip
 
     def run(self, run: Run) -> Mapping[str, Any]:
         from trivium.stages.judges import Judges

@@ -4,39 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from trivium.core.run import Run
 from trivium.core.world import world
 from trivium.learn.objectives import Objective
-from trivium.learn.optim.recipes import AdamW, MuonAdamW
-from trivium.learn.schedules import Schedule
 from trivium.nn.config import ModelConfig
 from trivium.nn.flops import flops_per_token, num_parameters, training_memory_bytes
 from trivium.nn.io.config_json import GUEST
 from trivium.nn.lora import LoRA
 from trivium.stages.base import Foresight, Work
 
+if TYPE_CHECKING:
+    from trivium.stages.finetune import Finetune
+    from trivium.stages.prefer import Prefer
+    from trivium.stages.pretrain import Pretrain
+    from trivium.stages.reinforce import Reinforce
+    from trivium.stages.reward import Reward
 
-class TrainingOptions(Protocol):
-    """The options that such a stage has."""
-
-    @property
-    def steps(self) -> int: ...
-    @property
-    def seq_len(self) -> int: ...
-    @property
-    def micro_batch_rows(self) -> int: ...
-    @property
-    def optimizer(self) -> AdamW | MuonAdamW: ...
-    @property
-    def schedule(self) -> Schedule: ...
-    @property
-    def max_grad_norm(self) -> float: ...
+    Trains = Pretrain | Finetune | Reward | Prefer | Reinforce
 
 
 def foresee_training(
-    options: TrainingOptions, name: str, config: ModelConfig, known: Foresight, *, tokens: int, is_packed: bool = True,
+    options: Trains, name: str, config: ModelConfig, known: Foresight, *, tokens: int, is_packed: bool = True,
     lora: LoRA | None = None,
 ) -> Work:  # fmt: skip
     """The work of training a model of this shape on so many tokens; later stages may start from it."""
@@ -50,7 +40,7 @@ def foresee_training(
 
 
 def train(
-    run: Run, options: TrainingOptions, speaker: Any, objective: Objective, source: Any, *, tokens: int, hooks: Sequence[Any] = (),
+    run: Run, options: Trains, speaker: Any, objective: Objective, source: Any, *, tokens: int, hooks: Sequence[Any] = (),
     lora: LoRA | None = None, reference: Any = None, companions: Sequence[Any] = (), first_step: int = 0,
 ) -> Mapping[str, Any]:  # fmt: skip
     """Train the speaker's model on the groups of a source, from the newest checkpoint if there is one; returns facts for the report.
