@@ -17,6 +17,7 @@ from trivium.core.config import parse_overrides
 from trivium.core.errors import ConfigError, DataError
 from trivium.core.types import Document
 from trivium.report.quantities import in_books
+from trivium.report.units import size
 from trivium.stages.prepare import Prepare
 from trivium.stages.recipe import single
 from trivium.text.assets import ASSETS
@@ -129,13 +130,13 @@ def plan(stage: Prepare, tokens: float, sample: Sample | None = None) -> str:
     lines = [
         f"measured on {found.num_read:,} documents, {found.bytes_read / 1e6:.1f} MB: {found.bytes_kept / found.bytes_read:.1%} of it kept, "
         f"{found.bytes_a_token:.2f} bytes a token with a vocabulary of {_VOCAB_SIZE:,}",
-        f"{tokens:.3g} tokens, {in_books(tokens)}, are {_size(kept)} of text in {documents:,.3g} documents; {_size(read)} to be read",
+        f"{tokens:.3g} tokens, {in_books(tokens)}, are {size(kept)} of text in {documents:,.3g} documents; {size(read)} to be read",
         *(f"{name:<32} {seconds / 3600:>12,.1f} core-hours ({read / 1e6 / seconds:,.1f} MB/s a core)" for name, seconds in work.items()),
         *(f"{name:<32} {seconds / 3600:>12,.1f} hours on one core, after all the rest" for name, seconds in whole.items()),
         f"{'together':<32} {sum(work.values()) / 3600:>12,.1f} core-hours; on 100 cores {sum(work.values()) / 360000:,.1f} hours",
-        f"disk: {_size(kept * 1.02 + documents * 16 + signatures)} for pieces while it runs, "
-        f"{_size(kept * found.compressed)} for the corpus, {_size(2 * tokens)} for tokens (vocabulary up to 65,536)",
-        f"memory: {_size(documents * memory)} where the whole corpus is looked at, about 1 GB for every process that cleans",
+        f"disk: {size(kept * 1.02 + documents * 16 + signatures)} for pieces while it runs, "
+        f"{size(kept * found.compressed)} for the corpus, {size(2 * tokens)} for tokens (vocabulary up to 65,536)",
+        f"memory: {size(documents * memory)} where the whole corpus is looked at, about 1 GB for every process that cleans",
     ]
     return "\n".join(lines + _cautions(stage, found))
 
@@ -201,11 +202,3 @@ def _timed(call: Callable[[], Any]) -> tuple[Any, float]:
     """What it returns, and the processor seconds of all threads that it took."""
     started = time.process_time()
     return call(), max(time.process_time() - started, 1e-6)
-
-
-def _size(number: float) -> str:
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if number < 1000:
-            return f"{number:.1f} {unit}"
-        number /= 1000
-    return f"{number:,.1f} PB"
