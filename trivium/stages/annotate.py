@@ -12,7 +12,7 @@ from trivium.core.seeds import generator
 from trivium.generate.sampling import Sampling
 from trivium.nn.flops import num_parameters
 from trivium.score.answers import Annotators, pair_counts
-from trivium.stages.base import Foresight, Work, check_data, check_model, commit_rows, data_source, known_model, resolve
+from trivium.stages.base import Foresight, Work, check_data, check_model, commit_rows, data_source, known_model
 from trivium.text.read import read_field, read_prompts
 from trivium.text.write import plain_turns
 
@@ -53,9 +53,9 @@ class Annotate:
         return Work(tokens_generated=answers * known.sequence_tokens // 2, parameters_sampled=parameters)
 
     def run(self, run: Run) -> Mapping[str, Any]:
-        from trivium.stages.models import Speaker, engine_of, machine_of
+        from trivium.stages.models import Speaker, engine_of
 
-        speaker = Speaker.load(resolve(run, self.model), machine_of(run))
+        speaker = Speaker.of(run, self.model)
         prompts = data_source(run, self.prompts)
         asked = read_field(prompts, "asked")
         messages = list(read_prompts(prompts))

@@ -19,10 +19,10 @@ from trivium.core.types import Example, Message
 from trivium.score.keep import Steps
 from trivium.score.rewards import AnyReward
 from trivium.score.rewards.opened import check_records
-from trivium.stages.base import data_source, resolve
+from trivium.stages.base import data_source
 from trivium.stages.choosing import rules_of
 from trivium.stages.judges import Judges, judge
-from trivium.stages.models import Speaker, engine_of, machine_of
+from trivium.stages.models import Speaker, engine_of
 from trivium.stages.pieces import Rows, in_pieces
 from trivium.stages.step_columns import step_columns
 from trivium.text.read import read_prompt_records
@@ -54,7 +54,7 @@ def answer(options: Sample, run: Run, prompts: Callable[[], Iterator[Prompt]], a
     known, steps and step_shares where they are kept. asks: what the model is asked for a prompt. Raises DataError if there is no prompt,
     or one has no room for an answer.
     """
-    speaker = Speaker.load(resolve(run, options.model), machine_of(run))
+    speaker = Speaker.of(run, options.model)
     asked = looked_at(prompts(), options.rewards)
     total, longest = measured(asked, lambda prompt: speaker.prompt(asks(prompt.messages)), speaker.model.config.max_seq_len)
     models = [judge(run, speaker, reference, [longest], options.sampling) for reference in options.reward_model]

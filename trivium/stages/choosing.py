@@ -15,8 +15,7 @@ from trivium.generate.sampling import Sampling
 from trivium.score.choice import Question, exclusive
 from trivium.score.rewards import AnyReward, RewardRule
 from trivium.score.rewards.opened import opened
-from trivium.stages.base import resolve
-from trivium.stages.models import Speaker, machine_of, one_chat, say_what_is_slower
+from trivium.stages.models import Speaker, one_chat, say_what_is_slower
 from trivium.train.choices import choice_logprobs
 
 ROWS = 16  # that are read at once
@@ -69,7 +68,7 @@ def chooser_of(run: Run) -> Callable[[str], Chooser]:
     """What loads a model by its reference, as one that chooses."""
 
     def load(reference: str) -> Chooser:
-        speaker = one_chat(Speaker.load(resolve(run, reference), machine_of(run)))
+        speaker = one_chat(Speaker.of(run, reference))
         say_what_is_slower(run, speaker.model)
         return Chooser(speaker, reference)
 

@@ -16,9 +16,8 @@ from trivium.score.choice import Question, among
 from trivium.score.rewards import LLMJudge, RewardRule, Said, checked
 from trivium.score.rewards.llm_judge import OpenJudge
 from trivium.stages.answering import Prompt, looked_at, measured, prompts_of
-from trivium.stages.base import resolve
 from trivium.stages.choosing import ROWS, THINK, Chooser, chooser_of, rules_of
-from trivium.stages.models import Speaker, engine_of, machine_of
+from trivium.stages.models import Speaker, engine_of
 from trivium.stages.pieces import Rows, in_pieces
 from trivium.synth.constitution import Constitution, Principle, read_constitution
 from trivium.synth.feedback import OPTIONS, Comparison, in_both_orders, label, question
@@ -114,7 +113,7 @@ def compare(options: Feedback, run: Run) -> Rows:
     """
     constitution = read_constitution(options.constitution)
     run.log(constitution.told(options.constitution))
-    speaker = Speaker.load(resolve(run, options.model), machine_of(run))
+    speaker = Speaker.of(run, options.model)
     prompts = looked_at(prompts_of(run, options.prompts), options.rewards)
     total, _ = measured(prompts, lambda each: speaker.prompt(each.messages), speaker.model.config.max_seq_len)
     engine, judge = engine_of(run, speaker, rows=options.rows), judge_of(options, run, constitution)

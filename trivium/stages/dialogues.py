@@ -17,8 +17,7 @@ from trivium.core.types import Example, Message
 from trivium.generate.engine import Engine, IsOver
 from trivium.generate.sampling import Sampling
 from trivium.stages.answering import ROUNDS
-from trivium.stages.base import resolve
-from trivium.stages.models import Speaker, engine_of, machine_of, one_chat
+from trivium.stages.models import Speaker, engine_of, one_chat
 from trivium.stages.pieces import OnDone, in_pieces
 from trivium.synth.magpie import NO_ROOM, Draft, UserTurn, leads
 
@@ -30,7 +29,7 @@ KIND = "conversations of a model"
 
 def write_dialogues(options: Magpie, run: Run) -> Callable[[], Iterator[Draft]]:
     """Write all conversations from the first piece that is not there yet; gives what reads them, in order."""
-    speaker = one_chat(Speaker.load(resolve(run, options.model), machine_of(run)))
+    speaker = one_chat(Speaker.of(run, options.model))
     writer = _Writer(options, run, speaker, engine_of(run, speaker, rows=options.rows))
 
     def make(_: int, numbers: Sequence[int], on_done: OnDone) -> Iterator[dict[str, Any]]:

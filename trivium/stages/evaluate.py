@@ -187,10 +187,10 @@ class Evaluate:
     def _one(self, run: Run, name: str, path: str) -> "tuple[_Table, list[dict[str, Any]], list[float | None]]":
         """Measures, samples and true scores of one model."""
         from trivium.stages.choosing import rules_of
-        from trivium.stages.models import Speaker, check_room, engine_of, machine_of, say_what_is_slower
+        from trivium.stages.models import Speaker, check_room, engine_of, say_what_is_slower
 
         prompts = data_source(run, self.prompts)
-        speaker = Speaker.load(resolve(run, path), machine_of(run))
+        speaker = Speaker.of(run, path)
         say_what_is_slower(run, speaker.model)
         messages = list(read_prompts(prompts))
         asked = read_field(prompts, "asked") if self.rule else []
@@ -227,17 +227,17 @@ class Evaluate:
 
     def _from_models(self, run: Run, table: "_Table", speaker: Any, answers: Sequence[Any]) -> None:
         """What other models say: the reward model's score, the distance from the reference; and the policy's own entropy."""
-        from trivium.stages.models import Speaker, machine_of, same_tokenizer
+        from trivium.stages.models import Speaker, same_tokenizer
         from trivium.train.annotate import column_of, entropies, logprobs
 
-        machine, layout = machine_of(run), {"rows": 16, "length": self.seq_len}
+        layout = {"rows": 16, "length": self.seq_len}
         if speaker.chats:
             run.log_once(f"no entropy of {speaker.base.parent.name}: its models read the prompts in different words")
         else:
             entropy = column_of(speaker.model, answers, entropies, with_entropy=True, **layout)
             table.mean("entropy", [float(column[answer.loss_mask > 0].mean()) for column, answer in zip(entropy, answers, strict=True)])
         if self.reference is not None:
-            reference = Speaker.load(resolve(run, self.reference), machine)
+            reference = Speaker.of(run, self.reference)
             same_tokenizer(speaker, reference)
             columns = column_of(reference.model, answers, logprobs, temperature=self.sampling.temperature or 1.0, **layout)
             table.mean(
@@ -248,7 +248,7 @@ class Evaluate:
                 ],
             )
         if self.reward_model is not None:
-            judge = Speaker.load_judge(resolve(run, self.reward_model), machine)
+            judge = Speaker.judge_of(run, self.reward_model)
             same_tokenizer(speaker, judge)
             table.numbers["reward"] = judge.scores(answers, **layout).tolist()
             table.mean("reward", table.numbers["reward"])

@@ -19,7 +19,7 @@ from trivium.learn.schedules import Schedule
 from trivium.nn.io.config_json import GUEST
 from trivium.nn.lora import LoRA
 from trivium.report.intervals import mean_interval
-from trivium.stages.base import Foresight, Unreadable, Work, check_data, check_model, data_source, gather, known_model, resolve, result_row
+from trivium.stages.base import Foresight, Unreadable, Work, check_data, check_model, data_source, gather, known_model, result_row
 from trivium.stages.chat_formats import Template as ChatTemplate, templated
 from trivium.stages.epochs import BATCH_SIZE, check_amount, foresee_amount
 from trivium.stages.training import foresee_training, save, train
@@ -175,7 +175,7 @@ class Finetune:
         """The model that is trained, and how it writes."""
         from trivium.stages.models import Speaker, machine_of
 
-        speaker = Speaker.load(resolve(run, self.model), machine_of(run))
+        speaker = Speaker.of(run, self.model)
         if self.neftune_alpha and speaker.model.config.family == GUEST:
             raise ConfigError("neftune_alpha: a guest's embeddings are transformers' own, which get no noise; leave it out")
         if self.dropout and speaker.model.config.family == GUEST:

@@ -17,9 +17,9 @@ from trivium.nn.model import Model
 from trivium.score.answers import AnswerRule
 from trivium.score.rewards import RewardRule, Said, checked
 from trivium.score.rewards.opened import names_of
-from trivium.stages.base import data_source, resolve
+from trivium.stages.base import data_source
 from trivium.stages.choosing import rules_of
-from trivium.stages.models import Speaker, check_reader, machine_of, same_tokenizer, say_what_is_slower
+from trivium.stages.models import Speaker, check_reader, same_tokenizer, say_what_is_slower
 from trivium.stages.shared import share_of, shared_scores
 from trivium.text.read import read_prompt_records
 from trivium.train.ranks import once
@@ -118,8 +118,7 @@ def judge(
 
     is_trained: it is a reward model; else any model, and its head is new.
     """
-    path, machine = resolve(run, reference), machine_of(run)
-    found = Speaker.load_judge(path, machine) if is_trained else Speaker.load(path, machine, has_scalar=True)
+    found = Speaker.judge_of(run, reference) if is_trained else Speaker.of(run, reference, has_scalar=True)
     found = found.adapt(lora, run.seed)
     same_tokenizer(policy, found)
     check_reader(prompt_ids, sampling, policy, found)

@@ -18,8 +18,7 @@ from trivium.generate.sampling import Sampling
 from trivium.score.rewards.llm_judge import NUM_CONNECTIONS, OpenJudge, nonce_of, question, verdict
 from trivium.score.said import Said
 from trivium.stages.answering import READ_ROWS
-from trivium.stages.base import resolve
-from trivium.stages.models import Speaker, engine_of, machine_of
+from trivium.stages.models import Speaker, engine_of
 from trivium.stages.pieces import OnDone, Pieces, each_piece
 from trivium.synth.embedding import mean_hidden
 from trivium.synth.filters import ChatFilter, Judged, Longest, Measured, NearDuplicates, Reward
@@ -77,7 +76,7 @@ class _Embedder:
 
     @cached_property
     def speaker(self) -> Speaker:
-        return Speaker.load(resolve(self.run, self.rule.model), machine_of(self.run))
+        return Speaker.of(self.run, self.rule.model)
 
     def __call__(self, chats: Sequence[Conversation]) -> np.ndarray:
         """The first query of each, read where the model reads what a user says."""
@@ -99,7 +98,7 @@ class _Scorer:
 
     @cached_property
     def judge(self) -> Speaker:
-        return Speaker.load_judge(resolve(self.run, self.rule.reward_model), machine_of(self.run))
+        return Speaker.judge_of(self.run, self.rule.reward_model)
 
     @cached_property
     def reference(self) -> "_Answerer":
@@ -133,7 +132,7 @@ class _Answerer:
     """A model that answers prompts."""
 
     def __init__(self, run: Run, model: str) -> None:
-        self.run, self.speaker = run, Speaker.load(resolve(run, model), machine_of(run))
+        self.run, self.speaker = run, Speaker.of(run, model)
         self.engine = engine_of(run, self.speaker, rows=4 * READ_ROWS)
 
     def __call__(self, prompts: Sequence[Turns], sampling: Sampling, first: int) -> list[Answer | None]:

@@ -17,7 +17,7 @@ from trivium.learn.reference_update import ReferenceUpdate
 from trivium.learn.schedules import Schedule
 from trivium.nn.flops import flops_per_token
 from trivium.nn.lora import LoRA
-from trivium.stages.base import Foresight, Unreadable, Work, check_data, check_model, known_model, resolve
+from trivium.stages.base import Foresight, Unreadable, Work, check_data, check_model, known_model
 from trivium.stages.training import foresee_training, save, train
 from trivium.text.read import check_head, is_labelled
 
@@ -84,13 +84,13 @@ class Prefer:
         from trivium.data.sources import Groups
         from trivium.nn.adapter import frozen_reference
         from trivium.stages.heldout_pairs import HeldoutPairs
-        from trivium.stages.models import Speaker, machine_of
+        from trivium.stages.models import Speaker
         from trivium.stages.preference_groups import groups_for
         from trivium.stages.shared import share_of
         from trivium.train.annotate import StepColumns, annotate, column_of, logprobs
         from trivium.train.reference import MovingReference
 
-        speaker = Speaker.load(resolve(run, self.model), machine_of(run)).adapt(self.lora, run.seed)
+        speaker = Speaker.of(run, self.model).adapt(self.lora, run.seed)
         size = {"rows": self.micro_batch_rows, "length": self.seq_len}
         groups = groups_for(self, speaker, run)
         run.log(f"{len(groups):,} {self.objective.takes.split()[0]}")

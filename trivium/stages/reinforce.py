@@ -24,7 +24,7 @@ from trivium.nn.lora import LoRA
 from trivium.score.answers import AnswerRule
 from trivium.score.rewards import AnyReward
 from trivium.score.rewards.opened import check_rules, judges_of
-from trivium.stages.base import Foresight, Work, check_data, check_model, known_model, resolve
+from trivium.stages.base import Foresight, Work, check_data, check_model, known_model
 from trivium.stages.guard import Guard
 from trivium.stages.machine import Machine
 from trivium.stages.replay import Replay
@@ -269,14 +269,14 @@ class Reinforce:
 
     def run(self, run: Run) -> Mapping[str, Any]:
         from trivium.stages.judges import Judges
-        from trivium.stages.models import Speaker, check_room, machine_of, say_what_is_slower
+        from trivium.stages.models import Speaker, check_room, say_what_is_slower
         from trivium.stages.partners import teacher_of
         from trivium.stages.separate import separate
         from trivium.train.mesh import arrangement
 
         if arrangement().tensor > 1:
             run.log_once("parallel.tensor is above 1: log-probs differ in their last bits from those of a sampler that is not spread so")
-        policy = Speaker.load(resolve(run, self.model), machine_of(run)).adapt(self.lora, run.seed)
+        policy = Speaker.of(run, self.model).adapt(self.lora, run.seed)
         say_what_is_slower(run, policy.model)
         size = {"rows": self.micro_batch_rows, "length": self.seq_len}
         judges = Judges.load(self, run, policy, **size)

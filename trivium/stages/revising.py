@@ -19,9 +19,8 @@ from trivium.generate.sampling import Sampling
 from trivium.score.rewards import RewardRule, Said, checked
 from trivium.score.rewards.opened import names_of
 from trivium.stages.answering import Prompt, looked_at, measured, prompts_of
-from trivium.stages.base import resolve
 from trivium.stages.choosing import rules_of
-from trivium.stages.models import Speaker, engine_of, machine_of
+from trivium.stages.models import Speaker, engine_of
 from trivium.stages.pieces import Rows, in_pieces
 from trivium.synth.constitution import Constitution, read_constitution
 from trivium.synth.revision import Chain, Label, Script, as_chat, as_transcript, examples, is_over, said, spoken
@@ -144,7 +143,7 @@ def revise(options: Critique, run: Run) -> Rows:
 
 
 def _writer(options: Critique, run: Run, model: str, constitution: Constitution) -> Writer:
-    speaker = Speaker.load(resolve(run, model), machine_of(run))
+    speaker = Speaker.of(run, model)
     engine = engine_of(run, speaker, rows=options.rows)
     return Writer(speaker, engine, options.sampling, options.form, examples(constitution), run.seed, run.stage)
 

@@ -78,9 +78,9 @@ class Reward:
     def run(self, run: Run) -> Mapping[str, Any]:
         from trivium.data.pack import pack
         from trivium.data.sources import Groups
-        from trivium.stages.models import Speaker, machine_of
+        from trivium.stages.models import Speaker
 
-        speaker = Speaker.load(resolve(run, self.model), machine_of(run), has_scalar=True).adapt(self.lora, run.seed)
+        speaker = Speaker.of(run, self.model, has_scalar=True).adapt(self.lora, run.seed)
         speaker.judge_by(self.objective if isinstance(self.objective, Process) else None)
         # what is wrong with any of them is told before training
         groups, heldout, shown = self._groups(run, speaker), self._heldout(run, speaker), self._shown(run, speaker)

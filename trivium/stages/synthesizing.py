@@ -16,8 +16,7 @@ from trivium.core.errors import DataError
 from trivium.core.run import Run
 from trivium.core.types import Example
 from trivium.stages.answering import ROUNDS
-from trivium.stages.base import resolve
-from trivium.stages.models import Speaker, engine_of, machine_of
+from trivium.stages.models import Speaker, engine_of
 from trivium.stages.pieces import in_pieces
 from trivium.synth.rounds import Item, chains, synthesize
 from trivium.synth.template import Dropped, Template
@@ -34,7 +33,7 @@ def written(options: Synthesize, run: Run, read: Callable[[], Iterable[Reading]]
 
     Returns what gives the chains, in order. Raises DataError if there is no text, ArtefactError if the model is no synthesizer.
     """
-    speaker = Speaker.load(resolve(run, options.model), machine_of(run))
+    speaker = Speaker.of(run, options.model)
     template = Template.of(speaker.tokenizer, speaker.chat)
     total = sum(1 for _ in read())
     room = speaker.model.config.max_seq_len - options.sampling.max_new_tokens

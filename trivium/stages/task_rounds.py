@@ -18,8 +18,7 @@ from trivium.core.errors import DataError
 from trivium.core.run import CHECKPOINTS, Run
 from trivium.core.seeds import generator
 from trivium.core.types import Message
-from trivium.stages.base import resolve
-from trivium.stages.models import Speaker, engine_of, machine_of, one_chat
+from trivium.stages.models import Speaker, engine_of, one_chat
 from trivium.stages.pieces import Pieces
 from trivium.synth.self_instruct import MALFORMED, Pool, Task, parse, request, why_unfit
 from trivium.text.chat import start_ids
@@ -32,7 +31,7 @@ KIND = "tasks that a model wrote"
 
 def write_tasks(options: SelfInstruct, run: Run, seeds: list[Task]) -> Iterator[dict[str, Any]]:
     """A row for each task that was written {instruction, input, output, reason}, reason "" for those that are kept, in order."""
-    speaker = one_chat(Speaker.load(resolve(run, options.model), machine_of(run)))
+    speaker = one_chat(Speaker.of(run, options.model))
     engine = engine_of(run, speaker, rows=options.rows)
     pieces, pool, kept = Pieces(run.folder / CHECKPOINTS, KIND), Pool(), list[Task]()
     for task in seeds:

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from trivium.core.commit import commit_file
@@ -23,7 +22,7 @@ from trivium.score.rewards.llm_judge import OpenJudge
 from trivium.stages.answering import READ_ROWS
 from trivium.stages.base import resolve
 from trivium.stages.choosing import rules_of
-from trivium.stages.models import Speaker, engine_of, machine_of
+from trivium.stages.models import Speaker, engine_of
 from trivium.stages.pieces import Pieces
 from trivium.stages.subjects import subject_of
 from trivium.text.read import read_documents
@@ -61,8 +60,8 @@ class Tasks:
         hit = self._contamination(tasks, corpus)
         for model, path in models.items():
             judging = [task for task in tasks if task.named is not None and task.named.is_for_judges]
-            self._judge_all(judging, model, resolve(self.run, path))
-            self._ask_all([task for task in tasks if task not in judging], model, resolve(self.run, path))
+            self._judge_all(judging, model, path)
+            self._ask_all([task for task in tasks if task not in judging], model, path)
             for task in tasks:
                 (folder := self.run.folder / ITEMS / model).mkdir(parents=True, exist_ok=True)
                 commit_file(folder / f"{task.name}.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in task.rows[model]))
@@ -81,11 +80,11 @@ class Tasks:
         items = named.items(self.limit)
         return Asked(named.name, {**facts_of(named), "items": len(items)}, named, items)
 
-    def _ask_all(self, tasks: Sequence[Asked], model: str, path: Path) -> None:
+    def _ask_all(self, tasks: Sequence[Asked], model: str, path: str) -> None:
         """The tasks of a language model."""
         if not tasks:
             return
-        speaker = Speaker.load(path, machine_of(self.run))
+        speaker = Speaker.of(self.run, path)
         subject = subject_of(speaker, engine_of(self.run, speaker, rows=self.rows))
         for task in tasks:
             if task.named is None:
@@ -112,11 +111,11 @@ class Tasks:
         [rule] = rules_of(self.run, [scoring.rule], [item.fields for item in task.items])
         return rule
 
-    def _judge_all(self, tasks: Sequence[Asked], model: str, path: Path) -> None:
+    def _judge_all(self, tasks: Sequence[Asked], model: str, path: str) -> None:
         """The tasks of a reward model."""
         if not tasks:
             return
-        speaker = Speaker.load_judge(path, machine_of(self.run))
+        speaker = Speaker.judge_of(self.run, path)
         score = _judge_of(speaker, model)
         for task in tasks:
             assert task.named is not None
