@@ -1,12 +1,10 @@
 """critique: a model answers, finds fault with its answer by a principle, and writes it again, round after round."""
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from trivium.core.commit import commit_file
 from trivium.core.config import KEEPS_REST, component
 from trivium.core.errors import ConfigError, DataError
 from trivium.core.progress import counted
@@ -129,7 +127,7 @@ class Critique:
             for place, found in enumerate(scores)
             for name, values in found.items()
         ]
-        commit_file(run.folder / "results.json", json.dumps(results, indent=1))
-        commit_file(run.folder / "samples.json", json.dumps(samples, indent=1, ensure_ascii=False))
+        run.leave("results.json", results)
+        run.leave("samples.json", samples)
         for name in scores[0]:
             run.log(f"{name}, round by round: {', '.join(f'{mean_interval(found[name])[0]:.3f}' for found in scores)}")

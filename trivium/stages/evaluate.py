@@ -167,9 +167,9 @@ class Evaluate:
             table += found.rows
             samples += shown
             run.log(f"{name:<10} " + "  ".join(f"{row['measure']} {row['value']:.3f}" for row in found.rows))
-        commit_file(run.folder / "results.json", json.dumps(table, indent=1))
+        run.leave("results.json", table)
         if self.prompts:
-            commit_file(run.folder / "samples.json", json.dumps(samples, indent=1, ensure_ascii=False))
+            run.leave("samples.json", samples)
         if self.rule is not None:
             commit_file(run.folder / SCORES, json.dumps(scores))
         if judgements:

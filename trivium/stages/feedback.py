@@ -1,12 +1,10 @@
 """feedback: a model answers each prompt twice, and a judge says by a constitution which answer is better, as a probability."""
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from trivium.core.commit import commit_file
 from trivium.core.config import KEEPS_REST, component
 from trivium.core.errors import ConfigError, DataError
 from trivium.core.progress import counted
@@ -132,7 +130,7 @@ class Feedback:
         if right:
             found["label_accuracy"], counts["label_accuracy"] = share_interval(sum(right), len(right)), len(right)
         results = [result_row(run.stage, name, interval, counts[name]) for name, interval in found.items()]
-        commit_file(run.folder / "results.json", json.dumps(results, indent=1))
+        run.leave("results.json", results)
         run.log(
             f"{counted(tally['prompts'], 'prompt')}: {counted(tally['labelled'], 'label')}, {tally['same']:,} with twice the same answer,"
             f" {tally['unreadable']:,} without a choice of the judge; {counted(tally['helpful'], 'pair')} of people added"

@@ -1,6 +1,5 @@
 """finetune: a model learns to answer from demonstrations."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Literal
@@ -248,4 +247,4 @@ class Finetune:
         """Leave what the model that is kept is worth in `results.json`, with 95 % intervals."""
         table = [result_row(run.stage, name, mean_interval(values), len(values)) for name, values in best.measured().items()]
         if table:
-            run.leave("results.json", json.dumps(table, indent=1))
+            run.leave("results.json", table)

@@ -1,6 +1,5 @@
 """prefer: the policy learns from preferences directly, without a reward model (DPO)."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal
@@ -115,7 +114,7 @@ class Prefer:
         )  # fmt: skip
         if heldout is not None:
             table = heldout.measure(speaker.model, run.stage)
-            run.leave("results.json", json.dumps(table, indent=1))
+            run.leave("results.json", table)
             run.log("; ".join(f"{row['measure']} {row['value']:.3f}" for row in table))
         save(run, speaker, self.lora)
         return facts

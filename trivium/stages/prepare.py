@@ -1,6 +1,5 @@
 """prepare: raw text to a clean corpus, with a held-out part and a funnel of what was dropped and why."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -109,7 +108,7 @@ class Prepare:
                 write_jsonl(folder / f"{name}.jsonl.zst", map(document_row, in_order(documents, numbers, block=block)))
 
         commit(run.folder / "corpus", write, kind="corpus", meta={"documents": len(documents), "sources": list(self.sources)})
-        commit_file(run.folder / "funnel.json", json.dumps(funnel.to_report(), indent=1, ensure_ascii=False))
+        run.leave("funnel.json", funnel.to_report())
         self._say(run, funnel, contamination)
         return {"documents": funnel.kept.documents, "bytes": funnel.kept.bytes}
 
@@ -167,7 +166,7 @@ class Prepare:
         if contamination is None:
             return
         report = contamination.to_dict()
-        commit_file(run.folder / "decontamination.json", json.dumps(report, indent=1, ensure_ascii=False))
+        run.leave("decontamination.json", report)
         for name, found in report.items():
             run.log(
                 f"{name}: {found['hit_items']:,} of {found['items']:,} evaluation texts are in {found['documents']:,} documents "

@@ -1,6 +1,5 @@
 """pretrain: a base model from token shards, or one that goes on with other text."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -252,7 +251,7 @@ def _report(run: Run, speaker: "Speaker", measures: "Mapping[str, BitsPerByte]")
         table.append(
             result_row(run.stage, f"bits_per_byte_{name}" if name else "bits_per_byte", (found.value, found.low, found.high), found.n)
         )
-    run.leave("results.json", json.dumps(table, indent=1))
+    run.leave("results.json", table)
     run.log("  ".join(f"{row['measure']} {row['value']:.3f}" for row in table))
 
 

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -70,9 +69,9 @@ class Rank:
         baseline = baseline_of(table)
         rates = win_rates(table, baseline) if baseline else []
         facts = self._facts(honest, board, heldout, rates, baseline, [(flag.model, flag.reason) for flag in found])
-        commit_file(run.folder / RANKING, json.dumps(facts, indent=1, ensure_ascii=False))
+        run.leave(RANKING, facts)
         commit_file(run.folder / "table.csv", _csv(facts["places"]))
-        commit_file(run.folder / "results.json", json.dumps([{"stage": run.stage, **one} for one in facts["heldout"]], indent=1))
+        run.leave("results.json", [{"stage": run.stage, **one} for one in facts["heldout"]])
         self._say(run, facts)
         return {"matches": len(table), "models": honest.num_models, "flagged": len(found)}
 

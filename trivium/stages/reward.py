@@ -1,6 +1,5 @@
 """reward: a model learns from people's judgements which answers are good: of whole answers, or of every step of a solution."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
@@ -95,8 +94,8 @@ class Reward:
             table, bins = self._measure_steps(run, speaker, heldout)
         else:
             table, bins = self._measure_pairs(run, speaker, heldout, gain=self._normalise(run, speaker, answers, shown))
-        run.leave("results.json", json.dumps(table, indent=1))
-        run.leave(CALIBRATION, json.dumps([each.plain() for each in bins], indent=1))
+        run.leave("results.json", table)
+        run.leave(CALIBRATION, [each.plain() for each in bins])
         save(run, speaker, self.lora)
         run.log("; ".join(f"{row['measure']} {row['value']:.3f}" for row in table))
         return facts

@@ -1,6 +1,5 @@
 """route: which model for which prompt: routers that learn from matches, measured on held-out prompts, and kept for decisions."""
 
-import json
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -9,7 +8,6 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from trivium.core.commit import commit_file
 from trivium.core.config import component, plain, read_toml
 from trivium.core.errors import ConfigError, DataError
 from trivium.core.run import Run
@@ -110,10 +108,10 @@ class Route:
             run.log(line)
         options: dict[str, LearnedRouter] = {router.kind: router for router in self.routers if not isinstance(router, LanguageModel)}
         save_routers(run.folder / "router", self._kept(train, asked, found, options), space, options, learned)
-        commit_file(run.folder / ROUTING, json.dumps(facts, indent=1, ensure_ascii=False))
-        commit_file(run.folder / "results.json", json.dumps(results(found), indent=1))
+        run.leave(ROUTING, facts)
+        run.leave("results.json", results(found))
         best = min((one["prediction"] for one in found["routers"].values()), key=lambda prediction: prediction["log_loss"][0])
-        commit_file(run.folder / CALIBRATION, json.dumps(best["calibration"], indent=1))
+        run.leave(CALIBRATION, best["calibration"])
         return {"matches": len(train) + len(test), "models": train.num_models, "prompts": train.num_prompts + test.num_prompts}
 
     def _by_name(self, run: Run, model: str, lesson: Lesson, test: MatchTable) -> np.ndarray:

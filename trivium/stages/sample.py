@@ -1,13 +1,11 @@
 """sample: a model answers prompts many times, the answers are scored, and those that are kept become what the next stage learns from."""
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from trivium.core.commit import commit_file
 from trivium.core.config import Texts, component
 from trivium.core.errors import ConfigError, DataError
 from trivium.core.progress import counted
@@ -102,7 +100,7 @@ class Sample:
             raise DataError(f"{', '.join(self.scored)}: has answers without scores, which keep {self.keep.kind} chooses by")
         tally = write_answers(run.folder / "answers", table, self.keep, answered)
         found = figures(answered, tally, self.keep, run.seed)
-        commit_file(run.folder / "selection.json", json.dumps(found, indent=1))
+        run.leave("selection.json", found)
         self._say(run, found)
         if not tally.records:
             [(reason, count), *_] = tally.reasons.most_common()

@@ -3,13 +3,11 @@
 Chains are read from the start for each file, one at a time; nothing but counts and a few samples is held.
 """
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain, count, islice
 from typing import Any
 
-from trivium.core.commit import commit_file
 from trivium.core.errors import DataError
 from trivium.core.run import Run
 from trivium.core.seeds import generator
@@ -64,9 +62,9 @@ def leave(run: Run, found: Chains, heldout_share: float) -> Tally:
 
     files = {"heldout.jsonl.zst": documents(is_heldout=True), "train.jsonl.zst": documents(is_heldout=False)}
     commit_rows(run.folder / "corpus", files, kind="corpus", meta={"documents": tally.documents})
-    commit_file(run.folder / "funnel.json", json.dumps(tally.funnel(), indent=1, ensure_ascii=False))
+    run.leave("funnel.json", tally.funnel())
     shown = [sample_row(run.stage, each.context, _said(each), stopped=True) for each in tally.shown]
-    commit_file(run.folder / "samples.json", json.dumps(shown, indent=1, ensure_ascii=False))
+    run.leave("samples.json", shown)
     return tally
 
 

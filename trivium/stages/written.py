@@ -1,11 +1,9 @@
 """What became of conversations that a model wrote: a funnel with samples of what was dropped, verdicts, and a table of the first ones."""
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from trivium.core.commit import commit_file
 from trivium.core.errors import DataError
 from trivium.core.run import Run
 from trivium.core.types import Document, Message
@@ -51,7 +49,7 @@ class Written:
         row = result_row(run.stage, measure, (value, low, high), total)
         told = {"verdicts": dict(self.verdicts.most_common()), "shown": self.shown}
         for name, content in (("results.json", [row]), ("funnel.json", self.funnel.to_report()), ("written.json", told)):
-            commit_file(run.folder / name, json.dumps(content, indent=1, ensure_ascii=False))
+            run.leave(name, content)
         run.log(f"{self.funnel.kept.documents:,} of {total:,} kept; {measure} {value:.1%} [{low:.1%}, {high:.1%}]")
         for verdict, number in self.verdicts.most_common():
             run.log(f"{number:>7,}  {verdict}")
