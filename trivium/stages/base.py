@@ -24,7 +24,6 @@ from trivium.text.read import RecordKind, check_head, read_prompts
 from trivium.text.write import write_jsonl
 
 T = TypeVar("T")
-Rows = Iterable[Mapping[str, Any]]
 Unreadable = Literal["stop", "skip"]  # whether a record that cannot be read stops the run, or is left out and counted
 
 
