@@ -8,7 +8,7 @@ from trivium.core.errors import DataError
 from trivium.core.types import Example, Group
 from trivium.data.best_fit import Pieces, best_fit
 from trivium.data.order import epoch_places, epoch_rows
-from trivium.data.sources import Corpus, Span
+from trivium.data.sources import Corpus, Span, groups_at
 
 Packing = Literal["stream", "bestfit"]
 
@@ -46,10 +46,6 @@ class Documents:
         """The rows at places first .. first + count - 1 of the order of training."""
         return epoch_rows(first, count, self.num_rows, self.seed, "documents")
 
-    def rows_of(self, step: int) -> np.ndarray:
-        """Which rows step n reads."""
-        return self.rows_at(step * self.rows_per_step, self.rows_per_step)
-
     def places_of(self, rows: np.ndarray, last: int) -> np.ndarray:
         """Every place below `last` that holds one of these rows."""
         return epoch_places(rows, last, self.num_rows, self.seed, "documents")
@@ -79,7 +75,7 @@ class Documents:
 
     def __call__(self, step: int) -> list[Group]:
         """The groups of step n."""
-        return [(self.row(int(number)),) for number in self.rows_of(step)]
+        return groups_at(self, step)
 
 
 def corpus(

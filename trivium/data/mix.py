@@ -17,7 +17,7 @@ import numpy as np
 from trivium.core.errors import ConfigError
 from trivium.core.types import Example, Group
 from trivium.data.ngrams import Stream
-from trivium.data.sources import Span, TextSource
+from trivium.data.sources import Span, TextSource, groups_at
 
 MAX_PERIOD = 100_000  # places: what weights of five digits need
 
@@ -93,10 +93,6 @@ class Mix:
                 rows[whose == number] = self._first_row[number] + its
         return rows
 
-    def rows_of(self, step: int) -> np.ndarray:
-        """Which rows step n reads."""
-        return self.rows_at(step * self.rows_per_step, self.rows_per_step)
-
     def places_of(self, rows: np.ndarray, last: int) -> np.ndarray:
         """Every place below `last` that holds one of these rows, ascending."""
         whose, found = self._whose(rows), [np.empty(0, np.int64)]
@@ -124,7 +120,7 @@ class Mix:
 
     def __call__(self, step: int) -> list[Group]:
         """The groups of step n."""
-        return [(self.row(int(number)),) for number in self.rows_of(step)]
+        return groups_at(self, step)
 
     def _whose(self, rows: np.ndarray) -> np.ndarray:
         """The text that each row is of."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from trivium.core.errors import ArtefactError, DataError
 from trivium.core.types import Example, Group, example
-from trivium.data.sources import Span
+from trivium.data.sources import Span, groups_at
 from trivium.text.shards import read_index
 
 ROWS_PER_STEP = 1024
@@ -79,10 +79,6 @@ class PythiaRows:
             raise DataError(f"{self.path}: row {first + count - 1:,} was asked for, it has {self.num_rows:,}: it is one epoch, in order")
         return np.arange(first, first + count)
 
-    def rows_of(self, step: int) -> np.ndarray:
-        """Which rows step n reads."""
-        return self.rows_at(step * self.rows_per_step, self.rows_per_step)
-
     def places_of(self, rows: np.ndarray, last: int) -> np.ndarray:
         """Every place below `last` that holds one of these rows."""
         return np.sort(rows[rows < last])
@@ -101,7 +97,7 @@ class PythiaRows:
 
     def __call__(self, step: int) -> list[Group]:
         """The groups of step n."""
-        return [(self.row(int(number)),) for number in self.rows_of(step)]
+        return groups_at(self, step)
 
 
 def _pieces(path: Path) -> list[Path]:

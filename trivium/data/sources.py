@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from trivium.core.errors import DataError
-from trivium.core.types import Example, Group
+from trivium.core.types import Example, Group, example
 from trivium.data.ngrams import Stream
 from trivium.data.order import epoch_places, epoch_rows
 
@@ -75,6 +75,11 @@ class TextSource(Protocol):
         ...
 
 
+def groups_at(source: TextSource, step: int) -> list[Group]:
+    """The rows of step n, each a group of its own."""
+    return [(source.row(int(number)),) for number in source.rows_at(step * source.rows_per_step, source.rows_per_step)]
+
+
 class Corpus:
     """Rows of `seq_len` tokens of one long stream, `rows_per_step` a step, each epoch in another order.
 
@@ -99,10 +104,6 @@ class Corpus:
         """The rows at places first .. first + count - 1 of the order of training."""
         return epoch_rows(first, count, self.num_rows, self.seed, self.purpose)
 
-    def rows_of(self, step: int) -> np.ndarray:
-        """Which rows of the stream step n reads."""
-        return self.rows_at(step * self.rows_per_step, self.rows_per_step)
-
     def places_of(self, rows: np.ndarray, last: int) -> np.ndarray:
         """Every place below `last` that holds one of these rows."""
         return epoch_places(rows, last, self.num_rows, self.seed, self.purpose)
@@ -120,13 +121,11 @@ class Corpus:
     def row(self, number: int) -> Example:
         """One row of the stream; every token but the first counts."""
         start = number * (self.seq_len - 1)
-        mask = np.ones(self.seq_len, np.float32)
-        mask[0] = 0
-        return Example(np.asarray(self.tokens[start : start + self.seq_len], np.int32), mask)
+        return example(self.tokens[start : start + self.seq_len])
 
     def __call__(self, step: int) -> list[Group]:
         """The groups of step n."""
-        return [(self.row(int(number)),) for number in self.rows_of(step)]
+        return groups_at(self, step)
 
 
 class Groups:
