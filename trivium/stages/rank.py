@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, Literal
 
 from pydantic import Field
@@ -13,7 +14,7 @@ from trivium.core.config import Texts, component
 from trivium.core.errors import ConfigError, DataError
 from trivium.core.run import Run
 from trivium.report.reading import RANKING
-from trivium.score.ranking import Anchor, How, Leaderboard, MatchTable, WinRate, baseline_of, flags, heldout_accuracy, leaderboard
+from trivium.score.ranking import Anchor, How, Leaderboard, MatchTable, WinRate, flags, heldout_accuracy, leaderboard
 from trivium.score.ranking.leaderboard import HeldOut
 from trivium.score.ranking.style import Style
 from trivium.score.ranking.table import tabulate
@@ -68,7 +69,7 @@ class Rank:
         how = How(self.ties, self.control, self.intervals, Anchor(self.anchor, self.anchor_rating) if self.anchor else None, self.resamples)
         board = leaderboard(honest, how, seed=run.seed)
         heldout = heldout_accuracy(honest, how, seed=run.seed)
-        baseline = baseline_of(table)
+        baseline = table.baseline
         rates = win_rates(table, baseline) if baseline else []
         facts = self._facts(honest, board, heldout, rates, baseline, [(flag.model, flag.reason) for flag in found])
         commit_file(run.folder / RANKING, json.dumps(facts, indent=1, ensure_ascii=False))
@@ -85,14 +86,10 @@ class Rank:
             "matches": len(table), "models": table.num_models, "prompts": sum(bool(prompt) for prompt in table.prompts),
             "draws": ties_of(self.ties), "intervals": self.intervals, "anchor": self.anchor, "tie": board.tie,
             "is_separated": board.is_separated, "style": board.style, "baseline": baseline,
-            "places": [place.plain() for place in board.places],
-            "win_rates": [
-                {"model": rate.model, "raw": rate.raw, "low": rate.low, "high": rate.high, "controlled": rate.controlled,
-                 "matches": rate.matches}
-                for rate in rates
-            ],
+            "places": [asdict(place) for place in board.places],
+            "win_rates": [asdict(rate) for rate in rates],
             "flagged": [{"model": model, "reason": reason} for model, reason in flagged],
-            "heldout": [{"measure": one.measure, "value": one.value, "low": one.low, "high": one.high, "n": one.n} for one in heldout],
+            "heldout": [asdict(one) for one in heldout],
         }  # fmt: skip
 
     def _say(self, run: Run, facts: Mapping[str, Any]) -> None:

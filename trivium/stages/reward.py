@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -96,7 +97,7 @@ class Reward:
         else:
             table, bins = self._measure_pairs(run, speaker, heldout, gain=self._normalise(run, speaker, answers, shown))
         run.leave("results.json", json.dumps(table, indent=1))
-        run.leave(CALIBRATION, json.dumps([each.plain() for each in bins], indent=1))
+        run.leave(CALIBRATION, json.dumps([asdict(each) for each in bins], indent=1))
         save(run, speaker, self.lora)
         run.log("; ".join(f"{row['measure']} {row['value']:.3f}" for row in table))
         return facts

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal, Protocol
 import numpy as np
 
 from trivium.core.types import Message
+from trivium.text.write import plain_turns
 
 # what the records are read as: by `finetune`, by `reward` and `prefer`, or by `reward objective=process`
 Makes = Literal["conversations", "preferences", "solutions"]
@@ -49,9 +50,9 @@ class Scored:
         return [place for place in self.order if is_usable[place]]
 
     @property
-    def turns(self) -> list[dict[str, str]]:
+    def turns(self) -> list[dict[str, Any]]:
         """The prompt as JSON."""
-        return [{"role": message.role, "content": message.content} for message in self.prompt]
+        return plain_turns(self.prompt)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +109,8 @@ def usable(responses: Sequence[str], is_stopped: np.ndarray) -> np.ndarray:
 
 def demonstrations(asked: Scored, places: Sequence[int], why_none: str) -> Kept:
     """Conversations in which the prompt is answered by these answers, with their score as a field."""
-    turns = asked.turns
     records = [
-        {"messages": [*turns, {"role": "assistant", "content": asked.responses[place]}], "score": float(asked.scores[place])}
+        {"messages": plain_turns([*asked.prompt, Message("assistant", asked.responses[place])]), "score": float(asked.scores[place])}
         for place in places
     ]
     return Kept(records, places, "" if records else why_none)

@@ -65,18 +65,8 @@ class OpenPlugin:
     """The function, in its process. Raises what `serve` says: ArtefactError for another file than was allowed, ConfigError, DataError."""
 
     def __init__(self, options: Plugin, digest: str) -> None:
-        self.options, self._digest = options, digest
+        self.options, self.kind, self.weight, self._digest = options, options.kind, options.weight, digest
         self._process = self._started()
-
-    @property
-    def kind(self) -> str:
-        """Its name."""
-        return self.options.kind
-
-    @property
-    def weight(self) -> float:
-        """What it is multiplied with."""
-        return self.options.weight
 
     def __call__(self, answers: Sequence[Said]) -> list[Any]:
         """What the function says. Raises RankError if it ends its process or takes too long twice, DataError if it raises."""

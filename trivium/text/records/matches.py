@@ -23,6 +23,7 @@ from trivium.text.records.questions import has_question, question
 from trivium.text.records.ranks import is_number
 from trivium.text.records.turns import alternating
 from trivium.text.rows import Row, type_name
+from trivium.text.write import plain_turns
 
 Turns = tuple[Message, ...]
 BASELINE = "baseline"  # what a matrix's models were compared with, where nothing says its name
@@ -57,7 +58,7 @@ def plain_match(match: Match) -> dict[str, Any]:
     """A match as a row of ours, which `matches` reads again."""
     row: dict[str, Any] = {"model_a": match.models[0], "model_b": match.models[1], "score": match.score}
     if match.prompt:
-        row["prompt"] = [{"role": turn.role, "content": turn.content} for turn in match.prompt]
+        row["prompt"] = plain_turns(match.prompt)
     if match.answers is not None:
         row["answers"] = list(match.answers)
     if match.values is not None:
