@@ -30,7 +30,6 @@ class AOT:
     needs: ClassVar[tuple[str, ...]] = ("ref_logprobs", "baseline")
     takes: ClassVar[Material] = "pairs"
     reduction: ClassVar[Reduction] = "group"
-    reads_entropy: ClassVar[bool] = False
     beta: float = Field(default=0.1, gt=0)  # see DPO
     is_paired: bool = True
 

@@ -31,7 +31,6 @@ class BCO:
     needs: ClassVar[tuple[str, ...]] = ("ref_logprobs", "label", "baseline")
     takes: ClassVar[Material] = "labels"
     reduction: ClassVar[Reduction] = "group"
-    reads_entropy: ClassVar[bool] = False
     beta: float = Field(default=0.1, gt=0)  # see DPO
 
     def __call__(self, out: Outputs, batch: Batch) -> tuple[torch.Tensor, Metrics]:

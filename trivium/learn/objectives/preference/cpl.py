@@ -27,7 +27,6 @@ class CPL:
     needs: ClassVar[tuple[str, ...]] = ()
     takes: ClassVar[Material] = "pairs"
     reduction: ClassVar[Reduction] = "group"
-    reads_entropy: ClassVar[bool] = False
     alpha: float = Field(default=0.1, gt=0)
     bias: float = Field(default=0.5, gt=0, le=1)
 

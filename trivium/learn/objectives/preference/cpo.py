@@ -27,7 +27,6 @@ class CPO:
     needs: ClassVar[tuple[str, ...]] = ()
     takes: ClassVar[Material] = "pairs"
     reduction: ClassVar[Reduction] = "group"
-    reads_entropy: ClassVar[bool] = False
     beta: float = Field(default=0.1, gt=0)
     nll_coef: float = Field(default=1.0, ge=0)
 

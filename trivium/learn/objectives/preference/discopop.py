@@ -26,7 +26,6 @@ class DiscoPOP:
     needs: ClassVar[tuple[str, ...]] = ("ref_logprobs",)
     takes: ClassVar[Material] = "pairs"
     reduction: ClassVar[Reduction] = "group"
-    reads_entropy: ClassVar[bool] = False
     beta: float = Field(default=0.1, gt=0)  # see DPO
     temperature: float = Field(default=0.05, gt=0)
 

@@ -29,7 +29,6 @@ class DPO:
     kind: Literal["dpo"] = "dpo"
     takes: ClassVar[Material] = "pairs"
     reduction: ClassVar[Reduction] = "group"
-    reads_entropy: ClassVar[bool] = False
     beta: float = Field(default=0.1, gt=0)  # small: the policy may move far from the reference
     label_noise: float = Field(default=0.0, ge=0, lt=0.5)
     has_probs: bool = False

@@ -29,7 +29,6 @@ class FDPO:
     needs: ClassVar[tuple[str, ...]] = ("ref_logprobs",)
     takes: ClassVar[Material] = "pairs"
     reduction: ClassVar[Reduction] = "group"
-    reads_entropy: ClassVar[bool] = False
     beta: float = Field(default=0.1, gt=0)  # see DPO
     divergence: Literal["forward_kl", "js", "alpha"] = "js"
     alpha: float = Field(default=0.5, gt=0)

@@ -29,7 +29,6 @@ class GPO:
     needs: ClassVar[tuple[str, ...]] = ("ref_logprobs",)
     takes: ClassVar[Material] = "pairs"
     reduction: ClassVar[Reduction] = "group"
-    reads_entropy: ClassVar[bool] = False
     beta: float = Field(default=0.1, gt=0)  # see DPO
     convex: Literal["logistic", "squared", "hinge", "exponential", "truncated_squared", "savage"] = "hinge"
 

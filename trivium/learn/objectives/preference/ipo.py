@@ -27,7 +27,6 @@ class IPO:
     needs: ClassVar[tuple[str, ...]] = ("ref_logprobs",)
     takes: ClassVar[Material] = "pairs"
     reduction: ClassVar[Reduction] = "group"
-    reads_entropy: ClassVar[bool] = False
     beta: float = Field(default=0.1, gt=0)  # small: a large target margin
     is_per_token: bool = False
 

@@ -32,7 +32,6 @@ class KTO:
     needs: ClassVar[tuple[str, ...]] = ("ref_logprobs", "label", "baseline")
     takes: ClassVar[Material] = "labels with mismatches"
     reduction: ClassVar[Reduction] = "group"
-    reads_entropy: ClassVar[bool] = False
     beta: float = Field(default=0.1, gt=0)  # see DPO
     good_weight: float = Field(default=1.0, ge=0)
     bad_weight: float = Field(default=1.0, ge=0)

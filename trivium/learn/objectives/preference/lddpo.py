@@ -26,7 +26,6 @@ class LDDPO:
     needs: ClassVar[tuple[str, ...]] = ("ref_logprobs",)
     takes: ClassVar[Material] = "pairs"
     reduction: ClassVar[Reduction] = "group"
-    reads_entropy: ClassVar[bool] = False
     beta: float = Field(default=0.1, gt=0)  # see DPO
     tail_weight: float = Field(default=0.5, ge=0, le=1)
 

@@ -27,7 +27,6 @@ class ODPO:
     needs: ClassVar[tuple[str, ...]] = ("ref_logprobs", "score")
     takes: ClassVar[Material] = "pairs"
     reduction: ClassVar[Reduction] = "group"
-    reads_entropy: ClassVar[bool] = False
     beta: float = Field(default=0.1, gt=0)  # see DPO
     scale: float = Field(default=1.0, ge=0)
 

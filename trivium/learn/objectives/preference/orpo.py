@@ -27,7 +27,6 @@ class ORPO:
     needs: ClassVar[tuple[str, ...]] = ()
     takes: ClassVar[Material] = "pairs"
     reduction: ClassVar[Reduction] = "group"
-    reads_entropy: ClassVar[bool] = False
     odds_coef: float = Field(default=0.1, gt=0)
 
     def __call__(self, out: Outputs, batch: Batch) -> tuple[torch.Tensor, Metrics]:

@@ -27,7 +27,6 @@ class RRHF:
     needs: ClassVar[tuple[str, ...]] = ("rank",)
     takes: ClassVar[Material] = "rankings"
     reduction: ClassVar[Reduction] = "group"
-    reads_entropy: ClassVar[bool] = False
     nll_coef: float = Field(default=1.0, ge=0)
 
     def __call__(self, out: Outputs, batch: Batch) -> tuple[torch.Tensor, Metrics]:

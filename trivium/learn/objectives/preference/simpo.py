@@ -26,7 +26,6 @@ class SimPO:
     needs: ClassVar[tuple[str, ...]] = ()
     takes: ClassVar[Material] = "pairs"
     reduction: ClassVar[Reduction] = "group"
-    reads_entropy: ClassVar[bool] = False
     beta: float = Field(default=2.0, gt=0)
     gamma: float = Field(default=1.0, ge=0)  # how much better the better answer must be before the slope fades
 

@@ -27,7 +27,6 @@ class SLiC:
     needs: ClassVar[tuple[str, ...]] = ()
     takes: ClassVar[Material] = "pairs"
     reduction: ClassVar[Reduction] = "group"
-    reads_entropy: ClassVar[bool] = False
     margin: float = Field(default=1.0, gt=0)  # nats
     nll_coef: float = Field(default=0.1, ge=0)
 

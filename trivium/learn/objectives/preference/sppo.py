@@ -26,7 +26,6 @@ class SPPO:
     needs: ClassVar[tuple[str, ...]] = ("ref_logprobs",)
     takes: ClassVar[Material] = "pairs"
     reduction: ClassVar[Reduction] = "group"
-    reads_entropy: ClassVar[bool] = False
     beta: float = Field(default=1e-3, gt=0)  # small: far targets
 
     def __call__(self, out: Outputs, batch: Batch) -> tuple[torch.Tensor, Metrics]:

@@ -27,7 +27,6 @@ class TDPO:
     needs: ClassVar[tuple[str, ...]] = ("ref_logprobs",)
     takes: ClassVar[Material] = "pairs"
     reduction: ClassVar[Reduction] = "group"
-    reads_entropy: ClassVar[bool] = False
     beta: float = Field(default=0.1, gt=0)  # see DPO
     version: Literal[1, 2] = 2
     weight: float = Field(default=0.5, ge=0)  # version 2's alpha

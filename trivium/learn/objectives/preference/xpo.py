@@ -28,7 +28,6 @@ class XPO:
     needs: ClassVar[tuple[str, ...]] = ("ref_logprobs", "from_reference")
     takes: ClassVar[Material] = "pairs"
     reduction: ClassVar[Reduction] = "group"
-    reads_entropy: ClassVar[bool] = False
     beta: float = Field(default=0.1, gt=0)  # see DPO
     optimism: float = Field(default=1e-5, ge=0)
 
