@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trivium.core.types import num_common
 from trivium.generate.readers import Chosen, Piece, Reader
 from trivium.generate.sampling import Sampling, Seen, Stream
 
@@ -40,7 +41,7 @@ class Rendered:
         """See Reader. What its own prompt has in common with the source's is shared; the engine need not know how much that is."""
         own, common = self._own[request], 0
         if source is not None:
-            common = min(_common(own, self._own[self._request[source]]), self._read[source], len(own) - 1)
+            common = min(num_common(own, self._own[self._request[source]]), self._read[source], len(own) - 1)
         has = self.inner.begin(row, end - len(self._main[request]) + len(own), source if common else None, common, request=request)
         if has is None:
             return None
@@ -103,10 +104,3 @@ def _portions(pieces: Sequence[Piece], most: int) -> Iterator[list[Piece]]:
         portion.append(piece)
     if portion:
         yield portion
-
-
-def _common(first: np.ndarray, second: np.ndarray) -> int:
-    """How many tokens two prompts begin with alike."""
-    size = min(len(first), len(second))
-    differs = np.flatnonzero(first[:size] != second[:size])
-    return int(differs[0]) if len(differs) else size
