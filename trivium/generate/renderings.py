@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from trivium.core.types import num_common
-from trivium.generate.readers import Chosen, Piece, Reader
-from trivium.generate.sampling import Sampling, Seen, Stream
+from trivium.generate.readers import Piece, Reader
 
 
 class Prompt(np.ndarray):
@@ -34,6 +33,7 @@ class Rendered:
     def __init__(self, reader: Reader, main: Sequence[np.ndarray], own: Sequence[np.ndarray]) -> None:
         self.inner, self._main, self._own = reader, main, own
         self.rows, self.capacity, self.piece_tokens, self.how = reader.rows, reader.capacity, reader.piece_tokens, reader.how
+        self.choose, self.end, self.renew, self.follow = reader.choose, reader.end, reader.renew, reader.follow
         self._request: dict[int, int] = {}  # whose row it is, or was
         self._read: dict[int, int] = {}  # how much of its own prompt a row has read
 
@@ -74,24 +74,6 @@ class Rendered:
         for together in _portions(ahead, self.piece_tokens):
             self.inner.read(together)
         return last
-
-    def end(self, row: int) -> None:
-        """See Reader."""
-        self.inner.end(row)
-
-    def renew(self) -> None:
-        """See Reader."""
-        self.inner.renew()
-
-    def follow(self) -> None:
-        """See Reader."""
-        self.inner.follow()
-
-    def choose(
-        self, logits_SV: Tensor, sampling: Sampling, stream: Stream, request_S: np.ndarray, position_S: np.ndarray, seen: Seen | None
-    ) -> Chosen:
-        """See Reader."""
-        return self.inner.choose(logits_SV, sampling, stream, request_S, position_S, seen)
 
 
 def _portions(pieces: Sequence[Piece], most: int) -> Iterator[list[Piece]]:
