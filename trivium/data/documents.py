@@ -1,5 +1,6 @@
 """Rows of pre-training that are made of whole documents, and the choice between them and rows that are cut from the stream."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -7,6 +8,7 @@ import numpy as np
 from trivium.core.errors import DataError
 from trivium.core.types import Example, Group
 from trivium.data.best_fit import Pieces, best_fit
+from trivium.data.ngrams import Stream
 from trivium.data.order import epoch_places, epoch_rows
 from trivium.data.sources import Corpus, Span, groups_at
 
@@ -31,16 +33,8 @@ class Documents:
         self.order_P = np.lexsort((~self.pieces.is_rest_P, self.row_P))  # pieces by row, rests first
         self.first_R = np.searchsorted(self.row_P[self.order_P], np.arange(self.row_P.max() + 2))
         self.num_rows = len(self.first_R) - 1
-
-    @property
-    def filled(self) -> float:
-        """The share of all rows that is no padding."""
-        return float(self.pieces.length_P.sum()) / (self.num_rows * self.seq_len)
-
-    @property
-    def streams(self) -> tuple[np.ndarray]:
-        """The one text."""
-        return (self.tokens,)
+        self.filled = float(self.pieces.length_P.sum()) / (self.num_rows * seq_len)
+        self.streams: Sequence[Stream] = (tokens,)
 
     def rows_at(self, first: int, count: int) -> np.ndarray:
         """The rows at places first .. first + count - 1 of the order of training."""

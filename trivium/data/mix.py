@@ -7,7 +7,7 @@ chairman assignment problem"; Steiner, Yeomans 1993), which keeps every count wi
 Left out: chance. Which text comes next does not depend on the seed; which of its rows does.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from math import gcd, lcm
@@ -61,6 +61,8 @@ class Mix:
         self.seq_len = self.sources[0].seq_len
         self._first_row = np.cumsum([0, *(source.num_rows for source in self.sources)])  # (texts + 1,)
         self.num_rows = int(self._first_row[-1])
+        self.filled = sum(source.filled * source.num_rows for source in self.sources) / self.num_rows
+        self.streams: Sequence[Stream] = [stream for source in self.sources for stream in source.streams]
         self._skip = [(skip or {}).get(name, 0) for name in sources]
         self._turns = turns({name: weights[name] for name in sources})
         is_turn = self._turns[None, :] == np.arange(len(self.sources))[:, None]
@@ -71,16 +73,6 @@ class Mix:
         """How many of the first `place` rows come from each text, (texts,) int64."""
         periods, rest = divmod(place, len(self._turns))
         return periods * self._before[:, -1] + self._before[:, rest]
-
-    @property
-    def filled(self) -> float:
-        """The share of all rows of all texts that is no padding."""
-        return sum(source.filled * source.num_rows for source in self.sources) / self.num_rows
-
-    @property
-    def streams(self) -> list[Stream]:
-        """The texts, in order."""
-        return [stream for source in self.sources for stream in source.streams]
 
     def rows_at(self, first: int, count: int) -> np.ndarray:
         """The rows at places first .. first + count - 1 of the order of training."""

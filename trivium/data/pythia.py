@@ -7,12 +7,14 @@ which is what a row is here too.
 """
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from trivium.core.errors import ArtefactError, DataError
 from trivium.core.types import Example, Group, example
+from trivium.data.ngrams import Stream
 from trivium.data.sources import Span, groups_at
 from trivium.text.shards import read_index
 
@@ -62,16 +64,12 @@ class PythiaRows:
                     f"{path}.idx: its sequences differ in length, so they are no rows of training; tokenize documents instead"
                 )
         self.tokens = JoinedFiles(_pieces(path), dtype)
+        self.streams: Sequence[Stream] = [self.tokens]  # all rows one after the other; they do not overlap
         if not self.num_rows or self.tokens.num_bytes != self.num_rows * self.seq_len * dtype.itemsize:
             raise ArtefactError(
                 f"{path}: its data has {self.tokens.num_bytes:,} bytes, its index needs {self.num_rows:,} rows of {self.seq_len:,} ids of "
                 f"{dtype.itemsize} bytes; fetch all pieces again"
             )
-
-    @property
-    def streams(self) -> list[JoinedFiles]:
-        """All rows one after the other; they do not overlap."""
-        return [self.tokens]
 
     def rows_at(self, first: int, count: int) -> np.ndarray:
         """The rows at places first .. first + count - 1: the same numbers. Raises DataError after the last row."""

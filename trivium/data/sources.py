@@ -39,16 +39,8 @@ class TextSource(Protocol):
     seq_len: int
     rows_per_step: int
     num_rows: int
-
-    @property
-    def filled(self) -> float:
-        """The share of all rows that is no padding."""
-        ...
-
-    @property
-    def streams(self) -> Sequence[Stream]:
-        """The tokens that spans point into."""
-        ...
+    filled: float  # the share of all rows that is no padding
+    streams: Sequence[Stream]  # the tokens that spans point into
 
     def rows_at(self, first: int, count: int) -> np.ndarray:
         """The rows at places first .. first + count - 1, (count,) int64."""
@@ -87,18 +79,14 @@ class Corpus:
     purpose: what the order is for; another purpose has another order of the same text.
     """
 
-    filled = 1.0  # the share of all rows that is no padding
+    filled = 1.0
 
     def __init__(self, tokens: np.ndarray, *, seq_len: int, rows_per_step: int, seed: int, purpose: str = "corpus") -> None:
         self.tokens, self.seq_len, self.rows_per_step, self.seed, self.purpose = tokens, seq_len, rows_per_step, seed, purpose
+        self.streams: Sequence[Stream] = (tokens,)
         self.num_rows = (len(tokens) - 1) // (seq_len - 1)
         if self.num_rows < 1:
             raise DataError(f"the corpus has {len(tokens):,} tokens, fewer than one row of {seq_len:,}; lower seq_len or add text")
-
-    @property
-    def streams(self) -> tuple[np.ndarray]:
-        """The one text."""
-        return (self.tokens,)
 
     def rows_at(self, first: int, count: int) -> np.ndarray:
         """The rows at places first .. first + count - 1 of the order of training."""
