@@ -65,12 +65,9 @@ class Draft:
     @property
     def verdict(self) -> str | None:
         """Why the user asks for nothing in what was written, None if he does; of answers it says nothing."""
-        return self.fate if self.fate in (UNCLOSED, EMPTY) or not self.turns else why_invalid(self.turns)
-
-
-def why_invalid(turns: Sequence[Message]) -> str | None:
-    """Why one of the user's turns is no instruction, or None."""
-    return next(filter(None, (why_no_instruction(turn.content) for turn in turns if turn.role == "user")), None)
+        if self.fate in (UNCLOSED, EMPTY) or not self.turns:
+            return self.fate
+        return next(filter(None, (why_no_instruction(turn.content) for turn in self.turns if turn.role == "user")), None)
 
 
 def leads(draft: Draft, domains: Mapping[str, str], chat_format: ChatFormat) -> tuple[Message, ...]:

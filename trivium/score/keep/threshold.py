@@ -27,8 +27,9 @@ class Threshold:
 
     def __call__(self, pool: Pool) -> Choose:
         """The same for each prompt, whatever the others got."""
-        return self._good_ones
 
-    def _good_ones(self, asked: Scored) -> Kept:
-        places = [place for place in asked.best_first if asked.scores[place] >= self.at_least]
-        return demonstrations(asked, places[: self.per_prompt or None], f"no answer scores {self.at_least:g} and ended by itself")
+        def choose(asked: Scored) -> Kept:
+            places = [place for place in asked.best_first if asked.scores[place] >= self.at_least]
+            return demonstrations(asked, places[: self.per_prompt or None], f"no answer scores {self.at_least:g} and ended by itself")
+
+        return choose
