@@ -15,8 +15,6 @@ class Best:
     """
 
     makes: ClassVar[Makes] = "conversations"
-    needs_scores: ClassVar[bool] = True
-    min_answers: ClassVar[int] = 1
     kind: Literal["best"] = "best"
 
     def __call__(self, pool: Pool) -> Choose:

@@ -25,8 +25,6 @@ class Hindsight:
     """
 
     makes: ClassVar[Makes] = "conversations"
-    needs_scores: ClassVar[bool] = True
-    min_answers: ClassVar[int] = 1
     kind: Literal["hindsight"] = "hindsight"
     controls: Texts = Field(default=("Bad answer:", "Good answer:"), min_length=2)
     edges: tuple[float, ...] = ()

@@ -5,7 +5,7 @@ P prompts, N answers to each. Between equal scores a lot decides: a number that 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 
@@ -74,26 +74,6 @@ class Kept:
 
 
 Choose = Callable[[Scored], Kept]
-
-
-class KeepRule(Protocol):
-    """A component of `sample keep=...`: called with what all answers got, it gives what chooses among the answers to one prompt.
-
-    makes: what its records are. needs_scores: whether it chooses by scores. min_answers: how many answers to a prompt it needs.
-    """
-
-    makes: ClassVar[Makes]
-    needs_scores: ClassVar[bool]
-    min_answers: ClassVar[int]
-
-    @property
-    def kind(self) -> str:
-        """Its name."""
-        ...
-
-    def __call__(self, pool: Pool) -> Choose:
-        """What chooses. Raises DataError if these scores cannot be chosen by."""
-        ...
 
 
 def usable(responses: Sequence[str], is_stopped: np.ndarray) -> np.ndarray:

@@ -19,8 +19,6 @@ class Threshold:
     """
 
     makes: ClassVar[Makes] = "conversations"
-    needs_scores: ClassVar[bool] = True
-    min_answers: ClassVar[int] = 1
     kind: Literal["threshold"] = "threshold"
     at_least: float = 1.0
     per_prompt: int = Field(default=0, ge=0)
