@@ -15,7 +15,7 @@ from trivium.learn.credit import GAE, CreditRule, Distillation, GroupMean, Leave
 from trivium.learn.kl import AdaptiveKL
 from trivium.learn.objectives import GKD
 from trivium.learn.objectives.policy import REINFORCE, PolicyGradient, PolicyLoss
-from trivium.learn.objectives.preference import ODPO, TDPO, XPO, PreferenceLoss, StepWide
+from trivium.learn.objectives.preference import ODPO, RRHF, TDPO, XPO, PreferenceLoss, StepWide
 from trivium.learn.objectives.value import Value
 from trivium.learn.optim.recipes import AdamW
 from trivium.learn.schedules import Schedule
@@ -206,7 +206,7 @@ class Reinforce:
                     " (a KL in the loss is objective.kl_coef)"
                 )
         if isinstance(self.objective, PreferenceLoss):
-            if self.objective.takes != "pairs" or isinstance(self.objective, StepWide | TDPO | ODPO):
+            if isinstance(self.objective, StepWide | ODPO | RRHF | TDPO):
                 raise ConfigError(f"objective {self.objective.kind} does not learn from answers as they come; use it with `trivium prefer`")
             if self.adaptive_kl is not None or self.missing_end == "mask":
                 raise ConfigError(
