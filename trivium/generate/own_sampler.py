@@ -17,6 +17,7 @@ from typing import Any
 
 from trivium.core.config import plain
 from trivium.core.errors import EngineError, TriviumError
+from trivium.core.line_process import end
 from trivium.generate.samplers import Answer, Batch, Weights
 
 _SERVE = "from trivium.stages.sampler_process import serve; serve()"
@@ -44,7 +45,7 @@ class OwnSampler:
             program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8",
             start_new_session=True,  # Ctrl-C is ours: a phase that is being sampled is finished and saved
         )  # fmt: skip
-        self._end = weakref.finalize(self, _end, self._process)
+        self._end = weakref.finalize(self, end, self._process)
         threading.Thread(target=_listen, args=(self._process, self._waiting, self._lock), name="sampler's replies", daemon=True).start()
         self._write(json.dumps(self._options))
 
@@ -120,12 +121,3 @@ def _listen(process: "subprocess.Popen[str]", waiting: dict[int, "Future[dict[st
 
 def _ended(process: "subprocess.Popen[str]") -> str:
     return f"the process of the sampler has ended (code {process.returncode}; what it said is above)"
-
-
-def _end(process: "subprocess.Popen[str]") -> None:
-    process.kill()
-    process.wait()
-    for pipe in (process.stdin, process.stdout):
-        if pipe is not None:
-            with suppress(OSError, ValueError):
-                pipe.close()

@@ -134,7 +134,7 @@ class Finetune:
         return replace(work, notes=notes, tokens_generated=generated, parameters_sampled=work.parameters if generated else 0)
 
     def run(self, run: Run) -> Mapping[str, Any]:
-        from trivium.data.noise import NoisyEmbeddings, ResidualDropout
+        from trivium.data.noise import noisy_embeddings, with_dropout
         from trivium.data.sources import Groups, Source
         from trivium.train.best import Best
 
@@ -151,9 +151,9 @@ class Finetune:
             run.log(f"{self.epochs:g} epochs of {len(items):,} conversations = {counted(settled.steps, 'update')}")
         source: Source = groups
         if self.neftune_alpha:
-            source = NoisyEmbeddings(source, alpha=self.neftune_alpha, width=speaker.model.config.hidden_size, seed=run.seed)
+            source = noisy_embeddings(source, alpha=self.neftune_alpha, width=speaker.model.config.hidden_size, seed=run.seed)
         if self.dropout:
-            source = ResidualDropout(source, share=self.dropout, seed=run.seed)
+            source = with_dropout(source, share=self.dropout, seed=run.seed)
         every = self.evaluate_every
         best = Best(
             speaker.model, self._measures(run, speaker, heldout),

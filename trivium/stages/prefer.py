@@ -10,7 +10,7 @@ from trivium.core.config import component
 from trivium.core.errors import ConfigError
 from trivium.core.run import Run
 from trivium.data.sources import Source
-from trivium.learn.objectives.preference import DPO, KTO, TDPO, PreferenceObjective, StepWide
+from trivium.learn.objectives.preference import DPO, KTO, TDPO, OfAnswers, PreferenceObjective, StepWide
 from trivium.learn.optim.recipes import AdamW
 from trivium.learn.reference_update import ReferenceUpdate
 from trivium.learn.schedules import Schedule
@@ -64,19 +64,19 @@ class Prefer:
         if self.data.startswith("@"):
             return
         is_lenient = self.unreadable == "skip"
-        kind = "conversations" if self.objective.takes.startswith("labels") and is_labelled(self.data) else "preferences"
+        kind = "conversations" if isinstance(self.objective, OfAnswers) and is_labelled(self.data) else "preferences"
         check_head(self.data, kind, is_lenient=is_lenient)
 
     def foresee(self, name: str, known: Foresight) -> Work:
         config = known_model(known, self.model)
-        tokens = self.steps * self.batch_size * (1 if self.objective.takes.startswith("labels") else 2) * known.sequence_tokens
+        tokens = self.steps * self.batch_size * (1 if isinstance(self.objective, OfAnswers) else 2) * known.sequence_tokens
         work = foresee_training(self, name, config, known, tokens=tokens, lora=self.lora)
         # a loss that looks at all of a step, or a moving reference, reads the answers of each update besides
         passes = isinstance(self.objective, StepWide) + isinstance(self.objective, TDPO) + (self.reference_update is not None)
         read = passes * tokens
         if "ref_logprobs" in self.objective.needs and self.reference_update is None:  # once, of all pairs that are trained on
             pairs = min(known.num_comparisons * PAIRS_PER_PROMPT, self.steps * self.batch_size)
-            read += pairs * 2 * (2 if self.objective.takes == "labels with mismatches" else 1) * known.sequence_tokens
+            read += pairs * 2 * (2 if isinstance(self.objective, KTO) else 1) * known.sequence_tokens
         return replace(work, flops=work.flops + read / 3 * flops_per_token(config, self.seq_len))
 
     def run(self, run: Run) -> Mapping[str, Any]:
@@ -84,7 +84,7 @@ class Prefer:
         from trivium.nn.adapter import frozen_reference
         from trivium.stages.heldout_pairs import HeldoutPairs
         from trivium.stages.models import Speaker
-        from trivium.stages.preference_groups import groups_for
+        from trivium.stages.preference_groups import called, groups_for
         from trivium.stages.shared import share_of
         from trivium.train.annotate import StepColumns, annotate, column_of, logprobs
         from trivium.train.reference import MovingReference
@@ -92,7 +92,7 @@ class Prefer:
         speaker = Speaker.of(run, self.model).adapt(self.lora, run.seed)
         size = {"rows": self.micro_batch_rows, "length": self.seq_len}
         groups = groups_for(self, speaker, run)
-        run.log(f"{len(groups):,} {self.objective.takes.split()[0]}")
+        run.log(f"{len(groups):,} {called(self.objective)}")
         heldout = HeldoutPairs.read(self, speaker, run) if self.heldout is not None else None
         reference, order = None, {"groups_per_step": self.batch_size, "seed": run.seed, "purpose": "pairs"}
         if self.reference_update is None and "ref_logprobs" in self.objective.needs:

@@ -13,7 +13,7 @@ from trivium.core.config import Texts, component
 from trivium.core.errors import ConfigError, DataError
 from trivium.core.run import Run
 from trivium.report.reading import RANKING
-from trivium.score.ranking import Anchor, How, baseline_of, flags, heldout_accuracy, leaderboard
+from trivium.score.ranking import Anchor, How, flags, heldout_accuracy, leaderboard
 from trivium.score.ranking.style import Style
 from trivium.score.ranking.table import tabulate
 from trivium.score.ranking.ties import Ties
@@ -65,11 +65,11 @@ class Rank:
             raise DataError(f"{self.data}: fewer than two models are left to rank")
         how = How(self.ties, self.control, self.intervals, Anchor(self.anchor, self.anchor_rating) if self.anchor else None, self.resamples)
         board = leaderboard(honest, how, seed=run.seed)
-        baseline = baseline_of(table)
+        baseline = table.baseline
         facts: dict[str, Any] = {
             "matches": len(honest), "models": honest.num_models, "prompts": sum(map(bool, honest.prompts)), "draws": ties_of(self.ties),
             "intervals": self.intervals, "anchor": self.anchor, "tie": board.tie, "is_separated": board.is_separated, "style": board.style,
-            "baseline": baseline, "places": [place.plain() for place in board.places],
+            "baseline": baseline, "places": [asdict(place) for place in board.places],
             "win_rates": [asdict(rate) for rate in win_rates(table, baseline)] if baseline else [],
             "flagged": [asdict(flag) for flag in found], "heldout": [asdict(one) for one in heldout_accuracy(honest, how, seed=run.seed)],
         }  # fmt: skip

@@ -11,11 +11,11 @@ from trivium.core.config import Texts, component
 from trivium.core.errors import ConfigError
 from trivium.core.run import Run
 from trivium.generate.sampling import Sampling
-from trivium.learn.credit import GAE, CreditRule, Distillation, GroupMean, Versus
+from trivium.learn.credit import GAE, CreditRule, Distillation, GroupMean, LeaveOneOut, Versus
 from trivium.learn.kl import AdaptiveKL
 from trivium.learn.objectives import GKD
 from trivium.learn.objectives.policy import REINFORCE, PolicyGradient, PolicyLoss
-from trivium.learn.objectives.preference import ODPO, TDPO, XPO, PreferenceLoss, StepWide
+from trivium.learn.objectives.preference import ODPO, RRHF, TDPO, XPO, PreferenceLoss, StepWide
 from trivium.learn.objectives.value import Value
 from trivium.learn.optim.recipes import AdamW
 from trivium.learn.schedules import Schedule
@@ -114,7 +114,7 @@ class Reinforce:
     @property
     def has_critic(self) -> bool:
         """Whether a critic is trained beside the policy."""
-        return self.credit.needs_critic and self.has_credit
+        return isinstance(self.credit, GAE) and self.has_credit
 
     @property
     def is_taught(self) -> bool:
@@ -188,7 +188,7 @@ class Reinforce:
     def _check_combination(self) -> None:
         """Refuse what cannot be learned from, or would silently be something else."""
         self._check_amounts()
-        if self.has_credit and self.answers < self.credit.min_answers:
+        if self.has_credit and isinstance(self.credit, GroupMean | LeaveOneOut) and self.answers < 2:
             raise ConfigError(
                 f"'answers' is {self.answers}, but credit {self.credit.kind} compares answers to one prompt; set answers to 4 or more,"
                 " or credit=gae"
@@ -203,7 +203,7 @@ class Reinforce:
                     " (a KL in the loss is objective.kl_coef)"
                 )
         if isinstance(self.objective, PreferenceLoss):
-            if self.objective.takes != "pairs" or isinstance(self.objective, StepWide | TDPO | ODPO):
+            if isinstance(self.objective, StepWide | ODPO | RRHF | TDPO):
                 raise ConfigError(f"objective {self.objective.kind} does not learn from answers as they come; use it with `trivium prefer`")
             if self.adaptive_kl is not None or self.missing_end == "mask":
                 raise ConfigError(

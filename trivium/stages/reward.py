@@ -1,6 +1,7 @@
 """reward: a model learns from people's judgements which answers are good: of whole answers, or of every step of a solution."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -95,7 +96,7 @@ class Reward:
         else:
             table, bins = self._measure_pairs(run, speaker, heldout, gain=self._normalise(run, speaker, answers, shown))
         run.leave("results.json", table)
-        run.leave(CALIBRATION, [each.plain() for each in bins])
+        run.leave(CALIBRATION, [asdict(each) for each in bins])
         save(run, speaker, self.lora)
         run.log("; ".join(f"{row['measure']} {row['value']:.3f}" for row in table))
         return facts

@@ -39,15 +39,15 @@ def measured(asked: Asked, strengths: Mapping[str, np.ndarray]) -> dict[str, Any
     worths: dict[str, Worth] = {}
     strong, weak = (test.number(name) if name else 0 for name in (asked.strong, asked.weak))
     if gain_P is not None:
-        found["oracle"] = worth(gain_P, gain_P, seed=asked.seed).plain()
+        found["oracle"] = asdict(worth(gain_P, gain_P, seed=asked.seed))
         found["quality"] = {asked.strong: float(quality_PM[known, strong].mean()), asked.weak: float(quality_PM[known, weak].mean())}
     for kind, strength_PM in strengths.items():
         spent = _spent(asked, strength_PM, quality_PM)
-        one: dict[str, Any] = {"prediction": predictions[kind].plain(), "worth": None, "score_quantiles": [], "spent": spent}
+        one: dict[str, Any] = {"prediction": asdict(predictions[kind]), "worth": None, "score_quantiles": [], "spent": spent}
         if gain_P is not None:
             score_P = sigmoid(strength_PM[:, strong] - strength_PM[:, weak])
             worths[kind] = worth(score_P[known], gain_P, seed=asked.seed)
-            one["worth"] = worths[kind].plain()
+            one["worth"] = asdict(worths[kind])
             one["share"] = None if kind == "random" else _share(score_P, asked.share)
             one["score_quantiles"] = np.quantile(score_P, np.linspace(0, 1, QUANTILES), method="higher").tolist()
         found["routers"][kind] = one

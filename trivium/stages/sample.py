@@ -13,7 +13,7 @@ from trivium.core.run import Run
 from trivium.generate.sampling import Sampling
 from trivium.nn.flops import flops_per_token, num_parameters
 from trivium.score.answers import AnswerRule
-from trivium.score.keep import Against, AnyKeep, Best, Hindsight, Steps
+from trivium.score.keep import Against, All, AnyKeep, Best, Hindsight, Pairs, Steps
 from trivium.score.rewards import AnyReward
 from trivium.score.rewards.opened import check_rules, judges_of
 from trivium.stages.base import Foresight, Work, check_data, check_model, data_source, known_model, resolve
@@ -65,9 +65,9 @@ class Sample:
                 next(iter(scored_table(Path(table))()), None)
 
     def _check_sampling(self) -> None:
-        if self.keep.needs_scores and not self.reward_model and not self.rewards:
+        if not isinstance(self.keep, Against) and not self.reward_model and not self.rewards:
             raise ConfigError(f"keep {self.keep.kind} chooses by scores; name a reward_model, or rules as rewards=[{{ kind = 'numeric' }}]")
-        if self.answers < self.keep.min_answers:
+        if isinstance(self.keep, Pairs | All) and self.answers < 2:
             raise ConfigError(f"'answers' is {self.answers}, but keep {self.keep.kind} compares answers to one prompt; set it to 2 or more")
         if self.sampling.temperature == 0 and self.answers > 1:
             raise ConfigError("sampling.temperature is 0: greedy answers to one prompt are all the same; set it to 1, or answers to 1")
@@ -96,7 +96,7 @@ class Sample:
             tables.insert(0, answer(self, run, lambda: self._prompts(run), asks))
         table = joined(tables)
         answered = read_numbers(table, run.seed, self.answers if self.model else 0)
-        if self.keep.needs_scores and not answered.has_scores:
+        if not isinstance(self.keep, Against) and not answered.has_scores:
             raise DataError(f"{', '.join(self.scored)}: has answers without scores, which keep {self.keep.kind} chooses by")
         tally = write_answers(run.folder / "answers", table, self.keep, answered)
         found = figures(answered, tally, self.keep, run.seed)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from trivium.core.commit import commit_file
+from trivium.core.config import plain
 from trivium.core.errors import DataError
 from trivium.core.run import CHECKPOINTS, Run
 from trivium.core.types import Document, Message
@@ -13,10 +14,10 @@ from trivium.evals.contamination import contamination
 from trivium.evals.dialogue import compared_rows, dialogue_rows
 from trivium.evals.harness import Judge, Row, in_order, judged_rows, rows_of, shown
 from trivium.evals.measures import by_group, difference, measured, measures_in
-from trivium.evals.scoring import Answer
+from trivium.evals.scoring import Answer, Preference
 from trivium.evals.sections import sections_of
 from trivium.evals.subject import Subject
-from trivium.evals.task import FOREIGN, Item, NamedTask, facts_of, foreign_name
+from trivium.evals.task import FOREIGN, Item, NamedTask, foreign_name
 from trivium.score.rewards import RewardRule
 from trivium.score.rewards.llm_judge import OpenJudge
 from trivium.stages.answering import READ_ROWS
@@ -59,7 +60,7 @@ class Tasks:
         tasks = [self._asked(reference) for reference in references]
         hit = self._contamination(tasks, corpus)
         for model, path in models.items():
-            judging = [task for task in tasks if task.named is not None and task.named.is_for_judges]
+            judging = [task for task in tasks if task.named is not None and isinstance(task.named.task.scoring, Preference)]
             self._judge_all(judging, model, path)
             self._ask_all([task for task in tasks if task not in judging], model, path)
             for task in tasks:
@@ -78,7 +79,7 @@ class Tasks:
             return Asked(foreign_name(reference), {"about": f"{name}, asked by lm-eval"}, foreign=name)
         named = NamedTask.read(reference)
         items = named.items(self.limit)
-        return Asked(named.name, {**facts_of(named), "items": len(items)}, named, items)
+        return Asked(named.name, {**plain(named.task), "items": len(items)}, named, items)
 
     def _ask_all(self, tasks: Sequence[Asked], model: str, path: str) -> None:
         """The tasks of a language model."""

@@ -17,7 +17,7 @@ from trivium.core.config import component
 from trivium.core.errors import DataError
 from trivium.core.seeds import generator
 from trivium.core.types import Match, Message
-from trivium.report.reading import Record, list_of, number_of, read_record, table_of
+from trivium.report.reading import ROUTING, Record, list_of, number_of, read_record, table_of
 from trivium.report.svg import Interval, Line, intervals, line_chart
 from trivium.score.ranking.leaderboard import heldout_prompts
 from trivium.score.ranking.table import tabulate
@@ -107,7 +107,7 @@ class Routing:
 def seen_in(record: Record) -> list[Seen]:
     """The route stages of a run that had a strong and a weak model and the router that the rule reads."""
     found = []
-    for stage, facts in record.routings.items():
+    for stage, facts in record.left[ROUTING].items():
         routers = table_of(facts.get("routers"))
         if facts.get("oracle") and ROUTER in routers and "random" in routers:
             found.append(_seen(f"{record.name}/{stage}", facts))

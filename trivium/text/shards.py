@@ -116,12 +116,6 @@ class Shard:
         except KeyError as error:
             raise ArtefactError(f"{path}: its manifest lacks {error}; tokenize again") from None
 
-    def document_of(self, position: int) -> ShardDocument:
-        """The document that token `position` belongs to. Raises IndexError outside the shard."""
-        if not 0 <= position < self.num_tokens:
-            raise IndexError(f"{self.path}: token {position:,} is outside its {self.num_tokens:,} tokens")
-        return self.document(int(np.searchsorted(self.starts, position, side="right")) - 1)
-
     def document(self, index: int) -> ShardDocument:
         """Where document number `index` lies, and what it is called."""
         group = int(np.searchsorted(self._group_starts, index, side="right")) - 1

@@ -7,8 +7,7 @@ every order equally often, so a router with one score for all has PGR(c) = c and
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -31,10 +30,6 @@ class Worth:
     cpt_low: tuple[float, ...]
     cpt_high: tuple[float, ...]
     curve: tuple[tuple[float, float], ...]
-
-    def plain(self) -> dict[str, Any]:
-        """As JSON has it."""
-        return asdict(self)
 
 
 def recovered(score_P: np.ndarray, gain_P: np.ndarray, weight_P: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
