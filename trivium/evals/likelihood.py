@@ -7,10 +7,9 @@ import numpy as np
 from trivium.core.errors import DataError
 from trivium.core.types import Example, num_common
 from trivium.nn.model import Model
+from trivium.text.shards import DOCUMENT_START
 from trivium.text.tokenizer import Tokenizer
 from trivium.train.annotate import column_of, logprobs
-
-DOCUMENT_START = "<|endoftext|>"  # what stands before a document in training, where the tokenizer has it
 
 
 def log_likelihoods(model: Model, tokenizer: Tokenizer, texts: Sequence[tuple[str, str]]) -> np.ndarray:

@@ -33,8 +33,8 @@ class OwnSampler:
 
     name = "in the other process"
 
-    def __init__(self, options: Mapping[str, Any], *, patience_s: float = PATIENCE_S) -> None:
-        self._options, self._patience_s, self._numbers, self._lock = dict(options), patience_s, count(), threading.Lock()
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self._options, self._numbers, self._lock = dict(options), count(), threading.Lock()
         self._is_closed = False
         self._start()
 
@@ -84,10 +84,10 @@ class OwnSampler:
         if self._process.poll() is not None:  # nobody may be there to say that nobody is there
             raise EngineError(_ended(self._process))
         try:
-            found = reply.result(self._patience_s)
+            found = reply.result(PATIENCE_S)
         except Late:
             self._end()
-            raise EngineError(f"no answer within {self._patience_s:g} s") from None
+            raise EngineError(f"no answer within {PATIENCE_S:g} s") from None
         if "error" in found:
             kinds = {kind.__name__: kind for kind in TriviumError.__subclasses__()}
             raise kinds.get(found["kind"], EngineError)(found["error"])

@@ -27,16 +27,15 @@ def drop_duplicates(documents: Documents, digest_D: np.ndarray, *, funnel: Funne
 
 
 def drop_near_duplicates(
-    documents: Documents, dedup: NearDedup, *, funnel: Funnel,
-    signature_DK: np.ndarray | None = None, minhash: MinHash | None = None,
-) -> tuple[Selected, Clusters]:  # fmt: skip
+    documents: Documents, dedup: NearDedup, *, funnel: Funnel, signature_DK: np.ndarray | None = None
+) -> tuple[Selected, Clusters]:
     """The documents that stay, in order, and who went for whom. Of duplicates the first is kept: earlier sources have priority.
 
-    funnel: has counted all of them as kept. signature_DK: if they were made before, with `minhash`, else they are made now, at 20 to 30
-    MB/s on one core. Banding takes 100,000 documents/s.
+    funnel: has counted all of them as kept. signature_DK: if they were made before, else they are made now, at 20 to 30 MB/s on one
+    core. Banding takes 100,000 documents/s.
     """
     if signature_DK is None:
-        signature_DK = signatures(documents, minhash or MinHash())
+        signature_DK = signatures(documents, MinHash())
     clusters = dedup(signature_DK, np.arange(len(documents)))
     return _selected(documents, clusters.is_kept_D, NEAR_DUPLICATE, funnel), clusters
 
