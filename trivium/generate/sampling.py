@@ -45,7 +45,7 @@ class Sampling:
 Stream = int | np.ndarray  # what random numbers depend on: one for all rows, or one for each, (B,) uint64
 Seen = Sequence[np.ndarray]  # the tokens of each row so far
 # (logits, how, stream, requests, positions, seen) -> token of every row, (B,) int64, and its log-prob, (B,) float32
-Choose = Callable[[torch.Tensor, Sampling, Stream, np.ndarray, np.ndarray, "Seen | None"], tuple[np.ndarray, np.ndarray]]
+Choose = Callable[["torch.Tensor", Sampling, Stream, np.ndarray, np.ndarray, "Seen | None"], tuple[np.ndarray, np.ndarray]]
 
 
 def choose(

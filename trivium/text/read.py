@@ -97,13 +97,11 @@ def is_solutions(source: str | Path) -> bool:
     return _begins_with(source, records.is_solution)
 
 
-def read_prompts(source: str | Path) -> Iterator[tuple[Message, ...]]:
+def read_prompts(source: str | Path, on_skip: OnSkip | None = None) -> Iterator[tuple[Message, ...]]:
     """Prompts of a source: turns that wait for an answer. In a text file every line that is not blank is a prompt."""
     if _is_asset(source):
         return (_before_answer(conversation) for conversation in assets.conversations(str(source)))
-    if is_hub(source):
-        return _chats(source, records.prompts, None)
-    return (prompt for path in files_of(source) for prompt in _file_prompts(path))
+    return _prompts(source, on_skip)
 
 
 def read_prompt_records(source: str | Path) -> Iterator[tuple[tuple[Message, ...], Mapping[str, Any]]]:
@@ -169,7 +167,7 @@ def check_head(source: str | Path, kind: RecordKind, *, field: str = "", is_leni
         for row in islice(rows(path), _HEAD_ROWS if field else 0):
             row.text(field)
         if kind == "prompts":
-            list(islice(_file_prompts(path), _HEAD_ROWS))
+            list(islice(_file_prompts(path, None), _HEAD_ROWS))
         elif kind == "matches":
             list(records.matches(islice(rows(path), _HEAD_ROWS)))
         elif kind in chat_readers:
@@ -244,12 +242,20 @@ def _rows_of(source: str | Path, on_skip: OnSkip | None = None) -> Iterator[Row]
     return (row for path in files_of(source) for row in rows(path, on_skip))
 
 
-def _file_prompts(path: Path) -> Iterator[tuple[Message, ...]]:
+def _prompts(source: str | Path, on_skip: OnSkip | None) -> Iterator[tuple[Message, ...]]:
+    if is_hub(source):
+        yield from _chats(source, records.prompts, on_skip)
+        return
+    for path in files_of(source):
+        yield from _file_prompts(path, on_skip)
+
+
+def _file_prompts(path: Path, on_skip: OnSkip | None) -> Iterator[tuple[Message, ...]]:
     if format_of(path) in (".txt", ".md"):
-        texts = [row.text("text") for row in rows(path)]
+        texts = [row.text("text") for row in rows(path, on_skip)]
         yield from ((Message("user", line.strip()),) for text in texts for line in text.splitlines() if line.strip())
     else:
-        yield from _chats(path, records.prompts, None)
+        yield from _chats(path, records.prompts, on_skip)
 
 
 def _user(row: Row, field: str) -> str:
