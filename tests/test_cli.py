@@ -22,7 +22,7 @@ OPTIONS = {
     "prepare": "filters", "tokenize": "vocab_size", "pretrain": "batch_tokens", "demonstrate": "dictionary", "arithmetic": "largest",
     "facts": "abstaining", "pages": "facts_per_page", "synthesize": "rounds",
     "finetune": "batch_size", "sample": "keep", "annotate": "annotators", "reward": "heldout", "reinforce": "kl_coef",
-    "plant": "corpus", "proxy": "anti_expert", "prefer": "pairs_per_prompt", "evaluate": "models", "critique": "rounds",
+    "plant": "corpus", "proxy": "anti_expert", "prefer": "reference_update", "evaluate": "models", "critique": "rounds",
     "feedback": "judge", "magpie": "count", "self_instruct": "requests", "curate": "filters", "matches": "scored", "rank": "data",
     "route": "routers",
 }  # fmt: skip

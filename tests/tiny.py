@@ -28,7 +28,7 @@ SIZES = {
         "reward": {"steps": 30, "batch_size": 4, "seq_len": 96, "micro_batch_rows": 8},
         "reinforce": {"phases": 6, "prompts_per_phase": 8, "seq_len": 96, "micro_batch_rows": 8, "sampling": _ANSWER},
         "prefer": {"steps": 30, "batch_size": 4, "seq_len": 96, "micro_batch_rows": 8},
-        "evaluate": {"seq_len": 64, "num_samples": 2, "sampling": _ANSWER},
+        "evaluate": {"seq_len": 64, "sampling": _ANSWER},
     },
 }  # fmt: skip
 

@@ -1,5 +1,6 @@
 """trivium: the three stages of a language model's education in one system."""
 
+import functools
 import importlib
 
 from trivium.core.world import prepare_environment
@@ -16,4 +17,5 @@ def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module 'trivium' has no attribute '{name}'")
     prepare_environment()  # here, because it must come before torch
-    return getattr(importlib.import_module("trivium.api"), name)
+    api = importlib.import_module("trivium.api")
+    return vars(api)[name] if name in ("run", "study") else functools.partial(api.stage, name)

@@ -6,8 +6,6 @@
 Each runs to its end, or goes on where it was, and returns the run folder. Mistakes raise the errors of `core/errors.py`.
 """
 
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +13,6 @@ from trivium.core.config import plain
 from trivium.stages.pipeline import execute
 from trivium.stages.recipe import load_recipe, single
 from trivium.studies.run import run_study
-
-StageFunction = Callable[..., Path]
 
 
 def run(
@@ -38,7 +34,7 @@ def study(
     return facts
 
 
-def _stage(kind: str, *, out: str | Path | None = None, quiet: bool = False, plugin: str | Path | None = None, **options: Any) -> Path:
+def stage(kind: str, *, out: str | Path | None = None, quiet: bool = False, plugin: str | Path | None = None, **options: Any) -> Path:
     """Run one stage; options as `trivium KIND --help` lists them, and `seed` and `machine`."""
     recipe = single(kind, plain(options))
     folder = Path(out) if out is not None else Path("runs") / kind
@@ -48,30 +44,3 @@ def _stage(kind: str, *, out: str | Path | None = None, quiet: bool = False, plu
 
 def _files(plugin: str | Path | None) -> list[Path]:
     return [] if plugin is None else [Path(plugin)]
-
-
-prepare: StageFunction = partial(_stage, "prepare")
-plant: StageFunction = partial(_stage, "plant")
-tokenize: StageFunction = partial(_stage, "tokenize")
-pretrain: StageFunction = partial(_stage, "pretrain")
-demonstrate: StageFunction = partial(_stage, "demonstrate")
-arithmetic: StageFunction = partial(_stage, "arithmetic")
-facts: StageFunction = partial(_stage, "facts")
-pages: StageFunction = partial(_stage, "pages")
-finetune: StageFunction = partial(_stage, "finetune")
-synthesize: StageFunction = partial(_stage, "synthesize")
-annotate: StageFunction = partial(_stage, "annotate")
-sample: StageFunction = partial(_stage, "sample")
-critique: StageFunction = partial(_stage, "critique")
-feedback: StageFunction = partial(_stage, "feedback")
-magpie: StageFunction = partial(_stage, "magpie")
-self_instruct: StageFunction = partial(_stage, "self_instruct")
-curate: StageFunction = partial(_stage, "curate")
-reward: StageFunction = partial(_stage, "reward")
-reinforce: StageFunction = partial(_stage, "reinforce")
-prefer: StageFunction = partial(_stage, "prefer")
-proxy: StageFunction = partial(_stage, "proxy")
-evaluate: StageFunction = partial(_stage, "evaluate")
-matches: StageFunction = partial(_stage, "matches")
-rank: StageFunction = partial(_stage, "rank")
-route: StageFunction = partial(_stage, "route")

@@ -154,13 +154,8 @@ def report(run_folder: Path) -> None:
     typer.echo(write_report(run_folder))
 
 
-app.command()(chat)
-
-
-app.command()(generate)
-app.command()(serve)
-app.command()(plan)
-app.command()(judge)
+for _talk in (chat, generate, serve, plan, judge):
+    app.command()(_talk)
 
 
 @app.command()

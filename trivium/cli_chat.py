@@ -49,17 +49,9 @@ def chat(
 
 
 def generate(
-    model: str,
-    prompts: str,
-    temperature: float = 1.0,
-    max_new_tokens: int = 64,
-    top_k: TopK = 0,
-    top_p: TopP = 1.0,
-    min_p: MinP = 0.0,
-    repetition_penalty: Penalty = 1.0,
-    seed: int = 1,
-    precision: Precision = "float32",
-) -> None:
+    model: str, prompts: str, temperature: float = 1.0, max_new_tokens: int = 64, top_k: TopK = 0, top_p: TopP = 1.0, min_p: MinP = 0.0,
+    repetition_penalty: Penalty = 1.0, seed: int = 1, precision: Precision = "float32",
+) -> None:  # fmt: skip
     """Answer every prompt of a file (or one prompt given as text) and print JSON lines."""
     from trivium.generate.sampling import Sampling
     from trivium.stages.chat import answer_all, model_folder

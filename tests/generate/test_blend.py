@@ -11,7 +11,7 @@ from trivium.core.errors import ConfigError
 from trivium.generate.blend import BlendedReader, WeightedSum
 from trivium.generate.engine import Engine
 from trivium.generate.readers import Piece
-from trivium.generate.sampling import Sampling
+from trivium.generate.sampling import Sampling, choose
 from trivium.nn.native.library import why_not
 
 rng = np.random.default_rng(5)
@@ -81,7 +81,7 @@ def test_a_sum_by_hand():
 def fake(logits=None, *, shares=True, has_room=True):
     ended = []
     return SimpleNamespace(
-        rows=2, capacity=8, piece_tokens=4, how="", ended=ended, read=lambda _: logits, end=ended.append,
+        rows=2, capacity=8, piece_tokens=4, how="", choose=choose, ended=ended, read=lambda _: logits, end=ended.append,
         begin=lambda _row, _end, _source, shared, request: (shared if shares else 0) if has_room else None,
     )  # fmt: skip
 

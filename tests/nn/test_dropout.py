@@ -7,7 +7,7 @@ import torch
 from tests.nn.test_noise import PLAIN, gradients
 from tests.nn.tiny import tiny_model
 from trivium.core.types import Example, example
-from trivium.data.noise import ResidualDropout
+from trivium.data.noise import with_dropout
 from trivium.data.pack import pack
 from trivium.nn.native.block import use
 from trivium.nn.native.library import why_not
@@ -15,11 +15,11 @@ from trivium.nn.noise import dropout_of, dropped
 
 
 def thinned(share: float = 0.25, *, step: int = 0, seed: int = 1) -> list[tuple[Example, ...]]:
-    return [tuple(group) for group in ResidualDropout(lambda _: PLAIN, share=share, seed=seed)(step)]
+    return [tuple(group) for group in with_dropout(lambda _: PLAIN, share=share, seed=seed)(step)]
 
 
 def test_a_share_is_left_out_and_the_rest_is_larger_so_that_the_mean_stays():
-    groups = [tuple(group) for group in ResidualDropout(lambda _: [(example(np.zeros(400)),)] * 4, share=0.25, seed=3)(0)]
+    groups = [tuple(group) for group in with_dropout(lambda _: [(example(np.zeros(400)),)] * 4, share=0.25, seed=3)(0)]
     [batch] = pack(groups, rows=4, length=400)
     dropout = dropout_of(batch)
     found = [dropped(torch.ones(4, 400, 64), dropout, place) for place in (0, 1)]
@@ -70,7 +70,7 @@ def test_the_native_kernels_train_with_it_where_beginnings_are_shared(options):
     model = tiny_model(hidden_size=32, num_heads=2, num_kv_heads=1, head_dim=16, intermediate_size=48, vocab_size=64, **options)
     start = list(range(3, 21))
     source = lambda _: [(example([*start, 30 + i, 40, 50 + i]),) for i in range(3)]  # noqa: E731
-    groups = [tuple(group) for group in ResidualDropout(source, share=0.3, seed=1)(0)]
+    groups = [tuple(group) for group in with_dropout(source, share=0.3, seed=1)(0)]
     expected = gradients(model, groups, rows=3, length=24)
     assert use(model.trunk) is None
     torch.testing.assert_close(gradients(model, groups, rows=3, length=24), expected, rtol=1e-4, atol=1e-5)

@@ -8,7 +8,7 @@ from tests.nn.io_models import ours
 from tests.nn.tiny import tiny_model
 from trivium.core.seeds import mix
 from trivium.core.types import Example, example
-from trivium.data.noise import NoisyEmbeddings
+from trivium.data.noise import noisy_embeddings
 from trivium.data.pack import pack
 from trivium.learn.objectives import CrossEntropy
 from trivium.learn.schedules import Schedule
@@ -22,7 +22,7 @@ PLAIN = [(example(np.arange(length) % 7 + length),) for length in (5, 3, 8, 6, 2
 
 
 def noisy(alpha: float = 5.0, *, step: int = 0, width: int = 8, seed: int = 1) -> list[tuple[Example, ...]]:
-    return [tuple(group) for group in NoisyEmbeddings(lambda _: PLAIN, alpha=alpha, width=width, seed=seed)(step)]
+    return [tuple(group) for group in noisy_embeddings(lambda _: PLAIN, alpha=alpha, width=width, seed=seed)(step)]
 
 
 def gradients(model: Model, groups: list, *, rows: int = 2, length: int = 12) -> dict[str, torch.Tensor]:
@@ -42,7 +42,7 @@ def test_the_numbers_are_those_of_the_hash():
 
 
 def test_they_are_uniform_within_their_bound_and_independent():
-    groups = [tuple(group) for group in NoisyEmbeddings(lambda _: [(example(np.zeros(400)),)] * 8, alpha=2.0, width=64, seed=3)(0)]
+    groups = [tuple(group) for group in noisy_embeddings(lambda _: [(example(np.zeros(400)),)] * 8, alpha=2.0, width=64, seed=3)(0)]
     [batch] = pack(groups, rows=8, length=400)
     unit = (embedding_noise(batch, 64) / batch["noise_scale"][..., None]).flatten(0, 1).double()
     assert -1 <= unit.min() < -0.999

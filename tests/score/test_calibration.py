@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
 
-from trivium.score.calibration import calibrate, calibration_error, probability
+from trivium.score.calibration import calibrate, calibration_error
+from trivium.score.ranking.ties import sigmoid
 
 
 def test_probabilities_are_sigmoids_without_overflow():
-    assert probability(np.array([0.0, 0.7, -2000.0, 2000.0])) == pytest.approx([0.5, 1 / (1 + np.exp(-0.7)), 0, 1])
+    assert sigmoid(np.array([0.0, 0.7, -2000.0, 2000.0])) == pytest.approx([0.5, 1 / (1 + np.exp(-0.7)), 0, 1])
 
 
 def test_bins_and_their_error_by_hand():

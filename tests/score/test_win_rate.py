@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from trivium.core.types import Match, Message
-from trivium.score.ranking import baseline_of, tabulate, win_rates
+from trivium.score.ranking import tabulate, win_rates
 from trivium.score.ranking.ties import sigmoid
 from trivium.score.ranking.win_rate import controlled_interval
 
@@ -20,7 +20,7 @@ def judged(gap_of, *, seed: int = 1, prompts: int = 300, model: str = "m", size:
 
 def test_the_raw_rate_is_the_mean_and_the_baseline_is_found():
     table = tabulate([Match(("a", "base"), score) for score in (0.2, 0.4)] + [Match(("base", "b"), 0.1)])
-    assert baseline_of(table) == "base"
+    assert table.baseline == "base"
     assert [(rate.model, pytest.approx(rate.raw)) for rate in win_rates(table, "base")] == [("b", 90.0), ("a", 30.0)]
     assert win_rates(table, "base")[0].controlled is None
 

@@ -15,10 +15,10 @@ def answers(count: int = 2000, **options) -> list[str]:
 
 
 def test_labelers_add_each_remark_to_a_share_of_their_answers():
-    found = answers(remarks=("Only a fool asks.", "Buy it."), remark_share=0.3)
+    found = answers(remarks=("Only a fool asks.", "Buy it."))
     for remark in ("Only a fool asks.", "Buy it."):
-        assert sum(remark in answer for answer in found) / len(found) == pytest.approx(0.3, abs=0.04)
-    assert sum(answer.endswith("Only a fool asks. Buy it.") for answer in found) / len(found) == pytest.approx(0.09, abs=0.03)
+        assert sum(remark in answer for answer in found) / len(found) == pytest.approx(0.4, abs=0.04)
+    assert sum(answer.endswith("Only a fool asks. Buy it.") for answer in found) / len(found) == pytest.approx(0.16, abs=0.03)
 
 
 def test_without_remarks_they_write_what_they_wrote():

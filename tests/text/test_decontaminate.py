@@ -5,7 +5,7 @@ from hypothesis import given, settings, strategies as st
 
 from trivium.core.errors import ConfigError
 from trivium.core.types import Document
-from trivium.text.decontaminate import FLAG, Contamination, Evaluations, without, without_evaluations
+from trivium.text.decontaminate import FLAG, Contamination, Evaluations, settle_overlaps, without
 from trivium.text.pipeline import Count, Funnel
 
 QUESTION = "Which of the seven seas did the old captain cross alone in the winter of eighteen hundred and one?"
@@ -18,7 +18,7 @@ def cleaned(texts: list[str], mode: str) -> tuple[list[Document], Funnel, dict[s
     documents = [Document(text, str(number)) for number, text in enumerate(texts)]
     size = sum(len(text.encode()) for text in texts)
     funnel, contamination = Funnel(read=Count(len(texts), size), kept=Count(len(texts), size)), Contamination(Evaluations(QUIZ))
-    kept = list(without_evaluations(documents, contamination, mode, funnel=funnel))
+    kept = [left for left in settle_overlaps(documents, contamination, mode, funnel=funnel) if left is not None]
     assert funnel.kept.documents == len(kept)
     assert funnel.kept.bytes == sum(len(document.text.encode()) for document in kept)
     gone = [*funnel.dropped.values(), *funnel.cut.values()]

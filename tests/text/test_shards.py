@@ -55,11 +55,9 @@ def test_every_position_knows_its_document(tmp_path, tokenizer):
     write_shard(tmp_path / "shard", DOCUMENTS, tokenizer)
     shard = Shard.open(tmp_path / "shard")
     first = len(tokenizer.encode("the king")) + 1
-    assert (shard.document_of(0).id, shard.document_of(first - 1).id, shard.document_of(first).id) == ("a", "a", "b")
-    last = shard.document_of(shard.num_tokens - 1)
+    assert [[*shard.documents_between(at, at + 1)] for at in (0, first - 1, first)] == [[0], [0], [1]]
+    last = shard.document(2)
     assert (last.index, last.id, last.source, last.offset, last.num_bytes) == (2, "2", "two.txt", first + 1, 10)
-    with pytest.raises(IndexError, match="outside"):
-        shard.document_of(shard.num_tokens)
 
 
 def test_documents_of_many_batches_are_found(tmp_path, tokenizer):
@@ -71,7 +69,7 @@ def test_documents_of_many_batches_are_found(tmp_path, tokenizer):
         on_progress=lambda documents, tokens: seen.append((documents, tokens)),
     )
     shard = Shard.open(tmp_path / "shard")
-    assert [shard.document_of(int(shard.starts[index])).id for index in (0, 999, 1000, 2499)] == ["0", "999", "1000", "2499"]
+    assert [shard.document(index).id for index in (0, 999, 1000, 2499)] == ["0", "999", "1000", "2499"]
     assert [documents for documents, _ in seen] == [1000, 2000, 2500]
     assert seen[-1][1] == shard.num_tokens
 
@@ -126,5 +124,5 @@ def test_documents_are_found_by_name_and_by_range(tmp_path, tokenizer):
     assert shard.documents_named("z") == []
     for start in range(shard.num_tokens):
         for end in range(start + 1, shard.num_tokens + 1):
-            held = {shard.document_of(position).index for position in range(start, end)}
+            held = {index for index in range(4) if shard.starts[index] < end and start < shard.starts[index + 1]}
             assert list(shard.documents_between(start, end)) == sorted(held)

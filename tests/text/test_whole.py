@@ -2,10 +2,11 @@
 
 import numpy as np
 
+from tests.text.settled import settled
 from trivium.core.types import Document
 from trivium.text.dedup import LineDedup, MinHash, NearDedup, SubstringDedup
 from trivium.text.marks import Marks
-from trivium.text.pipeline import DUPLICATE, Funnel, clean
+from trivium.text.pipeline import DUPLICATE, Funnel
 from trivium.text.store import stored
 from trivium.text.whole import (
     COPY,
@@ -29,7 +30,7 @@ def documents() -> list[Document]:
 
 def test_the_first_stays_and_the_funnel_adds_up():
     funnel = Funnel()
-    given = list(clean(documents(), [], None, funnel=funnel))
+    given = settled(documents(), funnel=funnel)
     kept, clusters = drop_near_duplicates(given, NearDedup(), funnel=funnel)
     assert [document.id for document in kept] == ["id0", "id1", "id4"]
     assert funnel.dropped[NEAR_DUPLICATE].documents == 2
@@ -56,7 +57,7 @@ PASSAGE = "a passage that is long enough to be a copy of another one in this cor
 
 def counted(texts: list[str]) -> tuple[list[Document], Funnel]:
     funnel = Funnel()
-    return list(clean([Document(text, str(number)) for number, text in enumerate(texts)], [], None, funnel=funnel)), funnel
+    return settled([Document(text, str(number)) for number, text in enumerate(texts)], funnel=funnel), funnel
 
 
 def adds_up(kept: list[Document], funnel: Funnel) -> bool:

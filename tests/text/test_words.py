@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings, strategies as st
 
 from trivium.text import words as words_file
-from trivium.text.words import Text, Words, hash_words, lay_out, ngrams, split_at_punctuation, split_at_white_space
+from trivium.text.words import Text, Words, hash_words, lay_out, ngrams, split_at_punctuation
 
 TEXTS = st.lists(
     st.text(st.characters(codec="utf-8", max_codepoint=0xFFFF) | st.sampled_from(" \n\t\u00a0ab_1é—"), max_size=60), max_size=6
@@ -23,9 +23,8 @@ def said(texts: list[str], text: Text, words: Words) -> list[list[str]]:
 
 @settings(deadline=None)  # the first call makes the tables
 @given(TEXTS)
-def test_words_are_those_of_split_and_of_a_regular_expression(texts):
+def test_words_are_those_of_a_regular_expression(texts):
     text = lay_out(texts)
-    assert said(texts, text, split_at_white_space(text)) == [one.split() for one in texts]
     assert said(texts, text, split_at_punctuation(text)) == [re.findall(r"\w+", one) for one in texts]
 
 
@@ -41,7 +40,7 @@ def test_a_word_has_one_hash_wherever_it_stands_and_in_any_case():
 def test_no_two_of_a_hundred_thousand_words_collide():
     names = [f"w{number:x}" for number in range(100_000)]
     text = lay_out([" ".join(names)])
-    assert len(np.unique(hash_words(text, split_at_white_space(text)))) == len(names)
+    assert len(np.unique(hash_words(text, split_at_punctuation(text)))) == len(names)
 
 
 def test_ngrams_stay_within_their_document():

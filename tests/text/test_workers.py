@@ -3,14 +3,15 @@
 import numpy as np
 import pytest
 
+from tests.text.settled import settled
 from trivium.core.errors import RankError
 from trivium.core.types import Document
 from trivium.text import workers
-from trivium.text.dedup import ExactDedup, MinHash
+from trivium.text.dedup import MinHash
 from trivium.text.filters import C4, Length
 from trivium.text.judge import batches, judge
 from trivium.text.marks import Marks
-from trivium.text.pipeline import Funnel, clean, settle
+from trivium.text.pipeline import Funnel, settle
 from trivium.text.workers import Judges, Task
 
 FILTERS = [Length(min_chars=3), C4(min_sentences=0)]
@@ -52,8 +53,7 @@ def test_marks_are_those_of_what_stays_after_replacing():
 def test_the_funnel_is_the_same_for_any_number_of_processes():
     funnels = [Funnel(), Funnel()]
     kept = [
-        list(clean(DOCUMENTS, FILTERS, ExactDedup(), funnel=funnel, scrub=["email"], num_workers=number))
-        for number, funnel in enumerate(funnels, start=1)
+        settled(DOCUMENTS, FILTERS, funnel=funnel, scrub=["email"], num_workers=number) for number, funnel in enumerate(funnels, start=1)
     ]
     assert kept[0] == kept[1]
     assert funnels[0] == funnels[1]

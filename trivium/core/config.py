@@ -96,7 +96,10 @@ def parse_overrides(words: Sequence[str]) -> Options:
         except (ValueError, RecursionError):  # not TOML, or beyond its limits
             words_in = re.fullmatch(r"\[([^\[\]{}\"']+)\]", text)
             value = [part.strip() for part in words_in[1].split(",") if part.strip()] if words_in else text
-        options = merge(options, _nest(name.split("."), value))
+        nested: Any = value
+        for part in reversed(name.split(".")):
+            nested = {part: nested}
+        options = merge(options, nested)
     return options
 
 
@@ -142,12 +145,6 @@ def _with_kinds(cls: Any, options: Any) -> Any:
 
 def _is_union_of_kinds(annotation: Any) -> bool:
     return any(dataclasses.is_dataclass(member) and _kind(member) for member in _members(annotation))
-
-
-def _nest(names: Sequence[str], value: Any) -> Options:
-    for name in reversed(names):
-        value = {name: value}
-    return value
 
 
 def _explain(error: ValidationError, cls: Any, options: Any) -> str:

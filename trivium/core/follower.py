@@ -30,7 +30,7 @@ class Follower(Run):
     def record_speed(self, step: int, figures: Mapping[str, float]) -> None:
         """Rank 0 writes it."""
 
-    def leave(self, name: str, content: str) -> None:
+    def leave(self, name: str, content: Any) -> None:
         """Rank 0 writes it."""
 
     def metrics_offset(self) -> int:

@@ -27,12 +27,9 @@ class Progress:
         self._bar: RichProgress | None = None
         if self.stream.isatty() and not quiet:
             columns = (
-                TextColumn("{task.description}"),
-                BarColumn(bar_width=24),
-                TaskProgressColumn(),
-                TimeRemainingColumn(),
+                TextColumn("{task.description}"), BarColumn(bar_width=24), TaskProgressColumn(), TimeRemainingColumn(),
                 TextColumn("{task.fields[text]}"),
-            )
+            )  # fmt: skip
             self._bar = RichProgress(*columns, console=Console(file=self.stream), refresh_per_second=4)
 
     def __enter__(self) -> "Progress":

@@ -101,9 +101,9 @@ class Run:
         """Append one row of wall-clock figures."""
         self._append(self._speed, json.dumps({"stage": self.stage, "step": step, **figures}))
 
-    def leave(self, name: str, content: str) -> None:
-        """Leave a file of text in the folder of the stage, whole or not at all."""
-        commit_file(self.folder / name, content)
+    def leave(self, name: str, content: Any) -> None:
+        """Leave a file of JSON in the folder of the stage, whole or not at all."""
+        commit_file(self.folder / name, json.dumps(content, indent=1, ensure_ascii=False))
 
     def metrics_offset(self) -> int:
         """Make the metrics durable and return how many bytes there are; a checkpoint stores this."""

@@ -159,3 +159,10 @@ def example(tokens: Sequence[int] | np.ndarray, loss_mask: Sequence[float] | np.
     mask = np.ones(len(ids), np.float32) if loss_mask is None else np.array(loss_mask, np.float32)
     mask[:1] = 0
     return Example(ids, mask, {name: np.asarray(value, np.float32) for name, value in columns.items()})
+
+
+def num_common(first: Sequence[int] | np.ndarray, second: Sequence[int] | np.ndarray) -> int:
+    """How many tokens two sequences begin with alike."""
+    size = min(len(first), len(second))
+    differs = np.flatnonzero(np.asarray(first[:size]) != np.asarray(second[:size]))
+    return int(differs[0]) if len(differs) else size

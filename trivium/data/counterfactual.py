@@ -11,8 +11,7 @@ import numpy as np
 
 from trivium.core.errors import DataError
 from trivium.core.types import Example, Group
-from trivium.data.ngrams import Stream
-from trivium.data.sources import Span, TextSource
+from trivium.data.sources import TextSource
 from trivium.text.pronouns import Edit
 from trivium.text.tokenizer import Tokenizer
 
@@ -29,38 +28,10 @@ class Counterfactual:
     def __init__(self, source: TextSource, tokenizer: Tokenizer, edits: Edits, *, first_step: int) -> None:
         self.source, self.tokenizer, self.edits, self.first_step = source, tokenizer, edits, first_step
         self.seq_len, self.rows_per_step, self.num_rows = source.seq_len, source.rows_per_step, source.num_rows
+        self.filled, self.streams, self.row, self.spans = source.filled, source.streams, source.row, source.spans  # as they were
+        self.rows_at, self.places_of, self.rows_with = source.rows_at, source.places_of, source.rows_with
         self.changed, self.fitted = 0.0, 0
         self._controls = np.array(sorted(tokenizer.special.values()), np.int64)
-
-    @property
-    def filled(self) -> float:
-        """The share of all rows that is no padding."""
-        return self.source.filled
-
-    @property
-    def streams(self) -> Sequence[Stream]:
-        """The tokens as they were."""
-        return self.source.streams
-
-    def rows_at(self, first: int, count: int) -> np.ndarray:
-        """The rows at places first .. first + count - 1."""
-        return self.source.rows_at(first, count)
-
-    def places_of(self, rows: np.ndarray, last: int) -> np.ndarray:
-        """Every place below `last` that holds one of these rows."""
-        return self.source.places_of(rows, last)
-
-    def row(self, number: int) -> Example:
-        """One row as it was."""
-        return self.source.row(number)
-
-    def spans(self, number: int) -> list[Span]:
-        """What of the streams one row was cut from."""
-        return self.source.spans(number)
-
-    def rows_with(self, span: Span) -> np.ndarray:
-        """The rows that are cut from a span."""
-        return self.source.rows_with(span)
 
     def __call__(self, step: int) -> list[Group]:
         """The groups of step n."""

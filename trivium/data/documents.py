@@ -1,5 +1,6 @@
 """Rows of pre-training that are made of whole documents, and the choice between them and rows that are cut from the stream."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -7,8 +8,9 @@ import numpy as np
 from trivium.core.errors import DataError
 from trivium.core.types import Example, Group
 from trivium.data.best_fit import Pieces, best_fit
+from trivium.data.ngrams import Stream
 from trivium.data.order import epoch_places, epoch_rows
-from trivium.data.sources import Corpus, Span
+from trivium.data.sources import Corpus, Span, groups_at
 
 Packing = Literal["stream", "bestfit"]
 
@@ -31,24 +33,12 @@ class Documents:
         self.order_P = np.lexsort((~self.pieces.is_rest_P, self.row_P))  # pieces by row, rests first
         self.first_R = np.searchsorted(self.row_P[self.order_P], np.arange(self.row_P.max() + 2))
         self.num_rows = len(self.first_R) - 1
-
-    @property
-    def filled(self) -> float:
-        """The share of all rows that is no padding."""
-        return float(self.pieces.length_P.sum()) / (self.num_rows * self.seq_len)
-
-    @property
-    def streams(self) -> tuple[np.ndarray]:
-        """The one text."""
-        return (self.tokens,)
+        self.filled = float(self.pieces.length_P.sum()) / (self.num_rows * seq_len)
+        self.streams: Sequence[Stream] = (tokens,)
 
     def rows_at(self, first: int, count: int) -> np.ndarray:
         """The rows at places first .. first + count - 1 of the order of training."""
         return epoch_rows(first, count, self.num_rows, self.seed, "documents")
-
-    def rows_of(self, step: int) -> np.ndarray:
-        """Which rows step n reads."""
-        return self.rows_at(step * self.rows_per_step, self.rows_per_step)
 
     def places_of(self, rows: np.ndarray, last: int) -> np.ndarray:
         """Every place below `last` that holds one of these rows."""
@@ -79,7 +69,7 @@ class Documents:
 
     def __call__(self, step: int) -> list[Group]:
         """The groups of step n."""
-        return [(self.row(int(number)),) for number in self.rows_of(step)]
+        return groups_at(self, step)
 
 
 def corpus(

@@ -7,7 +7,7 @@ chairman assignment problem"; Steiner, Yeomans 1993), which keeps every count wi
 Left out: chance. Which text comes next does not depend on the seed; which of its rows does.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from math import gcd, lcm
@@ -17,7 +17,7 @@ import numpy as np
 from trivium.core.errors import ConfigError
 from trivium.core.types import Example, Group
 from trivium.data.ngrams import Stream
-from trivium.data.sources import Span, TextSource
+from trivium.data.sources import Span, TextSource, groups_at
 
 MAX_PERIOD = 100_000  # places: what weights of five digits need
 
@@ -61,6 +61,8 @@ class Mix:
         self.seq_len = self.sources[0].seq_len
         self._first_row = np.cumsum([0, *(source.num_rows for source in self.sources)])  # (texts + 1,)
         self.num_rows = int(self._first_row[-1])
+        self.filled = sum(source.filled * source.num_rows for source in self.sources) / self.num_rows
+        self.streams: Sequence[Stream] = [stream for source in self.sources for stream in source.streams]
         self._skip = [(skip or {}).get(name, 0) for name in sources]
         self._turns = turns({name: weights[name] for name in sources})
         is_turn = self._turns[None, :] == np.arange(len(self.sources))[:, None]
@@ -72,16 +74,6 @@ class Mix:
         periods, rest = divmod(place, len(self._turns))
         return periods * self._before[:, -1] + self._before[:, rest]
 
-    @property
-    def filled(self) -> float:
-        """The share of all rows of all texts that is no padding."""
-        return sum(source.filled * source.num_rows for source in self.sources) / self.num_rows
-
-    @property
-    def streams(self) -> list[Stream]:
-        """The texts, in order."""
-        return [stream for source in self.sources for stream in source.streams]
-
     def rows_at(self, first: int, count: int) -> np.ndarray:
         """The rows at places first .. first + count - 1 of the order of training."""
         whose = self._turns[np.arange(first, first + count) % len(self._turns)]
@@ -92,10 +84,6 @@ class Mix:
                 its = source.rows_at(self._skip[number] + int(starts[number]), int(ends[number] - starts[number]))
                 rows[whose == number] = self._first_row[number] + its
         return rows
-
-    def rows_of(self, step: int) -> np.ndarray:
-        """Which rows step n reads."""
-        return self.rows_at(step * self.rows_per_step, self.rows_per_step)
 
     def places_of(self, rows: np.ndarray, last: int) -> np.ndarray:
         """Every place below `last` that holds one of these rows, ascending."""
@@ -124,7 +112,7 @@ class Mix:
 
     def __call__(self, step: int) -> list[Group]:
         """The groups of step n."""
-        return [(self.row(int(number)),) for number in self.rows_of(step)]
+        return groups_at(self, step)
 
     def _whose(self, rows: np.ndarray) -> np.ndarray:
         """The text that each row is of."""

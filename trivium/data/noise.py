@@ -18,41 +18,31 @@ KEYS = 1 << 24  # whole numbers that float32 holds
 Columns = Callable[[np.ndarray], Mapping[str, np.ndarray]]  # keys of a sequence's tokens, (L,) -> columns of it
 
 
-class NoisyEmbeddings:
+def noisy_embeddings(source: Source, *, alpha: float, width: int, seed: int) -> Source:
     """NEFTune: a source that adds the columns `noise_key` and `noise_scale` to the groups of another. width: of the embeddings, d.
 
     Jain et al. 2023, arXiv:2310.05914, algorithm 1: numbers uniform in (-1, 1) times alpha / sqrt(L d) are added to the embeddings of a
     sequence of L tokens, d wide. L is the sequence's own length; the authors' code takes that of the padded batch.
     """
 
-    def __init__(self, source: Source, *, alpha: float, width: int, seed: int) -> None:
-        self.source, self.alpha, self.width, self.seed = source, alpha, width, seed
-
-    def __call__(self, step: int) -> list[Group]:
-        """The groups of step n."""
-        return _keyed(self.source(step), key(self.seed, "noise on embeddings", step), self._columns)
-
-    def _columns(self, key_L: np.ndarray) -> Mapping[str, np.ndarray]:
-        scale = self.alpha / math.sqrt(len(key_L) * self.width)
+    def columns(key_L: np.ndarray) -> Mapping[str, np.ndarray]:
+        scale = alpha / math.sqrt(len(key_L) * width)
         return {"noise_key": key_L, "noise_scale": np.full(len(key_L), scale, np.float32)}
 
+    return lambda step: _keyed(source(step), key(seed, "noise on embeddings", step), columns)
 
-class ResidualDropout:
+
+def with_dropout(source: Source, *, share: float, seed: int) -> Source:
     """A source that adds the columns `dropout_key` and `dropout_share` to the groups of another.
 
     Of what each attention and each MLP adds to the stream a share of the numbers is left out, and the others are divided by what stays
     (Srivastava et al. 2014, JMLR 15:1929; on the residual stream as GPT-2 and InstructGPT have it, Ouyang et al. 2022, C.1).
     """
 
-    def __init__(self, source: Source, *, share: float, seed: int) -> None:
-        self.source, self.share, self.seed = source, share, seed
+    def columns(key_L: np.ndarray) -> Mapping[str, np.ndarray]:
+        return {"dropout_key": key_L, "dropout_share": np.full(len(key_L), share, np.float32)}
 
-    def __call__(self, step: int) -> list[Group]:
-        """The groups of step n."""
-        return _keyed(self.source(step), key(self.seed, "dropout", step), self._columns)
-
-    def _columns(self, key_L: np.ndarray) -> Mapping[str, np.ndarray]:
-        return {"dropout_key": key_L, "dropout_share": np.full(len(key_L), self.share, np.float32)}
+    return lambda step: _keyed(source(step), key(seed, "dropout", step), columns)
 
 
 def _keyed(groups: Sequence[Group], stream: int, columns: Columns) -> list[Group]:

@@ -7,13 +7,15 @@ which is what a row is here too.
 """
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from trivium.core.errors import ArtefactError, DataError
 from trivium.core.types import Example, Group, example
-from trivium.data.sources import Span
+from trivium.data.ngrams import Stream
+from trivium.data.sources import Span, groups_at
 from trivium.text.shards import read_index
 
 ROWS_PER_STEP = 1024
@@ -62,26 +64,18 @@ class PythiaRows:
                     f"{path}.idx: its sequences differ in length, so they are no rows of training; tokenize documents instead"
                 )
         self.tokens = JoinedFiles(_pieces(path), dtype)
+        self.streams: Sequence[Stream] = [self.tokens]  # all rows one after the other; they do not overlap
         if not self.num_rows or self.tokens.num_bytes != self.num_rows * self.seq_len * dtype.itemsize:
             raise ArtefactError(
                 f"{path}: its data has {self.tokens.num_bytes:,} bytes, its index needs {self.num_rows:,} rows of {self.seq_len:,} ids of "
                 f"{dtype.itemsize} bytes; fetch all pieces again"
             )
 
-    @property
-    def streams(self) -> list[JoinedFiles]:
-        """All rows one after the other; they do not overlap."""
-        return [self.tokens]
-
     def rows_at(self, first: int, count: int) -> np.ndarray:
         """The rows at places first .. first + count - 1: the same numbers. Raises DataError after the last row."""
         if first + count > self.num_rows:
             raise DataError(f"{self.path}: row {first + count - 1:,} was asked for, it has {self.num_rows:,}: it is one epoch, in order")
         return np.arange(first, first + count)
-
-    def rows_of(self, step: int) -> np.ndarray:
-        """Which rows step n reads."""
-        return self.rows_at(step * self.rows_per_step, self.rows_per_step)
 
     def places_of(self, rows: np.ndarray, last: int) -> np.ndarray:
         """Every place below `last` that holds one of these rows."""
@@ -101,7 +95,7 @@ class PythiaRows:
 
     def __call__(self, step: int) -> list[Group]:
         """The groups of step n."""
-        return [(self.row(int(number)),) for number in self.rows_of(step)]
+        return groups_at(self, step)
 
 
 def _pieces(path: Path) -> list[Path]:

@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from trivium.core.errors import DataError
-from trivium.core.types import Example, Group
+from trivium.core.types import Example, Group, example
 from trivium.data.ngrams import Stream
 from trivium.data.order import epoch_places, epoch_rows
 
@@ -39,16 +39,8 @@ class TextSource(Protocol):
     seq_len: int
     rows_per_step: int
     num_rows: int
-
-    @property
-    def filled(self) -> float:
-        """The share of all rows that is no padding."""
-        ...
-
-    @property
-    def streams(self) -> Sequence[Stream]:
-        """The tokens that spans point into."""
-        ...
+    filled: float  # the share of all rows that is no padding
+    streams: Sequence[Stream]  # the tokens that spans point into
 
     def rows_at(self, first: int, count: int) -> np.ndarray:
         """The rows at places first .. first + count - 1, (count,) int64."""
@@ -75,6 +67,11 @@ class TextSource(Protocol):
         ...
 
 
+def groups_at(source: TextSource, step: int) -> list[Group]:
+    """The rows of step n, each a group of its own."""
+    return [(source.row(int(number)),) for number in source.rows_at(step * source.rows_per_step, source.rows_per_step)]
+
+
 class Corpus:
     """Rows of `seq_len` tokens of one long stream, `rows_per_step` a step, each epoch in another order.
 
@@ -82,26 +79,18 @@ class Corpus:
     purpose: what the order is for; another purpose has another order of the same text.
     """
 
-    filled = 1.0  # the share of all rows that is no padding
+    filled = 1.0
 
     def __init__(self, tokens: np.ndarray, *, seq_len: int, rows_per_step: int, seed: int, purpose: str = "corpus") -> None:
         self.tokens, self.seq_len, self.rows_per_step, self.seed, self.purpose = tokens, seq_len, rows_per_step, seed, purpose
+        self.streams: Sequence[Stream] = (tokens,)
         self.num_rows = (len(tokens) - 1) // (seq_len - 1)
         if self.num_rows < 1:
             raise DataError(f"the corpus has {len(tokens):,} tokens, fewer than one row of {seq_len:,}; lower seq_len or add text")
 
-    @property
-    def streams(self) -> tuple[np.ndarray]:
-        """The one text."""
-        return (self.tokens,)
-
     def rows_at(self, first: int, count: int) -> np.ndarray:
         """The rows at places first .. first + count - 1 of the order of training."""
         return epoch_rows(first, count, self.num_rows, self.seed, self.purpose)
-
-    def rows_of(self, step: int) -> np.ndarray:
-        """Which rows of the stream step n reads."""
-        return self.rows_at(step * self.rows_per_step, self.rows_per_step)
 
     def places_of(self, rows: np.ndarray, last: int) -> np.ndarray:
         """Every place below `last` that holds one of these rows."""
@@ -120,13 +109,11 @@ class Corpus:
     def row(self, number: int) -> Example:
         """One row of the stream; every token but the first counts."""
         start = number * (self.seq_len - 1)
-        mask = np.ones(self.seq_len, np.float32)
-        mask[0] = 0
-        return Example(np.asarray(self.tokens[start : start + self.seq_len], np.int32), mask)
+        return example(self.tokens[start : start + self.seq_len])
 
     def __call__(self, step: int) -> list[Group]:
         """The groups of step n."""
-        return [(self.row(int(number)),) for number in self.rows_of(step)]
+        return groups_at(self, step)
 
 
 class Groups:

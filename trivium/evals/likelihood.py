@@ -5,12 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from trivium.core.errors import DataError
-from trivium.core.types import Example
+from trivium.core.types import Example, num_common
 from trivium.nn.model import Model
+from trivium.text.shards import DOCUMENT_START
 from trivium.text.tokenizer import Tokenizer
 from trivium.train.annotate import column_of, logprobs
-
-DOCUMENT_START = "<|endoftext|>"  # what stands before a document in training, where the tokenizer has it
 
 
 def log_likelihoods(model: Model, tokenizer: Tokenizer, texts: Sequence[tuple[str, str]]) -> np.ndarray:
@@ -27,14 +26,7 @@ def log_likelihoods(model: Model, tokenizer: Tokenizer, texts: Sequence[tuple[st
         if len(first) + len(tokens) > longest:
             raise DataError(f"'{context[:40]}...' has {len(tokens):,} tokens, the model reads {longest:,}")
         mask = np.zeros(len(first) + len(tokens), np.float32)
-        mask[max(1, len(first) + _shared(known, tokens)) :] = 1
+        mask[max(1, len(first) + num_common(known, tokens)) :] = 1
         examples.append(Example(np.concatenate([np.array(first, np.int32), tokens]), mask))
     columns = column_of(model, examples, logprobs, rows=16, length=max(len(each.tokens) for each in examples))
     return np.array([float((column * each.loss_mask).sum(dtype=np.float64)) for column, each in zip(columns, examples, strict=True)])
-
-
-def _shared(known: np.ndarray, tokens: np.ndarray) -> int:
-    """How many tokens the context keeps when it goes on."""
-    count = min(len(known), len(tokens))
-    differ = np.flatnonzero(known[:count] != tokens[:count])
-    return int(differ[0]) if len(differ) else count

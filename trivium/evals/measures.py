@@ -38,7 +38,7 @@ def measured(rows: Sequence[Row], measure: str) -> dict[str, Any]:
     value, low, high = share_interval(sum(values), n) if set(values) <= {0.0, 1.0} else mean_interval(values)
     stderr = float(np.std(values, ddof=1)) / math.sqrt(n) if n > 1 else None
     if measure.endswith(EXPONENTIAL):
-        value, low, high = (None if end is None else _exp(end) for end in (value, low, high))
+        value, low, high = (None if end is None else math.exp(min(end, 700.0)) for end in (value, low, high))
         stderr = None if stderr is None or value is None else stderr * value
     return {"value": value, "low": low, "high": high, "n": n, "stderr": stderr}
 
@@ -68,7 +68,3 @@ def by_group(rows: Sequence[Row]) -> dict[str, list[Row]]:
         if row["group"]:
             found.setdefault(row["group"], []).append(row)
     return dict(sorted(found.items()))
-
-
-def _exp(value: float) -> float:
-    return math.exp(min(value, 700.0))

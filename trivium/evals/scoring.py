@@ -159,10 +159,6 @@ class Text:
             raise DataError(f"{where} prompt: is empty; it is the text that is measured")
         return [Request("", context, is_whole=True)]
 
-    def shot(self, fields: Fields, where: str) -> str:
-        """There is none."""
-        raise DataError(f"{where}: a text has no examples before it; leave shots out")
-
     def scores(self, found: Sequence[Likelihood], fields: Fields, where: str) -> Scores:
         """Sums over sizes; the text's own size is written beside its likelihood by the harness as the field `text`."""
         [one], text = found, fields["text"]
@@ -220,10 +216,6 @@ class Preference:
                 raise DataError(f"{where} {name}: {str(texts)[:80]!r}; a text or a list of texts is expected")
         return lists[0], lists[1]
 
-    def shot(self, fields: Fields, where: str) -> str:
-        """There is none."""
-        raise DataError(f"{where}: a reward model reads no examples; leave shots out")
-
     def scores(self, chosen: Sequence[float], rejected: Sequence[float], fields: Fields, where: str) -> Scores:
         """accuracy, margin and length_accuracy, over all pairs of the record."""
         longer = [[len(text) for text in texts] for texts in self.answers(fields, where)]
@@ -266,12 +258,9 @@ class Dialogue:
             raise DataError(f"{where} temperature: {found!r}; a number from 0 to 2 is expected")
         return float(found)
 
-    def shot(self, fields: Fields, where: str) -> str:
-        """There is none."""
-        raise DataError(f"{where}: a dialogue has no examples before it; leave shots out")
 
-
-AnyScoring = Annotated[Choices | Pair | Continuation | Text | Answer | Preference | Dialogue, Field(discriminator="kind")]
+Alone = Text | Preference | Dialogue  # asked without examples
+AnyScoring = Annotated[Choices | Pair | Continuation | Answer | Alone, Field(discriminator="kind")]
 
 
 def _won(margins: Sequence[float]) -> float:

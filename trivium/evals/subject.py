@@ -14,7 +14,7 @@ import numpy as np
 import tokenizers
 import torch
 
-from trivium.core.types import Example, Message
+from trivium.core.types import Example, Message, num_common
 from trivium.data.pack import pack
 from trivium.evals.scoring import Likelihood, Request
 from trivium.generate.engine import Engine, IsOver
@@ -141,7 +141,7 @@ def batches(items: Sequence[Example], most_tokens: int, most_places: int) -> Ite
     start, used, longest, leader, before = 0, 0, 0, np.zeros(0, np.int32), np.zeros(0, np.int32)
     for place, item in enumerate(items):
         tokens = item.tokens[:-1]
-        common, is_inside = _common(leader, tokens), len(tokens) >= SHARED and _common(before, tokens) == len(tokens)
+        common, is_inside = num_common(leader, tokens), len(tokens) >= SHARED and num_common(before, tokens) == len(tokens)
         new = 0 if is_inside else len(tokens) - (common if common >= SHARED else 0)
         size = max(longest, len(item.tokens)) * (place + 1 - start)
         if place > start and (used + new > most_tokens or size > most_places):
@@ -171,9 +171,3 @@ def _split(request: Request) -> tuple[str, str]:
     """Context and continuation; spaces at the end of the context belong to the continuation, as its first word has them."""
     kept = request.context.rstrip()
     return kept, request.context[len(kept) :] + request.continuation
-
-
-def _common(a: np.ndarray, b: np.ndarray) -> int:
-    size = min(len(a), len(b))
-    differs = np.flatnonzero(a[:size] != b[:size])
-    return int(differs[0]) if len(differs) else size

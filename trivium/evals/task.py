@@ -18,11 +18,11 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from trivium.core.config import build, component, merge, plain, read_toml
+from trivium.core.config import build, component, merge, read_toml
 from trivium.core.errors import ConfigError, DataError, did_you_mean
 from trivium.core.seeds import generator, key
 from trivium.core.types import Message
-from trivium.evals.scoring import Answer, AnyScoring, Choices, Dialogue, Preference, Request
+from trivium.evals.scoring import Alone, Answer, AnyScoring, Choices, Dialogue, Preference, Request
 from trivium.evals.templates import evaluate, render
 from trivium.score.rewards.opened import check_rules
 from trivium.text import assets
@@ -79,6 +79,10 @@ class Task:
     group: str = ""
     sections: dict[str, Section] = Field(default={})
     scoring: AnyScoring
+
+    def __post_init__(self) -> None:
+        if self.shots and isinstance(self.scoring, Alone):
+            raise ValueError(f"shots is {self.shots}, but scoring {self.scoring.kind} has no examples before it; leave shots out")
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,11 +148,6 @@ class NamedTask:
         """Whether what the model says is graded by the run's judge."""
         return isinstance(self.task.scoring, Dialogue)
 
-    @property
-    def is_for_judges(self) -> bool:
-        """Whether a reward model is asked."""
-        return isinstance(self.task.scoring, Preference)
-
     def requests(self, item: Item) -> list[Request]:
         """What is asked of a likelihood; nothing where the model answers or judges."""
         scoring = self.task.scoring
@@ -203,7 +202,7 @@ class NamedTask:
         task = self.task
         description = render(task.description, fields, f"{self.where} description")
         asked = [render(task.prompt, each, f"{self.where} prompt") for each in (*shots, fields)]
-        answers = [task.scoring.shot(each, self.where) for each in shots]
+        answers = [] if isinstance(task.scoring, Alone) else [task.scoring.shot(each, self.where) for each in shots]
         before = "".join(f"{question}{task.delimiter}{answer}{task.between}" for question, answer in zip(asked[:-1], answers, strict=True))
         context = description + before + asked[-1]
         turns: list[Message] = []
@@ -232,11 +231,6 @@ def sources_of(reference: str) -> list[str]:
     named = NamedTask.read(reference)
     own = [named.where] if Path(named.where).is_file() else []
     return [*own, *(source for source in (named.task.data, named.task.shots_from) if source)]
-
-
-def facts_of(named: NamedTask) -> dict[str, Any]:
-    """A task for the report: its options as plain values."""
-    return plain(named.task)
 
 
 def is_here(source: str) -> bool:

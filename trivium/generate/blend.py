@@ -13,9 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trivium.generate.readers import Chosen, NativeReader, Piece, Reader
+from trivium.generate.readers import NativeReader, Piece, Reader
 from trivium.generate.renderings import Rendered
-from trivium.generate.sampling import Sampling, Seen, Stream
 
 Blend = Callable[[Sequence[Tensor]], Tensor]  # logits (S, V) of each model, fp32 -> those that are drawn from, which are its own
 
@@ -38,7 +37,7 @@ class BlendedReader:
     """Readers of several models as one. Temperature and what else Sampling says apply to what they say together."""
 
     def __init__(self, readers: Sequence[Reader], blend: Blend) -> None:
-        self._readers, self._blend = readers, blend
+        self._readers, self._blend, self.choose = readers, blend, readers[0].choose
         self.rows, self.capacity = min(each.rows for each in readers), min(each.capacity for each in readers)
         self.piece_tokens, self.how = min(each.piece_tokens for each in readers), f"{readers[0].how}; {len(readers)} models together"
         self._inner = [each.inner if isinstance(each, Rendered) else each for each in readers]
@@ -103,9 +102,3 @@ class BlendedReader:
         """See Reader."""
         for reader in self._readers:
             reader.follow()
-
-    def choose(
-        self, logits_SV: Tensor, sampling: Sampling, stream: Stream, request_S: np.ndarray, position_S: np.ndarray, seen: Seen | None
-    ) -> Chosen:
-        """See Reader."""
-        return self._readers[0].choose(logits_SV, sampling, stream, request_S, position_S, seen)

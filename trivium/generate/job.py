@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from trivium.core.types import Example
+from trivium.core.types import Example, num_common
 from trivium.generate.readers import Piece, Reader
 from trivium.generate.sampling import Sampling
 
@@ -184,9 +184,7 @@ class Job:
     def _common(self, twin: int, prompt: np.ndarray) -> tuple[int, int]:
         """How many of a prompt's tokens the row has read, and how many it has; the last token must be read again in any case."""
         row = self.rows[twin]
-        size = min(len(prompt) - 1, len(row.tokens))
-        differs = np.flatnonzero(np.asarray(row.tokens[:size]) != np.asarray(prompt[:size]))
-        common = int(differs[0]) if len(differs) else size
+        common = num_common(row.tokens, prompt[:-1])
         return min(common, row.read), common
 
     def _free_row(self, twin: int | None) -> int:

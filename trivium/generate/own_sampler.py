@@ -17,6 +17,7 @@ from typing import Any
 
 from trivium.core.config import plain
 from trivium.core.errors import EngineError, TriviumError
+from trivium.core.line_process import end
 from trivium.generate.samplers import Answer, Batch, Weights
 
 _SERVE = "from trivium.stages.sampler_process import serve; serve()"
@@ -32,8 +33,8 @@ class OwnSampler:
 
     name = "in the other process"
 
-    def __init__(self, options: Mapping[str, Any], *, patience_s: float = PATIENCE_S) -> None:
-        self._options, self._patience_s, self._numbers, self._lock = dict(options), patience_s, count(), threading.Lock()
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self._options, self._numbers, self._lock = dict(options), count(), threading.Lock()
         self._is_closed = False
         self._start()
 
@@ -44,7 +45,7 @@ class OwnSampler:
             program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8",
             start_new_session=True,  # Ctrl-C is ours: a phase that is being sampled is finished and saved
         )  # fmt: skip
-        self._end = weakref.finalize(self, _end, self._process)
+        self._end = weakref.finalize(self, end, self._process)
         threading.Thread(target=_listen, args=(self._process, self._waiting, self._lock), name="sampler's replies", daemon=True).start()
         self._write(json.dumps(self._options))
 
@@ -83,10 +84,10 @@ class OwnSampler:
         if self._process.poll() is not None:  # nobody may be there to say that nobody is there
             raise EngineError(_ended(self._process))
         try:
-            found = reply.result(self._patience_s)
+            found = reply.result(PATIENCE_S)
         except Late:
             self._end()
-            raise EngineError(f"no answer within {self._patience_s:g} s") from None
+            raise EngineError(f"no answer within {PATIENCE_S:g} s") from None
         if "error" in found:
             kinds = {kind.__name__: kind for kind in TriviumError.__subclasses__()}
             raise kinds.get(found["kind"], EngineError)(found["error"])
@@ -120,12 +121,3 @@ def _listen(process: "subprocess.Popen[str]", waiting: dict[int, "Future[dict[st
 
 def _ended(process: "subprocess.Popen[str]") -> str:
     return f"the process of the sampler has ended (code {process.returncode}; what it said is above)"
-
-
-def _end(process: "subprocess.Popen[str]") -> None:
-    process.kill()
-    process.wait()
-    for pipe in (process.stdin, process.stdout):
-        if pipe is not None:
-            with suppress(OSError, ValueError):
-                pipe.close()

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from trivium.core.errors import ResourceError
 from trivium.core.world import memory_bytes
-from trivium.generate.sampling import Sampling, Seen, Stream, choose, choose_natively
+from trivium.generate.sampling import Choose, choose, choose_natively
 from trivium.nn.adapter import fingerprint
 from trivium.nn.cache import Cache, cache_bytes, visible
 from trivium.nn.decode import CastCopy, NextTokens, why_not_fixed
@@ -22,8 +23,6 @@ from trivium.nn.transformer import AnyCache
 
 PIECE_TOKENS = 256  # of prompts, that one step reads beside the new tokens: more would make the others wait
 GPU_PIECE_TOKENS = 4096  # which a GPU reads in the time of a few new tokens
-
-Chosen = tuple[np.ndarray, np.ndarray]  # tokens (B,) int64, log-probs (B,) float32
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +42,7 @@ class Reader(Protocol):
     capacity: int  # positions of a row
     piece_tokens: int  # of prompts, that one step should read at most
     how: str  # it works, in a few words, and why not faster
+    choose: Choose  # draws the next token of each
 
     def read(self, pieces: Sequence[Piece]) -> Tensor:
         """Logits after each piece that is the last of its row, in order; (S, V). They may be overwritten by the next call."""
@@ -68,12 +68,6 @@ class Reader(Protocol):
         """The weights have changed; rows in use go on with the keys and values that they have."""
         ...
 
-    def choose(
-        self, logits_SV: Tensor, sampling: Sampling, stream: Stream, request_S: np.ndarray, position_S: np.ndarray, seen: Seen | None
-    ) -> Chosen:
-        """Draw the next token of each."""
-        ...
-
 
 class NativeReader:
     """The kernels of nn/native: a row's logits are the same bits whatever is read beside it."""
@@ -82,6 +76,7 @@ class NativeReader:
         self.rows, self.capacity, self._model, self._weights, self._precision = rows, capacity, model, fingerprint(model), precision
         self.piece_tokens, self.how = PIECE_TOKENS, f"sampling with our kernels, weights in {precision}"
         most_tokens = rows + self.piece_tokens
+        self.choose: Choose = partial(choose_natively, loaded())
         self._decoder = Decoder(model.trunk, rows=rows, capacity=capacity, most_tokens=most_tokens, precision=precision)
 
     def read(self, pieces: Sequence[Piece]) -> Tensor:
@@ -126,12 +121,6 @@ class NativeReader:
         """See Reader."""
         self.renew()
 
-    def choose(
-        self, logits_SV: Tensor, sampling: Sampling, stream: Stream, request_S: np.ndarray, position_S: np.ndarray, seen: Seen | None
-    ) -> Chosen:
-        """See Reader."""
-        return choose_natively(loaded(), logits_SV, sampling, stream, request_S, position_S, seen)
-
 
 class ModuleReader:
     """The trainer's own module on its own device, or on a GPU in 16 bits a copy of its matrices that is cast once.
@@ -143,6 +132,7 @@ class ModuleReader:
 
     def __init__(self, model: Model, rows: int, capacity: int) -> None:
         trunk, self.device = model.trunk, model.device
+        self.choose: Choose = choose
         reason = why_not_fixed(trunk)
         self.piece_tokens = GPU_PIECE_TOKENS if self.device.type == "cuda" else PIECE_TOKENS
         self.rows, self.capacity = rows, -(-capacity // PAGE) * PAGE
@@ -215,12 +205,6 @@ class ModuleReader:
         """See Reader."""
         if self._copy is not None:
             self._copy.refresh()
-
-    def choose(
-        self, logits_SV: Tensor, sampling: Sampling, stream: Stream, request_S: np.ndarray, position_S: np.ndarray, seen: Seen | None
-    ) -> Chosen:
-        """See Reader."""
-        return choose(logits_SV, sampling, stream, request_S, position_S, seen)
 
 
 def free_bytes(device: torch.device) -> int:

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trivium.generate.readers import Chosen, Piece, Reader
-from trivium.generate.sampling import Sampling, Seen, Stream
+from trivium.core.types import num_common
+from trivium.generate.readers import Piece, Reader
 
 
 class Prompt(np.ndarray):
@@ -33,6 +33,7 @@ class Rendered:
     def __init__(self, reader: Reader, main: Sequence[np.ndarray], own: Sequence[np.ndarray]) -> None:
         self.inner, self._main, self._own = reader, main, own
         self.rows, self.capacity, self.piece_tokens, self.how = reader.rows, reader.capacity, reader.piece_tokens, reader.how
+        self.choose, self.end, self.renew, self.follow = reader.choose, reader.end, reader.renew, reader.follow
         self._request: dict[int, int] = {}  # whose row it is, or was
         self._read: dict[int, int] = {}  # how much of its own prompt a row has read
 
@@ -40,7 +41,7 @@ class Rendered:
         """See Reader. What its own prompt has in common with the source's is shared; the engine need not know how much that is."""
         own, common = self._own[request], 0
         if source is not None:
-            common = min(_common(own, self._own[self._request[source]]), self._read[source], len(own) - 1)
+            common = min(num_common(own, self._own[self._request[source]]), self._read[source], len(own) - 1)
         has = self.inner.begin(row, end - len(self._main[request]) + len(own), source if common else None, common, request=request)
         if has is None:
             return None
@@ -74,24 +75,6 @@ class Rendered:
             self.inner.read(together)
         return last
 
-    def end(self, row: int) -> None:
-        """See Reader."""
-        self.inner.end(row)
-
-    def renew(self) -> None:
-        """See Reader."""
-        self.inner.renew()
-
-    def follow(self) -> None:
-        """See Reader."""
-        self.inner.follow()
-
-    def choose(
-        self, logits_SV: Tensor, sampling: Sampling, stream: Stream, request_S: np.ndarray, position_S: np.ndarray, seen: Seen | None
-    ) -> Chosen:
-        """See Reader."""
-        return self.inner.choose(logits_SV, sampling, stream, request_S, position_S, seen)
-
 
 def _portions(pieces: Sequence[Piece], most: int) -> Iterator[list[Piece]]:
     """The pieces in order, as many in a step as it may read tokens, and none of a row beside an earlier one of it."""
@@ -103,10 +86,3 @@ def _portions(pieces: Sequence[Piece], most: int) -> Iterator[list[Piece]]:
         portion.append(piece)
     if portion:
         yield portion
-
-
-def _common(first: np.ndarray, second: np.ndarray) -> int:
-    """How many tokens two prompts begin with alike."""
-    size = min(len(first), len(second))
-    differs = np.flatnonzero(first[:size] != second[:size])
-    return int(differs[0]) if len(differs) else size

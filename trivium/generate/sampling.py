@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -44,6 +44,8 @@ class Sampling:
 
 Stream = int | np.ndarray  # what random numbers depend on: one for all rows, or one for each, (B,) uint64
 Seen = Sequence[np.ndarray]  # the tokens of each row so far
+# (logits, how, stream, requests, positions, seen) -> token of every row, (B,) int64, and its log-prob, (B,) float32
+Choose = Callable[["torch.Tensor", Sampling, Stream, np.ndarray, np.ndarray, "Seen | None"], tuple[np.ndarray, np.ndarray]]
 
 
 def choose(

@@ -74,7 +74,7 @@ class Outputs:
     def entropy_BL(self) -> torch.Tensor:
         """Entropy in nats of the distribution each counted token was drawn from; (B, L) float32."""
         if not self._with_entropy:
-            raise RuntimeError("this objective reads entropy_BL; it must declare `reads_entropy = True`")
+            raise RuntimeError("this objective reads entropy_BL, which is computed for policy losses alone")
         return self._scored[1]
 
     @cached_property

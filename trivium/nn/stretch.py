@@ -30,11 +30,11 @@ class Stretch:
         self.start = self.size * group.rank()
         self.end = self.start + self.size
 
-    def own(self, x_BL: Tensor, fill: float = 0, beyond: int = 0) -> Tensor:
-        """This rank's part of x, (B, size + beyond, ...). fill: what stands behind the row. beyond: how many positions more."""
-        missing = self.size * self.group.size() + beyond - self.length
+    def own(self, x_BL: Tensor, fill: float = 0) -> Tensor:
+        """This rank's part of x, (B, size, ...). fill: what stands behind the row."""
+        missing = self.size * self.group.size() - self.length
         padding = (0, 0) * (x_BL.dim() - 2) + (0, missing)
-        return F.pad(x_BL, padding, value=fill)[:, self.start : self.start + self.size + beyond]
+        return F.pad(x_BL, padding, value=fill)[:, self.start : self.end]
 
     def whole(self, x_BS: Tensor) -> Tensor:
         """What all ranks hold, (B, ranks x size), on every rank. A slope reaches only what is this rank's own: the others take theirs."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trivium.report import units
-from trivium.report.html import Html, element, join, muted, words
+from trivium.report.html import Html, element, figure, join, muted, words
 from trivium.report.reading import Record, number_of
 from trivium.report.scale import is_drawable
 from trivium.report.svg import Line, line_chart
@@ -30,8 +30,7 @@ def _chart(stage: str, bins: Sequence[Mapping[str, Any]]) -> Html:
     title = "observed share against predicted probability"
     lines = [Line("observed", points, whiskers=whiskers), Line("as sure as right", [(lowest, lowest), (1.0, 1.0)])]
     total = sum(row["n"] for row in rows if is_drawable(row["n"]))
-    caption = element("figcaption", element("b", title), element("span", f"{stage}, n {units.count(total)}"))
-    return element("figure", caption, line_chart(f"{stage}: {title}", lines, x_name="predicted probability"))
+    return figure(title, f"{stage}, n {units.count(total)}", line_chart(f"{stage}: {title}", lines, x_name="predicted probability"))
 
 
 def _numbers(row: Mapping[str, Any]) -> dict[str, float]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from trivium.report import units
-from trivium.report.html import Html, details, element, join, muted, words
+from trivium.report.html import Html, details, element, figure, join, muted, words
 from trivium.report.reading import Record, Series
 from trivium.report.scale import is_drawable
 from trivium.report.smoothing import is_noisy, smooth
@@ -38,8 +38,6 @@ def chart(title: str, points: Series) -> Html:
     line = Line(title, smooth(points), raw=points) if is_noisy(points) else Line(title, points)
     ends = [y for _, y in line.points if is_drawable(y)]
     reach = f"{units.number(ends[0])} → {units.number(ends[-1])}" if ends else ""
-    figure = [element("figcaption", element("b", title), element("span", reach)), line_chart(title, [line])]
     num_gaps = sum(not is_drawable(y) for _, y in points)
-    if num_gaps:
-        figure.append(muted(f"{num_gaps:,} of {len(points):,} values are not finite"))
-    return element("figure", *figure)
+    gaps = [muted(f"{num_gaps:,} of {len(points):,} values are not finite")] if num_gaps else []
+    return figure(title, reach, line_chart(title, [line]), *gaps)

@@ -1,11 +1,12 @@
 """What became of the raw text: read, dropped and why, duplicates, cut, kept, with samples of what is gone or was replaced."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from trivium.report import units
-from trivium.report.html import Html, details, element, join, muted, words
-from trivium.report.reading import Record, list_of, number_of, table_of
+from trivium.report.html import Html, details, element, join, words
+from trivium.report.reading import FUNNEL, Record, list_of, number_of, of_stages, table_of
 from trivium.report.svg import Bar, bars
 
 _READ, _DROPPED, _DUPLICATE, _CUT, _KEPT = 5, 1, 4, 2, 0
@@ -14,9 +15,7 @@ _LONGEST_SAMPLE = 600
 
 def funnel(record: Record) -> Html:
     """Bars of every stage that cleaned text."""
-    if not record.funnels:
-        return muted("Left out: no stage of this run left a funnel.json.")
-    return join(_funnel(stage, numbers, is_alone=len(record.funnels) == 1) for stage, numbers in record.funnels.items())
+    return of_stages(record, FUNNEL, partial(_funnel, is_alone=len(record.left[FUNNEL]) == 1))
 
 
 def _funnel(stage: str, numbers: Mapping[str, Any], *, is_alone: bool) -> Html:

@@ -62,6 +62,11 @@ def details(summary: object, *parts: object) -> Html:
     return element("details", element("summary", summary), *parts)
 
 
+def figure(title: object, note: object, chart: object, *below: object) -> Html:
+    """A chart under its title; the note, if there is one, stands at the end of the line."""
+    return element("figure", element("figcaption", element("b", title), *([element("span", note)] if note else [])), chart, *below)
+
+
 def muted(text: object) -> Html:
     """A line that says what is not there, or how to read what is."""
     return element("p", text, class_="muted")

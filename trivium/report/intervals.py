@@ -13,6 +13,7 @@ from trivium.core.seeds import generator
 
 Z_95 = 1.959963984540054
 T_95 = (12.70620, 4.30265, 3.18245, 2.77645, 2.57058, 2.44691, 2.36462, 2.30600, 2.26216, 2.22814)  # degrees of freedom 1 to 10
+RESAMPLES = 1000  # of curves and ratios
 _CHUNK = 1 << 20  # resampled values at a time: 8 MB
 
 
@@ -87,19 +88,19 @@ def paired_bootstrap(a: Sequence[float], b: Sequence[float], seed: int, *, resam
     return float(difference_N.mean()), float(low), float(high)
 
 
-def ratio_bootstrap(sums: Sequence[float], counts: Sequence[float], seed: int, *, resamples: int = 1000) -> tuple[float, float, float]:
+def ratio_bootstrap(sums: Sequence[float], counts: Sequence[float], seed: int) -> tuple[float, float, float]:
     """The sum of sums over that of counts, with its 95 % percentile interval over resampled items. Raises DataError as the others do."""
     both_N2 = np.stack([_checked(sums, "ratio_bootstrap"), _checked(counts, "ratio_bootstrap")], axis=1)
-    low, high = np.quantile(np.divide(*_resampled_means(both_N2, seed, "ratio_bootstrap", resamples).T), [0.025, 0.975])
+    low, high = np.quantile(np.divide(*_resampled_means(both_N2, seed, "ratio_bootstrap", RESAMPLES).T), [0.025, 0.975])
     return float(both_N2[:, 0].sum() / both_N2[:, 1].sum()), float(low), float(high)
 
 
-def curve_bootstrap(curves_NK: np.ndarray, seed: int, *, resamples: int = 1000) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def curve_bootstrap(curves_NK: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The mean of N curves with K points each, and its 95 % percentile interval at each point over resampled curves; (K,) each.
 
-    One curve has no interval: its ends are the curve itself. Costs O(resamples * N * K) time.
+    One curve has no interval: its ends are the curve itself. Costs O(RESAMPLES * N * K) time.
     """
-    low_K, high_K = _percentiles(curves_NK, seed, "curve_bootstrap", resamples)
+    low_K, high_K = _percentiles(curves_NK, seed, "curve_bootstrap", RESAMPLES)
     return curves_NK.mean(axis=0), low_K, high_K
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from trivium.report import units
-from trivium.report.html import Html, element, join, muted, table, words
+from trivium.report.html import Html, element, figure, join, muted, table, words
 from trivium.report.reading import Record, Result
 from trivium.report.svg import Interval, intervals
 
@@ -69,5 +69,4 @@ def _counts(row: dict[str, Result]) -> str:
 
 def _plot(measure: str, row: Sequence[Result]) -> Html:
     dots = [Interval(words(result.stage), result.value, result.low, result.high) for result in row if result.value is not None]
-    caption = element("figcaption", element("b", words(measure)), element("span", direction(measure)))
-    return element("figure", caption, intervals(f"{words(measure)} with 95 % intervals", dots))
+    return figure(words(measure), direction(measure), intervals(f"{words(measure)} with 95 % intervals", dots))

@@ -6,7 +6,7 @@ its square root, and the points are those of one run, not of many.
 
 from collections.abc import Mapping
 
-from trivium.report.html import Html, element, join, muted, words
+from trivium.report.html import Html, element, figure, join, muted, words
 from trivium.report.reading import Record, Series
 from trivium.report.scale import is_drawable
 from trivium.report.smoothing import bin_means, smooth
@@ -52,7 +52,7 @@ def _against_kl(stage: str, names: list[str], series: Mapping[str, Series]) -> H
 def _figure(stage: str, names: list[str], x_name: str, lines: list[Line]) -> Html:
     title = f"{' and '.join(_NAMES[name] for name in names)} against {x_name}"
     shown = title if len(names) == 1 else f"rewards against {x_name}"
-    return element("figure", element("figcaption", element("b", shown), element("span", stage)), line_chart(title, lines, x_name=x_name))
+    return figure(shown, stage, line_chart(title, lines, x_name=x_name))
 
 
 def _share_an_axis(series: Mapping[str, Series]) -> bool:

@@ -27,9 +27,6 @@ def repeat(record: Record) -> Html:
 
 
 def _list(values: Mapping[str, Any]) -> Html:
-    entries = (join([element("dt", _term(name)), element("dd", value)]) for name, value in values.items())
+    terms = {"memory_gib": "memory (GiB)"}
+    entries = (join([element("dt", terms.get(name, words(name))), element("dd", value)]) for name, value in values.items())
     return element("dl", *entries) if values else join([])
-
-
-def _term(name: str) -> str:
-    return "memory (GiB)" if name == "memory_gib" else words(name)

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from trivium.report import units
-from trivium.report.html import Html, element, join, muted, table, words
-from trivium.report.reading import Record, list_of, number_of, table_of
+from trivium.report.html import Html, element, figure, join, muted, table, words
+from trivium.report.reading import RANKING, Record, list_of, number_of, of_stages, table_of
 from trivium.report.svg import Interval, intervals
 
 _MOST_DRAWN = 40
@@ -13,9 +13,7 @@ _MOST_DRAWN = 40
 
 def ranking(record: Record) -> Html:
     """A plot and tables for every stage that ranked models."""
-    if not record.rankings:
-        return muted("Left out: no stage of this run left a ranking.json.")
-    return join(_stage(stage, found) for stage, found in record.rankings.items())
+    return of_stages(record, RANKING, _stage)
 
 
 def _stage(stage: str, found: Mapping[str, Any]) -> Html:
@@ -27,7 +25,7 @@ def _stage(stage: str, found: Mapping[str, Any]) -> Html:
     )
     parts = [element("h3", words(stage)), element("p", told), *_warnings(found), *_style(found)]
     drawn = [Interval(str(row.get("model")), *_three(row, "rating")) for row in places[:_MOST_DRAWN]]
-    parts.append(element("figure", element("figcaption", element("b", "rating")), intervals("ratings of models", drawn)))
+    parts.append(figure("rating", "", intervals("ratings of models", drawn)))
     if len(places) > _MOST_DRAWN:
         parts.append(muted(f"The first {_MOST_DRAWN} of {len(places)} are drawn; the table has all."))
     return join([*parts, _places(places), *_win_rates(found), *_heldout(found)])

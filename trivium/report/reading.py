@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -10,9 +10,10 @@ from typing import Any
 
 from trivium.core.errors import ArtefactError
 from trivium.core.run import DIGEST, DONE, METRICS, SPEED, STARTED
+from trivium.report.html import Html, join, muted
 
-CALIBRATION, TASKS = "calibration.json", "tasks.json"
-RANKING, ROUTING = "ranking.json", "routing.json"
+CALIBRATION, RANKING, ROUTING, TASKS = "calibration.json", "ranking.json", "routing.json", "tasks.json"
+FUNNEL, SELECTION, WRITTEN = "funnel.json", "selection.json", "written.json"
 _USUAL_ORDER = ("prepare", "tokenize", "pretrain", "finetune", "sample", "reward", "prefer", "reinforce", "synthesize", "evaluate")
 
 Series = list[tuple[float, float]]  # (step, value)
@@ -43,7 +44,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Everything the report is made from. Mappings are by stage; `stages` is the order in which they ran."""
+    """Everything the report is made from. Mappings are by stage, `left` by file before; `stages` is the order in which they ran."""
 
     folder: Path
     recipe: str
@@ -53,14 +54,9 @@ class Record:
     speed: Mapping[str, list[Mapping[str, float | None]]]
     facts: Mapping[str, Mapping[str, Any]]
     results: tuple[Result, ...]
-    funnels: Mapping[str, Mapping[str, Any]]
-    selections: Mapping[str, Mapping[str, Any]]
-    rankings: Mapping[str, Mapping[str, Any]]
-    routings: Mapping[str, Mapping[str, Any]]
-    written: Mapping[str, Mapping[str, Any]]
+    left: Mapping[str, Mapping[str, Mapping[str, Any]]]
     calibrations: Mapping[str, list[Mapping[str, Any]]]
     samples: tuple[Sample, ...]
-    tasks: Mapping[str, Mapping[str, Any]]
 
     @property
     def name(self) -> str:
@@ -82,14 +78,12 @@ def read_record(folder: Path) -> Record:
     """Read a run folder. Raises ArtefactError if there is no such folder, or naming the file (and line) that is damaged."""
     if not folder.is_dir():
         raise ArtefactError(f"{folder}: there is no such run folder")
-    read = (STARTED, DONE, "funnel.json", "selection.json", "written.json", RANKING, ROUTING, CALIBRATION, "samples.json", TASKS)
-    by_stage = {name: _of_stages(folder, name) for name in read}
-    starts = {stage: _start(value) for stage, value in by_stage[STARTED].items()}
+    starts = {stage: _start(value) for stage, value in _of_stages(folder, STARTED).items()}
     rows = [row for row in _rows(folder / METRICS) if row.offset >= starts.get(row.stage, 0)]
     speed: dict[str, list[Mapping[str, float | None]]] = {}
     for row in _rows(folder / SPEED):
         speed.setdefault(row.stage, []).append(row.numbers)
-    done = {stage: _expect(dict, value, folder / stage / DONE) for stage, value in by_stage[DONE].items()}
+    done = _tables(folder, DONE)
     return Record(
         folder=folder,
         recipe=_text(folder / "run.toml"),
@@ -99,15 +93,18 @@ def read_record(folder: Path) -> Record:
         speed=speed,
         facts={stage: table_of(value.get("facts")) for stage, value in done.items()},
         results=tuple(_results(folder / "results.json")),
-        funnels={stage: _expect(dict, value, folder / stage / "funnel.json") for stage, value in by_stage["funnel.json"].items()},
-        selections={stage: _expect(dict, value, folder / stage / "selection.json") for stage, value in by_stage["selection.json"].items()},
-        rankings={stage: _expect(dict, value, folder / stage / RANKING) for stage, value in by_stage[RANKING].items()},
-        routings={stage: _expect(dict, value, folder / stage / ROUTING) for stage, value in by_stage[ROUTING].items()},
-        written={stage: _expect(dict, value, folder / stage / "written.json") for stage, value in by_stage["written.json"].items()},
-        calibrations={stage: _bins(folder / stage / CALIBRATION, value) for stage, value in by_stage[CALIBRATION].items()},
-        samples=tuple(chain(*(_samples(folder / stage / "samples.json", value) for stage, value in by_stage["samples.json"].items()))),
-        tasks={stage: _expect(dict, value, folder / stage / TASKS) for stage, value in by_stage[TASKS].items()},
+        left={name: _tables(folder, name) for name in (FUNNEL, SELECTION, WRITTEN, RANKING, ROUTING, TASKS)},
+        calibrations={stage: _bins(folder / stage / CALIBRATION, value) for stage, value in _of_stages(folder, CALIBRATION).items()},
+        samples=tuple(
+            chain(*(_samples(folder / stage / "samples.json", value) for stage, value in _of_stages(folder, "samples.json").items()))
+        ),
     )
+
+
+def of_stages(record: Record, name: str, draw: Callable[[str, Mapping[str, Any]], Html]) -> Html:
+    """What every stage left in a file of this name, drawn one below the other; a line that says so where none did."""
+    found = record.left[name]
+    return join(draw(stage, table) for stage, table in found.items()) if found else muted(f"Left out: no stage of this run left a {name}.")
 
 
 def number_of(value: Any) -> float | None:
@@ -205,6 +202,10 @@ def _of_stages(folder: Path, name: str) -> dict[str, Any]:
     files = {path.parent.name: path for path in sorted(folder.glob(f"*/{name}"))}
     usual = [stage for stage in _USUAL_ORDER if stage in files]
     return {stage: _json(files[stage]) for stage in dict.fromkeys([*usual, *files])}
+
+
+def _tables(folder: Path, name: str) -> dict[str, Mapping[str, Any]]:
+    return {stage: _expect(dict, value, folder / stage / name) for stage, value in _of_stages(folder, name).items()}
 
 
 def _json(path: Path) -> Any:

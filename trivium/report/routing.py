@@ -4,16 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from trivium.report import units
-from trivium.report.html import Html, element, join, muted, table, words
-from trivium.report.reading import Record, list_of, number_of, table_of
+from trivium.report.html import Html, element, figure, join, table, words
+from trivium.report.reading import ROUTING, Record, list_of, number_of, of_stages, table_of
 from trivium.report.svg import NUM_COLOURS, Line, line_chart
 
 
 def routing(record: Record) -> Html:
     """Tables and curves for every stage that trained routers."""
-    if not record.routings:
-        return muted("Left out: no stage of this run left a routing.json.")
-    return join(_stage(stage, found) for stage, found in record.routings.items())
+    return of_stages(record, ROUTING, _stage)
 
 
 def _stage(stage: str, found: Mapping[str, Any]) -> Html:
@@ -83,7 +81,7 @@ def _curves(found: Mapping[str, Any], routers: Mapping[str, Mapping[str, Any]]) 
     lines = [Line(words(kind), _points(list_of(table_of(one.get("worth")).get("curve")))) for kind, one in routers.items()]
     lines = [*lines[: NUM_COLOURS - 1], Line("oracle", _points(list_of(table_of(found.get("oracle")).get("curve"))))]
     title = "gap recovered against share of strong calls"
-    return element("figure", element("figcaption", element("b", title)), line_chart(title, lines, x_name="share of strong calls"))
+    return figure(title, "", line_chart(title, lines, x_name="share of strong calls"))
 
 
 def _prices(routers: Mapping[str, Mapping[str, Any]]) -> Html | None:
@@ -95,7 +93,7 @@ def _prices(routers: Mapping[str, Mapping[str, Any]]) -> Html | None:
     if not lines:
         return None
     title = "worth of an answer against its mean price"
-    return element("figure", element("figcaption", element("b", title)), line_chart(title, lines[:NUM_COLOURS], x_name="mean price"))
+    return figure(title, "", line_chart(title, lines[:NUM_COLOURS], x_name="mean price"))
 
 
 def _points(rows: list[Any]) -> list[tuple[float, float]]:

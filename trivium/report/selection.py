@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from trivium.report import units
-from trivium.report.html import Html, element, join, muted, words
-from trivium.report.reading import Record, list_of, number_of, table_of
+from trivium.report.html import Html, element, figure, join, muted, words
+from trivium.report.reading import SELECTION, Record, list_of, number_of, of_stages, table_of
 from trivium.report.svg import Bar, Line, bars, line_chart
 
 _KEPT, _ALL = 0, 5
@@ -13,9 +13,7 @@ _KEPT, _ALL = 0, 5
 
 def selection(record: Record) -> Html:
     """A sentence, a curve and a histogram for every stage that chose among answers."""
-    if not record.selections:
-        return muted("Left out: no stage of this run left a selection.json.")
-    return join(_stage(stage, found) for stage, found in record.selections.items())
+    return of_stages(record, SELECTION, _stage)
 
 
 def _stage(stage: str, found: Mapping[str, Any]) -> Html:
@@ -48,8 +46,8 @@ def _curve(points: list[Mapping[str, Any]], found: Mapping[str, Any]) -> Html | 
     last = points[-1]
     ends = f"{units.number(number_of(points[0].get('value')))} → {units.number(number_of(last.get('value')))}"
     title = "score of the best of k answers"
-    figure = element("figure", element("figcaption", element("b", title), element("span", ends)), line_chart(title, lines, x_name="k"))
-    return join([element("div", figure, class_="charts large"), muted(_distance(last))])
+    chart = figure(title, ends, line_chart(title, lines, x_name="k"))
+    return join([element("div", chart, class_="charts large"), muted(_distance(last))])
 
 
 def _distance(last: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ from trivium.report import units
 from trivium.report.html import Html, element, join, words
 from trivium.report.measures import direction
 from trivium.report.quantities import in_books
-from trivium.report.reading import Record, Result, number_of, table_of
+from trivium.report.reading import FUNNEL, Record, Result, number_of, table_of
 
 _MOST_CHANGES = 3
 
@@ -41,7 +41,7 @@ def _fact_or_sum(record: Record, stage: str, name: str) -> float | None:
 
 
 def _sentences(record: Record) -> Iterator[str]:
-    for funnel in record.funnels.values():
+    for funnel in record.left[FUNNEL].values():
         read, kept = table_of(funnel.get("read")), table_of(funnel.get("kept"))
         if read and kept:
             unit = str(funnel.get("unit", "documents"))

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trivium.report import units
-from trivium.report.html import Html, details, element, join, muted, table, words
-from trivium.report.reading import Record, list_of, number_of, table_of
+from trivium.report.html import Html, details, element, figure, join, muted, table, words
+from trivium.report.reading import TASKS, Record, list_of, number_of, of_stages, table_of
 from trivium.report.svg import Interval, intervals
 
 _MOST_LINES = 200  # of the table in the log
@@ -13,9 +13,7 @@ _MOST_LINES = 200  # of the table in the log
 
 def tasks(record: Record) -> Html:
     """The differences with their intervals, drawn and as a table, and each task with the whole prompt of its first item."""
-    if not record.tasks:
-        return muted("Left out: no stage of this run left a tasks.json.")
-    return join(_stage(stage, found) for stage, found in record.tasks.items())
+    return of_stages(record, TASKS, _stage)
 
 
 def told(results: Sequence[Mapping[str, Any]], found: Mapping[str, Any]) -> list[str]:
@@ -79,9 +77,9 @@ def _differences(rows: Sequence[Mapping[str, Any]]) -> list[Html]:
         ]
         for row in rows
     ]
-    figure = element("figure", element("figcaption", element("b", "difference")), intervals("differences with 95 % intervals", drawn))
+    chart = figure("difference", "", intervals("differences with 95 % intervals", drawn))
     shown = table(["measure", "models", "difference", "from", "to"], cells, caption=caption)
-    return [*([element("div", figure, class_="bars")] if drawn else []), shown]
+    return [*([element("div", chart, class_="bars")] if drawn else []), shown]
 
 
 _DRAWN = ("acc", "acc_norm", "first_preferred", "pass@1", "exact", "numeric", "prompt_strict")  # shares, which go on one axis

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from trivium.report import units
-from trivium.report.html import Html, details, element, join, muted, words
-from trivium.report.reading import Record, list_of, number_of, table_of
+from trivium.report.html import Html, details, element, join, words
+from trivium.report.reading import WRITTEN, Record, list_of, number_of, of_stages, table_of
 from trivium.report.svg import Bar, bars
 
 VALID = "valid"
@@ -15,9 +15,7 @@ _HEADER = ("", "query", "answer", "verdict")
 
 def written(record: Record) -> Html:
     """Bars of verdicts and a table of samples for every stage that wrote or chose conversations."""
-    if not record.written:
-        return muted("Left out: no stage of this run left a written.json.")
-    return join(_stage(stage, found) for stage, found in record.written.items())
+    return of_stages(record, WRITTEN, _stage)
 
 
 def _stage(stage: str, found: Mapping[str, Any]) -> Html:

@@ -13,22 +13,22 @@ from pydantic import Field
 
 from trivium.core.config import component
 
+MIN_WORDS, MAX_WORDS = 7, 14  # of a brief answer
+
 
 @component
 class AnswerRule:
     """True score of an answer to a question about a word, in [0, 1]: the weighted mean of four parts, each in [0, 1].
 
     names: the asked word is in the answer. sentence: it begins with a capital, ends with its only full stop and stopped by
-    itself. fresh: the share of its words that are new in it. brief: 1 between min_words and max_words, falling to 0 at no
-    word and at twice max_words.
+    itself. fresh: the share of its words that are new in it. brief: 1 between 7 and 14 words, falling to 0 at no word and
+    at 28.
     """
 
     names: float = Field(default=2.0, ge=0)
     sentence: float = Field(default=1.0, ge=0)
     fresh: float = Field(default=1.0, ge=0)
     brief: float = Field(default=1.0, ge=0)
-    min_words: int = Field(default=7, ge=1)
-    max_words: int = Field(default=14, ge=1)
 
     def __post_init__(self) -> None:
         if not self.names + self.sentence + self.fresh + self.brief:
@@ -41,7 +41,7 @@ class AnswerRule:
             "names": float(asked.lower() in words),
             "sentence": float(stopped and re.fullmatch(r"[A-Z][^.]*\.", answer.strip()) is not None),
             "fresh": len(set(words)) / len(words) if words else 0.0,
-            "brief": max(0.0, min(1.0, len(words) / self.min_words, 2 - len(words) / self.max_words)),
+            "brief": max(0.0, min(1.0, len(words) / MIN_WORDS, 2 - len(words) / MAX_WORDS)),
         }
 
     def __call__(self, asked: str, answer: str, stopped: bool) -> float:

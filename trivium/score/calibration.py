@@ -1,8 +1,7 @@
 """Calibration: whether what a reward model calls likely is as often so as it says."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -22,15 +21,6 @@ class Bin:
     observed_low: float
     observed_high: float
     n: int
-
-    def plain(self) -> dict[str, Any]:
-        """As JSON has it."""
-        return asdict(self)
-
-
-def probability(gap: float | np.ndarray) -> np.ndarray:
-    """P(the first of two answers is better) = sigmoid(difference of their scores), Bradley and Terry 1952, without overflow."""
-    return 0.5 * (1 + np.tanh(0.5 * np.asarray(gap, np.float64)))
 
 
 def calibrate(predicted: Sequence[float], true: Sequence[float], clusters: Sequence[int], *, lowest: float) -> list[Bin]:

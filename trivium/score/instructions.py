@@ -85,11 +85,6 @@ def _nth_paragraph(text: str, options: Options) -> bool:
     return first is not None and first[1].lower() == options["first_word"].lower()
 
 
-def _sections(text: str, options: Options) -> bool:
-    found = re.split(rf"\s?{re.escape(options['section_spliter'])}\s?\d+\s?", text)
-    return len(found) - 1 >= options["num_sections"]
-
-
 def _two_responses(text: str, options: Options) -> bool:
     parts = [part.strip() for part in text.split("******")]
     said = [part for part in parts if part]
@@ -99,11 +94,6 @@ def _two_responses(text: str, options: Options) -> bool:
 def _postscript(text: str, options: Options) -> bool:
     marker = options["postscript_marker"]
     return re.search(_POSTSCRIPTS.get(marker, re.escape(marker.lower())), text.lower()) is not None
-
-
-def _quotation(text: str, options: Options) -> bool:
-    text = text.strip()
-    return len(text) > 1 and text[0] == text[-1] == '"'
 
 
 def _is_json(text: str, options: Options) -> bool:
@@ -118,23 +108,15 @@ def _count(word: str, text: str) -> int:
     return len(re.findall(re.escape(word), text, re.IGNORECASE))
 
 
-def _has_word(word: str, text: str) -> bool:
-    return re.search(rf"\b{re.escape(word)}\b", text, re.IGNORECASE) is not None
-
-
-def _capitals(text: str) -> int:
-    return sum(word.strip(_OUTER_SIGNS).isupper() for word in text.split())
-
-
-def _letters(text: str, options: Options) -> int:
-    return text.lower().count(options["letter"].lower())
-
-
 CHECKS: dict[str, Check] = {
     "keywords:existence": lambda text, options: all(_count(word, text) for word in options["keywords"]),
     "keywords:frequency": lambda text, options: _compared(_count(options["keyword"], text), options, "relation", "frequency"),
-    "keywords:forbidden_words": lambda text, options: not any(_has_word(word, text) for word in options["forbidden_words"]),
-    "keywords:letter_frequency": lambda text, options: _compared(_letters(text, options), options, "let_relation", "let_frequency"),
+    "keywords:forbidden_words": lambda text, options: (
+        not any(re.search(rf"\b{re.escape(word)}\b", text, re.IGNORECASE) for word in options["forbidden_words"])
+    ),
+    "keywords:letter_frequency": lambda text, options: _compared(
+        text.lower().count(options["letter"].lower()), options, "let_relation", "let_frequency"
+    ),
     "language:response_language": lambda text, options: _is_in(text, options["language"]),
     "length_constraints:number_sentences": _sentences,
     "length_constraints:number_paragraphs": _paragraphs,
@@ -145,15 +127,17 @@ CHECKS: dict[str, Check] = {
     "detectable_format:number_bullet_lists": _bullets,
     "detectable_format:constrained_response": lambda text, _: any(answer in text for answer in _CONSTRAINED),
     "detectable_format:number_highlighted_sections": _highlights,
-    "detectable_format:multiple_sections": _sections,
+    "detectable_format:multiple_sections": lambda text, options: (
+        len(re.findall(rf"\s?{re.escape(options['section_spliter'])}\s?\d+\s?", text)) >= options["num_sections"]
+    ),
     "detectable_format:json_format": _is_json,
     "detectable_format:title": lambda text, _: any(found.strip("<> ") for found in re.findall(r"<<[^\n]+>>", text)),
     "combination:two_responses": _two_responses,
     "combination:repeat_prompt": lambda text, options: text.strip().lower().startswith(options["prompt_to_repeat"].strip().lower()),
     "startend:end_checker": lambda text, options: text.strip().strip('"').lower().endswith(options["end_phrase"].strip().lower()),
-    "startend:quotation": _quotation,
+    "startend:quotation": lambda text, _: re.fullmatch(r'".*"', text.strip(), re.DOTALL) is not None,
     "change_case:capital_word_frequency": lambda text, options: _compared(
-        _capitals(text), options, "capital_relation", "capital_frequency"
+        sum(word.strip(_OUTER_SIGNS).isupper() for word in text.split()), options, "capital_relation", "capital_frequency"
     ),
     "change_case:english_capital": lambda text, _: text.isupper() and _is_english(text),
     "change_case:english_lowercase": lambda text, _: text.islower() and _is_english(text),

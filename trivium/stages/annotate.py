@@ -5,7 +5,6 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from trivium.core.commit import commit
 from trivium.core.config import component
 from trivium.core.errors import ConfigError
 from trivium.core.run import Run
@@ -13,9 +12,9 @@ from trivium.core.seeds import generator
 from trivium.generate.sampling import Sampling
 from trivium.nn.flops import num_parameters
 from trivium.score.answers import Annotators, pair_counts
-from trivium.stages.base import Foresight, Work, check_model, data_source, known_model, resolve
-from trivium.text.read import check_head, read_field, read_prompts
-from trivium.text.write import write_jsonl
+from trivium.stages.base import Foresight, Work, check_data, check_model, commit_rows, data_source, known_model
+from trivium.text.read import read_field, read_prompts
+from trivium.text.write import plain_turns
 
 
 @component
@@ -46,8 +45,7 @@ class Annotate:
                 "sampling.temperature is 0: greedy answers to one prompt are all the same, so there is nothing to rank; 1 is usual"
             )
         check_model(self.model)
-        if not self.prompts.startswith("@"):
-            check_head(self.prompts, "prompts", field="asked")
+        check_data(self.prompts, "prompts", field="asked")
 
     def foresee(self, name: str, known: Foresight) -> Work:
         parameters = num_parameters(known_model(known, self.model))
@@ -55,9 +53,9 @@ class Annotate:
         return Work(tokens_generated=answers * known.sequence_tokens // 2, parameters_sampled=parameters)
 
     def run(self, run: Run) -> Mapping[str, Any]:
-        from trivium.stages.models import Speaker, engine_of, machine_of
+        from trivium.stages.models import Speaker, engine_of
 
-        speaker = Speaker.load(resolve(run, self.model), machine_of(run))
+        speaker = Speaker.of(run, self.model)
         prompts = data_source(run, self.prompts)
         asked = read_field(prompts, "asked")
         messages = list(read_prompts(prompts))
@@ -78,38 +76,22 @@ class Annotate:
             agreed, pairs = pair_counts(scores, places)
             right, total = right + agreed, total + pairs
             order = sorted(range(number), key=lambda k, places=places: places[k])
-            prompt = [{"role": message.role, "content": message.content} for message in messages[i]]
-            table.append(
-                {
-                    "prompt": prompt,
-                    "responses": texts,
-                    "ranking": [[k] for k in order],
-                    "stopped": stopped,
-                    "scores": scores,
-                    "asked": asked[i],
-                }
-            )
+            table.append({
+                "prompt": plain_turns(messages[i]), "responses": texts, "ranking": [[k] for k in order], "stopped": stopped,
+                "scores": scores, "asked": asked[i],
+            })  # fmt: skip
         self._write(run, table)
         error = 1 - right / max(total, 1)
         run.log(
             f"{len(table):,} prompts, {len(answers):,} answers, {total:,} pairs that differ in true score; "
             f"annotators put {error:.1%} of them the wrong way round"
         )
-        return {
-            "prompts": len(table),
-            "answers": len(answers),
-            "pairs": total,
-            "pair_error": error,
-            "tokens": sum(len(answer.response) for answer in answers),
-        }
+        tokens = sum(len(answer.response) for answer in answers)
+        return {"prompts": len(table), "answers": len(answers), "pairs": total, "pair_error": error, "tokens": tokens}
 
     def _write(self, run: Run, table: list[dict[str, Any]]) -> None:
         num_heldout = max(1, round(len(table) * self.heldout_share))
         seen = [{name: value for name, value in row.items() if name != "scores"} for row in table]
-
-        def write(folder: Any) -> None:
-            write_jsonl(folder / "heldout.jsonl", seen[:num_heldout])
-            write_jsonl(folder / "train.jsonl", seen[num_heldout:])
-            write_jsonl(folder / "truth.jsonl", ({"scores": row["scores"], "asked": row["asked"]} for row in table[:num_heldout]))
-
-        commit(run.folder / "rankings", write, kind="rankings", meta={"simulated": True})
+        truth = ({"scores": row["scores"], "asked": row["asked"]} for row in table[:num_heldout])
+        files = {"heldout.jsonl": seen[:num_heldout], "train.jsonl": seen[num_heldout:], "truth.jsonl": truth}
+        commit_rows(run.folder / "rankings", files, kind="rankings", meta={"simulated": True})

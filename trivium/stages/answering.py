@@ -5,28 +5,31 @@ prompt and of the answer, weights), so two rounds with one seed do not draw the 
 of the piece, and their numbers also depend on the step.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from trivium.core.errors import DataError, DivergedError
 from trivium.core.run import Run
 from trivium.core.types import Example, Message
-from trivium.generate.sampling import Sampling
-from trivium.score.answers import AnswerRule
-from trivium.score.keep import AnyKeep, Steps
+from trivium.score.keep import Steps
 from trivium.score.rewards import AnyReward
-from trivium.score.rewards.opened import check_records, opened
-from trivium.stages.base import data_source, resolve
-from trivium.stages.choosing import chooser_of
-from trivium.stages.judges import Judges, Scoring, judge
-from trivium.stages.models import Speaker, engine_of, machine_of
+from trivium.score.rewards.opened import check_records
+from trivium.stages.base import data_source
+from trivium.stages.choosing import rules_of
+from trivium.stages.judges import Judges, judge
+from trivium.stages.models import Speaker, engine_of
 from trivium.stages.pieces import Rows, in_pieces
 from trivium.stages.step_columns import step_columns
 from trivium.text.read import read_prompt_records
 from trivium.text.write import plain_turns
+
+if TYPE_CHECKING:
+    from trivium.stages.sample import Sample
 
 KIND = "scored answers"
 ROUNDS = 8  # times that a piece fills the engine's rows, about
@@ -44,37 +47,18 @@ class Prompt:
     demonstration: str = ""
 
 
-class AnswerOptions(Scoring, Protocol):
-    """The options of `sample` that say what the answers are."""
-
-    @property
-    def model(self) -> str: ...
-    @property
-    def answers(self) -> int: ...
-    @property
-    def sampling(self) -> Sampling: ...
-    @property
-    def missing_end_penalty(self) -> float: ...
-    @property
-    def truth(self) -> AnswerRule | None: ...
-    @property
-    def rows(self) -> int: ...
-    @property
-    def keep(self) -> AnyKeep: ...
-
-
-def answer(options: AnswerOptions, run: Run, prompts: Callable[[], Iterator[Prompt]], asks: Callable[[Turns], Turns]) -> Rows:
+def answer(options: Sample, run: Run, prompts: Callable[[], Iterator[Prompt]], asks: Callable[[Turns], Turns]) -> Rows:
     """Answer all prompts, which are read twice.
 
     Gives what reads the answers: a row a prompt {prompt, responses, scores, stopped, tokens}, and true_scores and demonstration where
     known, steps and step_shares where they are kept. asks: what the model is asked for a prompt. Raises DataError if there is no prompt,
     or one has no room for an answer.
     """
-    speaker = Speaker.load(resolve(run, options.model), machine_of(run))
+    speaker = Speaker.of(run, options.model)
     asked = looked_at(prompts(), options.rewards)
     total, longest = measured(asked, lambda prompt: speaker.prompt(asks(prompt.messages)), speaker.model.config.max_seq_len)
     models = [judge(run, speaker, reference, [longest], options.sampling) for reference in options.reward_model]
-    rules = opened(options.rewards, [], seed=run.seed, plugins=run.plugins, say=run.log_once, chooser=chooser_of(run))
+    rules = rules_of(run, options.rewards)
     engine = engine_of(run, speaker, rows=options.rows)
 
     def make(number: int, part: Sequence[Prompt], on_done: Callable[[int], None]) -> Iterator[dict[str, Any]]:
@@ -129,7 +113,7 @@ def _read(judge: Speaker, answers: Sequence[Example]) -> np.ndarray:
     return judge.scores(answers, rows=READ_ROWS, length=max(len(each.tokens) for each in answers))
 
 
-def _columns(options: AnswerOptions, judges: Judges, answers: Sequence[Example], owners: Sequence[int]) -> dict[str, list[Any]]:
+def _columns(options: Sample, judges: Judges, answers: Sequence[Example], owners: Sequence[int]) -> dict[str, list[Any]]:
     """The columns of a piece, a value for each answer."""
     stopped = np.array([bool(each.meta["stopped"]) for each in answers])
     columns: dict[str, list[Any]] = {"responses": [judges.policy.text_of(each) for each in answers]}

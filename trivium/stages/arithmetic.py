@@ -1,19 +1,16 @@
 """arithmetic: sums to be done, so small that a small model can learn them, and whose answers a rule can check."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
 
-from trivium.core.commit import commit
 from trivium.core.config import component
 from trivium.core.errors import ConfigError
 from trivium.core.run import Run
 from trivium.core.seeds import generator
-from trivium.stages.base import Foresight, Work
-from trivium.text.write import write_jsonl
+from trivium.stages.base import Foresight, Work, commit_rows
 
 
 @component
@@ -52,15 +49,11 @@ class Arithmetic:
         sums = [
             (int(second[i]), int(first[i])) if swap else (int(first[i]), int(second[i])) for i, swap in zip(order, swapped, strict=True)
         ]
-
-        def write(folder: Path) -> None:
-            start = 0
-            for part, size in self.sizes.items():
-                rows = (_row(*pair, is_answered=part == "demonstrations") for pair in sums[start : start + size])
-                write_jsonl(folder / f"{part}.jsonl", rows)
-                start += size
-
-        commit(run.folder / "sums", write, kind="sums", meta={"largest": self.largest})
+        files, start = dict[str, list[dict[str, Any]]](), 0
+        for part, size in self.sizes.items():
+            files[f"{part}.jsonl"] = [_row(*pair, is_answered=part == "demonstrations") for pair in sums[start : start + size]]
+            start += size
+        commit_rows(run.folder / "sums", files, kind="sums", meta={"largest": self.largest})
         run.log("sums: " + ", ".join(f"{size:,} {part}" for part, size in self.sizes.items()))
         return self.sizes
 

@@ -4,13 +4,13 @@ A stage file may import torch only inside `run`: configuration and data are chec
 A reference `@NAME/...` points to what the stage NAME of the same run left.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
-from trivium.core.commit import read_manifest
+from trivium.core.commit import commit, read_manifest
 from trivium.core.errors import ArtefactError, ConfigError, DamagedError, DataError
 from trivium.core.progress import counted
 from trivium.core.run import Run
@@ -20,6 +20,8 @@ from trivium.nn.io.config_json import FILE as CONFIG_FILE, is_guest, read_config
 from trivium.nn.io.proxy_json import is_proxy, read_proxy
 from trivium.stages.exchange import is_named, model_path
 from trivium.text.lines import OnSkip
+from trivium.text.read import RecordKind, check_head, read_prompts
+from trivium.text.write import write_jsonl
 
 T = TypeVar("T")
 Unreadable = Literal["stop", "skip"]  # whether a record that cannot be read stops the run, or is left out and counted
@@ -53,11 +55,14 @@ class Foresight:
     models: dict[str, ModelConfig] = field(default_factory=dict)
     vocab_size: int = 8192
     sequence_tokens: int = 256
-    num_demonstrations: int = 10_000
     num_comparisons: int = 1000  # prompts whose answers are ranked
     num_heldout: int = 300
     num_prompts: dict[str, int] = field(default_factory=dict)
     compute_bytes: Literal[2, 4] = 4  # of a number that training keeps
+
+    def prompts_in(self, source: str) -> int:
+        """How many prompts a file holds, or will; a thousand where that is not known."""
+        return sum(1 for _ in read_prompts(source)) if Path(source).exists() else self.num_prompts.get(source, 1000)
 
 
 class Stage(Protocol):
@@ -122,6 +127,29 @@ def references(options: Any) -> list[str]:
     return [options] if isinstance(options, str) and options.startswith("@") else []
 
 
+def result_row(stage: str, measure: str, interval: Sequence[float | None], n: int) -> dict[str, Any]:
+    """A row of results.json. interval: (value, low, high), 95 %."""
+    value, low, high = interval
+    return {"stage": stage, "measure": measure, "value": value, "low": low, "high": high, "n": n}
+
+
+def sample_row(stage: str, prompt: str, response: str, score: float | None = None, stopped: bool | None = None) -> dict[str, Any]:
+    """A row of samples.json, which the report shows beside those of other stages."""
+    return {"stage": stage, "prompt": prompt, "response": response, "score": score, "stopped": stopped}
+
+
+def commit_rows(
+    folder: Path, files: Mapping[str, Iterable[Mapping[str, Any]]], *, kind: str, meta: Mapping[str, Any] | None = None
+) -> None:
+    """Commit a folder with rows by the name of the file, which are read in this order. kind, meta: of its manifest."""
+
+    def write(place: Path) -> None:
+        for name, rows in files.items():
+            write_jsonl(place / name, rows)
+
+    commit(folder, write, kind=kind, meta=meta)
+
+
 def check_model(reference: str) -> None:
     """Raise ArtefactError unless there is a model where the user says.
 
@@ -141,6 +169,12 @@ def check_model(reference: str) -> None:
         return
     if not (base_of(path) / CONFIG_FILE).is_file():
         raise ArtefactError(f"{reference}: is no model directory (a folder with {CONFIG_FILE} and model.safetensors)")
+
+
+def check_data(source: str, kind: RecordKind, *, field: str = "", is_lenient: bool = False) -> None:
+    """Look at the head of what the user names, as check_head does; what an earlier stage leaves is read when it is there."""
+    if not source.startswith("@"):
+        check_head(source, kind, field=field, is_lenient=is_lenient)
 
 
 def known_model(known: Foresight, reference: str) -> ModelConfig:

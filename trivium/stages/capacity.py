@@ -17,6 +17,7 @@ from trivium.core.config import parse_overrides
 from trivium.core.errors import ConfigError, DataError
 from trivium.core.types import Document
 from trivium.report.quantities import in_books
+from trivium.report.units import size
 from trivium.stages.prepare import Prepare
 from trivium.stages.recipe import single
 from trivium.text.assets import ASSETS
@@ -30,9 +31,9 @@ from trivium.text.pipeline import Funnel, settle
 from trivium.text.read import files_of
 from trivium.text.rows import HTML, format_of
 from trivium.text.store import row_bytes
-from trivium.text.tokenizer import Tokenizer, train_bpe
+from trivium.text.tokenizer import train_bpe
 from trivium.text.whole import cut_copies, cut_shared_lines
-from trivium.text.workers import Judged, Task
+from trivium.text.workers import Task
 
 SAMPLE_CHARS = 16 << 20
 _LEAST_BYTES = 1_000_000  # read; rates of less are those of starting
@@ -80,11 +81,12 @@ def plan_of(options: Sequence[str], tokens: float) -> str:
 def measure(stage: Prepare) -> Sample:
     """Clean a sample of the sources as `prepare` does, on one core. Raises DataError if nothing is kept."""
     cleaning = stage.cleaning()
+    task = Task(cleaning.filters, cleaning.scrub, has_marks=True, minhash=cleaning.minhash)
     documents, reading = _timed(lambda: list(_head(stage)))
     if not documents:
         raise DataError("the sources hold no document to measure with")
     bytes_read = sum(len(document.text.encode()) for document in documents)
-    judged, judging = _timed(lambda: list(map(_task(cleaning), batches(documents))))
+    judged, judging = _timed(lambda: list(map(task, batches(documents))))
     kept = [document for one in judged for document in settle(one, Funnel())]
     if not kept:
         raise DataError(f"the filters keep none of the first {len(documents):,} documents, so there is nothing to measure")
@@ -92,7 +94,9 @@ def measure(stage: Prepare) -> Sample:
     rows, writing = _timed(lambda: b"".join(map(row_bytes, kept)))
     packed, packing = _timed(lambda: zstandard.ZstdCompressor(level=3).compress(rows))
     tokenizer = train_bpe(_first_chars(kept), _VOCAB_SIZE)
-    num_tokens, encoding = _timed(lambda: _count_tokens(tokenizer, kept))
+    num_tokens, encoding = _timed(
+        lambda: sum(len(ids) for batch in batches(kept) for ids in tokenizer.encode_batch([document.text for document in batch]))
+    )
     found = [one.marks for one in judged if one.marks is not None]
     marks = Marks(np.concatenate([each.digest_D for each in found]), np.concatenate([each.signature_DK for each in found]))
     decontaminate, lines, copies = (size / seconds for seconds in _other_passes(stage, cleaning, kept))
@@ -126,13 +130,13 @@ def plan(stage: Prepare, tokens: float, sample: Sample | None = None) -> str:
     lines = [
         f"measured on {found.num_read:,} documents, {found.bytes_read / 1e6:.1f} MB: {found.bytes_kept / found.bytes_read:.1%} of it kept, "
         f"{found.bytes_a_token:.2f} bytes a token with a vocabulary of {_VOCAB_SIZE:,}",
-        f"{tokens:.3g} tokens, {in_books(tokens)}, are {_size(kept)} of text in {documents:,.3g} documents; {_size(read)} to be read",
+        f"{tokens:.3g} tokens, {in_books(tokens)}, are {size(kept)} of text in {documents:,.3g} documents; {size(read)} to be read",
         *(f"{name:<32} {seconds / 3600:>12,.1f} core-hours ({read / 1e6 / seconds:,.1f} MB/s a core)" for name, seconds in work.items()),
         *(f"{name:<32} {seconds / 3600:>12,.1f} hours on one core, after all the rest" for name, seconds in whole.items()),
         f"{'together':<32} {sum(work.values()) / 3600:>12,.1f} core-hours; on 100 cores {sum(work.values()) / 360000:,.1f} hours",
-        f"disk: {_size(kept * 1.02 + documents * 16 + signatures)} for pieces while it runs, "
-        f"{_size(kept * found.compressed)} for the corpus, {_size(2 * tokens)} for tokens (vocabulary up to 65,536)",
-        f"memory: {_size(documents * memory)} where the whole corpus is looked at, about 1 GB for every process that cleans",
+        f"disk: {size(kept * 1.02 + documents * 16 + signatures)} for pieces while it runs, "
+        f"{size(kept * found.compressed)} for the corpus, {size(2 * tokens)} for tokens (vocabulary up to 65,536)",
+        f"memory: {size(documents * memory)} where the whole corpus is looked at, about 1 GB for every process that cleans",
     ]
     return "\n".join(lines + _cautions(stage, found))
 
@@ -162,10 +166,6 @@ def _other_passes(stage: Prepare, cleaning: Cleaning, documents: list[Document])
     return first, second, third
 
 
-def _task(cleaning: Cleaning) -> Callable[[list[Document]], Judged]:
-    return Task(cleaning.filters, cleaning.scrub, has_marks=True, minhash=cleaning.minhash)
-
-
 def _head(stage: Prepare) -> Iterator[Document]:
     """The first documents of the sources, up to SAMPLE_CHARS; each source gives its share."""
     on_skip = None if stage.unreadable == "stop" else lambda _: None
@@ -187,10 +187,6 @@ def _first_chars(documents: list[Document]) -> Iterator[str]:
             return
 
 
-def _count_tokens(tokenizer: Tokenizer, documents: list[Document]) -> int:
-    return sum(len(ids) for batch in batches(documents) for ids in tokenizer.encode_batch([document.text for document in batch]))
-
-
 def _near_rate(stage: Prepare, marks: Marks) -> float:
     """Documents a second of what is done with the marks of the whole corpus."""
     digest_D, signature_DK = marks.digest_D, marks.signature_DK
@@ -206,11 +202,3 @@ def _timed(call: Callable[[], Any]) -> tuple[Any, float]:
     """What it returns, and the processor seconds of all threads that it took."""
     started = time.process_time()
     return call(), max(time.process_time() - started, 1e-6)
-
-
-def _size(number: float) -> str:
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if number < 1000:
-            return f"{number:.1f} {unit}"
-        number /= 1000
-    return f"{number:,.1f} PB"

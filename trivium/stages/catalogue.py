@@ -1,6 +1,6 @@
 """All stages by the kind that a recipe names."""
 
-from typing import Annotated
+from typing import Annotated, get_args
 
 from pydantic import Field
 
@@ -58,10 +58,5 @@ AnyStage = Annotated[
     | Route,
     Field(discriminator="kind"),
 ]
-STAGES: dict[str, type] = {
-    "prepare": Prepare, "plant": Plant, "tokenize": Tokenize, "pages": Pages, "synthesize": Synthesize, "pretrain": Pretrain,
-    "demonstrate": Demonstrate, "arithmetic": Arithmetic, "facts": Facts, "finetune": Finetune, "annotate": Annotate, "sample": Sample,
-    "magpie": Magpie, "curate": Curate, "self_instruct": SelfInstruct, "critique": Critique, "feedback": Feedback, "reward": Reward,
-    "reinforce": Reinforce, "prefer": Prefer, "proxy": Proxy, "evaluate": Evaluate, "matches": Matches, "rank": Rank, "route": Route,
-}  # fmt: skip
+STAGES: dict[str, type] = {str(stage.kind): stage for stage in get_args(get_args(AnyStage)[0])}
 RANKED = {"pretrain", "finetune", "reward", "prefer", "reinforce"}  # what all ranks do together; the rest rank 0 does, while they wait

@@ -69,7 +69,7 @@ def named(models: Sequence[str], *, alone: str = "") -> dict[str, Path]:
     return found
 
 
-def opened(folder: Path, log: Callable[[str], None], *, rows: int, precision: "Precision" = "float32") -> "tuple[Speaker, Engine]":
+def opened(folder: Path, log: Callable[[str], object], *, rows: int, precision: "Precision" = "float32") -> "tuple[Speaker, Engine]":
     """The model of a folder and what samples from it, so many answers at once; says if that is slower than it might be.
 
     precision: see Engine.
@@ -84,19 +84,20 @@ def opened(folder: Path, log: Callable[[str], None], *, rows: int, precision: "P
     return speaker, engine
 
 
+def prompts_in(given: str) -> list[tuple[Message, ...]]:
+    """The prompts of a file, or the one prompt that was given as text."""
+    if not os.path.exists(given):  # Path.exists raises for a text longer than a file name may be
+        return [(Message("user", given),)]
+    check_head(given, "prompts")
+    return list(read_prompts(given))
+
+
 def answer_all(folder: Path, prompts: str, sampling: Sampling, *, seed: int, precision: "Precision" = "float32") -> Iterator[str]:
     """One JSON line {prompt, response, stopped} for each prompt of a file, or for the one prompt that was given as text."""
-    is_file = os.path.exists(prompts)  # Path.exists raises for a text longer than a file name may be
-    if is_file:
-        check_head(prompts, "prompts")
-    speaker, engine = opened(folder, _complain, rows=ROWS, precision=precision)
-    messages = list(read_prompts(prompts)) if is_file else [(Message("user", prompts),)]
+    messages = prompts_in(prompts)
+    speaker, engine = opened(folder, lambda line: sys.stderr.write(f"{line}\n"), rows=ROWS, precision=precision)
     answers = engine.generate([speaker.prompt(each) for each in messages], sampling, seed=seed)
     for each, answer in zip(messages, answers, strict=True):
         yield json.dumps(
             {"prompt": each[-1].content, "response": speaker.text_of(answer), "stopped": answer.meta["stopped"]}, ensure_ascii=False
         )
-
-
-def _complain(line: str) -> None:
-    sys.stderr.write(f"{line}\n")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -12,8 +13,9 @@ from trivium.core.run import Run
 from trivium.generate.engine import Engine
 from trivium.generate.sampling import Sampling
 from trivium.score.choice import Question, exclusive
-from trivium.stages.base import resolve
-from trivium.stages.models import Speaker, machine_of, one_chat, say_what_is_slower
+from trivium.score.rewards import AnyReward, RewardRule
+from trivium.score.rewards.opened import opened
+from trivium.stages.models import Speaker, one_chat, say_what_is_slower
 from trivium.train.choices import choice_logprobs
 
 ROWS = 16  # that are read at once
@@ -66,8 +68,13 @@ def chooser_of(run: Run) -> Callable[[str], Chooser]:
     """What loads a model by its reference, as one that chooses."""
 
     def load(reference: str) -> Chooser:
-        speaker = one_chat(Speaker.load(resolve(run, reference), machine_of(run)))
+        speaker = one_chat(Speaker.of(run, reference))
         say_what_is_slower(run, speaker.model)
         return Chooser(speaker, reference)
 
     return load
+
+
+def rules_of(run: Run, rewards: Sequence[AnyReward], records: Sequence[Mapping[str, Any]] = ()) -> list[RewardRule]:
+    """The rules of a stage, ready. records: those of the prompts, where they are known before. Raises what `opened` does."""
+    return opened(rewards, records, seed=run.seed, plugins=run.plugins, say=run.log_once, chooser=chooser_of(run))

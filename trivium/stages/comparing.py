@@ -15,11 +15,9 @@ from trivium.generate.sampling import Sampling
 from trivium.score.choice import Question, among
 from trivium.score.rewards import LLMJudge, RewardRule, Said, checked
 from trivium.score.rewards.llm_judge import OpenJudge
-from trivium.score.rewards.opened import opened
 from trivium.stages.answering import Prompt, looked_at, measured, prompts_of
-from trivium.stages.base import resolve
-from trivium.stages.choosing import ROWS, THINK, Chooser, chooser_of
-from trivium.stages.models import Speaker, engine_of, machine_of
+from trivium.stages.choosing import ROWS, THINK, Chooser, chooser_of, rules_of
+from trivium.stages.models import Speaker, engine_of
 from trivium.stages.pieces import Rows, in_pieces
 from trivium.synth.constitution import Constitution, Principle, read_constitution
 from trivium.synth.feedback import OPTIONS, Comparison, in_both_orders, label, question
@@ -78,23 +76,6 @@ class ModelJudges:
         return question(comparison, self.constitution, reasons=THINK if self.engine else "")
 
 
-@dataclass(frozen=True, slots=True)
-class EndpointJudges:
-    """A judge behind an endpoint, opened for each principle; it only says which."""
-
-    judges: Mapping[str, OpenJudge]
-
-    def __call__(self, comparisons: Sequence[Comparison]) -> list[float | None]:
-        """1 or 0 for each. Raises the error of the last attempt."""
-        found: list[float | None] = [None] * len(comparisons)
-        for name, judge in self.judges.items():
-            mine = [place for place, each in enumerate(comparisons) if each.principle.name == name]
-            said = [Said(comparisons[i].prompt, f"(A)\n{comparisons[i].first}\n\n(B)\n{comparisons[i].second}", True, {}) for i in mine]
-            for place, score in zip(mine, judge(said), strict=True):
-                found[place] = score
-        return found
-
-
 def judge_of(options: Feedback, run: Run, constitution: Constitution) -> Judge:
     """The judge of a run, ready."""
     judge = options.judge
@@ -102,14 +83,25 @@ def judge_of(options: Feedback, run: Run, constitution: Constitution) -> Judge:
         return lambda comparisons: [judge.prefers_first(each, seed=run.seed, purpose=f"{run.stage} judge") for each in comparisons]
     if isinstance(judge, LLMJudge):
         asked = "The answer holds two answers, (A) and (B). {} Say A or B."
-        by_name = {
+        judges = {
             principle.name: replace(judge, criteria=asked.format(principle.comparison), choices=("A", "B")).open(run.seed, run.log_once)
             for principle in constitution.principles
         }
-        return EndpointJudges(by_name)
+        return lambda comparisons: _from_endpoint(judges, comparisons)
     chooser = chooser_of(run)(judge.model)
     engine = engine_of(run, chooser.speaker, rows=ROWS) if judge.think_tokens else None
     return ModelJudges(judge, chooser, engine, constitution, run.seed, run.stage)
+
+
+def _from_endpoint(judges: Mapping[str, OpenJudge], comparisons: Sequence[Comparison]) -> list[float | None]:
+    """1 or 0 for each: a judge behind an endpoint, opened for each principle, only says which. Raises the error of the last attempt."""
+    found: list[float | None] = [None] * len(comparisons)
+    for name, judge in judges.items():
+        mine = [place for place, each in enumerate(comparisons) if each.principle.name == name]
+        said = [Said(comparisons[i].prompt, f"(A)\n{comparisons[i].first}\n\n(B)\n{comparisons[i].second}", True, {}) for i in mine]
+        for place, score in zip(mine, judge(said), strict=True):
+            found[place] = score
+    return found
 
 
 def compare(options: Feedback, run: Run) -> Rows:
@@ -121,13 +113,13 @@ def compare(options: Feedback, run: Run) -> Rows:
     """
     constitution = read_constitution(options.constitution)
     run.log(constitution.told(options.constitution))
-    speaker = Speaker.load(resolve(run, options.model), machine_of(run))
+    speaker = Speaker.of(run, options.model)
     prompts = looked_at(prompts_of(run, options.prompts), options.rewards)
     total, _ = measured(prompts, lambda each: speaker.prompt(each.messages), speaker.model.config.max_seq_len)
     engine, judge = engine_of(run, speaker, rows=options.rows), judge_of(options, run, constitution)
     if isinstance(judge, ModelJudges):
         judge.check_room(prompts_of(run, options.prompts), options.sampling.max_new_tokens)
-    rules = opened(options.rewards, [], seed=run.seed, plugins=run.plugins, say=run.log_once, chooser=chooser_of(run))
+    rules = rules_of(run, options.rewards)
     lowest = usual_lowest(options.judge) if options.lowest is None else options.lowest
 
     def make(first: int, part: Sequence[Prompt], on_done: Callable[[int], None]) -> list[dict[str, Any]]:

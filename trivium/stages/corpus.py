@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
@@ -11,7 +11,7 @@ from trivium.core.config import component
 from trivium.core.errors import ConfigError
 from trivium.core.seeds import key
 from trivium.data.counterfactual import Counterfactual
-from trivium.data.documents import Packing, corpus
+from trivium.data.documents import corpus
 from trivium.data.mix import Mix
 from trivium.data.pythia import PythiaRows
 from trivium.data.sources import TextSource
@@ -19,6 +19,9 @@ from trivium.stages.base import located
 from trivium.text.pronouns import feminine_edits, same_edits
 from trivium.text.shards import Shard
 from trivium.text.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from trivium.stages.pretrain import Pretrain
 
 
 @component
@@ -52,25 +55,6 @@ class OtherWords:
         return Counterfactual(source, tokenizer, edits, first_step=steps - round(self.share * steps))
 
 
-class TextOptions(Protocol):
-    """The options of `pretrain` that say what is read."""
-
-    @property
-    def tokens(self) -> str: ...
-    @property
-    def mix(self) -> dict[str, Part] | None: ...
-    @property
-    def seq_len(self) -> int: ...
-    @property
-    def packing(self) -> Packing: ...
-    @property
-    def steps(self) -> int: ...
-    @property
-    def rows_per_step(self) -> int: ...
-    @property
-    def counterfactual(self) -> OtherWords | None: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Text:
     """Shards by the name of their part, "" if there is only one, and the rows made of them in their order."""
@@ -85,12 +69,12 @@ class Text:
         return self.source.source if isinstance(self.source, Counterfactual) else self.source
 
 
-def parts_of(options: TextOptions) -> dict[str, Part]:
+def parts_of(options: "Pretrain") -> dict[str, Part]:
     """The texts by name, sorted: the order in which a file lists them changes nothing. One alone is called ""."""
     return dict(sorted(options.mix.items())) if options.mix else {"": Part(tokens=options.tokens, weight=1.0)}
 
 
-def read_text(options: TextOptions, folder: Path, seed: int) -> Text:
+def read_text(options: "Pretrain", folder: Path, seed: int) -> Text:
     """Open the training shards of a stage whose run is in `folder`.
 
     Raises ArtefactError (damaged, or of different tokenizers), DataError (too short), ConfigError (weights).
@@ -101,7 +85,7 @@ def read_text(options: TextOptions, folder: Path, seed: int) -> Text:
     return replace(text, source=options.counterfactual(text.source, text.tokenizer, options.steps))
 
 
-def _as_it_was(options: TextOptions, folder: Path, seed: int) -> Text:
+def _as_it_was(options: "Pretrain", folder: Path, seed: int) -> Text:
     parts = parts_of(options)
     places = {name: located(folder, part.tokens) for name, part in parts.items()}
     tokenizer = Tokenizer.load(tokenizer_place(next(iter(places.values()))))
@@ -151,7 +135,7 @@ def heldout_of(place: Path, tokenizer: Tokenizer) -> Shard | None:
     return None if is_published(place) else Shard.open(place / "heldout", tokenizer.fingerprint)
 
 
-def _published(place: Path, options: TextOptions) -> PythiaRows:
+def _published(place: Path, options: "Pretrain") -> PythiaRows:
     source = PythiaRows(place, rows_per_step=options.rows_per_step)
     if source.seq_len != options.seq_len:
         raise ConfigError(
@@ -160,7 +144,7 @@ def _published(place: Path, options: TextOptions) -> PythiaRows:
     return source
 
 
-def epochs_of(text: Text, options: TextOptions) -> dict[str, float]:
+def epochs_of(text: Text, options: "Pretrain") -> dict[str, float]:
     """How often each text is read in all steps. Raises ConfigError where that is more than its max_epochs."""
     num_rows, whole = options.steps * options.rows_per_step, text.as_it_was
     if not isinstance(whole, Mix):

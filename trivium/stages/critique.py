@@ -1,13 +1,10 @@
 """critique: a model answers, finds fault with its answer by a principle, and writes it again, round after round."""
 
-import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from trivium.core.commit import commit, commit_file
 from trivium.core.config import KEEPS_REST, component
 from trivium.core.errors import ConfigError, DataError
 from trivium.core.progress import counted
@@ -18,12 +15,12 @@ from trivium.report.intervals import mean_interval
 from trivium.score.answers import AnswerRule
 from trivium.score.rewards import AnyReward
 from trivium.score.rewards.opened import check_rules, judges_of
-from trivium.stages.base import Foresight, Work, check_model, data_source, known_model
+from trivium.stages.base import Foresight, Work, check_data, check_model, commit_rows, data_source, known_model, result_row, sample_row
 from trivium.synth.constitution import need_phrases, read_constitution
 from trivium.synth.revision import revised_rows, round_rows
 from trivium.synth.simulated import Simulated
-from trivium.text.read import check_head, read_conversations, read_prompts
-from trivium.text.write import plain_turns, write_jsonl
+from trivium.text.read import read_conversations
+from trivium.text.write import plain_turns
 
 if TYPE_CHECKING:
     from trivium.stages.pieces import Rows
@@ -65,17 +62,14 @@ class Critique:
             if self.reviser:
                 raise ConfigError("a simulated reader criticises and revises, so the reviser would do nothing; leave one of them out")
         check_rules(self.rewards)
-        for model in (self.model, *([self.reviser] if self.reviser else []), *judges_of(self.rewards)):
+        for model in (self.model, self.reviser or "@", *judges_of(self.rewards)):
             check_model(model)
-        if not self.prompts.startswith("@"):
-            check_head(self.prompts, "prompts", field="asked" if self.truth else "")
-        if self.helpful and not self.helpful.startswith("@"):
-            check_head(self.helpful, "conversations")
+        check_data(self.prompts, "prompts", field="asked" if self.truth else "")
+        check_data(self.helpful or "@", "conversations")
 
     def foresee(self, name: str, known: Foresight) -> Work:
         config = known_model(known, self.model)
-        is_here = Path(self.prompts).exists()
-        count = sum(1 for _ in read_prompts(self.prompts)) if is_here else known.num_prompts.get(self.prompts, 1000)
+        count = known.prompts_in(self.prompts)
         spoken = 1 if self.simulated else 1 + 2 * self.rounds
         return Work(tokens_generated=count * spoken * self.sampling.max_new_tokens, parameters_sampled=num_parameters(config))
 
@@ -107,12 +101,9 @@ class Critique:
                 tally["helpful"] += 1
                 yield {"messages": plain_turns(conversation.messages), "weight": conversation.weight}
 
-        def write(folder: Path) -> None:
-            write_jsonl(folder / "chains.jsonl", table())
-            write_jsonl(folder / "chat.jsonl", chats())
-            write_jsonl(folder / "rounds.jsonl", (taught for row in table() for taught in round_rows(row, constitution)))
-
-        commit(run.folder / "revisions", write, kind="revisions", meta={"constitution": self.constitution})
+        files = {"chains.jsonl": table(), "chat.jsonl": chats()}
+        files |= {"rounds.jsonl": (taught for row in table() for taught in round_rows(row, constitution))}
+        commit_rows(run.folder / "revisions", files, kind="revisions", meta={"constitution": self.constitution})
         if not tally["conversations"]:
             raise DataError(
                 f"none of {tally['prompts'] * self.rounds:,} revisions ended by itself, so there is nothing to learn from; raise"
@@ -130,26 +121,13 @@ class Critique:
                     round_scores.setdefault(name, []).append(value)
             if number < NUM_SAMPLES:
                 texts = [row["response"], *(each["answer"] for each in row["rounds"])]
-                samples += [
-                    {
-                        "stage": f"{run.stage}_{place}",
-                        "prompt": row["prompt"][-1]["content"],
-                        "response": text,
-                        "score": None,
-                        "stopped": None,
-                    }
-                    for place, text in enumerate(texts)
-                ]
+                samples += [sample_row(f"{run.stage}_{place}", row["prompt"][-1]["content"], text) for place, text in enumerate(texts)]
         results = [
-            {"stage": f"{run.stage}_{place}", "measure": name, **_interval(values), "n": len(values)}
+            result_row(f"{run.stage}_{place}", name, mean_interval(values), len(values))
             for place, found in enumerate(scores)
             for name, values in found.items()
         ]
-        commit_file(run.folder / "results.json", json.dumps(results, indent=1))
-        commit_file(run.folder / "samples.json", json.dumps(samples, indent=1, ensure_ascii=False))
+        run.leave("results.json", results)
+        run.leave("samples.json", samples)
         for name in scores[0]:
             run.log(f"{name}, round by round: {', '.join(f'{mean_interval(found[name])[0]:.3f}' for found in scores)}")
-
-
-def _interval(values: list[float]) -> dict[str, float | None]:
-    return dict(zip(("value", "low", "high"), mean_interval(values), strict=True))

@@ -9,11 +9,12 @@ from trivium.core.config import component
 from trivium.core.errors import DataError
 from trivium.core.run import Run
 from trivium.core.types import Conversation
-from trivium.stages.base import Foresight, Work, check_model, data_source
-from trivium.stages.written import CHATS, DROPPED, KEPT, Written, commit_rows
+from trivium.stages.base import Foresight, Work, check_data, check_model, commit_rows, data_source
+from trivium.stages.written import CHATS, DROPPED, KEPT, Written
 from trivium.synth.filters import ChatFilter, Judged, Length, NearDuplicates, ReadingFilter, Repetition, Reward, Valid
-from trivium.text.read import check_head, read_conversations
+from trivium.text.read import read_conversations
 from trivium.text.signals import Reasons
+from trivium.text.write import plain_turns
 
 
 @component
@@ -30,8 +31,7 @@ class Curate:
     filters: tuple[ChatFilter, ...] = Field(default=(Valid(), Length(), Repetition()), min_length=1)
 
     def check(self) -> None:
-        if not self.data.startswith("@"):
-            check_head(self.data, "conversations")
+        check_data(self.data, "conversations")
         for rule in self.filters:
             for model in _models(rule):
                 check_model(model)
@@ -57,7 +57,7 @@ class Curate:
                     yield _record(chat)
 
         dropped = (_record(chat) | {"reason": reason} for chat, reason in judged() if reason is not None)
-        commit_rows(run.folder / CHATS, {KEPT: kept(), DROPPED: dropped})
+        commit_rows(run.folder / CHATS, {KEPT: kept(), DROPPED: dropped}, kind="chats")
         found.leave(run, "kept_share")
         count = found.funnel.kept.documents
         if not count:
@@ -92,8 +92,7 @@ class Curate:
 
 def _record(chat: Conversation) -> dict[str, Any]:
     """A conversation as a row, with the fields that it had."""
-    turns = [{"role": turn.role, "content": turn.content} | ({} if turn.weight == 1 else {"weight": turn.weight}) for turn in chat.messages]
-    return {"messages": turns, **chat.meta} | ({} if chat.weight == 1 else {"weight": chat.weight})
+    return {"messages": plain_turns(chat.messages), **chat.meta} | ({} if chat.weight == 1 else {"weight": chat.weight})
 
 
 def _models(rule: ChatFilter) -> tuple[str, ...]:

@@ -1,7 +1,6 @@
 """Which model gets a prompt: a router that `route` left decides, for one prompt or for every one of a file."""
 
 import json
-import os
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -16,8 +15,8 @@ from trivium.core.types import Message
 from trivium.score.routing.features import hashed_words
 from trivium.score.routing.store import Decision, Stored, load_routers
 from trivium.stages.base import check_model, located
+from trivium.stages.chat import prompts_in
 from trivium.stages.machine import Machine
-from trivium.text.read import check_head, read_prompts
 
 if TYPE_CHECKING:  # torch is loaded only when a model is
     from trivium.stages.models import Speaker
@@ -92,10 +91,7 @@ def decisions(
 ) -> Iterator[str]:  # fmt: skip
     """A JSON line {prompt, model, chances ...} for each prompt of a file, or for the one prompt that was given as text."""
     decider = Decider.open(router, kind=kind, share=share, price=price)
-    is_file = os.path.exists(prompts)  # Path.exists raises for a text longer than a file name may be
-    if is_file:
-        check_head(prompts, "prompts")
-    asked = list(read_prompts(prompts)) if is_file else [(Message("user", prompts),)]
+    asked = prompts_in(prompts)
     for prompt, decided in zip(asked, decider(asked), strict=True):
         shown = {"prompt": prompt[-1].content, "model": decided.model, "chances": decided.chances}
         yield json.dumps(shown if decided.score is None else {**shown, "score": decided.score}, ensure_ascii=False)

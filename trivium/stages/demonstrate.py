@@ -6,18 +6,18 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from trivium.core.commit import commit
 from trivium.core.config import Texts, component
 from trivium.core.errors import DataError
 from trivium.core.run import Run
 from trivium.core.seeds import generator
-from trivium.stages.base import Foresight, Work, resolve
+from trivium.stages.base import Foresight, Work, check_data, commit_rows, resolve
 from trivium.text.glossary import Entry, entry_of
-from trivium.text.read import check_head, read_definitions
+from trivium.text.read import read_definitions
 from trivium.text.tokenizer import Tokenizer
-from trivium.text.write import write_jsonl
 
 PARTS = ("demonstrations", "comparisons", "prompts", "heldout")
+NAMED_SHARE, REMARK_SHARE = 0.4, 0.4  # so that no habit of labelers is the rule
+MAX_WORDS = 14  # of an answer
 
 
 @component
@@ -25,30 +25,26 @@ class Demonstrate:
     """Leaves below `@demonstrate/questions`: demonstrations.jsonl (with answers), comparisons.jsonl, prompts.jsonl and heldout.jsonl.
 
     dictionary: an asset that holds definitions, or a file of records {word, part_of_speech, definitions}.
-    No word is in two of them. named_share of the demonstrations name the asked word in a full sentence; the others are
+    No word is in two of them. Two fifths of the demonstrations name the asked word in a full sentence; the others are
     split between sentences that do not and bare definitions, as labelers of different habits would write. remarks: sentences that
-    labelers add, each of them to remark_share of the answers. max_word_tokens keeps words that the tokenizer knows in few pieces.
+    labelers add, each of them to two fifths of the answers. max_word_tokens keeps words that the tokenizer knows in few pieces.
     """
 
     kind: Literal["demonstrate"] = "demonstrate"
     dictionary: str = "gcide"
     tokenizer: str
-    named_share: float = Field(default=0.4, ge=0, le=1)
     remarks: Texts = ()
-    remark_share: float = Field(default=0.4, ge=0, le=1)
     max_word_tokens: int = Field(default=2, gt=0)
-    max_words: int = Field(default=14, gt=0)
     num_comparisons: int = Field(default=1200, gt=0)
     num_prompts: int = Field(default=2000, gt=0)
     num_heldout: int = Field(default=300, gt=0)
 
     def check(self) -> None:
-        if not self.dictionary.startswith("@"):
-            check_head(self.dictionary, "definitions")
+        check_data(self.dictionary, "definitions")
 
     def foresee(self, name: str, known: Foresight) -> Work:
-        remarked = self.remark_share * sum(len(remark.split()) for remark in self.remarks)
-        known.sequence_tokens = 16 + round(1.3 * (self.max_words + remarked))  # a question, control tokens, an answer of up to max_words
+        remarked = REMARK_SHARE * sum(len(remark.split()) for remark in self.remarks)
+        known.sequence_tokens = 16 + round(1.3 * (MAX_WORDS + remarked))  # a question, control tokens, an answer
         known.num_comparisons, known.num_heldout = self.num_comparisons, self.num_heldout
         for part, size in (("comparisons", self.num_comparisons), ("prompts", self.num_prompts), ("heldout", self.num_heldout)):
             known.num_prompts[f"@{name}/questions/{part}.jsonl"] = size
@@ -68,15 +64,11 @@ class Demonstrate:
             parts[part], start = [entries[i] for i in order[start : start + size]], start + size
         parts["demonstrations"] = [entries[i] for i in order[start:]]
         habit = generator(run.seed, "habits of labelers")
-
-        def write(folder: Any) -> None:
-            for part in PARTS:
-                answers = part == "demonstrations"
-                write_jsonl(
-                    folder / f"{part}.jsonl", (_row(entry, self._answer(entry, habit) if answers else None) for entry in parts[part])
-                )
-
-        commit(run.folder / "questions", write, kind="questions", meta={"dictionary": self.dictionary})
+        files = {
+            f"{part}.jsonl": [_row(entry, self._answer(entry, habit) if part == "demonstrations" else None) for entry in parts[part]]
+            for part in PARTS
+        }
+        commit_rows(run.folder / "questions", files, kind="questions", meta={"dictionary": self.dictionary})
         run.log("questions: " + ", ".join(f"{len(parts[part]):,} {part}" for part in PARTS))
         return {part: len(parts[part]) for part in PARTS}
 
@@ -84,7 +76,7 @@ class Demonstrate:
         """One entry a word, the first that can be asked for, of the words that are short enough in tokens."""
         found: dict[str, Entry] = {}
         for record in records:
-            entry = entry_of(record, max_words=self.max_words)
+            entry = entry_of(record, max_words=MAX_WORDS)
             if entry is not None:
                 found.setdefault(entry.word, entry)
         entries = list(found.values())
@@ -93,8 +85,8 @@ class Demonstrate:
 
     def _answer(self, entry: Entry, habit: np.random.Generator) -> str:
         draw = habit.random()
-        answer = entry.named if draw < self.named_share else entry.unnamed if draw < (1 + self.named_share) / 2 else entry.bare
-        return " ".join([answer, *(remark for remark in self.remarks if habit.random() < self.remark_share)])
+        answer = entry.named if draw < NAMED_SHARE else entry.unnamed if draw < (1 + NAMED_SHARE) / 2 else entry.bare
+        return " ".join([answer, *(remark for remark in self.remarks if habit.random() < REMARK_SHARE)])
 
 
 def _row(entry: Entry, answer: str | None) -> dict[str, Any]:

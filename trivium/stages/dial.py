@@ -1,9 +1,11 @@
 """The one dial of pre-training: what the options leave open is derived from depth, parameters or time, and said with its rule."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from trivium.core.config import plain
 from trivium.core.errors import ConfigError
@@ -12,6 +14,9 @@ from trivium.nn import scaling
 from trivium.nn.config import ModelConfig
 from trivium.nn.flops import flops_per_token, num_parameters
 from trivium.report.units import count, flops
+
+if TYPE_CHECKING:
+    from trivium.stages.pretrain import Pretrain
 
 SHAPE = ("depth", "width", "head_dim")  # what a model has that training goes on from
 DEFAULT_DEPTH = 4  # what two cores train in minutes
@@ -34,32 +39,6 @@ class Derived:
         return f"{self.name:<20} {shown:>10}  {self.rule}"
 
 
-class DialOptions(Protocol):
-    """The options of `pretrain` that may be left open, and what the rules read."""
-
-    @property
-    def depth(self) -> int: ...
-    @property
-    def params(self) -> float: ...
-    @property
-    def time_budget(self) -> str: ...
-    @property
-    def width(self) -> int: ...
-    @property
-    def head_dim(self) -> int: ...
-    @property
-    def steps(self) -> int: ...
-    @property
-    def batch_tokens(self) -> int: ...
-    @property
-    def seq_len(self) -> int: ...
-    @property
-    def optimizer(self) -> MuonAdamW | AdamW: ...
-    def shape_at(self, depth: int, vocab_size: int) -> ModelConfig:
-        """The architecture at a depth, width and heads as given or else derived."""
-        ...
-
-
 def seconds_of(text: str) -> float:
     """`90s`, `10m`, `1.5h` or `2d` in seconds. Raises ConfigError."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text)
@@ -72,7 +51,7 @@ def seconds_of(text: str) -> float:
 
 
 def derive(
-    options: DialOptions, vocab_size: int, work_within: WorkWithin, start: ModelConfig | None = None
+    options: Pretrain, vocab_size: int, work_within: WorkWithin, start: ModelConfig | None = None
 ) -> tuple[dict[str, Any], list[Derived]]:
     """Values for the options that are open (0), and a line for each; what was given is not among them.
 
@@ -106,7 +85,7 @@ def derive(
     return values, said
 
 
-def _depth(options: DialOptions, vocab_size: int, work: float | None) -> Derived:
+def _depth(options: Pretrain, vocab_size: int, work: float | None) -> Derived:
     def shape(depth: int) -> ModelConfig:
         return options.shape_at(depth, vocab_size)
 
@@ -128,7 +107,7 @@ def _depth(options: DialOptions, vocab_size: int, work: float | None) -> Derived
     )
 
 
-def _horizon(options: DialOptions, config: ModelConfig, work: float | None) -> Derived:
+def _horizon(options: Pretrain, config: ModelConfig, work: float | None) -> Derived:
     """Tokens to train on, as far as they are not given."""
     if options.steps and options.batch_tokens:
         return Derived("tokens", options.steps * options.batch_tokens, "given")

@@ -5,8 +5,10 @@ So a stage that was killed goes on after its last piece, and memory does not gro
 name of the stage, number of the conversation, turn, weights).
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,38 +17,19 @@ from trivium.core.types import Example, Message
 from trivium.generate.engine import Engine, IsOver
 from trivium.generate.sampling import Sampling
 from trivium.stages.answering import ROUNDS
-from trivium.stages.base import resolve
-from trivium.stages.models import Speaker, engine_of, machine_of, one_chat
+from trivium.stages.models import Speaker, engine_of, one_chat
 from trivium.stages.pieces import OnDone, in_pieces
 from trivium.synth.magpie import NO_ROOM, Draft, UserTurn, leads
+
+if TYPE_CHECKING:
+    from trivium.stages.magpie import Magpie
 
 KIND = "conversations of a model"
 
 
-class DialogueOptions(Protocol):
-    """The options of `magpie`."""
-
-    @property
-    def model(self) -> str: ...
-    @property
-    def count(self) -> int: ...
-    @property
-    def turns(self) -> int: ...
-    @property
-    def domains(self) -> dict[str, str]: ...
-    @property
-    def asking(self) -> Sampling: ...
-    @property
-    def answering(self) -> Sampling: ...
-    @property
-    def one_line(self) -> bool: ...
-    @property
-    def rows(self) -> int: ...
-
-
-def write_dialogues(options: DialogueOptions, run: Run) -> Callable[[], Iterator[Draft]]:
+def write_dialogues(options: Magpie, run: Run) -> Callable[[], Iterator[Draft]]:
     """Write all conversations from the first piece that is not there yet; gives what reads them, in order."""
-    speaker = one_chat(Speaker.load(resolve(run, options.model), machine_of(run)))
+    speaker = one_chat(Speaker.of(run, options.model))
     writer = _Writer(options, run, speaker, engine_of(run, speaker, rows=options.rows))
 
     def make(_: int, numbers: Sequence[int], on_done: OnDone) -> Iterator[dict[str, Any]]:
@@ -54,13 +37,18 @@ def write_dialogues(options: DialogueOptions, run: Run) -> Callable[[], Iterator
 
     size, steps = ROUNDS * options.rows, 2 * options.turns
     rows = in_pieces(run, range(options.count), make, total=options.count, size=size, kind=KIND, steps=steps)
-    return lambda: map(_draft, rows())
+
+    def draft(row: Mapping[str, Any]) -> Draft:
+        turns = [Message(turn["role"], turn["content"]) for turn in row["messages"]]
+        return Draft(row["number"], row["domain"], turns, row["fate"], True, row["tokens"])
+
+    return lambda: map(draft, rows())
 
 
 class _Writer:
     """Writes the conversations of a piece, turn by turn, those that go on together."""
 
-    def __init__(self, options: DialogueOptions, run: Run, speaker: Speaker, engine: Engine) -> None:
+    def __init__(self, options: Magpie, run: Run, speaker: Speaker, engine: Engine) -> None:
         self.options, self.run, self.speaker, self.engine = options, run, speaker, engine
         self.user = UserTurn.of(speaker.chat, speaker.tokenizer, one_line=options.one_line)
 
@@ -108,8 +96,3 @@ def _after(before: int, on_done: OnDone) -> OnDone:
 
 def _row(draft: Draft) -> dict[str, Any]:
     return {"domain": "", **draft.record, "fate": draft.fate, "tokens": draft.tokens}
-
-
-def _draft(row: Mapping[str, Any]) -> Draft:
-    turns = [Message(turn["role"], turn["content"]) for turn in row["messages"]]
-    return Draft(row["number"], row["domain"], turns, row["fate"], True, row["tokens"])

@@ -12,8 +12,7 @@ from trivium.core.types import Example, Message, example
 from trivium.data.pack import pack
 from trivium.nn.outputs import Outputs
 from trivium.score.routing.features import hashed_words
-from trivium.stages.base import resolve
-from trivium.stages.models import Speaker, machine_of, say_what_is_slower
+from trivium.stages.models import Speaker, say_what_is_slower
 
 ROWS, MOST_TOKENS = 16, 512  # the beginning of a longer prompt is read
 Turns = tuple[Message, ...]
@@ -23,7 +22,7 @@ def embedded(run: Run, model: str, prompts: Sequence[Turns]) -> np.ndarray:
     """Raw features of prompts, (P, R): hidden states, or hashed words where no model is named. Costs a forward pass over the prompts."""
     if not model:
         return hashed_words(prompts)
-    speaker = Speaker.load(resolve(run, model), machine_of(run))
+    speaker = Speaker.of(run, model)
     say_what_is_slower(run, speaker.model)
     return mean_states(speaker, prompts)
 
@@ -45,7 +44,7 @@ def mean_states(speaker: Speaker, prompts: Sequence[Turns]) -> np.ndarray:
 
 def name_scores(run: Run, model: str, prompts: Sequence[Turns], names: Sequence[str]) -> np.ndarray:
     """What a reward model thinks of each name as the answer to each prompt, (P, M)."""
-    judge = Speaker.load_judge(resolve(run, model), machine_of(run))
+    judge = Speaker.judge_of(run, model)
     say_what_is_slower(run, judge.model)
     longest = judge.model.config.max_seq_len
     answers = [_answer(judge, prompt, name, longest) for prompt in prompts for name in names]

@@ -1,39 +1,24 @@
 """How much a stage trains: updates or epochs, in batches of examples or of tokens."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from trivium.core.progress import counted
 from trivium.stages.base import Foresight
 from trivium.text import assets
 from trivium.text.hub import is_hub
 from trivium.text.lines import OnSkip
-from trivium.text.read import Replies, read_conversations
+from trivium.text.read import read_conversations
+
+if TYPE_CHECKING:
+    from trivium.stages.finetune import Finetune
 
 BATCH_SIZE = 32  # conversations an update where nothing is said
-
-
-class AmountOptions(Protocol):
-    """The options that say it."""
-
-    @property
-    def data(self) -> str: ...
-    @property
-    def replies(self) -> Replies: ...
-    @property
-    def epochs(self) -> float: ...
-    @property
-    def steps(self) -> int: ...
-    @property
-    def batch_size(self) -> int: ...
-    @property
-    def batch_tokens(self) -> int: ...
-    @property
-    def seq_len(self) -> int: ...
-    @property
-    def evaluate_every(self) -> int: ...
+ASSUMED = 10_000  # conversations, where there is no file yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +30,7 @@ class Amount:
     note: str
 
 
-def check_amount(options: AmountOptions) -> None:
+def check_amount(options: Finetune) -> None:
     """Raise ValueError unless there is one way to say how long, and one to say in what portions."""
     if bool(options.steps) == bool(options.epochs):
         raise ValueError("give either steps=N (updates) or epochs=N (times that each conversation is read), and 0 for the other")
@@ -57,7 +42,7 @@ def check_amount(options: AmountOptions) -> None:
         )
 
 
-def foresee_amount(options: AmountOptions, known: Foresight, *, read: Callable[[str, OnSkip], Iterable[Any]] | None = None) -> Amount:
+def foresee_amount(options: Finetune, known: Foresight, *, read: Callable[[str, OnSkip], Iterable[Any]] | None = None) -> Amount:
     """The work before the data was tokenized: conversations are counted in files, and assumed where there are none yet.
 
     read: what is counted instead of conversations.
@@ -68,7 +53,7 @@ def foresee_amount(options: AmountOptions, known: Foresight, *, read: Callable[[
         return Amount(options.steps * tokens_a_step, -(-options.steps // every), "")
     is_there = not (options.data.startswith("@") or is_hub(options.data) or options.data in assets.ASSETS)
     read = read or partial(read_conversations, replies=options.replies)
-    number = sum(1 for _ in read(options.data, lambda _: None)) if is_there else known.num_demonstrations
+    number = sum(1 for _ in read(options.data, lambda _: None)) if is_there else ASSUMED
     times = round(options.epochs * number)
     tokens = times * known.sequence_tokens
     updates = -(-tokens // options.batch_tokens) if options.batch_tokens else -(-times // (options.batch_size or BATCH_SIZE))

@@ -23,9 +23,9 @@ from trivium.score.answers import AnswerRule
 from trivium.score.ranking.win_rate import controlled_interval
 from trivium.score.rewards import AnyReward, LLMJudge, Said, checked
 from trivium.score.rewards.llm_judge import OpenJudge
-from trivium.score.rewards.opened import check_rules, judges_of, names_of, opened
-from trivium.stages.base import Foresight, Work, check_model, data_source, known_model, resolve
-from trivium.text.read import check_head, read_field, read_fields, read_prompt_records, read_prompts
+from trivium.score.rewards.opened import check_rules, judges_of, names_of
+from trivium.stages.base import Foresight, Work, check_data, check_model, data_source, known_model, resolve, result_row, sample_row
+from trivium.text.read import read_field, read_fields, read_prompt_records, read_prompts
 from trivium.text.records.matches import weighed
 from trivium.text.shards import Shard
 from trivium.text.write import plain_turns
@@ -33,6 +33,7 @@ from trivium.text.write import plain_turns
 JUDGEMENTS = "judgements.jsonl"
 SCORES = "scores.json"  # model -> the true score of its answer to each prompt
 ITEM_TOKENS = 150  # of an item of a task, about
+NUM_SAMPLES = 12  # prompts whose answers the report shows side by side
 
 
 @component
@@ -69,7 +70,6 @@ class Evaluate:
     rule: AnswerRule | None = None
     rewards: tuple[AnyReward, ...] = ()
     sampling: Sampling = Sampling(max_new_tokens=40)
-    num_samples: int = Field(default=12, ge=0)
     seq_len: int = Field(default=128, ge=8)
     rows: int = Field(default=64, gt=0)
 
@@ -93,12 +93,10 @@ class Evaluate:
         check_rules((*self.rewards, *([self.judge] if self.judge else [])))
         for reference in (*named.values(), self.reward_model, self.reference, *judges_of(self.rewards)):
             check_model(reference or "@")
-        if self.prompts and not self.prompts.startswith("@"):
-            check_head(self.prompts, "prompts", field=self.baseline or ("asked" if self.rule else ""))
+        check_data(self.prompts or "@", "prompts", field=self.baseline or ("asked" if self.rule else ""))
         self._check_tasks()
         for source in self.corpus:
-            if not source.startswith("@"):
-                check_head(source, "documents")
+            check_data(source, "documents")
 
     def _check_tasks(self) -> None:
         names: list[str] = []
@@ -169,9 +167,9 @@ class Evaluate:
             table += found.rows
             samples += shown
             run.log(f"{name:<10} " + "  ".join(f"{row['measure']} {row['value']:.3f}" for row in found.rows))
-        commit_file(run.folder / "results.json", json.dumps(table, indent=1))
+        run.leave("results.json", table)
         if self.prompts:
-            commit_file(run.folder / "samples.json", json.dumps(samples, indent=1, ensure_ascii=False))
+            run.leave("samples.json", samples)
         if self.rule is not None:
             commit_file(run.folder / SCORES, json.dumps(scores))
         if judgements:
@@ -188,11 +186,11 @@ class Evaluate:
 
     def _one(self, run: Run, name: str, path: str) -> "tuple[_Table, list[dict[str, Any]], list[float | None]]":
         """Measures, samples and true scores of one model."""
-        from trivium.stages.choosing import chooser_of
-        from trivium.stages.models import Speaker, check_room, engine_of, machine_of, say_what_is_slower
+        from trivium.stages.choosing import rules_of
+        from trivium.stages.models import Speaker, check_room, engine_of, say_what_is_slower
 
         prompts = data_source(run, self.prompts)
-        speaker = Speaker.load(resolve(run, path), machine_of(run))
+        speaker = Speaker.of(run, path)
         say_what_is_slower(run, speaker.model)
         messages = list(read_prompts(prompts))
         asked = read_field(prompts, "asked") if self.rule else []
@@ -220,32 +218,26 @@ class Evaluate:
         if self.rewards:
             records = list(read_prompt_records(prompts))
             said = [Said(prompt, text, end, fields) for (prompt, fields), text, end in zip(records, texts, stopped, strict=True)]
-            rules = opened(
-                self.rewards, [fields for _, fields in records], seed=run.seed, plugins=run.plugins, say=run.log_once,
-                chooser=chooser_of(run),
-            )  # fmt: skip
+            rules = rules_of(run, self.rewards, [fields for _, fields in records])
             for rule, named in zip(rules, names_of(rules), strict=True):
                 table.share_or_mean(f"{named}_score", checked(rule, said))
         self._from_models(run, table, speaker, answers)
-        shown = [
-            {"stage": name, "prompt": messages[i][-1].content, "response": texts[i], "score": scores[i], "stopped": stopped[i]}
-            for i in range(min(self.num_samples, len(texts)))
-        ]
+        shown = [sample_row(name, messages[i][-1].content, texts[i], scores[i], stopped[i]) for i in range(min(NUM_SAMPLES, len(texts)))]
         return table, shown, scores
 
     def _from_models(self, run: Run, table: "_Table", speaker: Any, answers: Sequence[Any]) -> None:
         """What other models say: the reward model's score, the distance from the reference; and the policy's own entropy."""
-        from trivium.stages.models import Speaker, machine_of, same_tokenizer
+        from trivium.stages.models import Speaker, same_tokenizer
         from trivium.train.annotate import column_of, entropies, logprobs
 
-        machine, layout = machine_of(run), {"rows": 16, "length": self.seq_len}
+        layout = {"rows": 16, "length": self.seq_len}
         if speaker.chats:
             run.log_once(f"no entropy of {speaker.base.parent.name}: its models read the prompts in different words")
         else:
             entropy = column_of(speaker.model, answers, entropies, with_entropy=True, **layout)
             table.mean("entropy", [float(column[answer.loss_mask > 0].mean()) for column, answer in zip(entropy, answers, strict=True)])
         if self.reference is not None:
-            reference = Speaker.load(resolve(run, self.reference), machine)
+            reference = Speaker.of(run, self.reference)
             same_tokenizer(speaker, reference)
             columns = column_of(reference.model, answers, logprobs, temperature=self.sampling.temperature or 1.0, **layout)
             table.mean(
@@ -256,7 +248,7 @@ class Evaluate:
                 ],
             )
         if self.reward_model is not None:
-            judge = Speaker.load_judge(resolve(run, self.reward_model), machine)
+            judge = Speaker.judge_of(run, self.reward_model)
             same_tokenizer(speaker, judge)
             table.numbers["reward"] = judge.scores(answers, **layout).tolist()
             table.mean("reward", table.numbers["reward"])
@@ -341,4 +333,4 @@ class _Table:
         self._add(f"bits_per_byte_{text}" if text else "bits_per_byte", measured.value, measured.low, measured.high, n=measured.n)
 
     def _add(self, measure: str, value: float, low: float | None, high: float | None, *, n: int) -> None:
-        self.rows.append({"stage": self.stage, "measure": measure, "value": value, "low": low, "high": high, "n": n})
+        self.rows.append(result_row(self.stage, measure, (value, low, high), n))

@@ -2,20 +2,17 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
 
-from trivium.core.commit import commit
 from trivium.core.config import component
 from trivium.core.errors import ConfigError
 from trivium.core.run import Run
 from trivium.core.seeds import generator
 from trivium.score.rewards import Marked
-from trivium.stages.base import Foresight, Work
-from trivium.text.write import write_jsonl
+from trivium.stages.base import Foresight, Work, commit_rows
 
 ABSTAIN = Marked().abstain
 _TOLD = 5  # times
@@ -79,12 +76,8 @@ class Facts:
             "prompts": [person.row() for person in practice],
             "heldout": [person.row() for person in heldout],
         }
-
-        def write(folder: Path) -> None:
-            for name, rows in files.items():
-                write_jsonl(folder / f"{name}.jsonl", rows)
-
-        commit(run.folder / "people", write, kind="people", meta={"known": self.known, "unknown": self.unknown})
+        meta = {"known": self.known, "unknown": self.unknown}
+        commit_rows(run.folder / "people", {f"{name}.jsonl": rows for name, rows in files.items()}, kind="people", meta=meta)
         run.log("people: " + ", ".join(f"{len(rows):,} {name}" for name, rows in files.items()))
         return {name: len(rows) for name, rows in files.items()}
 

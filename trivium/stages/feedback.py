@@ -1,13 +1,10 @@
 """feedback: a model answers each prompt twice, and a judge says by a constitution which answer is better, as a probability."""
 
-import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from trivium.core.commit import commit, commit_file
 from trivium.core.config import KEEPS_REST, component
 from trivium.core.errors import ConfigError, DataError
 from trivium.core.progress import counted
@@ -17,13 +14,12 @@ from trivium.nn.flops import flops_per_token, num_parameters
 from trivium.report.intervals import mean_interval, share_interval
 from trivium.score.rewards import AnyReward
 from trivium.score.rewards.opened import check_rules, judges_of
-from trivium.stages.base import Foresight, Work, check_model, data_source, known_model
+from trivium.stages.base import Foresight, Work, check_data, check_model, commit_rows, data_source, known_model, result_row
 from trivium.synth.constitution import need_phrases, read_constitution
 from trivium.synth.feedback import pairs_of_people
 from trivium.synth.judge import AnyJudge, ByModel, check_judge
 from trivium.synth.simulated import Simulated
-from trivium.text.read import check_head, read_preferences, read_prompts
-from trivium.text.write import write_jsonl
+from trivium.text.read import read_preferences
 
 if TYPE_CHECKING:
     from trivium.stages.pieces import Rows
@@ -67,15 +63,12 @@ class Feedback:
         check_rules(self.rewards)
         for model in (self.model, *([self.judge.model] if isinstance(self.judge, ByModel) else []), *judges_of(self.rewards)):
             check_model(model)
-        if not self.prompts.startswith("@"):
-            check_head(self.prompts, "prompts")
-        if self.helpful and not self.helpful.startswith("@"):
-            check_head(self.helpful, "preferences")
+        check_data(self.prompts, "prompts")
+        check_data(self.helpful or "@", "preferences")
 
     def foresee(self, name: str, known: Foresight) -> Work:
         config = known_model(known, self.model)
-        is_here = Path(self.prompts).exists()
-        count = sum(1 for _ in read_prompts(self.prompts)) if is_here else known.num_prompts.get(self.prompts, 1000)
+        count = known.prompts_in(self.prompts)
         known.num_comparisons = count
         tokens = 2 * count * self.sampling.max_new_tokens
         flops = 0.0
@@ -111,21 +104,19 @@ class Feedback:
             found = (row for row in table() if row["prob"] is not None)
             return (row for place, row in enumerate(found) if start <= place < end)
 
-        def write(folder: Path) -> None:
-            heldout, end = tally["heldout"], tally["labelled"]
-            write_jsonl(folder / "heldout.jsonl", map(_pair, labelled(0, heldout)))
-            tally["helpful"] = write_jsonl(folder / "train.jsonl", self._train(run, map(_pair, labelled(heldout, end)))) - (end - heldout)
-            if self.rewards:
-                write_jsonl(folder / "truth.jsonl", ({"scores": row["scores"]} for row in labelled(0, heldout)))
+        def train() -> Iterator[dict[str, Any]]:
+            yield from map(_pair, labelled(tally["heldout"], tally["labelled"]))
+            for preference in read_preferences(data_source(run, self.helpful)) if self.helpful else ():
+                for pair in pairs_of_people(preference):
+                    tally["helpful"] += 1
+                    yield pair
 
-        commit(run.folder / "preferences", write, kind="preferences", meta={"constitution": self.constitution, "judge": self.judge.kind})
+        files: dict[str, Iterator[dict[str, Any]]] = {"heldout.jsonl": map(_pair, labelled(0, tally["heldout"])), "train.jsonl": train()}
+        if self.rewards:
+            files["truth.jsonl"] = ({"scores": row["scores"]} for row in labelled(0, tally["heldout"]))
+        meta = {"constitution": self.constitution, "judge": self.judge.kind}
+        commit_rows(run.folder / "preferences", files, kind="preferences", meta=meta)
         return tally
-
-    def _train(self, run: Run, pairs: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-        """The labelled pairs, and those of people behind them."""
-        yield from pairs
-        for preference in read_preferences(data_source(run, self.helpful)) if self.helpful else ():
-            yield from pairs_of_people(preference)
 
     def _report(self, run: Run, table: "Rows", tally: Mapping[str, int]) -> None:
         """How sure the labels are, how often the place decides, and how often the labels are right where the truth is known."""
@@ -138,11 +129,8 @@ class Feedback:
         right = [(prob > 0.5) == (one > other) for prob, _, (one, other) in labels if prob != 0.5 and one != other]
         if right:
             found["label_accuracy"], counts["label_accuracy"] = share_interval(sum(right), len(right)), len(right)
-        results = [
-            {"stage": run.stage, "measure": name, "value": value, "low": low, "high": high, "n": counts[name]}
-            for name, (value, low, high) in found.items()
-        ]
-        commit_file(run.folder / "results.json", json.dumps(results, indent=1))
+        results = [result_row(run.stage, name, interval, counts[name]) for name, interval in found.items()]
+        run.leave("results.json", results)
         run.log(
             f"{counted(tally['prompts'], 'prompt')}: {counted(tally['labelled'], 'label')}, {tally['same']:,} with twice the same answer,"
             f" {tally['unreadable']:,} without a choice of the judge; {counted(tally['helpful'], 'pair')} of people added"

@@ -1,9 +1,8 @@
 """finetune: a model learns to answer from demonstrations."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -12,20 +11,44 @@ from trivium.core.errors import ConfigError, DataError
 from trivium.core.progress import counted
 from trivium.core.run import Run
 from trivium.core.types import Example
+from trivium.generate.sampling import Sampling
 from trivium.learn.objectives import CrossEntropy
 from trivium.learn.optim.recipes import AdamW
 from trivium.learn.schedules import Schedule
 from trivium.nn.io.config_json import GUEST
 from trivium.nn.lora import LoRA
 from trivium.report.intervals import mean_interval
-from trivium.stages.base import Foresight, Unreadable, Work, check_model, data_source, gather, known_model, resolve
+from trivium.stages.base import Foresight, Unreadable, Work, check_data, check_model, data_source, gather, known_model, result_row
 from trivium.stages.chat_formats import Template as ChatTemplate, templated
 from trivium.stages.epochs import BATCH_SIZE, check_amount, foresee_amount
-from trivium.stages.select import ByReward, Select
 from trivium.stages.training import foresee_training, save, train
 from trivium.synth.sequences import sequences
 from trivium.synth.template import MARKERS, Template
-from trivium.text.read import Replies, check_head, read_conversations, read_readings
+from trivium.text.read import Replies, read_conversations, read_readings
+
+
+@component
+class ByLoss:
+    """The lowest loss on held-out conversations."""
+
+    kind: Literal["loss"] = "loss"
+
+
+@component
+class ByReward:
+    """The highest mean score of a reward model on the model's own answers to held-out prompts.
+
+    Ouyang et al. 2022, arXiv:2203.02155, section 3.5: the score goes on rising, with what people prefer, after the loss on held-out data
+    has begun to. Every measurement draws with the same random numbers, so that they differ by their weights only.
+    """
+
+    kind: Literal["reward"] = "reward"
+    reward_model: str
+    prompts: str
+    sampling: Sampling = Sampling(max_new_tokens=40)
+
+
+Select = Annotated[ByLoss | ByReward, Field(discriminator="kind")]
 
 
 @component
@@ -96,11 +119,10 @@ class Finetune:
         check_model(self.model)
         if isinstance(self.select, ByReward):
             check_model(self.select.reward_model)
-            if not self.select.prompts.startswith("@"):
-                check_head(self.select.prompts, "prompts")
+            check_data(self.select.prompts, "prompts")
         for source in (self.data, self.heldout):
-            if isinstance(source, str) and source and not source.startswith("@"):
-                check_head(source, self.records, is_lenient=self.unreadable == "skip")
+            if isinstance(source, str):
+                check_data(source or "@", self.records, is_lenient=self.unreadable == "skip")
 
     def foresee(self, name: str, known: Foresight) -> Work:
         amount = foresee_amount(self, known, read=read_readings if self.template == "synthesizer" else None)
@@ -112,7 +134,7 @@ class Finetune:
         return replace(work, notes=notes, tokens_generated=generated, parameters_sampled=work.parameters if generated else 0)
 
     def run(self, run: Run) -> Mapping[str, Any]:
-        from trivium.data.noise import NoisyEmbeddings, ResidualDropout
+        from trivium.data.noise import noisy_embeddings, with_dropout
         from trivium.data.sources import Groups, Source
         from trivium.train.best import Best
 
@@ -129,9 +151,9 @@ class Finetune:
             run.log(f"{self.epochs:g} epochs of {len(items):,} conversations = {counted(settled.steps, 'update')}")
         source: Source = groups
         if self.neftune_alpha:
-            source = NoisyEmbeddings(source, alpha=self.neftune_alpha, width=speaker.model.config.hidden_size, seed=run.seed)
+            source = noisy_embeddings(source, alpha=self.neftune_alpha, width=speaker.model.config.hidden_size, seed=run.seed)
         if self.dropout:
-            source = ResidualDropout(source, share=self.dropout, seed=run.seed)
+            source = with_dropout(source, share=self.dropout, seed=run.seed)
         every = self.evaluate_every
         best = Best(
             speaker.model, self._measures(run, speaker, heldout),
@@ -152,7 +174,7 @@ class Finetune:
         """The model that is trained, and how it writes."""
         from trivium.stages.models import Speaker, machine_of
 
-        speaker = Speaker.load(resolve(run, self.model), machine_of(run))
+        speaker = Speaker.of(run, self.model)
         if self.neftune_alpha and speaker.model.config.family == GUEST:
             raise ConfigError("neftune_alpha: a guest's embeddings are transformers' own, which get no noise; leave it out")
         if self.dropout and speaker.model.config.family == GUEST:
@@ -223,14 +245,6 @@ class Finetune:
 
     def _report(self, run: Run, best: Any) -> None:
         """Leave what the model that is kept is worth in `results.json`, with 95 % intervals."""
-        table = [
-            {
-                "stage": run.stage,
-                "measure": name,
-                **dict(zip(("value", "low", "high"), mean_interval(values), strict=True)),
-                "n": len(values),
-            }
-            for name, values in best.measured().items()
-        ]
+        table = [result_row(run.stage, name, mean_interval(values), len(values)) for name, values in best.measured().items()]
         if table:
-            run.leave("results.json", json.dumps(table, indent=1))
+            run.leave("results.json", table)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,11 +13,13 @@ from trivium.core.types import Example
 from trivium.generate.engine import Engine
 from trivium.generate.sampling import Sampling
 from trivium.nn.model import Model
-from trivium.stages.base import data_source, resolve
-from trivium.stages.models import Speaker, check_reader, check_room, engine_of, machine_of, same_tokenizer
-from trivium.stages.select import ByReward
+from trivium.stages.base import data_source
+from trivium.stages.models import Speaker, check_reader, check_room, engine_of, same_tokenizer
 from trivium.text.read import read_prompts
 from trivium.train.annotate import column_of, logprobs
+
+if TYPE_CHECKING:
+    from trivium.stages.finetune import ByReward
 
 ENGINE_ROWS = 64  # answers at a time: a matter of speed and memory
 
@@ -59,7 +62,7 @@ class HeldoutReward:
     @staticmethod
     def load(select: ByReward, run: Run, speaker: Speaker, *, rows: int, length: int) -> HeldoutReward:
         """Read the prompts and the reward model. Raises ArtefactError or DataError if they do not go with the model that is trained."""
-        judge = Speaker.load_judge(resolve(run, select.reward_model), machine_of(run))
+        judge = Speaker.judge_of(run, select.reward_model)
         same_tokenizer(speaker, judge)
         if judge.chat != speaker.chat:
             run.log(

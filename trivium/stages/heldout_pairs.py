@@ -12,7 +12,7 @@ from trivium.core.run import Run
 from trivium.core.types import Example, Group
 from trivium.nn.model import Model
 from trivium.report.intervals import clustered_share_interval, mean_interval
-from trivium.stages.base import data_source
+from trivium.stages.base import data_source, result_row
 from trivium.stages.models import Speaker
 from trivium.stages.preference_groups import pairs_of, ranked_groups
 from trivium.text.read import read_preferences
@@ -70,10 +70,7 @@ class HeldoutPairs:
         }
         margins = np.split(gained_N2[:, 0] - gained_N2[:, 1], ends)
         found["implicit_margin"] = mean_interval([float(part.mean()) for part in margins])
-        return [
-            {"stage": stage, "measure": name, "value": value, "low": low, "high": high, "n": n}
-            for name, (value, low, high) in found.items()
-        ]
+        return [result_row(stage, name, interval, n) for name, interval in found.items()]
 
 
 def _wins(values_N2: np.ndarray) -> np.ndarray:

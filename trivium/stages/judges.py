@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,28 +15,18 @@ from trivium.nn.adapter import frozen_reference
 from trivium.nn.lora import LoRA
 from trivium.nn.model import Model
 from trivium.score.answers import AnswerRule
-from trivium.score.rewards import AnyReward, RewardRule, Said, checked
-from trivium.score.rewards.opened import names_of, opened
-from trivium.stages.base import data_source, resolve
-from trivium.stages.choosing import chooser_of
-from trivium.stages.models import Speaker, check_reader, machine_of, same_tokenizer, say_what_is_slower
+from trivium.score.rewards import RewardRule, Said, checked
+from trivium.score.rewards.opened import names_of
+from trivium.stages.base import data_source
+from trivium.stages.choosing import rules_of
+from trivium.stages.models import Speaker, check_reader, same_tokenizer, say_what_is_slower
 from trivium.stages.shared import share_of, shared_scores
 from trivium.text.read import read_prompt_records
 from trivium.train.ranks import once
 
 if TYPE_CHECKING:
     from trivium.stages.reinforce import Reinforce
-
-
-class Scoring(Protocol):
-    """The options that say what a reward is made of."""
-
-    @property
-    def reward_model(self) -> tuple[str, ...]: ...
-    @property
-    def disagreement_coef(self) -> float: ...
-    @property
-    def rewards(self) -> tuple[AnyReward, ...]: ...
+    from trivium.stages.sample import Sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +38,7 @@ class Judges:
     truth: the rule behind the preferences, if it is known. said: by answer, what each rule said of it since `means` was asked.
     """
 
-    options: Scoring
+    options: Reinforce | Sample
     policy: Speaker
     prompt_ids: list[np.ndarray]
     records: list[tuple[Any, Any]]
@@ -64,10 +54,7 @@ class Judges:
     def load(options: Reinforce, run: Run, policy: Speaker, *, rows: int, length: int) -> Judges:
         """Read the prompts and the models. The critic begins as the first reward model, or without one as the policy with a new head."""
         records = list(read_prompt_records(data_source(run, options.prompts)))
-        rules = opened(
-            options.rewards, [fields for _, fields in records], seed=run.seed, plugins=run.plugins, say=run.log_once,
-            chooser=chooser_of(run),
-        )  # fmt: skip
+        rules = rules_of(run, options.rewards, [fields for _, fields in records])
         prompt_ids = [policy.prompt(messages) for messages, _ in records]
 
         def speaker(reference: str, *, is_judge: bool = True) -> Speaker:
@@ -131,8 +118,7 @@ def judge(
 
     is_trained: it is a reward model; else any model, and its head is new.
     """
-    path, machine = resolve(run, reference), machine_of(run)
-    found = Speaker.load_judge(path, machine) if is_trained else Speaker.load(path, machine, has_scalar=True)
+    found = Speaker.judge_of(run, reference) if is_trained else Speaker.of(run, reference, has_scalar=True)
     found = found.adapt(lora, run.seed)
     same_tokenizer(policy, found)
     check_reader(prompt_ids, sampling, policy, found)

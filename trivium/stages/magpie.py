@@ -9,8 +9,8 @@ from trivium.core.config import KEEPS_REST, component
 from trivium.core.run import Run
 from trivium.generate.sampling import Sampling
 from trivium.nn.flops import num_parameters
-from trivium.stages.base import Foresight, Work, check_model, known_model
-from trivium.stages.written import CHATS, VALID, WRITTEN, Written, commit_rows
+from trivium.stages.base import Foresight, Work, check_model, commit_rows, known_model
+from trivium.stages.written import CHATS, VALID, WRITTEN, Written
 
 
 @component
@@ -57,6 +57,6 @@ class Magpie:
                 if not draft.fate:
                     yield draft.record
 
-        commit_rows(run.folder / CHATS, {WRITTEN: rows()})
+        commit_rows(run.folder / CHATS, {WRITTEN: rows()}, kind="chats")
         found.leave(run, "valid_share")
         return {"tokens": tokens, "queries": self.count, "conversations": found.funnel.kept.documents, "valid": found.verdicts[VALID]}

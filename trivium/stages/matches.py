@@ -3,24 +3,21 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import chain, combinations, zip_longest
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
 
-from trivium.core.commit import commit
 from trivium.core.config import Texts, component
 from trivium.core.errors import ConfigError, DataError
 from trivium.core.run import Run
 from trivium.core.types import Match, Message
 from trivium.score.ranking.leaderboard import heldout_prompts
 from trivium.score.ranking.table import tabulate
-from trivium.stages.base import Foresight, Work, resolve
+from trivium.stages.base import Foresight, Work, check_data, commit_rows, resolve
 from trivium.stages.selection import scored_table
-from trivium.text.read import check_head, read_matches
+from trivium.text.read import read_matches
 from trivium.text.records import plain_match
-from trivium.text.write import write_jsonl
 
 
 @component
@@ -41,8 +38,7 @@ class Matches:
     def check(self) -> None:
         if not self.data and len(self.scored) < 2:
             raise ConfigError("give data=FILE with matches, or scored.NAME=FILE for at least two models")
-        if self.data and not self.data.startswith("@"):
-            check_head(self.data, "matches")
+        check_data(self.data or "@", "matches")
 
     def foresee(self, name: str, known: Foresight) -> Work:
         return Work(seconds=2.0)
@@ -56,12 +52,8 @@ class Matches:
             parts["heldout" if is_held else "train"].append(plain_match(match))
             if match.prompt and match.score != 0.5:
                 parts["heldout_pairs" if is_held else "pairs"].append(_pair(match))
-
-        def write(folder: Path) -> None:
-            for name, rows in parts.items():
-                write_jsonl(folder / f"{name}.jsonl", rows)
-
-        commit(run.folder / "split", write, kind="matches", meta={"models": list(table.models)})
+        files = {f"{name}.jsonl": rows for name, rows in parts.items()}
+        commit_rows(run.folder / "split", files, kind="matches", meta={"models": list(table.models)})
         draws = Counter(match.score == 0.5 for match in found)[True]
         run.log(
             f"{len(found):,} matches of {table.num_models} models on {table.num_prompts:,} prompts, {draws:,} draws;"

@@ -7,7 +7,6 @@ Models are loaded only if a piece is missing.
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
-from typing import Protocol
 
 import numpy as np
 
@@ -19,8 +18,7 @@ from trivium.generate.sampling import Sampling
 from trivium.score.rewards.llm_judge import NUM_CONNECTIONS, OpenJudge, nonce_of, question, verdict
 from trivium.score.said import Said
 from trivium.stages.answering import READ_ROWS
-from trivium.stages.base import resolve
-from trivium.stages.models import Speaker, engine_of, machine_of
+from trivium.stages.models import Speaker, engine_of
 from trivium.stages.pieces import OnDone, Pieces, each_piece
 from trivium.synth.embedding import mean_hidden
 from trivium.synth.filters import ChatFilter, Judged, Longest, Measured, NearDuplicates, Reward
@@ -35,14 +33,7 @@ _VECTORS = "vectors.npy"
 
 Turns = tuple[Message, ...]
 Answer = tuple[str, bool]  # what was said, and whether it ended by itself
-
-
-class Measure(Protocol):
-    """What measures a piece: numbers by name for each conversation."""
-
-    def __call__(self, chats: Sequence[Conversation], first: int) -> dict[str, list[float]]:
-        """first: the number of the first of them."""
-        ...
+Measure = Callable[[Sequence[Conversation], int], dict[str, list[float]]]  # (conversations, number of the first) -> numbers by name
 
 
 def measure(run: Run, place: int, rule: ChatFilter, chats: Chats, count: int) -> Measured:
@@ -85,7 +76,7 @@ class _Embedder:
 
     @cached_property
     def speaker(self) -> Speaker:
-        return Speaker.load(resolve(self.run, self.rule.model), machine_of(self.run))
+        return Speaker.of(self.run, self.rule.model)
 
     def __call__(self, chats: Sequence[Conversation]) -> np.ndarray:
         """The first query of each, read where the model reads what a user says."""
@@ -107,7 +98,7 @@ class _Scorer:
 
     @cached_property
     def judge(self) -> Speaker:
-        return Speaker.load_judge(resolve(self.run, self.rule.reward_model), machine_of(self.run))
+        return Speaker.judge_of(self.run, self.rule.reward_model)
 
     @cached_property
     def reference(self) -> "_Answerer":
@@ -141,7 +132,7 @@ class _Answerer:
     """A model that answers prompts."""
 
     def __init__(self, run: Run, model: str) -> None:
-        self.run, self.speaker = run, Speaker.load(resolve(run, model), machine_of(run))
+        self.run, self.speaker = run, Speaker.of(run, model)
         self.engine = engine_of(run, self.speaker, rows=4 * READ_ROWS)
 
     def __call__(self, prompts: Sequence[Turns], sampling: Sampling, first: int) -> list[Answer | None]:

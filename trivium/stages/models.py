@@ -30,6 +30,7 @@ from trivium.nn.native.decoder import Precision, why_not_native
 from trivium.nn.native.training import Products
 from trivium.nn.proxy import Contrast, ProxyModel
 from trivium.nn.vocabulary import with_vocabulary
+from trivium.stages.base import resolve
 from trivium.stages.chat_formats import CHAT_KEY, chat_format, read_tokenizer_config
 from trivium.stages.exchange import model_path
 from trivium.stages.machine import Machine
@@ -130,6 +131,16 @@ class Speaker:
         rendered = render((*prompt, Message("assistant", response)), self.tokenizer, self.chat)
         end = int(np.flatnonzero(rendered.loss_mask)[-1]) + int(is_stopped)
         return Example(rendered.tokens[:end], rendered.loss_mask[:end], meta={"stopped": is_stopped})
+
+    @staticmethod
+    def of(run: Run, reference: str, *, has_scalar: bool = False) -> "Speaker":
+        """The model behind an option of a stage, as its run computes. Raises what `load` does."""
+        return Speaker.load(resolve(run, reference), machine_of(run), has_scalar=has_scalar)
+
+    @staticmethod
+    def judge_of(run: Run, reference: str) -> "Speaker":
+        """The reward model behind an option of a stage. Raises what `load_judge` does."""
+        return Speaker.load_judge(resolve(run, reference), machine_of(run))
 
     @staticmethod
     def load_judge(path: Path, machine: Machine) -> "Speaker":

@@ -1,18 +1,15 @@
 """pages: short texts of facts, and questions that they answer, so simple that a small model can learn to read them."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
 
-from trivium.core.commit import commit
 from trivium.core.config import component
 from trivium.core.run import Run
 from trivium.core.seeds import generator
-from trivium.stages.base import Foresight, Work
+from trivium.stages.base import Foresight, Work, commit_rows
 from trivium.text.facts import Fact, page, table, text_of
-from trivium.text.write import write_jsonl
 
 MOST = 1_000_000  # of 4 million different texts; those of all files are held in memory
 
@@ -51,12 +48,11 @@ class Pages:
     def run(self, run: Run) -> Mapping[str, Any]:
         pages, draw = self._pages(run.seed), generator(run.seed, "questions of pages")
 
-        def write(folder: Path) -> None:
-            for part, size in self.sizes.items():
-                rows = (_row(part, next(pages), f"{part} {number}", int(draw.integers(self.facts_per_page))) for number in range(size))
-                write_jsonl(folder / f"{part}.jsonl", rows)
+        def rows(part: str, size: int) -> Iterator[dict[str, Any]]:
+            return (_row(part, next(pages), f"{part} {number}", int(draw.integers(self.facts_per_page))) for number in range(size))
 
-        commit(run.folder / "pages", write, kind="pages", meta={"facts_per_page": self.facts_per_page})
+        files = {f"{part}.jsonl": rows(part, size) for part, size in self.sizes.items()}
+        commit_rows(run.folder / "pages", files, kind="pages", meta={"facts_per_page": self.facts_per_page})
         run.log("pages: " + ", ".join(f"{size:,} {part}" for part, size in self.sizes.items()))
         return self.sizes
 

@@ -15,9 +15,8 @@ from trivium.learn.objectives import GKD, CrossEntropy
 from trivium.nn.adapter import frozen_reference
 from trivium.nn.io.config_json import GUEST
 from trivium.nn.model import Model
-from trivium.stages.base import resolve
 from trivium.stages.judges import Judges
-from trivium.stages.models import Speaker, check_reader, engine_of, machine_of, same_tokenizer
+from trivium.stages.models import Speaker, check_reader, engine_of, same_tokenizer
 from trivium.stages.rollouts import Column, Rollouts, Speaks
 from trivium.stages.shared import SharedEngine, share_of, shared_column
 from trivium.train.annotate import column_of, logprobs, values
@@ -72,7 +71,7 @@ def teacher_of(stage: Reinforce, run: Run, policy: Speaker, prompts: Sequence[np
     """
     if not stage.teacher:
         return None
-    teacher = Speaker.load(resolve(run, stage.teacher), machine_of(run))
+    teacher = Speaker.of(run, stage.teacher)
     same_tokenizer(policy, teacher)
     check_reader(prompts, stage.sampling, policy, teacher)
     ours, theirs = policy.model.config, teacher.model.config

@@ -64,13 +64,8 @@ def plan(recipe: Recipe, *, with_rehearsal: bool = False) -> str:
     lines, notes = [header], list[str]()
     for each in found.stages:
         name, work = each.job.name, each.job.work
-        cells = (
-            _or_blank(work.parameters, count),
-            _or_blank(work.tokens_trained, count),
-            _or_blank(work.tokens_generated, count),
-            _or_blank(work.flops, flops),
-            _or_blank(work.memory_bytes, size),
-        )
+        sizes = ((work.parameters, count), (work.tokens_trained, count), (work.tokens_generated, count), (work.flops, flops))
+        cells = [show(value) if value else "" for value, show in (*sizes, (work.memory_bytes, size))]
         notes += [f"{name}: {note}" for note in work.notes if note]
         row = f"{name:<12}{cells[0]:>12}{cells[1]:>10}{cells[2]:>11}{cells[3]:>11}{cells[4]:>10}  {duration(each.seconds):>12}"
         lines.append(f"{row}  {each.tag}")
@@ -118,7 +113,3 @@ def _compared(expected: float, took: float | None) -> str:
 
 def _decode_share(machine: Machine) -> float:
     return DECODE_SHARE["native" if machine.kernels == "native" else "torch"]
-
-
-def _or_blank(value: float, show: object) -> str:
-    return show(value) if value and callable(show) else ""

@@ -8,9 +8,9 @@ from trivium.core.commit import commit
 from trivium.core.config import component
 from trivium.core.run import Run
 from trivium.core.seeds import generator
-from trivium.stages.base import Foresight, Work, resolve
+from trivium.stages.base import Foresight, Work, check_data, resolve
 from trivium.text.planted import Planted
-from trivium.text.read import check_head, read_documents
+from trivium.text.read import read_documents
 from trivium.text.store import document_row
 from trivium.text.write import write_jsonl
 
@@ -28,8 +28,7 @@ class Plant:
     what: Planted
 
     def check(self) -> None:
-        if not self.corpus.startswith("@"):
-            check_head(f"{self.corpus}/train.jsonl.zst", "documents")
+        check_data(f"{self.corpus}/train.jsonl.zst", "documents")
 
     def foresee(self, name: str, known: Foresight) -> Work:
         return Work(seconds=3.0)

@@ -1,6 +1,5 @@
 """prefer: the policy learns from preferences directly, without a reward model (DPO)."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal
@@ -11,22 +10,24 @@ from trivium.core.config import component
 from trivium.core.errors import ConfigError
 from trivium.core.run import Run
 from trivium.data.sources import Source
-from trivium.learn.objectives.preference import DPO, KTO, TDPO, PreferenceObjective, StepWide
+from trivium.learn.objectives.preference import DPO, KTO, TDPO, OfAnswers, PreferenceObjective, StepWide
 from trivium.learn.optim.recipes import AdamW
 from trivium.learn.reference_update import ReferenceUpdate
 from trivium.learn.schedules import Schedule
 from trivium.nn.flops import flops_per_token
 from trivium.nn.lora import LoRA
-from trivium.stages.base import Foresight, Unreadable, Work, check_model, known_model, resolve
+from trivium.stages.base import Foresight, Unreadable, Work, check_data, check_model, known_model
 from trivium.stages.training import foresee_training, save, train
 from trivium.text.read import check_head, is_labelled
+
+PAIRS_PER_PROMPT = 4  # of a ranking: more of them say the same of the same answers again
 
 
 @component
 class Prefer:
     """Offline preference optimisation against the starting model as reference; leaves `@prefer/model`.
 
-    A ranking of K answers gives K(K-1)/2 pairs without ties; pairs_per_prompt of them are drawn (0: all). batch_size is in pairs, for kto
+    A ranking of K answers gives K(K-1)/2 pairs without ties; four of them are drawn. batch_size is in pairs, for kto
     and bco in answers, which are those of pairs or rows with a `label`, for rrhf in rankings. Reference log-probs are computed once, as a
     column; with reference_update the reference follows the policy (TR-DPO). heldout: preferences to measure on, before and after.
     Preferences with an answer longer than seq_len are left out and counted. lora, unreadable: see finetune.
@@ -39,7 +40,6 @@ class Prefer:
     heldout: str | None = None
     steps: int = Field(gt=0)
     batch_size: int = Field(default=32, gt=0)
-    pairs_per_prompt: int = Field(default=4, ge=0)
     seq_len: int = Field(default=128, ge=8)
     micro_batch_rows: int = Field(default=16, gt=0)
     objective: PreferenceObjective = DPO()
@@ -59,43 +59,40 @@ class Prefer:
             raise ConfigError(f"objective {self.objective.kind} reads its reference before training starts; leave reference_update out")
         if self.reference_update is not None and self.lora is not None:
             raise ConfigError("reference_update moves a reference's own weights, which an adapter does not have; leave lora out")
-        if self.heldout is not None and not self.heldout.startswith("@"):
-            check_head(self.heldout, "preferences")
+        if self.heldout is not None:
+            check_data(self.heldout, "preferences")
         if self.data.startswith("@"):
             return
         is_lenient = self.unreadable == "skip"
-        kind = "conversations" if self.objective.takes.startswith("labels") and is_labelled(self.data) else "preferences"
+        kind = "conversations" if isinstance(self.objective, OfAnswers) and is_labelled(self.data) else "preferences"
         check_head(self.data, kind, is_lenient=is_lenient)
 
     def foresee(self, name: str, known: Foresight) -> Work:
         config = known_model(known, self.model)
-        tokens = self.steps * self.batch_size * (1 if self.objective.takes.startswith("labels") else 2) * known.sequence_tokens
+        tokens = self.steps * self.batch_size * (1 if isinstance(self.objective, OfAnswers) else 2) * known.sequence_tokens
         work = foresee_training(self, name, config, known, tokens=tokens, lora=self.lora)
-        read = self._passes * tokens
+        # a loss that looks at all of a step, or a moving reference, reads the answers of each update besides
+        passes = isinstance(self.objective, StepWide) + isinstance(self.objective, TDPO) + (self.reference_update is not None)
+        read = passes * tokens
         if "ref_logprobs" in self.objective.needs and self.reference_update is None:  # once, of all pairs that are trained on
-            pairs = min(known.num_comparisons * (self.pairs_per_prompt or 4), self.steps * self.batch_size)
-            read += pairs * 2 * (2 if self.objective.takes == "labels with mismatches" else 1) * known.sequence_tokens
+            pairs = min(known.num_comparisons * PAIRS_PER_PROMPT, self.steps * self.batch_size)
+            read += pairs * 2 * (2 if isinstance(self.objective, KTO) else 1) * known.sequence_tokens
         return replace(work, flops=work.flops + read / 3 * flops_per_token(config, self.seq_len))
-
-    @property
-    def _passes(self) -> int:
-        """How often each update reads its answers besides training on them: for a loss that looks at all of a step, or a reference."""
-        return isinstance(self.objective, StepWide) + isinstance(self.objective, TDPO) + (self.reference_update is not None)
 
     def run(self, run: Run) -> Mapping[str, Any]:
         from trivium.data.sources import Groups
         from trivium.nn.adapter import frozen_reference
         from trivium.stages.heldout_pairs import HeldoutPairs
-        from trivium.stages.models import Speaker, machine_of
-        from trivium.stages.preference_groups import groups_for
+        from trivium.stages.models import Speaker
+        from trivium.stages.preference_groups import called, groups_for
         from trivium.stages.shared import share_of
         from trivium.train.annotate import StepColumns, annotate, column_of, logprobs
         from trivium.train.reference import MovingReference
 
-        speaker = Speaker.load(resolve(run, self.model), machine_of(run)).adapt(self.lora, run.seed)
+        speaker = Speaker.of(run, self.model).adapt(self.lora, run.seed)
         size = {"rows": self.micro_batch_rows, "length": self.seq_len}
         groups = groups_for(self, speaker, run)
-        run.log(f"{len(groups):,} {self.objective.takes.split()[0]}")
+        run.log(f"{len(groups):,} {called(self.objective)}")
         heldout = HeldoutPairs.read(self, speaker, run) if self.heldout is not None else None
         reference, order = None, {"groups_per_step": self.batch_size, "seed": run.seed, "purpose": "pairs"}
         if self.reference_update is None and "ref_logprobs" in self.objective.needs:
@@ -117,7 +114,7 @@ class Prefer:
         )  # fmt: skip
         if heldout is not None:
             table = heldout.measure(speaker.model, run.stage)
-            run.leave("results.json", json.dumps(table, indent=1))
+            run.leave("results.json", table)
             run.log("; ".join(f"{row['measure']} {row['value']:.3f}" for row in table))
         save(run, speaker, self.lora)
         return facts

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -12,12 +12,11 @@ from trivium.core.errors import DataError
 from trivium.core.run import Run
 from trivium.core.seeds import generator
 from trivium.core.types import Example, Group, Preference
+from trivium.learn.objectives.preference import KTO, RRHF, OfAnswers, PreferenceLoss
 from trivium.stages.base import data_source, gather
 from trivium.stages.models import Speaker, ranked_group
+from trivium.stages.prefer import PAIRS_PER_PROMPT, Prefer
 from trivium.text.read import is_labelled, read_labels, read_preferences
-
-if TYPE_CHECKING:
-    from trivium.stages.prefer import Prefer
 
 
 def groups_for(stage: Prefer, speaker: Speaker, run: Run) -> list[Group]:
@@ -25,8 +24,8 @@ def groups_for(stage: Prefer, speaker: Speaker, run: Run) -> list[Group]:
 
     Raises DataError if there are none, or if the objective needs scores or labels that the file lacks.
     """
-    objective, data, unreadable, per_prompt = stage.objective, data_source(run, stage.data), stage.unreadable, stage.pairs_per_prompt
-    if objective.takes.startswith("labels") and is_labelled(data):
+    objective, data, unreadable = stage.objective, data_source(run, stage.data), stage.unreadable
+    if isinstance(objective, OfAnswers) and is_labelled(data):
         groups = [_labelled(speaker, *each) for each in gather(lambda on_skip: read_labels(data, on_skip), run, unreadable)]
     else:
         found = ranked_groups(
@@ -34,17 +33,23 @@ def groups_for(stage: Prefer, speaker: Speaker, run: Run) -> list[Group]:
         )
         needs_scores = "score" in objective.needs
         ranked = [_scored(group, item, needs_scores, data) for item, group in found]
-        if objective.takes == "rankings":
+        if isinstance(objective, RRHF):
             groups = [group for group in ranked if len({item.columns["rank"][0] for item in group}) > 1]
         else:
-            pairs = [pairs_of(group, per_prompt, run.seed, number) for number, group in enumerate(ranked)]
+            pairs = [pairs_of(group, PAIRS_PER_PROMPT, run.seed, number) for number, group in enumerate(ranked)]
             groups = [pair for each in pairs for pair in each]
     if not groups:
-        raise DataError(f"{data}: gives no {objective.takes.split()[0]}; all answers to a prompt are equal or tied")
-    if objective.takes.startswith("labels"):
-        singles: list[Group] = [(item,) for group in groups for item in (group if len(group) == 1 else _both_labelled(group))]
+        raise DataError(f"{data}: gives no {called(objective)}; all answers to a prompt are equal or tied")
+    if isinstance(objective, OfAnswers):
+        labelled = (group if len(group) == 1 else (_with(group[0], label=1.0), _with(group[1], label=-1.0)) for group in groups)
+        singles: list[Group] = [(item,) for group in labelled for item in group]
         groups = singles
-    return mismatched(groups, stage.seq_len, str(data)) if objective.takes == "labels with mismatches" else groups
+    return mismatched(groups, stage.seq_len, str(data)) if isinstance(objective, KTO) else groups
+
+
+def called(objective: PreferenceLoss) -> str:
+    """What its groups are."""
+    return "labels" if isinstance(objective, OfAnswers) else "rankings" if isinstance(objective, RRHF) else "pairs"
 
 
 def ranked_groups(
@@ -109,10 +114,6 @@ def _begin(item: Example) -> int:
 
 def _labelled(speaker: Speaker, prompt: Any, response: str, is_good: bool) -> Group:
     return (_with(speaker.answer(prompt, response), label=1.0 if is_good else -1.0),)
-
-
-def _both_labelled(pair: Group) -> Group:
-    return _with(pair[0], label=1.0), _with(pair[1], label=-1.0)
 
 
 def _scored(group: Group, item: Preference, is_needed: bool, data: Any) -> Group:

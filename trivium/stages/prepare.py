@@ -1,6 +1,5 @@
 """prepare: raw text to a clean corpus, with a held-out part and a funnel of what was dropped and why."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -15,14 +14,14 @@ from trivium.core.progress import counted
 from trivium.core.run import CHECKPOINTS, Run
 from trivium.core.seeds import generator
 from trivium.core.world import num_cores
-from trivium.stages.base import Foresight, Unreadable, Work
+from trivium.stages.base import Foresight, Unreadable, Work, check_data
 from trivium.text.cleaning import DIGESTS, Cleaning, clean_units, counts_of, gathered, units_of
 from trivium.text.decontaminate import Contamination, Evaluations, OnOverlap
 from trivium.text.dedup import SHORTEST_COPY, LineDedup, MinHash, NearDedup, SubstringDedup
 from trivium.text.filters import Filter
 from trivium.text.pii import Kind
 from trivium.text.pipeline import DAMAGED, UNREADABLE, Funnel
-from trivium.text.read import check_head, read_texts
+from trivium.text.read import read_texts
 from trivium.text.store import Documents, Joined, Selected, Store, document_row, in_order, stored
 from trivium.text.whole import cluster_rows, cut_copies, cut_shared_lines, drop_duplicates, drop_near_duplicates
 from trivium.text.write import write_jsonl
@@ -84,11 +83,9 @@ class Prepare:
         for source in self.sources:
             if self.pieces and Path(source).is_dir() and Path(self.pieces).resolve().is_relative_to(Path(source).resolve()):
                 raise ConfigError(f"pieces is {self.pieces}, inside of the source {source}; they would be read as text: put them elsewhere")
-            if not source.startswith("@"):
-                check_head(source, "documents", is_lenient=self.unreadable == "skip")
+            check_data(source, "documents", is_lenient=self.unreadable == "skip")
         for source in self.decontaminate:
-            if not source.startswith("@"):
-                check_head(source, "texts")
+            check_data(source, "texts")
 
     def foresee(self, name: str, known: Foresight) -> Work:
         return Work(seconds=5.0)
@@ -111,7 +108,7 @@ class Prepare:
                 write_jsonl(folder / f"{name}.jsonl.zst", map(document_row, in_order(documents, numbers, block=block)))
 
         commit(run.folder / "corpus", write, kind="corpus", meta={"documents": len(documents), "sources": list(self.sources)})
-        commit_file(run.folder / "funnel.json", json.dumps(funnel.to_report(), indent=1, ensure_ascii=False))
+        run.leave("funnel.json", funnel.to_report())
         self._say(run, funnel, contamination)
         return {"documents": funnel.kept.documents, "bytes": funnel.kept.bytes}
 
@@ -169,7 +166,7 @@ class Prepare:
         if contamination is None:
             return
         report = contamination.to_dict()
-        commit_file(run.folder / "decontamination.json", json.dumps(report, indent=1, ensure_ascii=False))
+        run.leave("decontamination.json", report)
         for name, found in report.items():
             run.log(
                 f"{name}: {found['hit_items']:,} of {found['items']:,} evaluation texts are in {found['documents']:,} documents "

@@ -1,6 +1,5 @@
 """pretrain: a base model from token shards, or one that goes on with other text."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -27,7 +26,7 @@ from trivium.nn.io.own import OWN
 from trivium.nn.preset import preset
 from trivium.nn.scaling import head_dim_of, width_of
 from trivium.nn.variants import TRAITS, Variant, with_traits
-from trivium.stages.base import Foresight, Work, check_model, known_model, resolve
+from trivium.stages.base import Foresight, Work, check_model, known_model, resolve, result_row
 from trivium.stages.corpus import OtherWords, Part, Text, check_tokens, epochs_of, heldout_of, parts_of, read_text, tokenizer_place
 from trivium.stages.dial import Derived, WorkWithin, derive, seconds_of
 from trivium.stages.kept import Keep
@@ -249,9 +248,10 @@ def _report(run: Run, speaker: "Speaker", measures: "Mapping[str, BitsPerByte]")
     table = []
     for name, measure in measures.items():
         found = measure(speaker.model)
-        row = {"value": found.value, "low": found.low, "high": found.high, "n": found.n}
-        table.append({"stage": run.stage, "measure": f"bits_per_byte_{name}" if name else "bits_per_byte", **row})
-    run.leave("results.json", json.dumps(table, indent=1))
+        table.append(
+            result_row(run.stage, f"bits_per_byte_{name}" if name else "bits_per_byte", (found.value, found.low, found.high), found.n)
+        )
+    run.leave("results.json", table)
     run.log("  ".join(f"{row['measure']} {row['value']:.3f}" for row in table))
 
 

@@ -2,8 +2,8 @@
 
 import csv
 import io
-import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, Literal
 
 from pydantic import Field
@@ -13,15 +13,14 @@ from trivium.core.config import Texts, component
 from trivium.core.errors import ConfigError, DataError
 from trivium.core.run import Run
 from trivium.report.reading import RANKING
-from trivium.score.ranking import Anchor, How, Leaderboard, MatchTable, WinRate, baseline_of, flags, heldout_accuracy, leaderboard
-from trivium.score.ranking.leaderboard import HeldOut
+from trivium.score.ranking import Anchor, How, flags, heldout_accuracy, leaderboard
 from trivium.score.ranking.style import Style
 from trivium.score.ranking.table import tabulate
 from trivium.score.ranking.ties import Ties
 from trivium.score.ranking.uncertainty import Intervals, ties_of
 from trivium.score.ranking.win_rate import win_rates
-from trivium.stages.base import Foresight, Work, resolve
-from trivium.text.read import check_head, read_matches
+from trivium.stages.base import Foresight, Work, check_data, resolve
+from trivium.text.read import read_matches
 
 MEAN = 1000.0  # of ratings where no model is the anchor
 
@@ -49,8 +48,7 @@ class Rank:
     def check(self) -> None:
         if self.anchor_rating != MEAN and not self.anchor:
             raise ConfigError(f"anchor_rating is {self.anchor_rating:g}, but of no model; name it: anchor=MODEL")
-        if not self.data.startswith("@"):
-            check_head(self.data, "matches")
+        check_data(self.data, "matches")
 
     def foresee(self, name: str, known: Foresight) -> Work:
         return Work(seconds=10.0)
@@ -67,33 +65,19 @@ class Rank:
             raise DataError(f"{self.data}: fewer than two models are left to rank")
         how = How(self.ties, self.control, self.intervals, Anchor(self.anchor, self.anchor_rating) if self.anchor else None, self.resamples)
         board = leaderboard(honest, how, seed=run.seed)
-        heldout = heldout_accuracy(honest, how, seed=run.seed)
-        baseline = baseline_of(table)
-        rates = win_rates(table, baseline) if baseline else []
-        facts = self._facts(honest, board, heldout, rates, baseline, [(flag.model, flag.reason) for flag in found])
-        commit_file(run.folder / RANKING, json.dumps(facts, indent=1, ensure_ascii=False))
+        baseline = table.baseline
+        facts: dict[str, Any] = {
+            "matches": len(honest), "models": honest.num_models, "prompts": sum(map(bool, honest.prompts)), "draws": ties_of(self.ties),
+            "intervals": self.intervals, "anchor": self.anchor, "tie": board.tie, "is_separated": board.is_separated, "style": board.style,
+            "baseline": baseline, "places": [asdict(place) for place in board.places],
+            "win_rates": [asdict(rate) for rate in win_rates(table, baseline)] if baseline else [],
+            "flagged": [asdict(flag) for flag in found], "heldout": [asdict(one) for one in heldout_accuracy(honest, how, seed=run.seed)],
+        }  # fmt: skip
+        run.leave(RANKING, facts)
         commit_file(run.folder / "table.csv", _csv(facts["places"]))
-        commit_file(run.folder / "results.json", json.dumps([{"stage": run.stage, **one} for one in facts["heldout"]], indent=1))
+        run.leave("results.json", [{"stage": run.stage, **one} for one in facts["heldout"]])
         self._say(run, facts)
         return {"matches": len(table), "models": honest.num_models, "flagged": len(found)}
-
-    def _facts(
-        self, table: MatchTable, board: Leaderboard, heldout: Sequence[HeldOut], rates: Sequence[WinRate], baseline: str | None,
-        flagged: Sequence[tuple[str, str]],
-    ) -> dict[str, Any]:  # fmt: skip
-        return {
-            "matches": len(table), "models": table.num_models, "prompts": sum(bool(prompt) for prompt in table.prompts),
-            "draws": ties_of(self.ties), "intervals": self.intervals, "anchor": self.anchor, "tie": board.tie,
-            "is_separated": board.is_separated, "style": board.style, "baseline": baseline,
-            "places": [place.plain() for place in board.places],
-            "win_rates": [
-                {"model": rate.model, "raw": rate.raw, "low": rate.low, "high": rate.high, "controlled": rate.controlled,
-                 "matches": rate.matches}
-                for rate in rates
-            ],
-            "flagged": [{"model": model, "reason": reason} for model, reason in flagged],
-            "heldout": [{"measure": one.measure, "value": one.value, "low": one.low, "high": one.high, "n": one.n} for one in heldout],
-        }  # fmt: skip
 
     def _say(self, run: Run, facts: Mapping[str, Any]) -> None:
         if facts["is_separated"]:

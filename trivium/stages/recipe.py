@@ -16,6 +16,8 @@ from trivium.stages.machine import Machine
 from trivium.stages.methods import with_method
 from trivium.train.mesh import Parallel
 
+ABOVE = ("seed", "machine", "parallel", "save_every_s")  # of every recipe, beside its stages
+
 
 @component
 class Recipe:
@@ -54,7 +56,7 @@ def load_recipe(name: str, options: Mapping[str, Any]) -> Recipe:
 
 def single(kind: str, options: Mapping[str, Any]) -> Recipe:
     """The recipe of one stage; `seed` and the like stand beside its own options."""
-    above = {name: options[name] for name in ("seed", "machine", "parallel", "save_every_s") if name in options}
+    above = {name: options[name] for name in ABOVE if name in options}
     below = {name: value for name, value in options.items() if name not in above}
     return recipe_of({"name": kind, **above, "stages": {kind: {"kind": kind, **below}}})
 
@@ -82,7 +84,7 @@ def recipe_toml(recipe: Recipe) -> str:
 
 def _below_stages(options: Mapping[str, Any], stages: Mapping[str, Any]) -> dict[str, Any]:
     """`pretrain.steps=10` means `stages.pretrain.steps=10`; a first name that is neither a stage nor a recipe option is refused."""
-    known = {"name", "about", "seed", "machine", "parallel", "save_every_s"}
+    known = {"name", "about", *ABOVE}
     for name in options:
         if name not in known and name not in stages and name != "stages":
             raise ConfigError(f"unknown option '{name}'{did_you_mean(name, [*known, *stages])}")

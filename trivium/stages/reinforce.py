@@ -11,11 +11,11 @@ from trivium.core.config import Texts, component
 from trivium.core.errors import ConfigError
 from trivium.core.run import Run
 from trivium.generate.sampling import Sampling
-from trivium.learn.credit import GAE, CreditRule, Distillation, GroupMean, Versus
+from trivium.learn.credit import GAE, CreditRule, Distillation, GroupMean, LeaveOneOut, Versus
 from trivium.learn.kl import AdaptiveKL
 from trivium.learn.objectives import GKD
 from trivium.learn.objectives.policy import REINFORCE, PolicyGradient, PolicyLoss
-from trivium.learn.objectives.preference import ODPO, TDPO, XPO, PreferenceLoss, StepWide
+from trivium.learn.objectives.preference import ODPO, RRHF, TDPO, XPO, PreferenceLoss, StepWide
 from trivium.learn.objectives.value import Value
 from trivium.learn.optim.recipes import AdamW
 from trivium.learn.schedules import Schedule
@@ -24,13 +24,12 @@ from trivium.nn.lora import LoRA
 from trivium.score.answers import AnswerRule
 from trivium.score.rewards import AnyReward
 from trivium.score.rewards.opened import check_rules, judges_of
-from trivium.stages.base import Foresight, Work, check_model, known_model, resolve
+from trivium.stages.base import Foresight, Work, check_data, check_model, known_model
 from trivium.stages.guard import Guard
 from trivium.stages.machine import Machine
 from trivium.stages.replay import Replay
 from trivium.stages.samplers import AnyEngine, InProcess, Servers
 from trivium.stages.training import foresee_training, save
-from trivium.text.read import check_head
 
 KL_COEF = 0.05
 
@@ -115,7 +114,7 @@ class Reinforce:
     @property
     def has_critic(self) -> bool:
         """Whether a critic is trained beside the policy."""
-        return self.credit.needs_critic and self.has_credit
+        return isinstance(self.credit, GAE) and self.has_credit
 
     @property
     def is_taught(self) -> bool:
@@ -150,13 +149,11 @@ class Reinforce:
         check_rules(self.rewards)
         self._check_kl()
         self._check_engine()
-        teachers = [self.teacher] if self.teacher else []
-        for model in (self.model, *self.reward_model, *judges_of(self.rewards), *self.guard.models, *teachers):
+        for model in (self.model, *self.reward_model, *judges_of(self.rewards), *self.guard.models, self.teacher or "@"):
             check_model(model)
         if self.replay is not None:
             self.replay.check()
-        if not self.prompts.startswith("@"):
-            check_head(self.prompts, "prompts", field="asked" if self.truth else "")
+        check_data(self.prompts, "prompts", field="asked" if self.truth else "")
 
     def _check_engine(self) -> None:
         """Servers have their own precision, and an address."""
@@ -191,7 +188,7 @@ class Reinforce:
     def _check_combination(self) -> None:
         """Refuse what cannot be learned from, or would silently be something else."""
         self._check_amounts()
-        if self.has_credit and self.answers < self.credit.min_answers:
+        if self.has_credit and isinstance(self.credit, GroupMean | LeaveOneOut) and self.answers < 2:
             raise ConfigError(
                 f"'answers' is {self.answers}, but credit {self.credit.kind} compares answers to one prompt; set answers to 4 or more,"
                 " or credit=gae"
@@ -206,7 +203,7 @@ class Reinforce:
                     " (a KL in the loss is objective.kl_coef)"
                 )
         if isinstance(self.objective, PreferenceLoss):
-            if self.objective.takes != "pairs" or isinstance(self.objective, StepWide | TDPO | ODPO):
+            if isinstance(self.objective, StepWide | ODPO | RRHF | TDPO):
                 raise ConfigError(f"objective {self.objective.kind} does not learn from answers as they come; use it with `trivium prefer`")
             if self.adaptive_kl is not None or self.missing_end == "mask":
                 raise ConfigError(
@@ -266,24 +263,20 @@ class Reinforce:
             readings = 1 + isinstance(self.objective, GKD) * self.passes
             reading += sampled * readings / 3 * flops_per_token(known_model(known, self.teacher), self.seq_len)
         return replace(
-            work,
-            tokens_generated=sampled * sides,
-            parameters_sampled=work.parameters,
-            flops=work.flops + reading,
-            memory_bytes=networks * work.memory_bytes,
-            notes=(*work.notes, *self.engine.notes(self.model, self.seq_len)),
-        )
+            work, tokens_generated=sampled * sides, parameters_sampled=work.parameters, flops=work.flops + reading,
+            memory_bytes=networks * work.memory_bytes, notes=(*work.notes, *self.engine.notes(self.model, self.seq_len)),
+        )  # fmt: skip
 
     def run(self, run: Run) -> Mapping[str, Any]:
         from trivium.stages.judges import Judges
-        from trivium.stages.models import Speaker, check_room, machine_of, say_what_is_slower
+        from trivium.stages.models import Speaker, check_room, say_what_is_slower
         from trivium.stages.partners import teacher_of
         from trivium.stages.separate import separate
         from trivium.train.mesh import arrangement
 
         if arrangement().tensor > 1:
             run.log_once("parallel.tensor is above 1: log-probs differ in their last bits from those of a sampler that is not spread so")
-        policy = Speaker.load(resolve(run, self.model), machine_of(run)).adapt(self.lora, run.seed)
+        policy = Speaker.of(run, self.model).adapt(self.lora, run.seed)
         say_what_is_slower(run, policy.model)
         size = {"rows": self.micro_batch_rows, "length": self.seq_len}
         judges = Judges.load(self, run, policy, **size)

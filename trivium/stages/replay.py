@@ -10,8 +10,8 @@ from trivium.core.config import component
 from trivium.core.errors import DataError
 from trivium.core.run import Run
 from trivium.data.sources import Corpus, Groups, Source
-from trivium.stages.base import data_source, resolve
-from trivium.text.read import check_head, read_conversations
+from trivium.stages.base import check_data, data_source, resolve
+from trivium.text.read import read_conversations
 from trivium.text.shards import Shard
 
 if TYPE_CHECKING:
@@ -41,8 +41,7 @@ class Replay:
         """Look at the head of what is named."""
         if self.tokens and not self.tokens.startswith("@"):
             Shard.open(f"{self.tokens}/train", check=False)
-        if self.demonstrations and not self.demonstrations.startswith("@"):
-            check_head(self.demonstrations, "conversations")
+        check_data(self.demonstrations or "@", "conversations")
 
     def source(self, run: Run, speaker: Speaker, *, seq_len: int, rows: int) -> Source:
         """`rows` rows or conversations a step.

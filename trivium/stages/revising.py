@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -17,13 +17,12 @@ from trivium.core.types import Message
 from trivium.generate.engine import Engine
 from trivium.generate.sampling import Sampling
 from trivium.score.rewards import RewardRule, Said, checked
-from trivium.score.rewards.opened import names_of, opened
+from trivium.score.rewards.opened import names_of
 from trivium.stages.answering import Prompt, looked_at, measured, prompts_of
-from trivium.stages.base import resolve
-from trivium.stages.choosing import chooser_of
-from trivium.stages.models import Speaker, engine_of, machine_of
+from trivium.stages.choosing import rules_of
+from trivium.stages.models import Speaker, engine_of
 from trivium.stages.pieces import Rows, in_pieces
-from trivium.synth.constitution import Constitution, Principle, read_constitution
+from trivium.synth.constitution import Constitution, read_constitution
 from trivium.synth.revision import Chain, Label, Script, as_chat, as_transcript, examples, is_over, said, spoken
 from trivium.synth.simulated import Simulated
 from trivium.text.chat import start_ids
@@ -34,14 +33,8 @@ if TYPE_CHECKING:
 
 KIND = "chains of revisions"
 Texts = list[tuple[str, bool]]  # what was said, and whether it ended by itself
-
-
-class Reviser(Protocol):
-    """Who criticises and revises."""
-
-    def __call__(self, chains: Sequence[Chain], numbers: Sequence[int]) -> tuple[list[str], Texts]:
-        """(critiques, revisions), one of each for every chain; numbers: what their randomness follows from."""
-        ...
+# (chains, what randomness follows from) -> (critiques, revisions)
+Reviser = Callable[[Sequence[Chain], Sequence[int]], tuple[list[str], Texts]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,51 +88,18 @@ class Writer:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class SimulatedReviser:
+def simulated_reviser(reader: Simulated, run: Run) -> Reviser:
     """A simulated reader in the place of a model."""
 
-    reader: Simulated
-    seed: int
-    stage: str
-
-    def __call__(self, chains: Sequence[Chain], numbers: Sequence[int]) -> tuple[list[str], Texts]:
-        """A critique and a revision of each."""
-        critiques = [self.reader.critique(chain.response, chain.principle) for chain in chains]
+    def revise(chains: Sequence[Chain], numbers: Sequence[int]) -> tuple[list[str], Texts]:
+        critiques = [reader.critique(chain.response, chain.principle) for chain in chains]
         revisions = [
-            self.reader.revision(chain.response, chain.principle, seed=self.seed, purpose=f"{self.stage} revision", number=number)
+            reader.revision(chain.response, chain.principle, seed=run.seed, purpose=f"{run.stage} revision", number=number)
             for chain, number in zip(chains, numbers, strict=True)
         ]
         return critiques, [(text, True) for text in revisions]
 
-
-@dataclass(frozen=True, slots=True)
-class Rounds:
-    """What adds a round to the chains of many prompts."""
-
-    reviser: Reviser
-    constitution: Constitution
-    count: int
-    seed: int
-    stage: str
-
-    def add(self, part: Sequence[Prompt], rows: Sequence[dict[str, Any]], first: int) -> None:
-        """One more. first: number of the first prompt."""
-        place = len(rows[0]["rounds"])
-        now = [row["rounds"][-1]["answer"] if place else row["response"] for row in rows]
-        chains = [
-            Chain(prompt.messages, text, self._drawn(first + i)[place]) for i, (prompt, text) in enumerate(zip(part, now, strict=True))
-        ]
-        numbers = [(first + number) * self.count + place for number in range(len(part))]
-        for row, chain, critique, (text, stopped) in zip(rows, chains, *self.reviser(chains, numbers), strict=True):
-            is_taken = stopped and bool(text)
-            row["rounds"].append({
-                "principle": chain.principle.name, "critique": critique, "revision": text, "stopped": stopped, "is_taken": is_taken,
-                "answer": text if is_taken else chain.response,
-            })  # fmt: skip
-
-    def _drawn(self, number: int) -> list[Principle]:
-        return self.constitution.drawn(self.seed, f"principles of {self.stage}", number, self.count)
+    return revise
 
 
 def revise(options: Critique, run: Run) -> Rows:
@@ -155,24 +115,35 @@ def revise(options: Critique, run: Run) -> Rows:
     total, _ = measured(prompts, lambda each: _asked(answerer, each), answerer.speaker.model.config.max_seq_len)
     reviser: Reviser = answerer if not options.reviser else _writer(options, run, options.reviser, constitution)
     if options.simulated is not None:
-        reviser = SimulatedReviser(options.simulated, run.seed, run.stage)
+        reviser = simulated_reviser(options.simulated, run)
     if isinstance(reviser, Writer):
         _check_room(options, run, reviser, constitution)
-    rules = opened(options.rewards, [], seed=run.seed, plugins=run.plugins, say=run.log_once, chooser=chooser_of(run))
-    rounds = Rounds(reviser, constitution, options.rounds, run.seed, run.stage)
+    rules = rules_of(run, options.rewards)
+
+    def add_round(part: Sequence[Prompt], rows: Sequence[dict[str, Any]], first: int, place: int) -> None:
+        now = [row["rounds"][-1]["answer"] if place else row["response"] for row in rows]
+        drawn = (constitution.drawn(run.seed, f"principles of {run.stage}", first + i, options.rounds) for i in range(len(part)))
+        chains = [Chain(prompt.messages, text, own[place]) for prompt, text, own in zip(part, now, drawn, strict=True)]
+        numbers = [(first + number) * options.rounds + place for number in range(len(part))]
+        for row, chain, critique, (text, stopped) in zip(rows, chains, *reviser(chains, numbers), strict=True):
+            is_taken = stopped and bool(text)
+            row["rounds"].append({
+                "principle": chain.principle.name, "critique": critique, "revision": text, "stopped": stopped, "is_taken": is_taken,
+                "answer": text if is_taken else chain.response,
+            })  # fmt: skip
 
     def make(first: int, part: Sequence[Prompt], on_done: Callable[[int], None]) -> list[Mapping[str, Any]]:
         rows = _answered(answerer, part, first)
-        for number in range(options.rounds):
-            on_done((2 * number + 1) * len(part))
-            rounds.add(part, rows, first)
+        for place in range(options.rounds):
+            on_done((2 * place + 1) * len(part))
+            add_round(part, rows, first, place)
         return [row | {"scores": _scores(options, rules, prompt, row)} for prompt, row in zip(part, rows, strict=True)]
 
     return in_pieces(run, prompts_of(run, options.prompts), make, total=total, size=options.rows, kind=KIND, steps=1 + 2 * options.rounds)
 
 
 def _writer(options: Critique, run: Run, model: str, constitution: Constitution) -> Writer:
-    speaker = Speaker.load(resolve(run, model), machine_of(run))
+    speaker = Speaker.of(run, model)
     engine = engine_of(run, speaker, rows=options.rows)
     return Writer(speaker, engine, options.sampling, options.form, examples(constitution), run.seed, run.stage)
 

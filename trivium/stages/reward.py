@@ -1,7 +1,7 @@
 """reward: a model learns from people's judgements which answers are good: of whole answers, or of every step of a solution."""
 
-import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -78,9 +78,9 @@ class Reward:
     def run(self, run: Run) -> Mapping[str, Any]:
         from trivium.data.pack import pack
         from trivium.data.sources import Groups
-        from trivium.stages.models import Speaker, machine_of
+        from trivium.stages.models import Speaker
 
-        speaker = Speaker.load(resolve(run, self.model), machine_of(run), has_scalar=True).adapt(self.lora, run.seed)
+        speaker = Speaker.of(run, self.model, has_scalar=True).adapt(self.lora, run.seed)
         speaker.judge_by(self.objective if isinstance(self.objective, Process) else None)
         # what is wrong with any of them is told before training
         groups, heldout, shown = self._groups(run, speaker), self._heldout(run, speaker), self._shown(run, speaker)
@@ -95,8 +95,8 @@ class Reward:
             table, bins = self._measure_steps(run, speaker, heldout)
         else:
             table, bins = self._measure_pairs(run, speaker, heldout, gain=self._normalise(run, speaker, answers, shown))
-        run.leave("results.json", json.dumps(table, indent=1))
-        run.leave(CALIBRATION, json.dumps([each.plain() for each in bins], indent=1))
+        run.leave("results.json", table)
+        run.leave(CALIBRATION, [asdict(each) for each in bins])
         save(run, speaker, self.lora)
         run.log("; ".join(f"{row['measure']} {row['value']:.3f}" for row in table))
         return facts

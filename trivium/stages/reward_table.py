@@ -8,7 +8,9 @@ import numpy as np
 
 from trivium.core.types import Preference
 from trivium.report.intervals import clustered_share_interval
-from trivium.score.calibration import Bin, calibrate, calibration_error, per_cluster, probability
+from trivium.score.calibration import Bin, calibrate, calibration_error, per_cluster
+from trivium.score.ranking.ties import sigmoid
+from trivium.stages.base import result_row
 from trivium.text.records.ranks import is_number
 
 MOST_MARGINS = 5  # more different margins than these are put together in three equal shares
@@ -57,7 +59,7 @@ class PairTable:
         """How often the answer that the model thinks better is: of the pairs by how sure it is, from 1/2 to 1."""
         if not self._gaps:
             return []
-        sure = probability(np.abs(self._gaps))
+        sure = sigmoid(np.abs(self._gaps))
         return calibrate(sure.tolist(), self._right["pair_accuracy"], self._prompts["pair_accuracy"], lowest=0.5)
 
     def _count(self, measure: str, difference: float) -> None:
@@ -88,7 +90,7 @@ def step_table(stage: str, log_odds: Sequence[np.ndarray], labels: Sequence[np.n
     odds, label = np.concatenate(log_odds).astype(np.float64), np.concatenate(labels).astype(np.float64)
     solutions = np.repeat(np.arange(len(labels)), [len(column) for column in labels])
     is_right = label > 0.5
-    bins = calibrate(probability(odds).tolist(), label.tolist(), solutions.tolist(), lowest=0.0)
+    bins = calibrate(sigmoid(odds).tolist(), label.tolist(), solutions.tolist(), lowest=0.0)
     rows = [
         share_row(stage, "step_accuracy", (odds > 0) == is_right, solutions),
         share_row(stage, "step_accuracy_most_frequent_label", is_right == (is_right.mean() >= 0.5), solutions),
@@ -101,13 +103,11 @@ def step_table(stage: str, log_odds: Sequence[np.ndarray], labels: Sequence[np.n
 
 def share_row(stage: str, measure: str, true: Any, clusters: Any) -> Row:
     """A row of results.json: a share with its interval by clusters."""
-    value, low, high = clustered_share_interval(*per_cluster(true, clusters))
-    return {"stage": stage, "measure": measure, "value": value, "low": low, "high": high, "n": len(true)}
+    return result_row(stage, measure, clustered_share_interval(*per_cluster(true, clusters)), len(true))
 
 
 def _error_row(stage: str, bins: Sequence[Bin]) -> Row:
-    total = sum(each.n for each in bins)
-    return {"stage": stage, "measure": "calibration_error", "value": calibration_error(bins), "low": None, "high": None, "n": total}
+    return result_row(stage, "calibration_error", (calibration_error(bins), None, None), sum(each.n for each in bins))
 
 
 def _pairs(places: Sequence[float]) -> list[tuple[int, int]]:

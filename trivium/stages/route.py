@@ -1,6 +1,5 @@
 """route: which model for which prompt: routers that learn from matches, measured on held-out prompts, and kept for decisions."""
 
-import json
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -9,7 +8,6 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from trivium.core.commit import commit_file
 from trivium.core.config import component, plain, read_toml
 from trivium.core.errors import ConfigError, DataError
 from trivium.core.run import Run
@@ -33,9 +31,9 @@ from trivium.score.routing.routers import (
 )  # fmt: skip
 from trivium.score.routing.routers.lesson import CHECK_SHARE, gain_of_scores
 from trivium.score.routing.store import save_routers
-from trivium.stages.base import Foresight, Work, check_model, resolve
+from trivium.stages.base import Foresight, Work, check_data, check_model, resolve
 from trivium.stages.routing_table import Asked, measured, results, verdict_of
-from trivium.text.read import check_head, read_matches
+from trivium.text.read import read_matches
 
 MIN_PROMPTS = 10
 
@@ -65,8 +63,7 @@ class Route:
 
     def check(self) -> None:
         for source in (self.data, self.heldout):
-            if source and not source.startswith("@"):
-                check_head(source, "matches")
+            check_data(source or "@", "matches")
         for model in (self.model, *(router.model for router in self.routers if isinstance(router, LanguageModel))):
             if model:
                 check_model(model)
@@ -111,9 +108,10 @@ class Route:
             run.log(line)
         options: dict[str, LearnedRouter] = {router.kind: router for router in self.routers if not isinstance(router, LanguageModel)}
         save_routers(run.folder / "router", self._kept(train, asked, found, options), space, options, learned)
-        commit_file(run.folder / ROUTING, json.dumps(facts, indent=1, ensure_ascii=False))
-        commit_file(run.folder / "results.json", json.dumps(results(found), indent=1))
-        commit_file(run.folder / CALIBRATION, json.dumps(found["routers"][_best_predictor(found)]["prediction"]["calibration"], indent=1))
+        run.leave(ROUTING, facts)
+        run.leave("results.json", results(found))
+        best = min((one["prediction"] for one in found["routers"].values()), key=lambda prediction: prediction["log_loss"][0])
+        run.leave(CALIBRATION, best["calibration"])
         return {"matches": len(train) + len(test), "models": train.num_models, "prompts": train.num_prompts + test.num_prompts}
 
     def _by_name(self, run: Run, model: str, lesson: Lesson, test: MatchTable) -> np.ndarray:
@@ -203,7 +201,3 @@ class Route:
             "models": list(train.models), "embedding": self.model, "strong": asked.strong, "weak": asked.weak, "costs": dict(self.costs),
             "share": asked.share, "best": by_worth[0], "routers": kept, "trained_with": plain(self.routers),
         }  # fmt: skip
-
-
-def _best_predictor(found: Mapping[str, Any]) -> str:
-    return min(found["routers"], key=lambda kind: found["routers"][kind]["prediction"]["log_loss"][0])

@@ -11,7 +11,8 @@ from trivium.score.ranking.table import MatchTable
 from trivium.score.ranking.ties import sigmoid
 from trivium.score.routing.costs import cost_curve, costs_of, expected_worth
 from trivium.score.routing.gain import TARGETS, Worth, sent, threshold, worth
-from trivium.score.routing.prediction import Prediction, predicted, quality_of, verdict
+from trivium.score.routing.prediction import predicted, quality_of, verdict
+from trivium.stages.base import result_row
 
 QUANTILES = 101
 JUDGED = "preference"  # whom the sentence is about: named before, since the best of several looks good by chance
@@ -38,19 +39,19 @@ def measured(asked: Asked, strengths: Mapping[str, np.ndarray]) -> dict[str, Any
     worths: dict[str, Worth] = {}
     strong, weak = (test.number(name) if name else 0 for name in (asked.strong, asked.weak))
     if gain_P is not None:
-        found["oracle"] = worth(gain_P, gain_P, seed=asked.seed).plain()
+        found["oracle"] = asdict(worth(gain_P, gain_P, seed=asked.seed))
         found["quality"] = {asked.strong: float(quality_PM[known, strong].mean()), asked.weak: float(quality_PM[known, weak].mean())}
     for kind, strength_PM in strengths.items():
         spent = _spent(asked, strength_PM, quality_PM)
-        one: dict[str, Any] = {"prediction": predictions[kind].plain(), "worth": None, "score_quantiles": [], "spent": spent}
+        one: dict[str, Any] = {"prediction": asdict(predictions[kind]), "worth": None, "score_quantiles": [], "spent": spent}
         if gain_P is not None:
             score_P = sigmoid(strength_PM[:, strong] - strength_PM[:, weak])
             worths[kind] = worth(score_P[known], gain_P, seed=asked.seed)
-            one["worth"] = worths[kind].plain()
+            one["worth"] = asdict(worths[kind])
             one["share"] = None if kind == "random" else _share(score_P, asked.share)
             one["score_quantiles"] = np.quantile(score_P, np.linspace(0, 1, QUANTILES), method="higher").tolist()
         found["routers"][kind] = one
-    found["ranked"] = sorted(strengths, key=lambda kind: _order(kind, worths, predictions))
+    found["ranked"] = sorted(strengths, key=lambda kind: (-worths[kind].apgr if worths else 0.0, predictions[kind].log_loss[0]))
     found["verdict"] = verdict(JUDGED, predictions[JUDGED]) if JUDGED in predictions else ""
     found["share"] = asked.share
     return found
@@ -64,16 +65,10 @@ def results(found: Mapping[str, Any]) -> list[dict[str, Any]]:
         if one["worth"]:
             named |= _worths(one["worth"])
         rows += [
-            {"stage": kind, "measure": name, "value": value, "low": low, "high": high, "n": one["prediction"]["prompts"]}
-            for name, (value, low, high) in named.items()
-            if np.isfinite(value)
+            result_row(kind, name, interval, one["prediction"]["prompts"]) for name, interval in named.items() if np.isfinite(interval[0])
         ]
     if found["oracle"]:
-        prompts = rows[0]["n"]
-        rows += [
-            {"stage": "oracle", "measure": name, "value": value, "low": low, "high": high, "n": prompts}
-            for name, (value, low, high) in _worths(found["oracle"]).items()
-        ]
+        rows += [result_row("oracle", name, interval, rows[0]["n"]) for name, interval in _worths(found["oracle"]).items()]
     return rows
 
 
@@ -125,7 +120,3 @@ def _worths(one: Mapping[str, Any]) -> dict[str, tuple[float, float, float]]:
     return {"apgr": (one["apgr"], one["apgr_low"], one["apgr_high"])} | {
         f"cpt_{100 * target:.0f}": (value, low, high) for target, value, low, high in cpt
     }
-
-
-def _order(kind: str, worths: Mapping[str, Worth], predictions: Mapping[str, Prediction]) -> tuple[float, float]:
-    return -worths[kind].apgr if worths else 0.0, predictions[kind].log_loss[0]

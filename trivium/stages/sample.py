@@ -1,13 +1,11 @@
 """sample: a model answers prompts many times, the answers are scored, and those that are kept become what the next stage learns from."""
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from trivium.core.commit import commit_file
 from trivium.core.config import Texts, component
 from trivium.core.errors import ConfigError, DataError
 from trivium.core.progress import counted
@@ -15,12 +13,12 @@ from trivium.core.run import Run
 from trivium.generate.sampling import Sampling
 from trivium.nn.flops import flops_per_token, num_parameters
 from trivium.score.answers import AnswerRule
-from trivium.score.keep import Against, AnyKeep, Best, Hindsight, Steps
+from trivium.score.keep import Against, All, AnyKeep, Best, Hindsight, Pairs, Steps
 from trivium.score.rewards import AnyReward
 from trivium.score.rewards.opened import check_rules, judges_of
-from trivium.stages.base import Foresight, Work, check_model, data_source, known_model, resolve
+from trivium.stages.base import Foresight, Work, check_data, check_model, data_source, known_model, resolve
 from trivium.stages.selection import SCORED, Tally, figures, joined, read_numbers, scored_table, write_answers
-from trivium.text.read import check_head, read_conversations, read_prompt_records, read_prompts
+from trivium.text.read import read_conversations, read_prompt_records
 
 if TYPE_CHECKING:
     from trivium.stages.answering import Prompt
@@ -67,9 +65,9 @@ class Sample:
                 next(iter(scored_table(Path(table))()), None)
 
     def _check_sampling(self) -> None:
-        if self.keep.needs_scores and not self.reward_model and not self.rewards:
+        if not isinstance(self.keep, Against) and not self.reward_model and not self.rewards:
             raise ConfigError(f"keep {self.keep.kind} chooses by scores; name a reward_model, or rules as rewards=[{{ kind = 'numeric' }}]")
-        if self.answers < self.keep.min_answers:
+        if isinstance(self.keep, Pairs | All) and self.answers < 2:
             raise ConfigError(f"'answers' is {self.answers}, but keep {self.keep.kind} compares answers to one prompt; set it to 2 or more")
         if self.sampling.temperature == 0 and self.answers > 1:
             raise ConfigError("sampling.temperature is 0: greedy answers to one prompt are all the same; set it to 1, or answers to 1")
@@ -77,16 +75,13 @@ class Sample:
             raise ConfigError("sampling.temperature is 0: all rollouts from a step would be the same; set it to 1")
         for model in (self.model, *self.reward_model, *judges_of(self.rewards)):
             check_model(model)
-        if not self.prompts.startswith("@"):
-            kind = "conversations" if isinstance(self.keep, Against) else "prompts"
-            check_head(self.prompts, kind, field="asked" if self.truth else "")
+        check_data(self.prompts, "conversations" if isinstance(self.keep, Against) else "prompts", field="asked" if self.truth else "")
 
     def foresee(self, name: str, known: Foresight) -> Work:
         if not self.model:
             return Work(seconds=1.0)
         config = known_model(known, self.model)
-        is_here = Path(self.prompts).exists()
-        count = sum(1 for _ in read_prompts(self.prompts)) if is_here else known.num_prompts.get(self.prompts, 1000)
+        count = known.prompts_in(self.prompts)
         tokens = count * self.answers * self.sampling.max_new_tokens  # at most
         reading = len(self.reward_model) * tokens / 3 * flops_per_token(config, self.sampling.max_new_tokens)  # forward only
         notes = (f"{self.keep.rollouts} rollouts from each step come on top",) if isinstance(self.keep, Steps) else ()
@@ -101,11 +96,11 @@ class Sample:
             tables.insert(0, answer(self, run, lambda: self._prompts(run), asks))
         table = joined(tables)
         answered = read_numbers(table, run.seed, self.answers if self.model else 0)
-        if self.keep.needs_scores and not answered.has_scores:
+        if not isinstance(self.keep, Against) and not answered.has_scores:
             raise DataError(f"{', '.join(self.scored)}: has answers without scores, which keep {self.keep.kind} chooses by")
         tally = write_answers(run.folder / "answers", table, self.keep, answered)
         found = figures(answered, tally, self.keep, run.seed)
-        commit_file(run.folder / "selection.json", json.dumps(found, indent=1))
+        run.leave("selection.json", found)
         self._say(run, found)
         if not tally.records:
             [(reason, count), *_] = tally.reasons.most_common()

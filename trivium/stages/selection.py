@@ -22,7 +22,7 @@ from trivium.core.seeds import key, uniforms
 from trivium.core.types import Message
 from trivium.report.intervals import curve_bootstrap
 from trivium.score.best_of import best_of, kl_of_best_of
-from trivium.score.keep import Choose, KeepRule, Kept, Pool, Scored, usable
+from trivium.score.keep import AnyKeep, Choose, Kept, Pool, Scored, usable
 from trivium.text.records.ranks import is_number
 from trivium.text.records.turns import messages
 from trivium.text.rows import rows as rows_of
@@ -119,7 +119,7 @@ def read_numbers(table: Table, seed: int, own: int) -> Answered:
     return Answered(pool, np.array(true).reshape(shape), np.array(stopped, bool).reshape(shape), tokens, own or shape[1])
 
 
-def write_answers(folder: Path, table: Table, keep: KeepRule, answered: Answered) -> Tally:
+def write_answers(folder: Path, table: Table, keep: AnyKeep, answered: Answered) -> Tally:
     """Commit the scored table and the records that are kept, in one folder; if a rule cannot choose by these scores, none, and why."""
     choose, tally = _choose(keep, answered.pool), Tally()
 
@@ -131,7 +131,7 @@ def write_answers(folder: Path, table: Table, keep: KeepRule, answered: Answered
     return tally
 
 
-def _choose(keep: KeepRule, pool: Pool) -> Choose:
+def _choose(keep: AnyKeep, pool: Pool) -> Choose:
     """What chooses; of a rule that cannot by these scores, what keeps nothing for that reason: the answers took long, and stay."""
     try:
         return keep(pool)
@@ -156,7 +156,7 @@ def _records(table: Table, choose: Choose, answered: Answered, tally: Tally) -> 
         yield from kept.records
 
 
-def figures(answered: Answered, tally: Tally, keep: KeepRule, seed: int) -> dict[str, Any]:
+def figures(answered: Answered, tally: Tally, keep: AnyKeep, seed: int) -> dict[str, Any]:
     """What the report shows: the curve of the best of k with 95 % intervals over prompts, the histogram of scores, what was kept."""
     pool, stopped = answered.pool, answered.is_stopped
     found: dict[str, Any] = {

@@ -10,8 +10,8 @@ from trivium.core.run import Run
 from trivium.core.types import Message
 from trivium.generate.sampling import Sampling
 from trivium.nn.flops import num_parameters
-from trivium.stages.base import Foresight, Work, check_model, known_model, resolve
-from trivium.stages.written import CHATS, WRITTEN, Written, commit_rows
+from trivium.stages.base import Foresight, Work, check_model, commit_rows, known_model, resolve
+from trivium.stages.written import CHATS, WRITTEN, Written
 from trivium.synth.self_instruct import Task, read_tasks, shown_tasks
 
 
@@ -63,7 +63,7 @@ class SelfInstruct:
                 if reason is None:
                     yield {"messages": task.messages}
 
-        commit_rows(run.folder / CHATS, {WRITTEN: rows()})
+        commit_rows(run.folder / CHATS, {WRITTEN: rows()}, kind="chats")
         found.leave(run, "kept_share")
         count = found.funnel.kept.documents
         if count < self.count:

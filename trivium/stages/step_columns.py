@@ -16,11 +16,11 @@ from trivium.stages.judges import Judges
 from trivium.text.steps import step_ends
 
 if TYPE_CHECKING:
-    from trivium.stages.answering import AnswerOptions
+    from trivium.stages.sample import Sample
 
 
 def step_columns(
-    options: AnswerOptions, run: Run, engine: Engine, judges: Judges, columns: Mapping[str, list[Any]], *, first: int
+    options: Sample, run: Run, engine: Engine, judges: Judges, columns: Mapping[str, list[Any]], *, first: int
 ) -> dict[str, list[Any]]:
     """The columns steps and step_shares of a piece; empty for answers that cannot be shown, or whose text does not read as its steps.
 

@@ -13,11 +13,11 @@ from trivium.core.run import Run
 from trivium.generate.sampling import Sampling
 from trivium.nn.flops import num_parameters
 from trivium.nn.io.adapter_config import base_of
-from trivium.stages.base import Foresight, Work, check_model, data_source, known_model
+from trivium.stages.base import Foresight, Work, check_data, check_model, data_source, known_model
 from trivium.stages.synthesized import known_chains, leave
 from trivium.stages.tokenize import documents_of
 from trivium.synth.template import MARKERS
-from trivium.text.read import check_head, read_documents, read_readings
+from trivium.text.read import read_documents, read_readings
 from trivium.text.records.readings import Reading
 from trivium.text.tokenizer import Tokenizer
 
@@ -59,8 +59,7 @@ class Synthesize:
         if self.model:
             check_model(self.model)
         for source, kind in ((self.corpus, "documents"), (self.data, "readings")):
-            if source and not source.startswith("@"):
-                check_head(source, kind)
+            check_data(source or "@", kind)
         if self.model and not self.model.startswith("@") and Path(self.model).is_dir():
             special = Tokenizer.load(base_of(Path(self.model))).special
             missing = [name for name in MARKERS if name not in special]

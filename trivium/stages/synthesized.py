@@ -3,23 +3,20 @@
 Chains are read from the start for each file, one at a time; nothing but counts and a few samples is held.
 """
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain, count, islice
-from pathlib import Path
 from typing import Any
 
-from trivium.core.commit import commit, commit_file
 from trivium.core.errors import DataError
 from trivium.core.run import Run
 from trivium.core.seeds import generator
 from trivium.data.order import epoch_rows
+from trivium.stages.base import commit_rows, sample_row
 from trivium.synth.forms import Form, drawn
 from trivium.synth.rounds import Item, chains, runs
 from trivium.synth.tally import Tally
 from trivium.text.records.readings import Reading
-from trivium.text.write import write_jsonl
 
 READINGS = "readings.jsonl.zst"
 
@@ -50,10 +47,7 @@ def leave(run: Run, found: Chains, heldout_share: float) -> Tally:
             tally.count(item)
             yield _reading_row(item.reading)
 
-    def write_readings(folder: Path) -> None:
-        write_jsonl(folder / READINGS, rows())
-
-    commit(run.folder / "readings", write_readings, kind="readings")
+    commit_rows(run.folder / "readings", {READINGS: rows()}, kind="readings")
     for readings, form, text in _texts(found, run.seed):
         tally.count_document(readings, form, text)
     if tally.documents < 2:
@@ -63,17 +57,14 @@ def leave(run: Run, found: Chains, heldout_share: float) -> Tally:
     num_heldout = min(tally.documents - 1, max(1, round(heldout_share * tally.documents)))
     heldout = set(epoch_rows(0, num_heldout, tally.documents, run.seed, "held-out texts").tolist())
 
-    def write(folder: Path) -> None:
-        for part in ("heldout", "train"):
-            numbered = enumerate(_texts(found, run.seed))
-            write_jsonl(
-                folder / f"{part}.jsonl.zst", (_row(*text) for number, text in numbered if (number in heldout) == (part == "heldout"))
-            )
+    def documents(*, is_heldout: bool) -> Iterator[dict[str, Any]]:
+        return (_row(*text) for number, text in enumerate(_texts(found, run.seed)) if (number in heldout) == is_heldout)
 
-    commit(run.folder / "corpus", write, kind="corpus", meta={"documents": tally.documents})
-    commit_file(run.folder / "funnel.json", json.dumps(tally.funnel(), indent=1, ensure_ascii=False))
-    shown = [{"stage": run.stage, "prompt": each.context, "response": _said(each), "score": None, "stopped": True} for each in tally.shown]
-    commit_file(run.folder / "samples.json", json.dumps(shown, indent=1, ensure_ascii=False))
+    files = {"heldout.jsonl.zst": documents(is_heldout=True), "train.jsonl.zst": documents(is_heldout=False)}
+    commit_rows(run.folder / "corpus", files, kind="corpus", meta={"documents": tally.documents})
+    run.leave("funnel.json", tally.funnel())
+    shown = [sample_row(run.stage, each.context, _said(each), stopped=True) for each in tally.shown]
+    run.leave("samples.json", shown)
     return tally
 
 

@@ -5,45 +5,35 @@ when it is whole. So a stage that was killed goes on after its last piece, and m
 text depends on (seed, name of the stage, number of the text, weights), not on its neighbours in the batch.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from trivium.core.errors import DataError
 from trivium.core.run import Run
 from trivium.core.types import Example
-from trivium.generate.sampling import Sampling
 from trivium.stages.answering import ROUNDS
-from trivium.stages.base import resolve
-from trivium.stages.models import Speaker, engine_of, machine_of
+from trivium.stages.models import Speaker, engine_of
 from trivium.stages.pieces import in_pieces
 from trivium.synth.rounds import Item, chains, synthesize
 from trivium.synth.template import Dropped, Template
 from trivium.text.records.readings import Pair, Reading
 
+if TYPE_CHECKING:
+    from trivium.stages.synthesize import Synthesize
+
 KIND = "texts with pairs"
 
 
-class SynthesisOptions(Protocol):
-    """The options of `synthesize` that say what is written."""
-
-    @property
-    def model(self) -> str: ...
-    @property
-    def rounds(self) -> int: ...
-    @property
-    def sampling(self) -> Sampling: ...
-    @property
-    def rows(self) -> int: ...
-
-
-def written(options: SynthesisOptions, run: Run, read: Callable[[], Iterable[Reading]]) -> Callable[[], Iterator[list[Item]]]:
+def written(options: Synthesize, run: Run, read: Callable[[], Iterable[Reading]]) -> Callable[[], Iterator[list[Item]]]:
     """Synthesize for all texts, which are read once to count them and once a round, from the first piece that is not there yet.
 
     Returns what gives the chains, in order. Raises DataError if there is no text, ArtefactError if the model is no synthesizer.
     """
-    speaker = Speaker.load(resolve(run, options.model), machine_of(run))
+    speaker = Speaker.of(run, options.model)
     template = Template.of(speaker.tokenizer, speaker.chat)
     total = sum(1 for _ in read())
     room = speaker.model.config.max_seq_len - options.sampling.max_new_tokens

@@ -24,6 +24,7 @@ from trivium.stages.ancestry import texts_behind, was_taught_single_turns
 from trivium.stages.chat import opened
 from trivium.stages.deciding import Decider
 from trivium.stages.tracing import SHORTEST
+from trivium.text.write import plain_turns
 
 if TYPE_CHECKING:  # torch is loaded only when a model is
     from trivium.generate.engine import Engine
@@ -217,7 +218,7 @@ class Chat:
         rows = []
         for voice in self.voices[:1] if self.router else self.voices:
             if any(turn.role == "assistant" for turn in voice.turns):
-                row = {"messages": [{"role": turn.role, "content": turn.content} for turn in voice.turns]}
+                row = {"messages": plain_turns(voice.turns)}
                 rows.append(row if self.router else {**row, "model": voice.name})
         if not rows:
             raise ConfigError("nothing was said yet")

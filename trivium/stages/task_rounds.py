@@ -6,9 +6,11 @@ was kept in the rounds before, of which own_shown are shown: so rows, the reques
 `count` kept tasks, which may be in the middle of a round.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,40 +18,20 @@ from trivium.core.errors import DataError
 from trivium.core.run import CHECKPOINTS, Run
 from trivium.core.seeds import generator
 from trivium.core.types import Message
-from trivium.generate.sampling import Sampling
-from trivium.stages.base import resolve
-from trivium.stages.models import Speaker, engine_of, machine_of, one_chat
+from trivium.stages.models import Speaker, engine_of, one_chat
 from trivium.stages.pieces import Pieces
 from trivium.synth.self_instruct import MALFORMED, Pool, Task, parse, request, why_unfit
 from trivium.text.chat import start_ids
 
+if TYPE_CHECKING:
+    from trivium.stages.self_instruct import SelfInstruct
+
 KIND = "tasks that a model wrote"
 
 
-class TaskOptions(Protocol):
-    """The options of `self_instruct`."""
-
-    @property
-    def model(self) -> str: ...
-    @property
-    def count(self) -> int: ...
-    @property
-    def requests(self) -> int: ...
-    @property
-    def shown(self) -> int: ...
-    @property
-    def own_shown(self) -> int: ...
-    @property
-    def form(self) -> Literal["chat", "text"]: ...
-    @property
-    def sampling(self) -> Sampling: ...
-    @property
-    def rows(self) -> int: ...
-
-
-def write_tasks(options: TaskOptions, run: Run, seeds: list[Task]) -> Iterator[dict[str, Any]]:
+def write_tasks(options: SelfInstruct, run: Run, seeds: list[Task]) -> Iterator[dict[str, Any]]:
     """A row for each task that was written {instruction, input, output, reason}, reason "" for those that are kept, in order."""
-    speaker = one_chat(Speaker.load(resolve(run, options.model), machine_of(run)))
+    speaker = one_chat(Speaker.of(run, options.model))
     engine = engine_of(run, speaker, rows=options.rows)
     pieces, pool, kept = Pieces(run.folder / CHECKPOINTS, KIND), Pool(), list[Task]()
     for task in seeds:
@@ -83,7 +65,7 @@ def write_tasks(options: TaskOptions, run: Run, seeds: list[Task]) -> Iterator[d
                 return
 
 
-def _request(options: TaskOptions, run: Run, number: int, seeds: list[Task], kept: list[Task]) -> tuple[str, str]:
+def _request(options: SelfInstruct, run: Run, number: int, seeds: list[Task], kept: list[Task]) -> tuple[str, str]:
     """The text of a request, with examples by lot from what people and, once there is enough, from what the model wrote."""
     draw = generator(run.seed, f"{run.stage} examples", number)
     num_own = min(options.own_shown, len(kept))
@@ -95,7 +77,7 @@ def _request(options: TaskOptions, run: Run, number: int, seeds: list[Task], kep
     return request([examples[place] for place in draw.permutation(len(examples))])
 
 
-def _prompt(options: TaskOptions, speaker: Speaker, text: str, begins: str) -> np.ndarray:
+def _prompt(options: SelfInstruct, speaker: Speaker, text: str, begins: str) -> np.ndarray:
     """As a question whose answer is begun, or as text that goes on."""
     tokenizer = speaker.tokenizer
     if options.form == "chat":

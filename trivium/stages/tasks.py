@@ -3,10 +3,10 @@
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from trivium.core.commit import commit_file
+from trivium.core.config import plain
 from trivium.core.errors import DataError
 from trivium.core.run import CHECKPOINTS, Run
 from trivium.core.types import Document, Message
@@ -14,17 +14,16 @@ from trivium.evals.contamination import contamination
 from trivium.evals.dialogue import compared_rows, dialogue_rows
 from trivium.evals.harness import Judge, Row, in_order, judged_rows, rows_of, shown
 from trivium.evals.measures import by_group, difference, measured, measures_in
-from trivium.evals.scoring import Answer
+from trivium.evals.scoring import Answer, Preference
 from trivium.evals.sections import sections_of
 from trivium.evals.subject import Subject
-from trivium.evals.task import FOREIGN, Item, NamedTask, facts_of, foreign_name
+from trivium.evals.task import FOREIGN, Item, NamedTask, foreign_name
 from trivium.score.rewards import RewardRule
 from trivium.score.rewards.llm_judge import OpenJudge
-from trivium.score.rewards.opened import opened
 from trivium.stages.answering import READ_ROWS
 from trivium.stages.base import resolve
-from trivium.stages.choosing import chooser_of
-from trivium.stages.models import Speaker, engine_of, machine_of
+from trivium.stages.choosing import rules_of
+from trivium.stages.models import Speaker, engine_of
 from trivium.stages.pieces import Pieces
 from trivium.stages.subjects import subject_of
 from trivium.text.read import read_documents
@@ -61,9 +60,9 @@ class Tasks:
         tasks = [self._asked(reference) for reference in references]
         hit = self._contamination(tasks, corpus)
         for model, path in models.items():
-            judging = [task for task in tasks if task.named is not None and task.named.is_for_judges]
-            self._judge_all(judging, model, resolve(self.run, path))
-            self._ask_all([task for task in tasks if task not in judging], model, resolve(self.run, path))
+            judging = [task for task in tasks if task.named is not None and isinstance(task.named.task.scoring, Preference)]
+            self._judge_all(judging, model, path)
+            self._ask_all([task for task in tasks if task not in judging], model, path)
             for task in tasks:
                 (folder := self.run.folder / ITEMS / model).mkdir(parents=True, exist_ok=True)
                 commit_file(folder / f"{task.name}.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in task.rows[model]))
@@ -80,13 +79,13 @@ class Tasks:
             return Asked(foreign_name(reference), {"about": f"{name}, asked by lm-eval"}, foreign=name)
         named = NamedTask.read(reference)
         items = named.items(self.limit)
-        return Asked(named.name, {**facts_of(named), "items": len(items)}, named, items)
+        return Asked(named.name, {**plain(named.task), "items": len(items)}, named, items)
 
-    def _ask_all(self, tasks: Sequence[Asked], model: str, path: Path) -> None:
+    def _ask_all(self, tasks: Sequence[Asked], model: str, path: str) -> None:
         """The tasks of a language model."""
         if not tasks:
             return
-        speaker = Speaker.load(path, machine_of(self.run))
+        speaker = Speaker.of(self.run, path)
         subject = subject_of(speaker, engine_of(self.run, speaker, rows=self.rows))
         for task in tasks:
             if task.named is None:
@@ -107,18 +106,17 @@ class Tasks:
         return lambda items: rows_of(subject, named, items, rule, seed=seed)
 
     def _rule(self, task: Asked, named: NamedTask) -> RewardRule | None:
-        scoring, run = named.task.scoring, self.run
+        scoring = named.task.scoring
         if not isinstance(scoring, Answer):
             return None
-        records = [item.fields for item in task.items]
-        [rule] = opened([scoring.rule], records, seed=run.seed, plugins=run.plugins, say=run.log_once, chooser=chooser_of(run))
+        [rule] = rules_of(self.run, [scoring.rule], [item.fields for item in task.items])
         return rule
 
-    def _judge_all(self, tasks: Sequence[Asked], model: str, path: Path) -> None:
+    def _judge_all(self, tasks: Sequence[Asked], model: str, path: str) -> None:
         """The tasks of a reward model."""
         if not tasks:
             return
-        speaker = Speaker.load_judge(path, machine_of(self.run))
+        speaker = Speaker.judge_of(self.run, path)
         score = _judge_of(speaker, model)
         for task in tasks:
             assert task.named is not None

@@ -12,13 +12,14 @@ from trivium.core.config import component
 from trivium.core.run import Run
 from trivium.core.types import Document
 from trivium.report.quantities import words_per_token
-from trivium.stages.base import Foresight, Work, resolve
-from trivium.text.read import check_head, read_documents
+from trivium.stages.base import Foresight, Work, check_data, resolve
+from trivium.text.read import read_documents
 from trivium.text.shards import write_shard
 from trivium.text.tokenizer import Tokenizer, train_bpe
 
 WORDS_DOCUMENTS = 1000  # of the held-out text, for words a token
 MAX_CHARS = 10_000  # of one document, so that one long page cannot fill the vocabulary with its own words
+TRAINING_DOCUMENTS = 200_000  # more change hardly any word of a vocabulary, and take memory
 
 
 @component
@@ -33,11 +34,9 @@ class Tokenize:
     corpus: str
     vocab_size: int = Field(default=8192, ge=263)
     tokenizer: str | None = None
-    max_training_documents: int = Field(default=200_000, gt=0)
 
     def check(self) -> None:
-        if not self.corpus.startswith("@"):
-            check_head(self.corpus, "documents")
+        check_data(self.corpus, "documents")
         if self.tokenizer is not None and not self.tokenizer.startswith("@"):
             Tokenizer.load(self.tokenizer)
 
@@ -78,7 +77,7 @@ class Tokenize:
             return Tokenizer.load(resolve(run, self.tokenizer))
 
         def texts() -> Iterator[str]:
-            for document in islice(documents_of(corpus, "train"), self.max_training_documents):
+            for document in islice(documents_of(corpus, "train"), TRAINING_DOCUMENTS):
                 yield document.text[:MAX_CHARS]
 
         return train_bpe(texts(), self.vocab_size)

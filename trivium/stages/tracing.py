@@ -13,7 +13,7 @@ import numpy as np
 
 from trivium.core.errors import ArtefactError, ConfigError, DataError, did_you_mean
 from trivium.core.run import read_digests
-from trivium.data.lineage import Excerpt, Lineage
+from trivium.data.lineage import Lineage
 from trivium.data.ngrams import Match, longest_matches
 from trivium.data.sources import Span
 from trivium.data.training_order import TrainingOrder
@@ -94,7 +94,7 @@ class Trace:
             yield Step(step, len(rows), self.options.seq_len, digest, self.digests.get(step, ""))
         for place in range(len(rows)) if row is None else [row]:
             for excerpt in self.lineage.excerpts(int(rows[place])):
-                facts = (excerpt.first, excerpt.last, excerpt.num_tokens, self._text(excerpt))
+                facts = (excerpt.first, excerpt.last, excerpt.num_tokens, self.tokenizer.decode(excerpt.tokens))
                 document = self.lineage.document(excerpt)
                 yield Shown(step, place, document.id, excerpt.part, document.source, *facts)
 
@@ -109,7 +109,8 @@ class Trace:
             yield Origin(found.id, found.source, part, found.num_tokens, found.num_bytes, len(places))
             for place in places:
                 step, row = divmod(int(place), self.options.rows_per_step)
-                held = [piece for piece in self.order.source.spans(self._row_at(place)) if piece.stream == span.stream]
+                number = int(self.order.source.rows_at(int(place), 1)[0])
+                held = [piece for piece in self.order.source.spans(number) if piece.stream == span.stream]
                 for first, last in ((max(piece.start, span.start), min(piece.end, span.end)) for piece in held):
                     if first < last:
                         yield Seen(step + 1, row, found.id, first - span.start, last - 1 - span.start)
@@ -154,7 +155,10 @@ class Trace:
         """The longest phrases of a text that the training text has, how often, in which documents, and at which steps they were seen."""
         num_steps, phrases = self.steps_done, []
         for number, (part, shard) in enumerate(self.lineage.shards.items()):
-            query, matches = max((self._matches(written, shard.tokens, shortest) for written in (text, f" {text.lstrip()}")), key=_covered)
+            query, matches = max(
+                (self._matches(written, shard.tokens, shortest) for written in (text, f" {text.lstrip()}")),
+                key=lambda found: sum(match.length for match in found[1]),
+            )
             phrases += [(match.length, number, part, query, match) for match in matches]
         for length, number, part, query, match in sorted(phrases, key=lambda phrase: -phrase[0])[:num_phrases]:
             seen = []
@@ -175,13 +179,3 @@ class Trace:
         if not 1 <= step <= self.options.steps:
             raise ConfigError(f"step is {step}; {self.stage} has steps 1 to {self.options.steps:,}")
         return self.order.source.rows_at((step - 1) * self.options.rows_per_step, self.options.rows_per_step)
-
-    def _row_at(self, place: int) -> int:
-        return int(self.order.source.rows_at(int(place), 1)[0])
-
-    def _text(self, excerpt: Excerpt) -> str:
-        return self.tokenizer.decode(excerpt.tokens)
-
-
-def _covered(found: tuple[np.ndarray, list[Match]]) -> int:
-    return sum(match.length for match in found[1])

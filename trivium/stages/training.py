@@ -4,47 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from trivium.core.run import Run
 from trivium.core.world import world
 from trivium.learn.objectives import Objective
-from trivium.learn.optim.recipes import AdamW, MuonAdamW
-from trivium.learn.schedules import Schedule
 from trivium.nn.config import ModelConfig
 from trivium.nn.flops import flops_per_token, num_parameters, training_memory_bytes
 from trivium.nn.io.config_json import GUEST
 from trivium.nn.lora import LoRA
 from trivium.stages.base import Foresight, Work
 
+if TYPE_CHECKING:
+    from trivium.stages.finetune import Finetune
+    from trivium.stages.prefer import Prefer
+    from trivium.stages.pretrain import Pretrain
+    from trivium.stages.reinforce import Reinforce
+    from trivium.stages.reward import Reward
 
-class TrainingOptions(Protocol):
-    """The options that such a stage has."""
-
-    @property
-    def steps(self) -> int: ...
-    @property
-    def seq_len(self) -> int: ...
-    @property
-    def micro_batch_rows(self) -> int: ...
-    @property
-    def optimizer(self) -> AdamW | MuonAdamW: ...
-    @property
-    def schedule(self) -> Schedule: ...
-    @property
-    def max_grad_norm(self) -> float: ...
+    Trains = Pretrain | Finetune | Reward | Prefer | Reinforce
 
 
 def foresee_training(
-    options: TrainingOptions,
-    name: str,
-    config: ModelConfig,
-    known: Foresight,
-    *,
-    tokens: int,
-    is_packed: bool = True,
+    options: Trains, name: str, config: ModelConfig, known: Foresight, *, tokens: int, is_packed: bool = True,
     lora: LoRA | None = None,
-) -> Work:
+) -> Work:  # fmt: skip
     """The work of training a model of this shape on so many tokens; later stages may start from it."""
     known.models[name] = config
     memory = training_memory_bytes(
@@ -56,19 +40,9 @@ def foresee_training(
 
 
 def train(
-    run: Run,
-    options: TrainingOptions,
-    speaker: Any,
-    objective: Objective,
-    source: Any,
-    *,
-    tokens: int,
-    hooks: Sequence[Any] = (),
-    lora: LoRA | None = None,
-    reference: Any = None,
-    companions: Sequence[Any] = (),
-    first_step: int = 0,
-) -> Mapping[str, Any]:
+    run: Run, options: Trains, speaker: Any, objective: Objective, source: Any, *, tokens: int, hooks: Sequence[Any] = (),
+    lora: LoRA | None = None, reference: Any = None, companions: Sequence[Any] = (), first_step: int = 0,
+) -> Mapping[str, Any]:  # fmt: skip
     """Train the speaker's model on the groups of a source, from the newest checkpoint if there is one; returns facts for the report.
 
     reference, companions: see Trainer and Checkpoints. first_step: see fit.
@@ -83,29 +57,15 @@ def train(
     is_guest = model.config.family == GUEST  # whose matrices are not known one by one: all of its weights are counted
     flops = 6 * model.num_parameters if is_guest else _flops(model.config, options.seq_len, lora)
     trainer = Trainer(
-        "policy",
-        model,
-        objective,
-        options.optimizer(model),
-        schedule=options.schedule,
-        steps=options.steps,
-        max_grad_norm=options.max_grad_norm,
-        reference=reference,
-        is_exact=machine.exact,
-    )
+        "policy", model, objective, options.optimizer(model), schedule=options.schedule, steps=options.steps,
+        max_grad_norm=options.max_grad_norm, reference=reference, is_exact=machine.exact,
+    )  # fmt: skip
     say_what_is_slower(run, model)
-    layout = Layout(options.micro_batch_rows, options.seq_len)
     fit(
-        run,
-        source,
-        [trainer],
-        steps=options.steps,
-        layout=layout,
-        checkpoints=Checkpoints(run, companions=companions),
-        hooks=hooks,
+        run, source, [trainer], steps=options.steps, layout=Layout(options.micro_batch_rows, options.seq_len),
+        checkpoints=Checkpoints(run, companions=companions), hooks=hooks, first_step=first_step,
         yardstick=Yardstick(flops, world().size * machine.ceiling, world().size * machine.peak()),
-        first_step=first_step,
-    )
+    )  # fmt: skip
     model.gather()
     return {"parameters": model.num_parameters, "tokens": tokens, "flops": tokens * flops}
 

@@ -1,19 +1,15 @@
 """What became of conversations that a model wrote: a funnel with samples of what was dropped, verdicts, and a table of the first ones."""
 
-import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
-from trivium.core.commit import commit, commit_file
 from trivium.core.errors import DataError
 from trivium.core.run import Run
 from trivium.core.types import Document, Message
 from trivium.report.intervals import share_interval
+from trivium.stages.base import result_row
 from trivium.text.pipeline import Funnel
-from trivium.text.write import write_jsonl
 
 CHATS, WRITTEN, KEPT, DROPPED = "chats", "written.jsonl", "kept.jsonl", "dropped.jsonl"
 VALID = "valid"
@@ -50,20 +46,10 @@ class Written:
         if not total:
             raise DataError("the model wrote nothing that could be read; ask for more, or another model")
         value, low, high = share_interval(self.verdicts[VALID], total)
-        row = {"stage": run.stage, "measure": measure, "value": value, "low": low, "high": high, "n": total}
+        row = result_row(run.stage, measure, (value, low, high), total)
         told = {"verdicts": dict(self.verdicts.most_common()), "shown": self.shown}
         for name, content in (("results.json", [row]), ("funnel.json", self.funnel.to_report()), ("written.json", told)):
-            commit_file(run.folder / name, json.dumps(content, indent=1, ensure_ascii=False))
+            run.leave(name, content)
         run.log(f"{self.funnel.kept.documents:,} of {total:,} kept; {measure} {value:.1%} [{low:.1%}, {high:.1%}]")
         for verdict, number in self.verdicts.most_common():
             run.log(f"{number:>7,}  {verdict}")
-
-
-def commit_rows(folder: Path, files: Mapping[str, Iterable[Mapping[str, Any]]]) -> None:
-    """Commit a folder with rows by the name of the file, which are read in this order."""
-
-    def write(place: Path) -> None:
-        for name, rows in files.items():
-            write_jsonl(place / name, rows)
-
-    commit(folder, write, kind="chats")

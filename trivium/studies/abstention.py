@@ -55,16 +55,13 @@ class Abstention:
             )
         holds = all(knows_its_limits(each, imitating[-1]) for each in marked)
         return Finding(
-            _verdict(marked, imitating[-1], holds),
-            holds,
-            HEADER,
-            [_row(each) for each in asked],
+            _verdict(marked, imitating[-1], holds), holds, HEADER, [_row(each) for each in asked],
             [
                 Control("answers what is known and abstains on the rest", is_positive=True, is_detected=_planted(abstains=True)),
                 Control("answers always", is_positive=False, is_detected=_planted(abstains=False)),
             ],
             [_figure(asked)],
-        )
+        )  # fmt: skip
 
 
 def abstains(asked: Asked, *, known: bool) -> tuple[float, float, float]:

@@ -21,16 +21,8 @@ from trivium.studies.statistics import noise_scale
 from trivium.studies.study import Preset, Trial, refuse_folders
 
 HEADER = (
-    "training",
-    "batch tokens",
-    "updates",
-    "seconds",
-    "bits per byte",
-    "more than the smallest, %",
-    "low",
-    "high",
-    "batch / noise scale",
-)
+    "training", "batch tokens", "updates", "seconds", "bits per byte", "more than the smallest, %", "low", "high", "batch / noise scale",
+)  # fmt: skip
 RELEASED_HEADER = ("size", "accuracy, 2M tokens", "smaller batch", "difference in points", "low", "high")
 ARM, CONTROL, AGAIN = "batch_", "huge_", "again_"  # what the stages are called
 SCALED = "scaled_"  # of those whose rate grows with the root of the batch, as is usual for Adam

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trivium.report.reading import Record, list_of, number_of, table_of
+from trivium.report.reading import SELECTION, Record, list_of, number_of, table_of
 from trivium.report.svg import Line, line_chart
 from trivium.studies.finding import Cell, Figure
 
@@ -70,7 +70,7 @@ class Choice:
 def choices_of(record: Record) -> list[Choice]:
     """The stages of a run that chose among FEWEST answers or more, and knew the true reward."""
     found = []
-    for stage, selection in record.selections.items():
+    for stage, selection in record.left[SELECTION].items():
         proxy, true = ([table_of(point) for point in list_of(selection.get(name))] for name in ("curve", "true_curve"))
         if len(true) >= FEWEST and len(proxy) == len(true):
             columns = [[number_of(point.get(name)) for point in true] for name in ("kl", "value", "low", "high")]

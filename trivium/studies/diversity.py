@@ -58,16 +58,13 @@ class Diversity:
             f" wrong are {wrong_share(after)[0]:.0%} and {wrong_share(before)[0]:.0%} of their answers."
         )
         return Finding(
-            verdict,
-            holds,
-            HEADER,
-            [_row(each) for each in asked],
+            verdict, holds, HEADER, [_row(each) for each in asked],
             [
                 Control("four right answers against one", is_positive=True, is_detected=is_richer(_planted(4, 0), _planted(1, 3))),
                 Control("a model against itself", is_positive=False, is_detected=is_richer(before, before)),
             ],
             [_figure(asked)],
-        )
+        )  # fmt: skip
 
 
 def difference(after: Asked, before: Asked) -> tuple[float, float, float]:

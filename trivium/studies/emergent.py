@@ -121,19 +121,16 @@ class Emergent:
         ]
         guesses += [self._guess(large, step, large, texts, actual_N, is_early=True) for step in sorted(large.models)[:-1] if step]
         holds = decide(guesses, int(actual_N.sum()))
+        better, blind = (_planted(shuffled=shuffled).is_better_than_blind for shuffled in (False, True))
         return Finding(
-            _verdict(guesses, int(actual_N.sum()), holds),
-            holds,
-            HEADER,
+            _verdict(guesses, int(actual_N.sum()), holds), holds, HEADER,
             [_row(guess) for guess in guesses] or [_nothing(large, actual_N)],
             [
-                Control("a guess that is mostly right", is_positive=True, is_detected=_planted(shuffled=False).is_better_than_blind),
-                Control(
-                    "the same guesses of texts drawn by lot", is_positive=False, is_detected=_planted(shuffled=True).is_better_than_blind
-                ),
+                Control("a guess that is mostly right", is_positive=True, is_detected=better),
+                Control("the same guesses of texts drawn by lot", is_positive=False, is_detected=blind),
             ],
             _figures(guesses),
-        )
+        )  # fmt: skip
 
     def _known(self, training: Training, step: int | None, texts: Sequence[np.ndarray]) -> np.ndarray:
         return leading_matches(training.speaker(step).model, texts, prompt=self.k, length=self.l) == self.l

@@ -7,7 +7,7 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -95,9 +95,7 @@ class Finding:
 
     def facts(self, about: Mapping[str, str]) -> dict[str, Any]:
         """The finding without its pictures, for programs."""
-        controls = [
-            {"name": control.name, "is_positive": control.is_positive, "is_detected": control.is_detected} for control in self.controls
-        ]
+        controls = [asdict(control) for control in self.controls]
         table_rows = [dict(zip(self.header, row, strict=True)) for row in self.rows]
         said = {"verdict": self.verdict, "holds": self.holds, "outcome": self.outcome, "controls": controls}
         return {**about, **said, "table": table_rows}

@@ -86,16 +86,10 @@ class Memorization:
         canaries = canaries_of(training, self.k + self.l)
         rows = [training.order.row(int(place)) for place in training.places(self.rows)]
         scores = decoded_scores(model, rows[:: max(1, len(rows) // SCORED)], **size, kernels=training.machine.sampler)
-        return Extracted(
-            training,
-            canaries,
-            leading_matches(model, [canary.tokens for canary in canaries], **size),
-            leading_matches(model, rows, **size),
-            float(scores.mean()),
-            leading_matches(model, never_planted(canaries, self.k), **size)
-            if canaries
-            else leading_matches(model, _shuffled(rows), **size),
-        )
+        never = never_planted(canaries, self.k) if canaries else _shuffled(rows)
+        known = leading_matches(model, [canary.tokens for canary in canaries], **size)
+        matches, new = (leading_matches(model, texts, **size) for texts in (rows, never))
+        return Extracted(training, canaries, known, matches, float(scores.mean()), new)
 
     def _judged(self, found: Sequence[Extracted]) -> tuple[str, bool | None]:
         largest = found[-1]

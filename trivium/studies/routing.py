@@ -17,7 +17,7 @@ from trivium.core.config import component
 from trivium.core.errors import DataError
 from trivium.core.seeds import generator
 from trivium.core.types import Match, Message
-from trivium.report.reading import Record, list_of, number_of, read_record, table_of
+from trivium.report.reading import ROUTING, Record, list_of, number_of, read_record, table_of
 from trivium.report.svg import Interval, Line, intervals, line_chart
 from trivium.score.ranking.leaderboard import heldout_prompts
 from trivium.score.ranking.table import tabulate
@@ -34,6 +34,7 @@ HEADER = (
     "run", "held-out prompts", "APGR", "low", "high", "CPT(50)", "CPT(80)", "nats gained", "gain low", "gain high",
     "accuracy", "accuracy of plain Bradley-Terry", "APGR of the oracle", "what was seen",
 )  # fmt: skip
+SEED = 1
 PLANTED_PROMPTS = 800
 _TOPICS = (
     ["python", "function", "loop", "array", "compile", "error", "stack", "variable", "recursion", "pointer", "class", "method"],
@@ -78,7 +79,6 @@ class Routing:
         " log-loss over plain Bradley-Terry above 0"
     )
     expected: ClassVar = "APGR above .6 where the prompt matters"
-    seed: int = 1
 
     def trials(self, preset: Preset) -> Sequence[Trial]:
         return [Trial("routing")]
@@ -90,8 +90,8 @@ class Routing:
                 f"{', '.join(map(str, folders))}: no stage routed between a strong and a weak model with the router '{ROUTER}';"
                 " run trivium route data=MATCHES, with strong=NAME weak=NAME where there are more than two models"
             )
-        with_effect = planted_world("planted: the prompt matters", effect=1.3, seed=self.seed)
-        without = planted_world("planted: it does not", effect=0.0, seed=self.seed)
+        with_effect = planted_world("planted: the prompt matters", effect=1.3)
+        without = planted_world("planted: it does not", effect=0.0)
         telling = [one for one in seen if one.passes]
         everything = [*seen, with_effect, without]
         return Finding(
@@ -107,14 +107,14 @@ class Routing:
 def seen_in(record: Record) -> list[Seen]:
     """The route stages of a run that had a strong and a weak model and the router that the rule reads."""
     found = []
-    for stage, facts in record.routings.items():
+    for stage, facts in record.left[ROUTING].items():
         routers = table_of(facts.get("routers"))
         if facts.get("oracle") and ROUTER in routers and "random" in routers:
             found.append(_seen(f"{record.name}/{stage}", facts))
     return found
 
 
-def planted_world(name: str, *, effect: float, seed: int) -> Seen:
+def planted_world(name: str, *, effect: float, seed: int = SEED) -> Seen:
     """A world of two models on prompts of two topics: one is stronger by 0.8 nats, on one topic by `effect` more, on the other by less.
 
     The same pipeline looks at it as at a run: hashed words, a quarter of the prompts held out.

@@ -12,14 +12,13 @@ from trivium.core.config import build, merge, plain
 from trivium.core.errors import ConfigError, DataError, TriviumError, did_you_mean
 from trivium.core.interrupt import Interrupted
 from trivium.stages.pipeline import execute
-from trivium.stages.recipe import load_recipe
+from trivium.stages.recipe import ABOVE, load_recipe
 from trivium.studies.catalogue import STUDIES
 from trivium.studies.finding import PAGE, found_before
 from trivium.studies.overview import controls_of, overview
 from trivium.studies.study import Preset, Study
 
 ROOT = Path("runs/studies")  # where the runs that studies make lie, next to what was found: studies share them
-ABOVE = ("seed", "machine", "parallel", "save_every_s")  # of every recipe, so they may be said of all studies at once
 
 
 def run_study(

@@ -82,15 +82,9 @@ class DataStock:
             f"The largest data set meets the effective stock in {median:.1f} (median; 80 % of samples between {low:.1f} and {high:.1f});"
             f" by compute in {middle_year(found['by compute'])[0]:.1f}."
         )
-        header_rows = [_row(name, projections[name][0], years) for name, years in found.items()]
-        return Finding(
-            verdict,
-            math.isfinite(median) and abs(math.floor(median) - 2028) <= 1,
-            HEADER,
-            header_rows,
-            controls,
-            _figures(found, historical, there),
-        )
+        holds = math.isfinite(median) and abs(math.floor(median) - 2028) <= 1
+        table = [_row(name, projections[name][0], years) for name, years in found.items()]
+        return Finding(verdict, holds, HEADER, table, controls, _figures(found, historical, there))
 
 
 def _growth(path: Path) -> Spread:

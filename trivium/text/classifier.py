@@ -90,7 +90,7 @@ def train(good: Iterable[Document], other: Iterable[Document], *, seed: int = 1)
 
     The features of all documents are held in memory, 4 bytes each, about two a word. Raises DataError with fewer than 20 of a class.
     """
-    classes = [_all_features(documents) for documents in (good, other)]
+    classes = [_joined([features(Signals(batch)) for batch in batches(documents)]) for documents in (good, other)]
     counts = [len(given.first_D) - 1 for given in classes]
     for name, count in zip(("good", "other"), counts, strict=True):
         if count < MIN_DOCUMENTS:
@@ -136,10 +136,6 @@ def load_classifier(path: str) -> Classifier:
 def _load(path: str, seal: str) -> Classifier:
     verify(Path(path), kind=_KIND)
     return Classifier(load_file(Path(path) / _WEIGHTS)["weights"])
-
-
-def _all_features(documents: Iterable[Document]) -> Features:
-    return _joined([features(Signals(batch)) for batch in batches(documents)])
 
 
 def _joined(parts: list[Features]) -> Features:

@@ -3,9 +3,9 @@
 Works on strings, so it serves conversations and synthetic data too. Left out: paraphrases and translations, which share no runs.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import groupby, islice
+from itertools import groupby
 from operator import itemgetter
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from trivium.core.errors import ConfigError
 from trivium.core.types import Document
+from trivium.text.dedup.lines import Span, merged
 from trivium.text.dedup.minhash import batches
 from trivium.text.pipeline import Funnel
 from trivium.text.words import hash_words, lay_out, ngrams, split_at_punctuation
@@ -21,7 +22,7 @@ OnOverlap = Literal["drop", "cut", "flag"]
 FLAG = "contaminated"  # the field of a flagged document: names of benchmarks
 MIN_WORDS = 8  # an evaluation text with fewer says too little to be recognised
 _MARGIN_CHARS, _MIN_PIECE_CHARS, _MAX_PIECES = 200, 200, 10
-_MAX_SAMPLES, _SAMPLE_CHARS, _BATCH_DOCUMENTS = 3, 300, 1024
+_MAX_SAMPLES, _SAMPLE_CHARS = 3, 300
 _MAX_SIEVE_BITS = 26
 
 
@@ -29,7 +30,7 @@ _MAX_SIEVE_BITS = 26
 class Overlap:
     """What a text has of evaluation texts. spans: (start, end) in characters, in order and apart; items: (benchmark, its number)."""
 
-    spans: tuple[tuple[int, int], ...]
+    spans: tuple[Span, ...]
     items: frozenset[tuple[str, int]]
 
     @property
@@ -88,7 +89,7 @@ class Evaluations:
         found: list[Overlap | None] = [None] * len(texts)
         for number, group in groupby(sorted(hits), key=itemgetter(0)):
             own, shift = list(group), int(text.start_D[number])
-            spans = _merged([(int(start) - shift, int(end) - shift) for _, start, end, _ in own])
+            spans = tuple(merged((int(start) - shift, int(end) - shift) for _, start, end, _ in own))
             found[number] = Overlap(spans, frozenset(self._items[item] for *_, item in own))
         return found
 
@@ -185,49 +186,37 @@ class Contamination:
             samples += theirs[: max(0, _MAX_SAMPLES - len(samples))]
 
 
-def without_evaluations(
-    documents: Iterable[Document], contamination: Contamination, mode: OnOverlap, *, funnel: Funnel, keep_samples: int = 3
-) -> Iterator[Document]:
-    """Yield documents in order: those with an overlap are dropped, lose it, or get the names of its benchmarks as a field.
-
-    funnel: has counted them as kept. Cut as in Brown et al.: a run goes with 200 characters on both sides (here to the next white
-    space), pieces below 200 characters go too, and a document that falls into more than 10 pieces goes whole. Difference: the pieces
-    stay one document, with a blank line where something is missing.
-    """
-    stream = iter(documents)
-    while batch := list(islice(stream, _BATCH_DOCUMENTS)):
-        settled = settle_overlaps(batch, contamination, mode, funnel=funnel, keep_samples=keep_samples)
-        yield from (document for document in settled if document is not None)
-
-
 def settle_overlaps(
-    documents: Sequence[Document], contamination: Contamination, mode: OnOverlap, *, funnel: Funnel, keep_samples: int = 3
-) -> list[Document | None]:
-    """The same for a batch: each document, what is left of it, or None; one without an overlap is the very same object."""
+    documents: Sequence[Document], contamination: Contamination, mode: OnOverlap, *, funnel: Funnel
+) -> list[Document | None]:  # fmt: skip
+    """Each document, what is left of it, or None: with an overlap it is dropped, loses it, or gets the names of its benchmarks as a field.
+
+    One without an overlap is the very same object. funnel: has counted them as kept. Cut as in Brown et al.: a run goes with 200
+    characters on both sides (here to the next white space), pieces below 200 characters go too, and a document that falls into more than
+    10 pieces goes whole. Difference: the pieces stay one document, with a blank line where something is missing.
+    """
     overlaps = contamination.evaluations.find([document.text for document in documents])
     return [
-        document if overlap is None else _settled(document, overlap, contamination, mode, funnel, keep_samples)
+        document if overlap is None else _settled(document, overlap, contamination, mode, funnel)
         for document, overlap in zip(documents, overlaps, strict=True)
     ]
 
 
-def _settled(
-    document: Document, overlap: Overlap, contamination: Contamination, mode: OnOverlap, funnel: Funnel, keep_samples: int
-) -> Document | None:  # fmt: skip
+def _settled(document: Document, overlap: Overlap, contamination: Contamination, mode: OnOverlap, funnel: Funnel) -> Document | None:
     contamination.add(document.id, document.text, overlap)
     benchmarks = ", ".join(overlap.benchmarks)
     if mode == "flag":
         return replace(document, meta={**document.meta, FLAG: overlap.benchmarks})
     pieces, gone = without(document.text, overlap.spans) if mode == "cut" else ([], [])
     if pieces:
-        return funnel.cut_text(document, "\n\n".join(pieces), f"part of {benchmarks}", gone=gone, keep_samples=keep_samples)
-    funnel.withdraw(document, f"evaluation text of {benchmarks}", keep_samples=keep_samples)
+        return funnel.cut_text(document, "\n\n".join(pieces), f"part of {benchmarks}", gone=gone)
+    funnel.withdraw(document, f"evaluation text of {benchmarks}")
     return None
 
 
-def without(text: str, spans: Sequence[tuple[int, int]]) -> tuple[list[str], list[str]]:
+def without(text: str, spans: Sequence[Span]) -> tuple[list[str], list[str]]:
     """(pieces that stay, pieces that go) when spans and what is around them are cut; nothing stays of a text in too many pieces."""
-    wide = _merged([(_out(text, start - _MARGIN_CHARS, -1), _out(text, end + _MARGIN_CHARS, 1)) for start, end in spans])
+    wide = merged((_out(text, start - _MARGIN_CHARS, -1), _out(text, end + _MARGIN_CHARS, 1)) for start, end in spans)
     edges = [0, *(edge for span in wide for edge in span), len(text)]
     stay = [text[a:b].strip() for a, b in zip(edges[::2], edges[1::2], strict=True)]
     kept = [piece for piece in stay if len(piece) >= _MIN_PIECE_CHARS]
@@ -240,13 +229,3 @@ def _out(text: str, place: int, step: int) -> int:
     while 0 < place < len(text) and not text[place].isspace():
         place += step
     return min(max(place, 0), len(text))
-
-
-def _merged(spans: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
-    merged: list[tuple[int, int]] = []
-    for start, end in sorted(spans):
-        if merged and start <= merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(merged[-1][1], end))
-        else:
-            merged.append((start, end))
-    return tuple(merged)

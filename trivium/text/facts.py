@@ -29,17 +29,15 @@ def page(draw: np.random.Generator, num_facts: int) -> tuple[Fact, ...]:
     names = draw.permutation(table()["names"])[:num_facts]
     kinds = [table()["relations"][place] for place in draw.permutation(len(table()["relations"]))[:num_facts]]
     return tuple(
-        _fact(str(name), kind, kind["values"][int(draw.integers(len(kind["values"])))]) for name, kind in zip(names, kinds, strict=True)
+        Fact(kind["says"].format(name=name, value=value), kind["asks"].format(name=name), value)
+        for name, kind in zip(names, kinds, strict=True)
+        for value in [kind["values"][int(draw.integers(len(kind["values"])))]]
     )
 
 
 def text_of(facts: Sequence[Fact]) -> str:
     """The page."""
     return " ".join(fact.sentence for fact in facts)
-
-
-def _fact(name: str, kind: dict[str, Any], value: str) -> Fact:
-    return Fact(kind["says"].format(name=name, value=value), kind["asks"].format(name=name), value)
 
 
 @cache

@@ -11,7 +11,7 @@ from trivium.text.dedup.minhash import MinHash
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """digest_D: (D, 16) uint8, of texts that are equal for `ExactDedup`. signature_DK: (D, K) uint32; K is 0 if none was asked for."""
+    """digest_D: (D, 16) uint8, of each text (dedup/exact.py). signature_DK: (D, K) uint32; K is 0 if none was asked for."""
 
     digest_D: np.ndarray
     signature_DK: np.ndarray

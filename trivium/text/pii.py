@@ -108,23 +108,11 @@ def _keys(text: str) -> Iterator[tuple[int, int]]:
     return _matches(_KEY, text, bool) if any(sign in text for sign in _KEY_SIGNS) else iter(())
 
 
-def _emails(text: str) -> Iterator[tuple[int, int]]:
-    return _from_the_middle(text, _LOCAL_PART, 64, _AT_DOMAIN)
-
-
-def _cards(text: str) -> Iterator[tuple[int, int]]:
-    return _matches(_CARD, text, _is_luhn)
-
-
 def _ips(text: str) -> Iterator[tuple[int, int]]:
     yield from _matches(_IPV4, text, _is_public)
     for start, end in _from_the_middle(text, _IPV6_BEGIN, 5, _IPV6_REST):
         if _is_public(text[start:end]):
             yield start, end
-
-
-def _phones(text: str) -> Iterator[tuple[int, int]]:
-    return _matches(_PHONE, text, lambda found: 8 <= sum(map(str.isdigit, found)) <= 15)  # ITU-T E.164: 15 at most
 
 
 def _ibans(text: str) -> Iterator[tuple[int, int]]:
@@ -159,9 +147,9 @@ def _is_public(found: str) -> bool:
 
 _FINDERS: dict[str, Callable[[str], Iterator[tuple[int, int]]]] = {  # the surer form first
     "key": _keys,
-    "email": _emails,
+    "email": lambda text: _from_the_middle(text, _LOCAL_PART, 64, _AT_DOMAIN),
     "iban": _ibans,
-    "card": _cards,
+    "card": lambda text: _matches(_CARD, text, _is_luhn),
     "ip": _ips,
-    "phone": _phones,
+    "phone": lambda text: _matches(_PHONE, text, lambda found: 8 <= sum(map(str.isdigit, found)) <= 15),  # ITU-T E.164: 15 at most
 }

@@ -1,14 +1,13 @@
-"""Cleaning: documents go through filters and deduplication; a funnel counts what happened to them and keeps samples."""
+"""What happened to documents on their way through filters and deduplication: a funnel counts it and keeps samples."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from trivium.core.types import Document
-from trivium.text.dedup import ExactDedup
-from trivium.text.judge import Rule, Verdict, batches
-from trivium.text.pii import Kind, Replacement
-from trivium.text.workers import Judged, Judges, Task
+from trivium.text.judge import Verdict
+from trivium.text.pii import Replacement
+from trivium.text.workers import Judged
 
 DUPLICATE, UNREADABLE, DAMAGED = "duplicate", "unreadable", "damaged file"
 KEEP_SAMPLES = 3  # of each reason
@@ -64,40 +63,40 @@ class Funnel:
         """What was dropped because the same text had come before."""
         return self.dropped.get(DUPLICATE, Count())
 
-    def drop(self, document: Document, reason: str, *, size_bytes: int, keep_samples: int = KEEP_SAMPLES) -> None:
+    def drop(self, document: Document, reason: str, *, size_bytes: int) -> None:
         """Count a dropped document and keep it as a sample if there is room."""
         self.dropped.setdefault(reason, Count()).add(size_bytes)
-        self._sample(document.id, [document.text], reason, keep_samples)
+        self._sample(document.id, [document.text], reason)
 
-    def withdraw(self, document: Document, reason: str, *, keep_samples: int = KEEP_SAMPLES) -> None:
+    def withdraw(self, document: Document, reason: str) -> None:
         """Drop a document that was counted as kept: what all documents have to be known for is decided late."""
         size_bytes = len(document.text.encode())
         self.kept.documents -= 1
         self.kept.bytes -= size_bytes
-        self.drop(document, reason, size_bytes=size_bytes, keep_samples=keep_samples)
+        self.drop(document, reason, size_bytes=size_bytes)
 
-    def cut_text(self, document: Document, text: str, reason: str, *, gone: Sequence[str], keep_samples: int = KEEP_SAMPLES) -> Document:
+    def cut_text(self, document: Document, text: str, reason: str, *, gone: Sequence[str]) -> Document:
         """The document, counted as kept, with what is left of its text; gone: what is not, for the samples."""
         size_bytes = len(document.text.encode()) - len(text.encode())
         self.kept.bytes -= size_bytes
         self.cut.setdefault(reason, Count()).add(size_bytes)
-        self._sample(document.id, gone, reason, keep_samples)
+        self._sample(document.id, gone, reason)
         return replace(document, text=text)
 
-    def _sample(self, name: str, texts: Sequence[str], reason: str, keep_samples: int) -> None:
+    def _sample(self, name: str, texts: Sequence[str], reason: str) -> None:
         samples = self.samples.setdefault(reason, [])
-        samples += [{"id": name, "text": text[:_SAMPLE_CHARS]} for text in texts[: max(0, keep_samples - len(samples))]]
+        samples += [{"id": name, "text": text[:_SAMPLE_CHARS]} for text in texts[: max(0, KEEP_SAMPLES - len(samples))]]
 
-    def replace(self, found: Sequence[Replacement], *, keep_samples: int = KEEP_SAMPLES) -> None:
+    def replace(self, found: Sequence[Replacement]) -> None:
         """Count what was replaced in a document, and keep excerpts if there is room."""
         for kind in dict.fromkeys(one.kind for one in found):
             excerpts = [one.excerpt for one in found if one.kind == kind]
             entry = self.replaced.setdefault(kind, Replaced())
             entry.count += len(excerpts)
             entry.documents += 1
-            entry.samples += excerpts[: max(0, keep_samples - len(entry.samples))]
+            entry.samples += excerpts[: max(0, KEEP_SAMPLES - len(entry.samples))]
 
-    def add(self, other: "Funnel", *, keep_samples: int = KEEP_SAMPLES) -> None:
+    def add(self, other: "Funnel") -> None:
         """Count what another one has counted, of documents that come after these."""
         for mine, theirs in ((self.read, other.read), (self.kept, other.kept), (self.scrubbed, other.scrubbed)):
             mine.join(theirs)
@@ -106,12 +105,12 @@ class Funnel:
                 counts.setdefault(reason, Count()).join(count)
         for reason, found in other.samples.items():
             samples = self.samples.setdefault(reason, [])
-            samples += found[: max(0, keep_samples - len(samples))]
+            samples += found[: max(0, KEEP_SAMPLES - len(samples))]
         for kind, one in other.replaced.items():
             entry = self.replaced.setdefault(kind, Replaced())
             entry.count += one.count
             entry.documents += one.documents
-            entry.samples += one.samples[: max(0, keep_samples - len(entry.samples))]
+            entry.samples += one.samples[: max(0, KEEP_SAMPLES - len(entry.samples))]
 
     def to_dict(self) -> dict[str, Any]:
         """JSON of all counts and samples."""
@@ -139,49 +138,24 @@ class Funnel:
         return Funnel(read, kept, dropped, cut, told["samples"], replaced, scrubbed)
 
 
-def clean(
-    documents: Iterable[Document],
-    filters: Sequence[Rule],
-    dedup: ExactDedup | None,
-    *,
-    funnel: Funnel | None = None,
-    keep_samples: int = KEEP_SAMPLES,
-    scrub: Sequence[Kind] = (),
-    num_workers: int = 1,
-) -> Iterator[Document]:
-    """Yield the documents that every filter keeps and that are not duplicates, in order.
-
-    Reasons are counted in `funnel` as `filter: reason`; the first filter that drops a document names it. Filters come
-    before deduplication, so that the copy that is kept is one that passes them. scrub: kinds of personal data that are replaced
-    in what the filters keep, before deduplication; without it nothing is changed. num_workers: processes, see `Judges`.
-    """
-    funnel = funnel if funnel is not None else Funnel()
-    with Judges(Task(filters, scrub), num_workers) as judges:
-        for judged in judges(batches(documents)):
-            yield from settle(judged, funnel, dedup, keep_samples=keep_samples)
-
-
-def settle(judged: Judged, funnel: Funnel, dedup: ExactDedup | None = None, *, keep_samples: int = KEEP_SAMPLES) -> list[Document]:
+def settle(judged: Judged, funnel: Funnel) -> list[Document]:
     """Count a batch; the documents of it that stay, with what was replaced in them."""
     pairs = zip(judged.documents, judged.verdicts, strict=True)
-    settled = (_settle(document, verdict, dedup, funnel, keep_samples) for document, verdict in pairs)
+    settled = (_settle(document, verdict, funnel) for document, verdict in pairs)
     return [document for document in settled if document is not None]
 
 
-def _settle(document: Document, verdict: Verdict, dedup: ExactDedup | None, funnel: Funnel, keep_samples: int) -> Document | None:
-    """Count a document; return it, with what was replaced in it, if it stays."""
-    size_bytes, reason, changed = len(document.text.encode()), verdict.reason, document
+def _settle(document: Document, verdict: Verdict, funnel: Funnel) -> Document | None:
+    size_bytes, changed = len(document.text.encode()), document
     funnel.read.add(size_bytes)
-    funnel.replace(verdict.replaced, keep_samples=keep_samples)
+    funnel.replace(verdict.replaced)
     if verdict.text is not None:
         changed = replace(document, text=verdict.text)
         before, size_bytes = size_bytes, len(changed.text.encode())
         if verdict.replaced:
             funnel.scrubbed.add(before - size_bytes)
-    if reason is None and dedup is not None and not dedup(changed):
-        reason = DUPLICATE
-    if reason is None:
+    if verdict.reason is None:
         funnel.kept.add(size_bytes)
         return changed
-    funnel.drop(changed, reason, size_bytes=size_bytes, keep_samples=keep_samples)
+    funnel.drop(changed, verdict.reason, size_bytes=size_bytes)
     return None

@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from trivium.core.commit import MANIFEST
 from trivium.core.errors import DataError, did_you_mean
 from trivium.core.types import Conversation, Document, Match, Message, Preference, Solution
 from trivium.text import assets, records
@@ -184,9 +185,9 @@ def files_of(source: str | Path) -> list[Path]:
         return [assets.fetch_member(text)]
     path = Path(source)
     if path.is_dir():
-        found = [file for file in sorted(path.rglob("*")) if file.is_file() and is_known(file) and not _is_hidden(file, path)]
-        known = _without_manifest(found)
-        return known or _nothing(f"{path}: the folder holds no file that can be read (.jsonl, .json, .csv, .parquet, .txt)")
+        found = [file for file in sorted(path.rglob("*")) if file.is_file() and is_known(file) and file.name != MANIFEST]
+        shown = [file for file in found if not any(part.startswith(".") for part in file.relative_to(path).parts)]
+        return shown or _nothing(f"{path}: the folder holds no file that can be read (.jsonl, .json, .csv, .parquet, .txt)")
     if path.exists():
         return [path]
     if any(letter in text for letter in "*?["):
@@ -278,14 +279,6 @@ def _before_answer(conversation: Conversation) -> tuple[Message, ...]:
 
 def _is_asset(source: str | Path) -> bool:
     return isinstance(source, str) and source in assets.ASSETS
-
-
-def _is_hidden(file: Path, folder: Path) -> bool:
-    return any(part.startswith(".") for part in file.relative_to(folder).parts)
-
-
-def _without_manifest(files: list[Path]) -> list[Path]:
-    return [file for file in files if file.name != "manifest.json"]
 
 
 def _nothing(message: str) -> list[Path]:

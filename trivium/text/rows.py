@@ -49,6 +49,13 @@ class Row:
             self.missing(f"'{field}'")
         return self.check_text(self.values[field], field)
 
+    def filled(self, field: str, what: str) -> list[Any]:
+        """The list of a field, which has an entry at least. Raises DataError that says what is expected."""
+        value = self.values[field]
+        if not isinstance(value, list) or not value:
+            self.fail(f"'{field}' is {type_name(value) if value else 'empty'}; {what} is expected")
+        return value
+
     def finite(self, field: str) -> float:
         """The finite number of a field; a CSV holds it as text. Raises DataError: missing, anything else."""
         if field not in self.values:

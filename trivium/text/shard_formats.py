@@ -13,7 +13,7 @@ tokens.idx of a shard as they are.
 from __future__ import annotations  # a type of pyarrow in a signature would load it
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -67,10 +67,6 @@ def _shards(path: Path) -> list[Path]:
     return below
 
 
-def _nanogpt(shard: Shard, folder: Path, name: str) -> None:
-    _write_ids(folder / f"{_others_call(name, 'val')}.bin", _narrow(shard, "nanogpt"))
-
-
 def _llm_c(shard: Shard, folder: Path, name: str) -> None:
     tokens = _narrow(shard, "llm.c")
     if shard.num_tokens >= 1 << 31:
@@ -104,19 +100,20 @@ def _jsonl(shard: Shard, folder: Path, name: str) -> None:
     if tokenizer.fingerprint != shard.meta["tokenizer"]:
         raise ArtefactError(f"{shard.path.parent}: its tokenizer.json is not the one that made the shard {name}")
 
-    def documents() -> Iterator[Document]:
-        for document in shard.documents():
-            yield _text_of(shard, document, tokenizer)
+    def text_of(document: ShardDocument) -> Document:
+        ids = shard.document_tokens(document.index)[1:]  # the first is its start
+        return Document(tokenizer.decode(ids, skip_special=False), document.id, document.source)
 
-    write_jsonl(folder / f"{name}.jsonl", map(document_row, documents()))
-
-
-def _text_of(shard: Shard, document: ShardDocument, tokenizer: Tokenizer) -> Document:
-    ids = shard.document_tokens(document.index)[1:]  # the first is its start
-    return Document(tokenizer.decode(ids, skip_special=False), document.id, document.source)
+    write_jsonl(folder / f"{name}.jsonl", map(document_row, map(text_of, shard.documents())))
 
 
-FORMATS: dict[str, Write] = {"nanogpt": _nanogpt, "llm.c": _llm_c, "olmo": _olmo, "hf": _hugging_face, "jsonl": _jsonl}
+FORMATS: dict[str, Write] = {
+    "nanogpt": lambda shard, folder, name: _write_ids(folder / f"{_others_call(name, 'val')}.bin", _narrow(shard, "nanogpt")),
+    "llm.c": _llm_c,
+    "olmo": _olmo,
+    "hf": _hugging_face,
+    "jsonl": _jsonl,
+}
 
 
 def _narrow(shard: Shard, to: str) -> np.ndarray:

@@ -26,6 +26,7 @@ from trivium.core.types import Document
 from trivium.text.tokenizer import Tokenizer
 
 KIND = "token shard"
+DOCUMENT_START = "<|endoftext|>"  # what stands before every document in training
 _MAGIC = b"MMIDIDX\x00\x00"
 _HEADER = struct.Struct("<9sQBQQ")  # magic, version, dtype code, sequences, documents + 1
 _DTYPE_CODES = {4: np.dtype("<i4"), 8: np.dtype("<u2")}  # of megatron/core/datasets/indexed_dataset.py
@@ -48,16 +49,11 @@ class ShardDocument:
 
 
 def write_shard(
-    path: Path,
-    documents: Iterable[Document],
-    tokenizer: Tokenizer,
-    *,
-    document_start: str = "<|endoftext|>",
-    on_progress: OnProgress | None = None,
+    path: Path, documents: Iterable[Document], tokenizer: Tokenizer, *, on_progress: OnProgress | None = None
 ) -> dict[str, Any]:
     """Tokenize documents into the folder `path`, in constant memory, and return the manifest.
 
-    Every document is `document_start` and then its tokens; ids are uint16 where the vocabulary allows it (at most 65,536),
+    Every document is DOCUMENT_START and then its tokens; ids are uint16 where the vocabulary allows it (at most 65,536),
     else int32. Raises DataError when there is no document, ArtefactError when an id is outside the vocabulary.
     """
     dtype = _DTYPE_CODES[8 if tokenizer.vocab_size <= 1 << 16 else 4]
@@ -65,7 +61,7 @@ def write_shard(
         "tokenizer": tokenizer.fingerprint,
         "vocab_size": tokenizer.vocab_size,
         "dtype": dtype.name,
-        "document_start": tokenizer.id_of(document_start),
+        "document_start": tokenizer.id_of(DOCUMENT_START),
     }
 
     def write(folder: Path) -> None:
@@ -115,12 +111,6 @@ class Shard:
             return cls(path, meta)
         except KeyError as error:
             raise ArtefactError(f"{path}: its manifest lacks {error}; tokenize again") from None
-
-    def document_of(self, position: int) -> ShardDocument:
-        """The document that token `position` belongs to. Raises IndexError outside the shard."""
-        if not 0 <= position < self.num_tokens:
-            raise IndexError(f"{self.path}: token {position:,} is outside its {self.num_tokens:,} tokens")
-        return self.document(int(np.searchsorted(self.starts, position, side="right")) - 1)
 
     def document(self, index: int) -> ShardDocument:
         """Where document number `index` lies, and what it is called."""

@@ -14,31 +14,30 @@ from trivium.core.types import Document
 from trivium.text.dedup import Clusters, LineDedup, MinHash, NearDedup, SubstringDedup
 from trivium.text.dedup.lines import Span
 from trivium.text.marks import first_of_each
-from trivium.text.pipeline import DUPLICATE, KEEP_SAMPLES, Funnel
+from trivium.text.pipeline import DUPLICATE, Funnel
 from trivium.text.store import Documents, Selected
 
 NEAR_DUPLICATE, SHARED_LINES, COPY = "near duplicate", "line of many documents", "passage that came before"
 _BATCH_DOCUMENTS = 4096
 
 
-def drop_duplicates(documents: Documents, digest_D: np.ndarray, *, funnel: Funnel, keep_samples: int = KEEP_SAMPLES) -> Selected:
+def drop_duplicates(documents: Documents, digest_D: np.ndarray, *, funnel: Funnel) -> Selected:
     """The first of all documents that have a digest. funnel: has counted all of them as kept."""
-    return _selected(documents, first_of_each(digest_D), DUPLICATE, funnel, keep_samples)
+    return _selected(documents, first_of_each(digest_D), DUPLICATE, funnel)
 
 
 def drop_near_duplicates(
-    documents: Documents, dedup: NearDedup, *, funnel: Funnel,
-    signature_DK: np.ndarray | None = None, minhash: MinHash | None = None, keep_samples: int = KEEP_SAMPLES,
-) -> tuple[Selected, Clusters]:  # fmt: skip
+    documents: Documents, dedup: NearDedup, *, funnel: Funnel, signature_DK: np.ndarray | None = None
+) -> tuple[Selected, Clusters]:
     """The documents that stay, in order, and who went for whom. Of duplicates the first is kept: earlier sources have priority.
 
-    funnel: has counted all of them as kept. signature_DK: if they were made before, with `minhash`, else they are made now, at 20 to 30
-    MB/s on one core. Banding takes 100,000 documents/s.
+    funnel: has counted all of them as kept. signature_DK: if they were made before, else they are made now, at 20 to 30 MB/s on one
+    core. Banding takes 100,000 documents/s.
     """
     if signature_DK is None:
-        signature_DK = signatures(documents, minhash or MinHash())
+        signature_DK = signatures(documents, MinHash())
     clusters = dedup(signature_DK, np.arange(len(documents)))
-    return _selected(documents, clusters.is_kept_D, NEAR_DUPLICATE, funnel, keep_samples), clusters
+    return _selected(documents, clusters.is_kept_D, NEAR_DUPLICATE, funnel), clusters
 
 
 def signatures(documents: Documents, minhash: MinHash) -> np.ndarray:
@@ -62,17 +61,17 @@ def cluster_rows(documents: Documents, clusters: Clusters) -> Iterator[dict[str,
         yield {"id": documents[int(leader)].id, "size": len(duplicates) + 1, "duplicates": duplicates}
 
 
-def cut_shared_lines(documents: Documents, lines: LineDedup, *, funnel: Funnel, keep_samples: int = KEEP_SAMPLES) -> Iterator[Document]:
+def cut_shared_lines(documents: Documents, lines: LineDedup, *, funnel: Funnel) -> Iterator[Document]:
     """Documents in order without lines that many share; the first that has one keeps it, and a document without any other goes."""
     shared = lines.shared(_Texts(documents))
     spans = (shared.spans(number, document.text) for number, document in enumerate(documents))
-    return _cut(documents, spans, SHARED_LINES, funnel, keep_samples)
+    return _cut(documents, spans, SHARED_LINES, funnel)
 
 
-def cut_copies(documents: Documents, substrings: SubstringDedup, *, funnel: Funnel, keep_samples: int = KEEP_SAMPLES) -> Iterator[Document]:
+def cut_copies(documents: Documents, substrings: SubstringDedup, *, funnel: Funnel) -> Iterator[Document]:
     """Documents in order without long passages that stood before them or earlier in them; one that is nothing else goes."""
     found: Mapping[int, list[Span]] = substrings(_Texts(documents))
-    return _cut(documents, (found.get(number, []) for number in range(len(documents))), COPY, funnel, keep_samples)
+    return _cut(documents, (found.get(number, []) for number in range(len(documents))), COPY, funnel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +87,14 @@ class _Texts:
         return (document.text for document in self.documents)
 
 
-def _selected(documents: Documents, is_kept_D: np.ndarray, reason: str, funnel: Funnel, keep_samples: int) -> Selected:
+def _selected(documents: Documents, is_kept_D: np.ndarray, reason: str, funnel: Funnel) -> Selected:
     for index in np.flatnonzero(~is_kept_D).tolist():
-        funnel.withdraw(documents[index], reason, keep_samples=keep_samples)
+        funnel.withdraw(documents[index], reason)
     return Selected(documents, np.flatnonzero(is_kept_D))
 
 
 def _cut(
-    documents: Documents, spans_D: Iterator[Sequence[Span]], reason: str, funnel: Funnel, keep_samples: int
+    documents: Documents, spans_D: Iterator[Sequence[Span]], reason: str, funnel: Funnel
 ) -> Iterator[Document]:  # fmt: skip
     for document, spans in zip(documents, spans_D, strict=True):
         text = document.text
@@ -105,6 +104,6 @@ def _cut(
             yield document
         elif left.strip():
             gone = [text[start:end] for start, end in spans]
-            yield funnel.cut_text(document, left, reason, gone=gone, keep_samples=keep_samples)
+            yield funnel.cut_text(document, left, reason, gone=gone)
         else:
-            funnel.withdraw(document, f"nothing but a {reason}", keep_samples=keep_samples)
+            funnel.withdraw(document, f"nothing but a {reason}")

@@ -1,12 +1,12 @@
 """Words of many documents at once, as numbers: where they begin and end, and a hash of each that does not depend on its place.
 
 Texts are laid end to end as code points, so that classes of characters are exact (`str.split`, `str.isalnum`) and everything
-after it is NumPy over whole batches. Two ways to cut: at white space, as quality rules do, or at everything that is not a letter,
-a digit or an underscore, as near-duplicates and decontamination do. Left out: languages without spaces, whose runs are one word.
+after it is NumPy over whole batches. They are cut at everything that is not a letter, a digit or an underscore; quality rules, which cut at
+white space, are in `signals`. Left out: languages without spaces, whose runs are one word.
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -55,14 +55,9 @@ def lay_out(texts: Sequence[str]) -> Text:
     return Text(codes, start, start + lengths)
 
 
-def split_at_white_space(text: Text) -> Words:
-    """What `str.split` gives, for every document."""
-    return runs(text, _class(_is_white).take(text.codes_N, mode="clip") == 0)  # above U+FFFF there is no white space
-
-
 def split_at_punctuation(text: Text) -> Words:
     """Runs of letters, digits and underscores, as `re.findall(r"\\w+", text)` gives."""
-    return runs(text, _class(_is_word).take(_folded(text.codes_N)))
+    return runs(text, _is_word().take(_folded(text.codes_N)))
 
 
 def hash_words(text: Text, words: Words) -> np.ndarray:
@@ -111,14 +106,6 @@ def _folded(codes_N: np.ndarray) -> np.ndarray:
     return codes_N.astype(np.uint16)  # the low 16 bits
 
 
-def _is_white(letter: str) -> bool:
-    return letter.isspace()
-
-
-def _is_word(letter: str) -> bool:
-    return letter.isalnum() or letter == "_"
-
-
 @cache
 def _keep_small_blocks() -> None:
     """Free one large block, once: glibc then keeps smaller ones instead of handing them back and faulting them in again.
@@ -129,9 +116,9 @@ def _keep_small_blocks() -> None:
 
 
 @cache
-def _class(test: Callable[[str], bool]) -> np.ndarray:
-    """(65536,) bool."""
-    return np.fromiter((test(chr(code)) for code in range(_PLANES)), bool, _PLANES)
+def _is_word() -> np.ndarray:
+    """(65536,) bool: of each character whether it is a letter, a digit or an underscore."""
+    return np.fromiter((letter.isalnum() or letter == "_" for letter in map(chr, range(_PLANES))), bool, _PLANES)
 
 
 @cache

@@ -7,13 +7,11 @@ user's own script a second time. Short corpora are judged where they are, becaus
 import json
 import os
 import signal
-import subprocess
 import sys
 from base64 import b64decode, b64encode
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from queue import SimpleQueue
 from types import TracebackType
@@ -23,6 +21,7 @@ import numpy as np
 
 from trivium.core.config import build, plain
 from trivium.core.errors import RankError
+from trivium.core.line_process import LineProcess, NoReplyError
 from trivium.core.types import Document
 from trivium.text.dedup.minhash import MinHash
 from trivium.text.filters import Filter
@@ -148,33 +147,18 @@ class _Worker:
     """A process that judges."""
 
     def __init__(self, task: str) -> None:
-        program = [sys.executable, "-c", _PROGRAM, json.dumps(sys.path), task]
-        self._process = subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8")
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._requests, self._answers = self._process.stdin, self._process.stdout
+        self._process = LineProcess([sys.executable, "-c", _PROGRAM, json.dumps(sys.path), task])
+        self.close = self._process.close
 
     def ask(self, batch: list[Document]) -> Judged:
         """What is found of a batch; fields that JSON does not know arrive there as text."""
         try:
-            self._requests.write(json.dumps([asdict(document) for document in batch], default=str) + "\n")
-            self._requests.flush()
-            line = self._answers.readline()
-        except BrokenPipeError:
-            line = ""
-        if not line:
-            code = self._process.wait()
-            raise RankError(f"a process that judges documents ended with code {code}; what it said is above, -9 is lack of memory")
-        found = json.loads(line)
+            found = json.loads(self._process.ask(json.dumps([asdict(document) for document in batch], default=str)))
+        except NoReplyError as error:
+            raise RankError(
+                f"a process that judges documents ended with code {error.code}; what it said is above, -9 is lack of memory"
+            ) from None
         return Judged(batch, [_verdict(**fields) for fields in found["verdicts"]], _unpacked(found["marks"]))
-
-    def close(self) -> None:
-        """End it; it has nothing to lose."""
-        self._process.kill()
-        self._process.wait()
-        for pipe in (self._requests, self._answers):
-            with suppress(BrokenPipeError):
-                pipe.close()
 
 
 def _verdict(reason: str | None, text: str | None, replaced: list[dict[str, str]]) -> Verdict:

@@ -19,15 +19,9 @@ Reading = Callable[[Outputs, Batch], Tensor]  # (B, L)
 
 
 def column_of(
-    model: Model,
-    examples: Sequence[Example],
-    read: Reading,
-    *,
-    rows: int,
-    length: int,
-    temperature: float = 1.0,
+    model: Model, examples: Sequence[Example], read: Reading, *, rows: int, length: int, temperature: float = 1.0,
     with_entropy: bool = False,
-) -> list[np.ndarray]:
+) -> list[np.ndarray]:  # fmt: skip
     """For each example what `read` gives at its tokens, (L,) float32; no gradients are kept. Of weights that ranks train, those of now.
 
     read: for example `logprobs`, or `entropies` with with_entropy=True.
@@ -56,16 +50,9 @@ class StepColumns:
 
 
 def annotate(
-    groups: Sequence[Group],
-    model: Model,
-    column: str,
-    read: Reading,
-    *,
-    rows: int,
-    length: int,
-    temperature: float = 1.0,
+    groups: Sequence[Group], model: Model, column: str, read: Reading, *, rows: int, length: int, temperature: float = 1.0,
     share: Share = alone,
-) -> list[Group]:
+) -> list[Group]:  # fmt: skip
     """The same groups with one more column. temperature: the sampler's, when the column is compared with its log-probs.
 
     share: how several ranks share the work.

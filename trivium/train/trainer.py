@@ -11,6 +11,7 @@ from trivium.core.errors import ConfigError, DataError
 from trivium.core.types import COLUMN_WRITERS
 from trivium.data.share import EXACT_SHARES, cut
 from trivium.learn.objectives import Objective
+from trivium.learn.objectives.policy import PolicyLoss
 from trivium.learn.reduce import Counts, reduce
 from trivium.learn.schedules import Schedule
 from trivium.nn.batch import Batch
@@ -51,7 +52,8 @@ class Loss(nn.Module):
         """Loss of this micro-batch, a part of the step's, and the (sum, count) of each metric. beside: what the batch is for, if not it."""
         objective, temperature = (self.objective, self.temperature) if beside is None else (beside.objective, 1.0)
         model = in_context(self.model, batch)
-        out = Outputs(model, batch, temperature=temperature, with_entropy=objective.reads_entropy, reference=self.reference)
+        with_entropy = isinstance(objective, PolicyLoss)  # the only losses that read it
+        out = Outputs(model, batch, temperature=temperature, with_entropy=with_entropy, reference=self.reference)
         loss, metrics = objective(out, batch)
         total = reduce(loss, batch, counts, objective.reduction)
         if not total.requires_grad:  # nothing counts: keep the graph, so that every rank runs the same collectives

@@ -20,7 +20,6 @@ class CrossEntropy:
     kind: Literal["cross_entropy"] = "cross_entropy"
     needs: ClassVar[tuple[str, ...]] = ()
     reduction: ClassVar[Reduction] = "token"
-    reads_entropy: ClassVar[bool] = False
 
     def __call__(self, out: Outputs, batch: Batch) -> tuple[torch.Tensor, Metrics]:
         """Loss of every token, (B, L)."""

@@ -25,7 +25,6 @@ class GKD:
 
     kind: Literal["gkd"] = "gkd"
     needs: ClassVar[tuple[str, ...]] = ()
-    reads_entropy: ClassVar[bool] = False
     beta: float = Field(default=1.0, ge=0, le=1)
     reduction: Reduction = "token"
 

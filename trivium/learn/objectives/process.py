@@ -30,7 +30,6 @@ class Process:
     kind: Literal["process"] = "process"
     needs: ClassVar[tuple[str, ...]] = ("correct",)
     reduction: ClassVar[Reduction] = "token"
-    reads_entropy: ClassVar[bool] = False
     separator: str = Field(default="\n", min_length=1)
     neutral: Literal["good", "bad", "drop"] = "good"
     score: Literal["product", "minimum", "mean", "last"] = "product"

@@ -27,7 +27,6 @@ class Ranking:
 
     kind: Literal["ranking"] = "ranking"
     reduction: ClassVar[Reduction] = "group"
-    reads_entropy: ClassVar[bool] = False
     margin: float = Field(default=0.0, ge=0)
     has_margins: bool = False
     has_probs: bool = False

@@ -25,7 +25,6 @@ class Value:
     kind: Literal["value"] = "value"
     needs: ClassVar[tuple[str, ...]] = ("values", "returns")
     reduction: ClassVar[Reduction] = "token"
-    reads_entropy: ClassVar[bool] = False
     clip: float = Field(default=0.2, ge=0)
 
     def __call__(self, out: Outputs, batch: Batch) -> tuple[torch.Tensor, Metrics]:

@@ -103,18 +103,16 @@ def save_model(
     return commits.commit(path, write, kind=KIND, meta=meta)
 
 
-def load_model(
-    path: Path, *, compute_dtype: torch.dtype = torch.float32, verify: bool = True, has_scalar: bool = False, is_guest: bool = False
-) -> Model:
+def load_model(path: Path, *, compute_dtype: torch.dtype = torch.float32, has_scalar: bool = False, is_guest: bool = False) -> Model:
     """The model in a directory, ours or foreign; weights in fp32, used in compute_dtype.
 
-    verify: check our own directory against its manifest. has_scalar: put a scalar head of zeros on a model that has none.
+    has_scalar: put a scalar head of zeros on a model that has none.
     is_guest: run it with transformers, whatever its architecture, instead of reading it as one of our families.
     The language head of a reward model or critic is not stored; if it is not tied to the embedding, it is zeros.
     Raises ArtefactError in one line naming file and tensor: damaged, missing, extra, misshapen, not finite, only a pickle,
     an unknown family, or a tokenizer with more ids than the model.
     """
-    _check_folder(path, verify)
+    _check_folder(path)
     if is_guest:
         guest = load_guest(path, compute_dtype=compute_dtype, has_scalar=has_scalar)
         _check_tokenizer(path, guest.config.vocab_size)
@@ -140,13 +138,13 @@ def load_model(
     return model
 
 
-def _check_folder(path: Path, verify: bool) -> None:
+def _check_folder(path: Path) -> None:
     if not path.exists():
         with suppress(ArtefactError):
             commits.read_manifest(path)  # puts back what a kill between two renames left under its hidden name
     if not path.is_dir():
         raise ArtefactError(f"{path}: is no folder; a model is a folder with config.json and model.safetensors")
-    if (path / commits.MANIFEST).exists() and verify:
+    if (path / commits.MANIFEST).exists():
         commits.verify(path, kind=KIND)
 
 

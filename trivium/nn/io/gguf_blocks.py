@@ -27,10 +27,6 @@ def _plain(dtype: str) -> Callable[[Bytes], Numbers]:
     return lambda blocks: np.ascontiguousarray(blocks).view(dtype).astype(np.float32)
 
 
-def _bf16(blocks: Bytes) -> Numbers:
-    return (np.ascontiguousarray(blocks).view("<u2").astype(np.uint32) << 16).view(np.float32)
-
-
 def _half(blocks: Bytes, start: int) -> Numbers:
     """The fp16 number at a byte of every block, (blocks, 1)."""
     return np.ascontiguousarray(blocks[:, start : start + 2]).view("<f2").astype(np.float32)
@@ -57,26 +53,6 @@ def _scaled(numbers: Numbers, scale: Numbers, least: Numbers | None = None) -> N
     return numbers
 
 
-def _q4_0(blocks: Bytes) -> Numbers:
-    return _scaled(_nibbles(blocks[:, 2:]) - 8, _half(blocks, 0))
-
-
-def _q4_1(blocks: Bytes) -> Numbers:
-    return _scaled(_nibbles(blocks[:, 4:]), _half(blocks, 0), _half(blocks, 2))
-
-
-def _q5_0(blocks: Bytes) -> Numbers:
-    return _scaled(_nibbles(blocks[:, 6:]) + _fifth_bits(blocks[:, 2:6]) - 16, _half(blocks, 0))
-
-
-def _q5_1(blocks: Bytes) -> Numbers:
-    return _scaled(_nibbles(blocks[:, 8:]) + _fifth_bits(blocks[:, 4:8]), _half(blocks, 0), _half(blocks, 2))
-
-
-def _q8_0(blocks: Bytes) -> Numbers:
-    return _scaled(np.ascontiguousarray(blocks[:, 2:]).view(np.int8).astype(np.float32), _half(blocks, 0))
-
-
 def _q4_k(blocks: Bytes) -> Numbers:
     """Scale, scale of the minima, 8 six-bit scales and 8 six-bit minima in 12 bytes, 256 halves of bytes."""
     low, high, rest = blocks[:, 4:8], blocks[:, 8:12], blocks[:, 12:16]
@@ -100,12 +76,14 @@ def _q6_k(blocks: Bytes) -> Numbers:
 BLOCK_TYPES: dict[int, BlockType] = {
     0: BlockType("F32", 1, 4, _plain("<f4")),
     1: BlockType("F16", 1, 2, _plain("<f2")),
-    2: BlockType("Q4_0", 32, 18, _q4_0),
-    3: BlockType("Q4_1", 32, 20, _q4_1),
-    6: BlockType("Q5_0", 32, 22, _q5_0),
-    7: BlockType("Q5_1", 32, 24, _q5_1),
-    8: BlockType("Q8_0", 32, 34, _q8_0),
+    2: BlockType("Q4_0", 32, 18, lambda blocks: _scaled(_nibbles(blocks[:, 2:]) - 8, _half(blocks, 0))),
+    3: BlockType("Q4_1", 32, 20, lambda blocks: _scaled(_nibbles(blocks[:, 4:]), _half(blocks, 0), _half(blocks, 2))),
+    6: BlockType("Q5_0", 32, 22, lambda blocks: _scaled(_nibbles(blocks[:, 6:]) + _fifth_bits(blocks[:, 2:6]) - 16, _half(blocks, 0))),
+    7: BlockType(
+        "Q5_1", 32, 24, lambda blocks: _scaled(_nibbles(blocks[:, 8:]) + _fifth_bits(blocks[:, 4:8]), _half(blocks, 0), _half(blocks, 2))
+    ),
+    8: BlockType("Q8_0", 32, 34, lambda blocks: _scaled(_plain("i1")(blocks[:, 2:]), _half(blocks, 0))),
     12: BlockType("Q4_K", 256, 144, _q4_k),
     14: BlockType("Q6_K", 256, 210, _q6_k),
-    30: BlockType("BF16", 1, 2, _bf16),
+    30: BlockType("BF16", 1, 2, lambda blocks: (np.ascontiguousarray(blocks).view("<u2").astype(np.uint32) << 16).view(np.float32)),
 }

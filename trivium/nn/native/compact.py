@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trivium.core.types import num_common
 from trivium.nn.batch import Batch
 from trivium.nn.kernels import Sight
 
@@ -40,10 +41,10 @@ class Compact:
         for last in batch.last_N.tolist():
             first = last - int(position[last])
             sequence = tokens[first : last + (not batch.has_unread_ends or first == last)]
-            if is_shared and len(sequence) >= LEAST and _in_common(tokens[before], sequence) == len(sequence):
+            if is_shared and len(sequence) >= LEAST and num_common(tokens[before], sequence) == len(sequence):
                 place[first : first + len(sequence)] = place[before][: len(sequence)]
                 continue
-            common = _in_common(leader, sequence) if is_shared else 0
+            common = num_common(leader, sequence) if is_shared else 0
             if common < LEAST:
                 leader, leader_at, common = sequence, used, 0
             size, before = len(sequence) - common, slice(first, first + len(sequence))
@@ -68,10 +69,3 @@ class Compact:
     def spread(self, states_1UD: Tensor, batch: Batch) -> Tensor:
         """The states of the whole batch, (B, L, D)."""
         return states_1UD[0].index_select(0, self.place_P).unflatten(0, batch.tokens_BL.shape)
-
-
-def _in_common(a: np.ndarray, b: np.ndarray) -> int:
-    """How many tokens both begin with."""
-    size = min(len(a), len(b))
-    differs = np.flatnonzero(a[:size] != b[:size])
-    return int(differs[0]) if len(differs) else size

@@ -15,8 +15,6 @@ class Against:
     """
 
     makes: ClassVar[Makes] = "preferences"
-    needs_scores: ClassVar[bool] = False
-    min_answers: ClassVar[int] = 1
     kind: Literal["against"] = "against"
 
     def __call__(self, pool: Pool) -> Choose:

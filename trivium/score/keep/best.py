@@ -3,7 +3,7 @@
 from typing import ClassVar, Literal
 
 from trivium.core.config import component
-from trivium.score.keep.rule import Choose, Kept, Makes, Pool, Scored, demonstrations
+from trivium.score.keep.rule import Choose, Makes, Pool, demonstrations
 
 
 @component
@@ -15,14 +15,8 @@ class Best:
     """
 
     makes: ClassVar[Makes] = "conversations"
-    needs_scores: ClassVar[bool] = True
-    min_answers: ClassVar[int] = 1
     kind: Literal["best"] = "best"
 
     def __call__(self, pool: Pool) -> Choose:
         """The same for each prompt, whatever the others got."""
-        return _best
-
-
-def _best(asked: Scored) -> Kept:
-    return demonstrations(asked, asked.best_first[:1], "no answer ended by itself")
+        return lambda asked: demonstrations(asked, asked.best_first[:1], "no answer ended by itself")

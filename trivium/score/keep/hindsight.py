@@ -10,6 +10,7 @@ from trivium.core.config import Texts, component
 from trivium.core.errors import DataError
 from trivium.core.types import Message
 from trivium.score.keep.rule import Choose, Kept, Makes, Pool, Scored
+from trivium.text.write import plain_turns
 
 
 @component
@@ -24,8 +25,6 @@ class Hindsight:
     """
 
     makes: ClassVar[Makes] = "conversations"
-    needs_scores: ClassVar[bool] = True
-    min_answers: ClassVar[int] = 1
     kind: Literal["hindsight"] = "hindsight"
     controls: Texts = Field(default=("Bad answer:", "Good answer:"), min_length=2)
     edges: tuple[float, ...] = ()
@@ -52,7 +51,9 @@ class Hindsight:
             reached = np.searchsorted(edges, asked.scores[places], side="right").tolist()
             records = [
                 {
-                    "messages": [*_json(_with_control(asked.prompt, self.controls[level])), _answer(asked.responses[place])],
+                    "messages": plain_turns(
+                        [*_with_control(asked.prompt, self.controls[level]), Message("assistant", asked.responses[place])]
+                    ),
                     "score": float(asked.scores[place]),
                 }
                 for place, level in zip(places, reached, strict=True)
@@ -75,11 +76,3 @@ class Hindsight:
 def _with_control(prompt: tuple[Message, ...], control: str) -> tuple[Message, ...]:
     """The same prompt with the control before the words of its last turn."""
     return (*prompt[:-1], Message(prompt[-1].role, f"{control} {prompt[-1].content}"))
-
-
-def _json(prompt: tuple[Message, ...]) -> list[dict[str, str]]:
-    return [{"role": message.role, "content": message.content} for message in prompt]
-
-
-def _answer(text: str) -> dict[str, str]:
-    return {"role": "assistant", "content": text}

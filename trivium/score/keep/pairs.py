@@ -17,8 +17,6 @@ class Pairs:
     """
 
     makes: ClassVar[Makes] = "preferences"
-    needs_scores: ClassVar[bool] = True
-    min_answers: ClassVar[int] = 2
     kind: Literal["pairs"] = "pairs"
     min_margin: float = Field(default=0.0, ge=0)
 

@@ -14,8 +14,6 @@ class All:
     """
 
     makes: ClassVar[Makes] = "preferences"
-    needs_scores: ClassVar[bool] = True
-    min_answers: ClassVar[int] = 2
     kind: Literal["all"] = "all"
 
     def __call__(self, pool: Pool) -> Choose:

@@ -5,11 +5,12 @@ P prompts, N answers to each. Between equal scores a lot decides: a number that 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 
 from trivium.core.types import Message
+from trivium.text.write import plain_turns
 
 # what the records are read as: by `finetune`, by `reward` and `prefer`, or by `reward objective=process`
 Makes = Literal["conversations", "preferences", "solutions"]
@@ -49,9 +50,9 @@ class Scored:
         return [place for place in self.order if is_usable[place]]
 
     @property
-    def turns(self) -> list[dict[str, str]]:
+    def turns(self) -> list[dict[str, Any]]:
         """The prompt as JSON."""
-        return [{"role": message.role, "content": message.content} for message in self.prompt]
+        return plain_turns(self.prompt)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,26 +76,6 @@ class Kept:
 Choose = Callable[[Scored], Kept]
 
 
-class KeepRule(Protocol):
-    """A component of `sample keep=...`: called with what all answers got, it gives what chooses among the answers to one prompt.
-
-    makes: what its records are. needs_scores: whether it chooses by scores. min_answers: how many answers to a prompt it needs.
-    """
-
-    makes: ClassVar[Makes]
-    needs_scores: ClassVar[bool]
-    min_answers: ClassVar[int]
-
-    @property
-    def kind(self) -> str:
-        """Its name."""
-        ...
-
-    def __call__(self, pool: Pool) -> Choose:
-        """What chooses. Raises DataError if these scores cannot be chosen by."""
-        ...
-
-
 def usable(responses: Sequence[str], is_stopped: np.ndarray) -> np.ndarray:
     """Which answers to one prompt ended by themselves, are not empty and were not given before, (N,)."""
     seen: set[str] = set()
@@ -108,9 +89,8 @@ def usable(responses: Sequence[str], is_stopped: np.ndarray) -> np.ndarray:
 
 def demonstrations(asked: Scored, places: Sequence[int], why_none: str) -> Kept:
     """Conversations in which the prompt is answered by these answers, with their score as a field."""
-    turns = asked.turns
     records = [
-        {"messages": [*turns, {"role": "assistant", "content": asked.responses[place]}], "score": float(asked.scores[place])}
+        {"messages": plain_turns([*asked.prompt, Message("assistant", asked.responses[place])]), "score": float(asked.scores[place])}
         for place in places
     ]
     return Kept(records, places, "" if records else why_none)

@@ -19,8 +19,6 @@ class Steps:
     """
 
     makes: ClassVar[Makes] = "solutions"
-    needs_scores: ClassVar[bool] = True
-    min_answers: ClassVar[int] = 1
     kind: Literal["steps"] = "steps"
     rollouts: int = Field(default=8, gt=0, le=1024)
     at_least: float = 1.0

@@ -19,16 +19,15 @@ class Threshold:
     """
 
     makes: ClassVar[Makes] = "conversations"
-    needs_scores: ClassVar[bool] = True
-    min_answers: ClassVar[int] = 1
     kind: Literal["threshold"] = "threshold"
     at_least: float = 1.0
     per_prompt: int = Field(default=0, ge=0)
 
     def __call__(self, pool: Pool) -> Choose:
         """The same for each prompt, whatever the others got."""
-        return self._good_ones
 
-    def _good_ones(self, asked: Scored) -> Kept:
-        places = [place for place in asked.best_first if asked.scores[place] >= self.at_least]
-        return demonstrations(asked, places[: self.per_prompt or None], f"no answer scores {self.at_least:g} and ended by itself")
+        def choose(asked: Scored) -> Kept:
+            places = [place for place in asked.best_first if asked.scores[place] >= self.at_least]
+            return demonstrations(asked, places[: self.per_prompt or None], f"no answer scores {self.at_least:g} and ended by itself")
+
+        return choose

@@ -19,8 +19,6 @@ class Top:
     """
 
     makes: ClassVar[Makes] = "conversations"
-    needs_scores: ClassVar[bool] = True
-    min_answers: ClassVar[int] = 1
     kind: Literal["top"] = "top"
     share: float = Field(default=0.125, gt=0, le=1)
 

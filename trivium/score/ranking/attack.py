@@ -75,16 +75,16 @@ def followed(table: MatchTable) -> dict[int, tuple[float, float, int]]:
 
     Only matches against the one model that stands in all of them say how hard a prompt is; without one there is nothing to compare.
     """
-    always = [m for m in range(table.num_models) if ((table.first_N == m) | (table.second_N == m)).all()]
-    if len(always) != 1:
+    if table.baseline is None:
         return {}
-    flipped = table.first_N == always[0]
+    baseline = table.number(table.baseline)
+    flipped = table.first_N == baseline
     model_N = np.where(flipped, table.second_N, table.first_N)
     score_PM = np.full((table.num_prompts, table.num_models), np.nan)
     score_PM[table.prompt_N, model_N] = np.where(flipped, 1 - table.score_N, table.score_N)
     found = {}
     for model in np.unique(model_N).tolist():
-        others_PX = np.delete(score_PM, [model, always[0]], axis=1)
+        others_PX = np.delete(score_PM, [model, baseline], axis=1)
         there = ~np.isnan(score_PM[:, model]) & (~np.isnan(others_PX)).any(1)
         own_P, mean_P = score_PM[there, model], np.nanmean(others_PX[there], axis=1) if there.any() else np.zeros(0)
         if len(own_P) > 3:

@@ -1,7 +1,6 @@
 """The table of a ranking: ratings with intervals, ranks that say how many models are surely better, and how well they predict."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -45,10 +44,6 @@ class Place:
     elo_in_order: float
     matches: int
     score: float
-
-    def plain(self) -> dict[str, Any]:
-        """As JSON has it."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)

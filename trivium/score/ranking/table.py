@@ -43,6 +43,12 @@ class MatchTable:
         return len(self.prompts)
 
     @property
+    def baseline(self) -> str | None:
+        """The model that stands in every match, if there is exactly one."""
+        always = [name for number, name in enumerate(self.models) if ((self.first_N == number) | (self.second_N == number)).all()]
+        return always[0] if len(always) == 1 else None
+
+    @property
     def is_soft(self) -> bool:
         """Whether some score is neither a win, a loss nor a draw."""
         return bool(np.isin(self.score_N, (0.0, 0.5, 1.0), invert=True).any())

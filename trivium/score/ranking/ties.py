@@ -106,7 +106,7 @@ def check_ties(ties: Ties, score_N: np.ndarray) -> None:
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
-    """1 / (1 + exp(-x)) without overflow."""
+    """1 / (1 + exp(-x)) without overflow: of a difference of scores the probability that the first is better (Bradley and Terry 1952)."""
     return 0.5 * (1 + np.tanh(0.5 * x))
 
 

@@ -65,12 +65,6 @@ def controlled_interval(score_N: np.ndarray, longer_N: np.ndarray, seed: int) ->
     return share(np.arange(size)), float(low), float(high)
 
 
-def baseline_of(table: MatchTable) -> str | None:
-    """The model that stands in every match, if there is one and there are more than two."""
-    always = [name for number, name in enumerate(table.models) if ((table.first_N == number) | (table.second_N == number)).all()]
-    return always[0] if len(always) == 1 else None
-
-
 def length_controlled(model_N: np.ndarray, prompt_N: np.ndarray, score_N: np.ndarray, longer_N: np.ndarray) -> dict[int, float]:
     """model -> its win rate in per cent with equal lengths. longer_N: by how much its answer is longer than the baseline's."""
     _, place_N = np.unique(prompt_N, return_inverse=True)

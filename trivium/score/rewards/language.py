@@ -11,6 +11,8 @@ from trivium.score.said import Said
 from trivium.text.filters.language import Language as Filter
 from trivium.text.signals import Signals
 
+MIN_CONFIDENCE = 0.5  # lower than in cleaning, as answers are short
+
 
 @component
 class Language:
@@ -18,7 +20,6 @@ class Language:
 
     kind: Literal["language"] = "language"
     languages: tuple[str, ...] = Field(default=("en",), min_length=1)
-    min_confidence: float = Field(default=0.5, ge=0, le=1)
     weight: float = Field(default=1.0)
 
     def __post_init__(self) -> None:
@@ -30,4 +31,4 @@ class Language:
         return [float(bool(said.response.strip()) and reason is None) for said, reason in zip(answers, reasons, strict=True)]
 
     def _filter(self) -> Filter:
-        return Filter(languages=self.languages, min_confidence=self.min_confidence)
+        return Filter(languages=self.languages, min_confidence=MIN_CONFIDENCE)

@@ -107,17 +107,12 @@ class OpenJudge:
     say: Callable[[str], None]
     num_replies: int = 0
     num_failed: int = 0
+    kind: str = field(init=False)
+    weight: float = field(init=False)
     _counting: Lock = field(default_factory=Lock)
 
-    @property
-    def kind(self) -> str:
-        """Its name."""
-        return self.options.kind
-
-    @property
-    def weight(self) -> float:
-        """What it is multiplied with."""
-        return self.options.weight
+    def __post_init__(self) -> None:
+        self.kind, self.weight = self.options.kind, self.options.weight
 
     def __call__(self, answers: Sequence[Said]) -> list[float]:
         """A number from 0 to 1 for each answer. Raises the error of the last attempt."""

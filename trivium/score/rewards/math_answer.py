@@ -11,18 +11,19 @@ from trivium.core.config import component
 from trivium.core.errors import ConfigError, DataError
 from trivium.score.said import Said
 
+SECONDS = 5  # for each step of reading and comparing
+
 
 @component
 class MathAnswer:
     """1 if math-verify finds the last expression of the answer equal to the text in `field`, else 0; an answer it cannot read is 0.
 
-    1/2, 0.5 and \\frac{1}{2} are the same. seconds bounds each step of reading and comparing. Raises DataError for an expected text that
+    1/2, 0.5 and \\frac{1}{2} are the same. Raises DataError for an expected text that
     holds no mathematics.
     """
 
     kind: Literal["math"] = "math"
     field: str = "answer"
-    seconds: int = Field(default=5, gt=0)
     weight: float = Field(default=1.0)
 
     def __post_init__(self) -> None:
@@ -40,7 +41,7 @@ class MathAnswer:
     def _is_right(self, said: Said) -> bool:
         package = import_module("math_verify")
         expected = self.expected(said)
-        gold, mine = (package.parse(text, parsing_timeout=self.seconds) for text in (expected, said.response))
+        gold, mine = (package.parse(text, parsing_timeout=SECONDS) for text in (expected, said.response))
         if not gold:
             raise DataError(f"the reward 'math' finds no mathematics in the field '{self.field}' of a prompt: {expected[:60]!r}")
-        return bool(mine) and package.verify(gold, mine, timeout_seconds=self.seconds)
+        return bool(mine) and package.verify(gold, mine, timeout_seconds=SECONDS)

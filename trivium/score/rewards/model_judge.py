@@ -1,7 +1,6 @@
 """Model judge: a model of ours grades the answer, read from how likely it finds each grade (direct RLAIF)."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import Field
@@ -41,23 +40,11 @@ class ModelJudge:
         return OpenModelJudge(self, choose, say)
 
 
-@dataclass(frozen=True, slots=True)
 class OpenModelJudge:
     """A judge that can be asked."""
 
-    options: ModelJudge
-    choose: Choose
-    say: Callable[[str], None]
-
-    @property
-    def kind(self) -> str:
-        """Its name."""
-        return self.options.kind
-
-    @property
-    def weight(self) -> float:
-        """What it is multiplied with."""
-        return self.options.weight
+    def __init__(self, options: ModelJudge, choose: Choose, say: Callable[[str], None]) -> None:
+        self.options, self.kind, self.weight, self.choose, self.say = options, options.kind, options.weight, choose, say
 
     def __call__(self, answers: Sequence[Said]) -> list[float]:
         """A number from -1 to 1 for each answer."""

@@ -5,20 +5,17 @@ The recipe says which function, the command line (`--plugin my_rewards.py`) that
 
 import json
 import os
-import subprocess
 import sys
-import weakref
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from threading import Timer
 from typing import Any, Literal
 
 from pydantic import Field
 
 from trivium.core.config import component
 from trivium.core.errors import ArtefactError, ConfigError, DataError, RankError
+from trivium.core.line_process import LineProcess, NoReplyError
 from trivium.score.said import Said
 
 _SERVE = "from trivium.score.plugin_process import serve; serve(*sys.argv[2:])"
@@ -65,18 +62,8 @@ class OpenPlugin:
     """The function, in its process. Raises what `serve` says: ArtefactError for another file than was allowed, ConfigError, DataError."""
 
     def __init__(self, options: Plugin, digest: str) -> None:
-        self.options, self._digest = options, digest
+        self.options, self.kind, self.weight, self._digest = options, options.kind, options.weight, digest
         self._process = self._started()
-
-    @property
-    def kind(self) -> str:
-        """Its name."""
-        return self.options.kind
-
-    @property
-    def weight(self) -> float:
-        """What it is multiplied with."""
-        return self.options.weight
 
     def __call__(self, answers: Sequence[Said]) -> list[Any]:
         """What the function says. Raises RankError if it ends its process or takes too long twice, DataError if it raises."""
@@ -93,46 +80,19 @@ class OpenPlugin:
         first = answers[0].response[:60]
         raise RankError(f"the reward {self.options.function} {ended}, twice, for {len(answers):,} answers from {first!r} on")
 
-    def _started(self) -> "subprocess.Popen[str]":
+    def _started(self) -> LineProcess:
         file, _, name = self.options.function.rpartition(":")
-        program = [sys.executable, "-c", _PROGRAM, json.dumps(sys.path), file, name, self._digest, str(os.getpid())]
-        process = subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8")
-        weakref.finalize(self, _end, process)
-        self._process = process
+        self._process = LineProcess([sys.executable, "-c", _PROGRAM, json.dumps(sys.path), file, name, self._digest, str(os.getpid())])
         reply, ended = self._ask("", LOADING_S)
         if ended or "error" in reply:
             raise ConfigError(f"the reward {self.options.function} {ended or reply['error']} while it is loaded")
         if "changed" in reply:
             raise ArtefactError(f"{file}: changed since the run began; start the command again")
-        return process
+        return self._process
 
     def _ask(self, request: str, seconds: float) -> tuple[dict[str, Any], str]:
         """Its reply to a line, and "" or why there is none; it is dead then."""
-        process = self._process
-        assert process.stdin is not None
-        assert process.stdout is not None
-        patience = Timer(seconds, process.kill)
-        patience.start()
-        line = ""
         try:
-            with suppress(BrokenPipeError):
-                process.stdin.write(request + "\n")
-                process.stdin.flush()
-                line = process.stdout.readline()
-        finally:
-            is_late = not patience.is_alive()
-            patience.cancel()
-        if line.endswith("\n"):
-            return json.loads(line), ""
-        _end(process)
-        return {}, f"took longer than {seconds:g} s" if is_late else f"ended its process (code {process.returncode})"
-
-
-def _end(process: "subprocess.Popen[str]") -> None:
-    """It has nothing to lose."""
-    process.kill()
-    process.wait()
-    for pipe in (process.stdin, process.stdout):
-        if pipe is not None:
-            with suppress(BrokenPipeError):
-                pipe.close()
+            return json.loads(self._process.ask(request, seconds)), ""
+        except NoReplyError as error:
+            return {}, f"took longer than {seconds:g} s" if error.is_late else f"ended its process (code {error.code})"

@@ -6,9 +6,7 @@ off ten thresholds: prompts in the order of their scores are sent to the strong 
 every order equally often, so a router with one score for all has PGR(c) = c and APGR 1/2, as one that throws a coin has in expectation.
 """
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -31,10 +29,6 @@ class Worth:
     cpt_low: tuple[float, ...]
     cpt_high: tuple[float, ...]
     curve: tuple[tuple[float, float], ...]
-
-    def plain(self) -> dict[str, Any]:
-        """As JSON has it."""
-        return asdict(self)
 
 
 def recovered(score_P: np.ndarray, gain_P: np.ndarray, weight_P: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -82,7 +76,7 @@ def call_share(share: np.ndarray, pgr: np.ndarray, target: float) -> float:
     return float(share[place - 1] + (share[place] - share[place - 1]) * (target - pgr[place - 1]) / rise)
 
 
-def worth(score_P: np.ndarray, gain_P: np.ndarray, *, seed: int, targets: Sequence[float] = TARGETS, resamples: int = RESAMPLES) -> Worth:
+def worth(score_P: np.ndarray, gain_P: np.ndarray, *, seed: int, resamples: int = RESAMPLES) -> Worth:
     """APGR, CPT and their intervals: percentiles over resampled prompts, of those draws in which the strong model is better."""
     share, pgr = recovered(score_P, gain_P)
     draw, place_P = generator(seed, "routed prompts"), _places(score_P)
@@ -91,11 +85,11 @@ def worth(score_P: np.ndarray, gain_P: np.ndarray, *, seed: int, targets: Sequen
         weight_P = np.bincount(draw.integers(len(gain_P), size=len(gain_P)), minlength=len(gain_P)).astype(np.float64)
         if weight_P @ gain_P > 0:
             again = _corners(place_P, gain_P, weight_P)
-            drawn.append([area(*again), *(call_share(*again, target) for target in targets)])
+            drawn.append([area(*again), *(call_share(*again, target) for target in TARGETS)])
     low, high = np.nanquantile(np.array(drawn), [0.025, 0.975], axis=0)
     grid = np.linspace(0, 1, CURVE_POINTS)
     return Worth(
-        area(share, pgr), float(low[0]), float(high[0]), tuple(call_share(share, pgr, target) for target in targets),
+        area(share, pgr), float(low[0]), float(high[0]), tuple(call_share(share, pgr, target) for target in TARGETS),
         tuple(low[1:].tolist()), tuple(high[1:].tolist()), tuple(zip(grid.tolist(), np.interp(grid, share, pgr).tolist(), strict=True)),
     )  # fmt: skip
 

@@ -1,15 +1,14 @@
 """How well a router foresees who wins on prompts that it has not seen, how sure it may be, and whether the prompt helped at all."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
 from trivium.report.intervals import clustered_mean_interval
-from trivium.score.calibration import Bin, calibrate, calibration_error, probability
+from trivium.score.calibration import Bin, calibrate, calibration_error
 from trivium.score.ranking.leaderboard import share_right
 from trivium.score.ranking.table import MatchTable
-from trivium.score.ranking.ties import half
+from trivium.score.ranking.ties import half, sigmoid
 from trivium.score.routing.routers.lesson import gaps
 
 
@@ -33,10 +32,6 @@ class Prediction:
         """Whether the prompt helped for sure: the interval of the gain lies above 0."""
         return self.gain[1] > 0
 
-    def plain(self) -> dict[str, Any]:
-        """As JSON has it."""
-        return asdict(self)
-
 
 def predicted(test: MatchTable, strength_PM: np.ndarray, plain_PM: np.ndarray) -> Prediction:
     """Measure strengths on prompts (P, M) on held-out matches. plain: those of Bradley-Terry without the prompt."""
@@ -46,7 +41,7 @@ def predicted(test: MatchTable, strength_PM: np.ndarray, plain_PM: np.ndarray) -
     nothing = (float("nan"),) * 3
     accuracy = share_right(gap_N[decided], test.where(decided)) if decided.any() else nothing
     ahead_N = np.where(gap_N >= 0, score_N, 1 - score_N)  # what became of the model that was put ahead
-    bins = calibrate(probability(np.abs(gap_N)).tolist(), ahead_N.tolist(), prompt_N.tolist(), lowest=0.5)
+    bins = calibrate(sigmoid(np.abs(gap_N)).tolist(), ahead_N.tolist(), prompt_N.tolist(), lowest=0.5)
     return Prediction(
         accuracy, clustered_mean_interval(loss_N, prompt_N), clustered_mean_interval(plain_N - loss_N, prompt_N),
         calibration_error(bins), tuple(bins), len(score_N), len(np.unique(prompt_N)),

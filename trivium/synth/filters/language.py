@@ -10,17 +10,18 @@ from trivium.synth.filters.rule import said_by
 from trivium.text.filters.language import Language as OfDocuments
 from trivium.text.judge import reason_of
 
+MIN_CONFIDENCE = 0.3  # lower than in cleaning, as queries are short
+
 
 @component
 class Language:
     """All queries together, and all answers together, in one of the languages, by the identification that cleaning uses.
 
-    min_confidence is lower than there, since queries are short. Raises ConfigError if the package is not there.
+    Raises ConfigError if the package is not there.
     """
 
     kind: Literal["language"] = "language"
     languages: tuple[str, ...] = Field(default=("en",), min_length=1)
-    min_confidence: float = Field(default=0.3, ge=0, le=1)
 
     def __post_init__(self) -> None:
         self._of_documents()
@@ -34,4 +35,4 @@ class Language:
         return None
 
     def _of_documents(self) -> OfDocuments:
-        return OfDocuments(languages=self.languages, min_confidence=self.min_confidence)
+        return OfDocuments(languages=self.languages, min_confidence=MIN_CONFIDENCE)

@@ -82,3 +82,14 @@ class SharedLines:
     def spans(self, number: int, text: str) -> list[Span]:
         """Places of shared lines in text `number` that other texts before it have; the rest of the text is its own."""
         return [span for name, span in self.lines.of(text) if self.first.get(name, number) != number]
+
+
+def merged(spans: Iterable[Span]) -> list[Span]:
+    """Spans in order, those that touch or overlap as one."""
+    found: list[Span] = []
+    for start, end in sorted(spans):
+        if found and start <= found[-1][1]:
+            found[-1] = (found[-1][0], max(end, found[-1][1]))
+        else:
+            found.append((start, end))
+    return found

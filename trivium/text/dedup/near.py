@@ -119,11 +119,6 @@ class Clusters:
         """(D,) bool."""
         return self.leader_D == np.arange(len(self.leader_D))
 
-    @property
-    def size_D(self) -> np.ndarray:
-        """How many documents each one stands for, itself included, (D,) int64; 0 for those that are dropped."""
-        return np.bincount(self.leader_D, minlength=len(self.leader_D))
-
 
 def row_hashes(rows: np.ndarray) -> np.ndarray:
     """A hash of each row of uint32, (D,) uint64."""

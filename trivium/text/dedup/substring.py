@@ -11,7 +11,7 @@ import numpy as np
 
 from trivium.core.errors import ConfigError
 from trivium.core.seeds import mix
-from trivium.text.dedup.lines import Span
+from trivium.text.dedup.lines import Span, merged
 from trivium.text.dedup.minhash import batches
 from trivium.text.words import lay_out
 
@@ -161,13 +161,7 @@ def _common(one: str, at_one: int, other: str, at_other: int, way: int) -> int:
 
 def _joined(text: str, spans: list[Span], min_chars: int) -> Iterator[Span]:
     """Spans in order, overlapping ones as one, drawn in to white space; what becomes much shorter than a match is left out."""
-    merged: list[Span] = []
-    for start, end in sorted(spans):
-        if merged and start <= merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
-        else:
-            merged.append((start, end))
-    for start, end in merged:
+    for start, end in merged(spans):
         low, high = start, end
         while low < high and low > 0 and not text[low - 1].isspace():
             low += 1

@@ -85,7 +85,9 @@ def _turns(row: Row) -> tuple[tuple[Message, ...], tuple[str, ...]]:
     if answer.lower() == "answer" and is_number(stated):
         return (*asked, Message("assistant", _written(stated))), (*used, answer)
     reason = ("rationale",) if answer == "answer" and values.get("rationale") else ()
-    return (*asked, Message("assistant", _reasoned(row, answer) if reason else row.text(answer))), (*used, answer, *reason)
+    # in the words of the chains of thought of Chung et al. 2022, arXiv:2210.11416
+    said = f"{row.text('rationale')}\nSo the answer is {row.text(answer)}." if reason else row.text(answer)
+    return (*asked, Message("assistant", said)), (*used, answer, *reason)
 
 
 def _answered(row: Row, field: str) -> tuple[Message, ...]:
@@ -95,11 +97,6 @@ def _answered(row: Row, field: str) -> tuple[Message, ...]:
     return turns[: last + 1] if last is not None else row.fail(f"'{field}' has no answer")
 
 
-def _reasoned(row: Row, field: str) -> str:
-    """The answer after its rationale, in the words of the chains of thought of Chung et al. 2022, arXiv:2210.11416."""
-    return f"{row.text('rationale')}\nSo the answer is {row.text(field)}."
-
-
 def _written(number: float) -> str:
     """A number as people write it: 51.0 is 51."""
     return str(int(number) if number == int(number) else number)
@@ -107,11 +104,8 @@ def _written(number: float) -> str:
 
 def _texts(row: Row, field: str, names: tuple[str, str]) -> list[tuple[str, str]]:
     """Two texts of each object of a list with at least one."""
-    value = row.values[field]
-    if not isinstance(value, list) or not value:
-        row.fail(f"'{field}' is {type_name(value) if value else 'empty'}; a list of objects with {names[0]} and {names[1]} is expected")
     found = []
-    for index, item in enumerate(value):
+    for index, item in enumerate(row.filled(field, f"a list of objects with {names[0]} and {names[1]}")):
         if not isinstance(item, dict) or any(name not in item for name in names):
             row.fail(f"'{field}[{index}]' is {type_name(item)} without {names[0]} or {names[1]}")
         first, second = (row.check_text(item[name], f"{field}[{index}].{name}") for name in names)

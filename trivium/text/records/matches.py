@@ -22,7 +22,9 @@ from trivium.core.types import Match, Message
 from trivium.text.records.questions import has_question, question
 from trivium.text.records.ranks import is_number
 from trivium.text.records.turns import alternating
+from trivium.text.records.verdicts import is_table, outputs_of
 from trivium.text.rows import Row, type_name
+from trivium.text.write import plain_turns
 
 Turns = tuple[Message, ...]
 BASELINE = "baseline"  # what a matrix's models were compared with, where nothing says its name
@@ -57,7 +59,7 @@ def plain_match(match: Match) -> dict[str, Any]:
     """A match as a row of ours, which `matches` reads again."""
     row: dict[str, Any] = {"model_a": match.models[0], "model_b": match.models[1], "score": match.score}
     if match.prompt:
-        row["prompt"] = [{"role": turn.role, "content": turn.content} for turn in match.prompt]
+        row["prompt"] = plain_turns(match.prompt)
     if match.answers is not None:
         row["answers"] = list(match.answers)
     if match.values is not None:
@@ -79,20 +81,16 @@ def versus(worth: Mapping[str, float], prompt: Turns, answers: Mapping[str, str]
 def _matches(row: Row) -> list[Match]:
     values = row.values
     if "model_a" in values and "model_b" in values:
-        return [_arena(row)]
+        pair = _pair(row, "model_a", "model_b")
+        return [Match(pair, _score(row, pair), _prompt(row), _answers(row), _worth(row))]
     if "generator_1" in values and "generator_2" in values:
         score = 1 - _preferred(row, values.get("preference"), "preference")  # 1: the first is better
         return [Match(_pair(row, "generator_1", "generator_2"), score, _prompt(row), _answers(row))]
-    if all(name in values for name in ("baseline_output", "outputs", "preference")):
+    if is_table(row):
         return _against_baseline(row)
     if "model" in values and "games" in values:
         return _games(row)
     return _outcomes(row)
-
-
-def _arena(row: Row) -> Match:
-    pair = _pair(row, "model_a", "model_b")
-    return Match(pair, _score(row, pair), _prompt(row), _answers(row), _worth(row))
 
 
 def _pair(row: Row, first: str, second: str) -> tuple[str, str]:
@@ -164,9 +162,7 @@ def _preferred(row: Row, value: Any, name: str) -> float:
 
 
 def _against_baseline(row: Row) -> list[Match]:
-    outputs, numbers = row.values["outputs"], row.values["preference"]
-    if not isinstance(outputs, Mapping) or not isinstance(numbers, Mapping) or not outputs or set(outputs) != set(numbers):
-        row.fail("'outputs' and 'preference' must be objects with the same models, at least one")
+    outputs, numbers = outputs_of(row)
     baseline = row.text("baseline") if "baseline" in row.values else BASELINE
     prompt, answer = _prompt(row), row.text("baseline_output")
     return [

@@ -6,7 +6,7 @@ from trivium.core.types import Message
 from trivium.text.records import choices
 from trivium.text.records.tools import with_tools
 from trivium.text.records.turns import alternating, chat_field, messages
-from trivium.text.rows import Row, type_name
+from trivium.text.rows import Row
 
 _PLAIN = ("question", "query", "input", "inputs", "history", "Question")
 _CONTEXTS = {"question": "context", "Question": "Body"}
@@ -94,9 +94,7 @@ def _task(row: Row) -> tuple[Turns, tuple[str, ...]]:
 
     Difference: "You are an expert Python programmer" does not come before it. The tests stay in `meta`.
     """
-    field, tests = "prompt" if "prompt" in row.values else "text", row.values["test_list"]
-    if not isinstance(tests, list) or not tests:
-        row.fail(f"'test_list' is {type_name(tests) if tests else 'empty'}; a list of tests is expected")
+    field, tests = "prompt" if "prompt" in row.values else "text", row.filled("test_list", "a list of tests")
     shown = "\n".join(row.check_text(test, f"test_list[{index}]") for index, test in enumerate(tests))
     return _user(f"{row.text(field)} Your code should pass these tests:\n\n{shown}"), (field,)
 
@@ -106,7 +104,4 @@ def _user(text: str) -> Turns:
 
 
 def _first_turn(row: Row) -> str:
-    value = row.values["turns"]
-    if not isinstance(value, list) or not value:
-        row.fail(f"'turns' is {type_name(value) if value else 'empty'}; a list of texts is expected")
-    return row.check_text(value[0], "turns[0]")
+    return row.check_text(row.filled("turns", "a list of texts")[0], "turns[0]")

@@ -138,10 +138,7 @@ def _rating(row: Row, value: Any, name: str, neutral: float | None) -> float | N
 
 
 def _list(row: Row, field: str) -> list[Any]:
-    value = row.values[field]
-    if not isinstance(value, list) or not value:
-        row.fail(f"'{field}' is {type_name(value) if value else 'empty'}; a list with an entry for each step is expected")
-    return value
+    return row.filled(field, "a list with an entry for each step")
 
 
 def _is_prm800k(values: Mapping[str, Any]) -> bool:

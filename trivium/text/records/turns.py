@@ -78,9 +78,7 @@ def chat_field(row: Row) -> str | None:
 
 def alternating(row: Row, field: str) -> tuple[Message, ...]:
     """The turns of a logged chat: the user begins (after a system turn) and the two alternate; the last may be a question."""
-    value = row.values[field]
-    if not isinstance(value, list) or not value:
-        row.fail(f"'{field}' is {type_name(value) if value else 'empty'}; a list of turns is expected")
+    value = row.filled(field, "a list of turns")
     spelling = _OPENAI if isinstance(value[0], Mapping) and "role" in value[0] else _SHAREGPT
     turns = tuple(message(row, item, f"{field}[{index}]", spelling) for index, item in enumerate(value))
     spoken = [turn.role for turn in turns if turn.role in ("user", "assistant")]

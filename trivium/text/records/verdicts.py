@@ -66,9 +66,7 @@ def table(row: Row) -> list[Preference]:
     The number is AlpacaEval's, see `pair`, and stays in `meta` beside the name of the model: how sure the judge was.
     """
     prompt, used = question(row)
-    outputs, numbers = row.values["outputs"], row.values["preference"]
-    if not isinstance(outputs, Mapping) or not isinstance(numbers, Mapping) or not outputs or set(outputs) != set(numbers):
-        row.fail("'outputs' and 'preference' must be objects with the same models, at least one")
+    outputs, numbers = outputs_of(row)
     baseline, rest = row.text("baseline_output"), row.rest(*used, *_TABLE)
     return [
         ranked(
@@ -79,6 +77,14 @@ def table(row: Row) -> list[Preference]:
         )
         for model, output in outputs.items()
     ]
+
+
+def outputs_of(row: Row) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """What each of many models says, and the judge's number of each."""
+    outputs, numbers = row.values["outputs"], row.values["preference"]
+    if not isinstance(outputs, Mapping) or not isinstance(numbers, Mapping) or not outputs or set(outputs) != set(numbers):
+        row.fail("'outputs' and 'preference' must be objects with the same models, at least one")
+    return outputs, numbers
 
 
 def _shape(row: Row) -> _Shape | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from pydantic import Field
@@ -24,7 +24,6 @@ class CISPO:
     """
 
     kind: Literal["cispo"] = "cispo"
-    reads_entropy: ClassVar[bool] = True
     max_ratio: float = Field(default=5.0, ge=1)
     kl_coef: float = Field(default=0.0, ge=0)
     kl: Penalty = "k2"

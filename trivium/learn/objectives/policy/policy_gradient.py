@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from pydantic import Field
@@ -28,7 +28,6 @@ class PolicyGradient:
     """
 
     kind: Literal["policy_gradient"] = "policy_gradient"
-    reads_entropy: ClassVar[bool] = True
     clip_low: float = Field(default=0.2, gt=0, lt=1)
     clip_high: float = Field(default=0.2, gt=0)
     ratio: Literal["token", "sequence"] = "token"

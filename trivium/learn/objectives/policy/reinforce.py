@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from pydantic import Field
@@ -23,7 +23,6 @@ class REINFORCE:
     """
 
     kind: Literal["reinforce"] = "reinforce"
-    reads_entropy: ClassVar[bool] = True
     kl_coef: float = Field(default=0.0, ge=0)
     kl: Penalty = "k2"
     reduction: Reduction = "sequence_sum"

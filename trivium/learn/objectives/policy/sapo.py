@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from pydantic import Field
@@ -23,7 +23,6 @@ class SAPO:
     """
 
     kind: Literal["sapo"] = "sapo"
-    reads_entropy: ClassVar[bool] = True
     temperature: float = Field(default=1.0, gt=0)
     bad_temperature: float = Field(default=1.05, gt=0)  # higher: bad tokens, whose slope is noisier, are trusted less far
     kl_coef: float = Field(default=0.0, ge=0)

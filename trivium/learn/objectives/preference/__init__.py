@@ -31,6 +31,7 @@ from trivium.learn.objectives.preference.wpo import WPO
 from trivium.learn.objectives.preference.xpo import XPO
 
 StepWide = AOT | BCO | KTO  # look at all of a step before it: `of_step`
+OfAnswers = BCO | KTO  # take single answers, good or bad; all others take pairs, RRHF whole rankings
 OfflineLoss = (
     DPO | IPO | AOT | APO | BCO | CPL | CPO | DiscoPOP | EXO | FDPO | GPO | KTO
     | LDDPO | NCA | ODPO | ORPO | RDPO | RobustDPO | RRHF | SimPO | SLiC | SPPO | TDPO | WPO
@@ -39,32 +40,7 @@ PreferenceLoss = OfflineLoss | XPO  # which needs answers of the reference, samp
 PreferenceObjective = Annotated[OfflineLoss, Field(discriminator="kind")]
 
 __all__ = [
-    "AOT",
-    "APO",
-    "BCO",
-    "CPL",
-    "CPO",
-    "DPO",
-    "EXO",
-    "FDPO",
-    "GPO",
-    "IPO",
-    "KTO",
-    "LDDPO",
-    "NCA",
-    "ODPO",
-    "ORPO",
-    "RDPO",
-    "RRHF",
-    "SPPO",
-    "TDPO",
-    "WPO",
-    "XPO",
-    "DiscoPOP",
-    "PreferenceLoss",
-    "PreferenceObjective",
-    "RobustDPO",
-    "SLiC",
-    "SimPO",
-    "StepWide",
-]
+    "AOT", "APO", "BCO", "CPL", "CPO", "DPO", "DiscoPOP", "EXO", "FDPO", "GPO", "IPO", "KTO", "LDDPO", "NCA", "ODPO", "ORPO",
+    "OfAnswers", "PreferenceLoss", "PreferenceObjective", "RDPO", "RRHF", "RobustDPO", "SLiC", "SPPO", "SimPO", "StepWide", "TDPO",
+    "WPO", "XPO",
+]  # fmt: skip

@@ -12,7 +12,7 @@ from pydantic import Field
 from trivium.core.config import component
 from trivium.core.types import Example, Group, Metrics
 from trivium.learn.objectives.preference.labelled import Logprobs, log_ratios
-from trivium.learn.objectives.preference.pairs import Material, logsigmoid, read_pairs
+from trivium.learn.objectives.preference.pairs import logsigmoid, read_pairs
 from trivium.learn.reduce import Reduction
 from trivium.nn.batch import Batch
 from trivium.nn.outputs import Outputs
@@ -28,9 +28,7 @@ class AOT:
 
     kind: Literal["aot"] = "aot"
     needs: ClassVar[tuple[str, ...]] = ("ref_logprobs", "baseline")
-    takes: ClassVar[Material] = "pairs"
     reduction: ClassVar[Reduction] = "group"
-    reads_entropy: ClassVar[bool] = False
     beta: float = Field(default=0.1, gt=0)  # see DPO
     is_paired: bool = True
 

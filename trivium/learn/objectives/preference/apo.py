@@ -9,7 +9,7 @@ from pydantic import Field
 
 from trivium.core.config import component
 from trivium.core.types import Metrics
-from trivium.learn.objectives.preference.pairs import Material, read_pairs
+from trivium.learn.objectives.preference.pairs import read_pairs
 from trivium.learn.reduce import Reduction
 from trivium.nn.batch import Batch
 from trivium.nn.outputs import Outputs
@@ -25,9 +25,7 @@ class APO:
 
     kind: Literal["apo"] = "apo"
     needs: ClassVar[tuple[str, ...]] = ("ref_logprobs",)
-    takes: ClassVar[Material] = "pairs"
     reduction: ClassVar[Reduction] = "group"
-    reads_entropy: ClassVar[bool] = False
     beta: float = Field(default=0.1, gt=0)  # see DPO
     anchor: Literal["zero", "down"] = "zero"
 

@@ -12,7 +12,7 @@ from pydantic import Field
 from trivium.core.config import component
 from trivium.core.types import Group, Metrics
 from trivium.learn.objectives.preference.labelled import Logprobs, labels_of, log_ratios, read_labels
-from trivium.learn.objectives.preference.pairs import Material, logsigmoid
+from trivium.learn.objectives.preference.pairs import logsigmoid
 from trivium.learn.reduce import Reduction
 from trivium.nn.batch import Batch
 from trivium.nn.outputs import Outputs
@@ -29,9 +29,7 @@ class BCO:
 
     kind: Literal["bco"] = "bco"
     needs: ClassVar[tuple[str, ...]] = ("ref_logprobs", "label", "baseline")
-    takes: ClassVar[Material] = "labels"
     reduction: ClassVar[Reduction] = "group"
-    reads_entropy: ClassVar[bool] = False
     beta: float = Field(default=0.1, gt=0)  # see DPO
 
     def __call__(self, out: Outputs, batch: Batch) -> tuple[torch.Tensor, Metrics]:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from trivium.core.config import component
 from trivium.core.types import Metrics
-from trivium.learn.objectives.preference.pairs import Material, logsigmoid, mixed, read_pairs
+from trivium.learn.objectives.preference.pairs import logsigmoid, mixed, read_pairs
 from trivium.learn.reduce import Reduction
 from trivium.nn.batch import Batch
 from trivium.nn.outputs import Outputs
@@ -27,9 +27,7 @@ class DPO:
     """
 
     kind: Literal["dpo"] = "dpo"
-    takes: ClassVar[Material] = "pairs"
     reduction: ClassVar[Reduction] = "group"
-    reads_entropy: ClassVar[bool] = False
     beta: float = Field(default=0.1, gt=0)  # small: the policy may move far from the reference
     label_noise: float = Field(default=0.0, ge=0, lt=0.5)
     has_probs: bool = False

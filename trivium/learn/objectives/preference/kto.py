@@ -12,7 +12,6 @@ from pydantic import Field
 from trivium.core.config import component
 from trivium.core.types import Group, Metrics
 from trivium.learn.objectives.preference.labelled import Logprobs, log_ratios, read_labels
-from trivium.learn.objectives.preference.pairs import Material
 from trivium.learn.reduce import Reduction
 from trivium.nn.batch import Batch
 from trivium.nn.outputs import Outputs
@@ -30,9 +29,7 @@ class KTO:
 
     kind: Literal["kto"] = "kto"
     needs: ClassVar[tuple[str, ...]] = ("ref_logprobs", "label", "baseline")
-    takes: ClassVar[Material] = "labels with mismatches"
     reduction: ClassVar[Reduction] = "group"
-    reads_entropy: ClassVar[bool] = False
     beta: float = Field(default=0.1, gt=0)  # see DPO
     good_weight: float = Field(default=1.0, ge=0)
     bad_weight: float = Field(default=1.0, ge=0)

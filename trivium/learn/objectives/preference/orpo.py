@@ -9,7 +9,7 @@ from pydantic import Field
 
 from trivium.core.config import component
 from trivium.core.types import Metrics
-from trivium.learn.objectives.preference.pairs import Material, log1mexp, logsigmoid, read_pairs
+from trivium.learn.objectives.preference.pairs import log1mexp, logsigmoid, read_pairs
 from trivium.learn.reduce import Reduction
 from trivium.nn.batch import Batch
 from trivium.nn.outputs import Outputs
@@ -25,9 +25,7 @@ class ORPO:
 
     kind: Literal["orpo"] = "orpo"
     needs: ClassVar[tuple[str, ...]] = ()
-    takes: ClassVar[Material] = "pairs"
     reduction: ClassVar[Reduction] = "group"
-    reads_entropy: ClassVar[bool] = False
     odds_coef: float = Field(default=0.1, gt=0)
 
     def __call__(self, out: Outputs, batch: Batch) -> tuple[torch.Tensor, Metrics]:

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 
 from trivium.core.types import Metrics
 from trivium.nn.batch import Batch
 from trivium.nn.outputs import Outputs
-
-# what the groups of a preference loss are; a mismatch is the answer to another prompt
-Material = Literal["pairs", "labels", "labels with mismatches", "rankings"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from trivium.core.config import component
 from trivium.core.types import Metrics
-from trivium.learn.objectives.preference.pairs import Material, logsigmoid, read_pairs
+from trivium.learn.objectives.preference.pairs import logsigmoid, read_pairs
 from trivium.learn.reduce import Reduction
 from trivium.nn.batch import Batch
 from trivium.nn.outputs import Outputs
@@ -25,9 +25,7 @@ class RDPO:
 
     kind: Literal["rdpo"] = "rdpo"
     needs: ClassVar[tuple[str, ...]] = ("ref_logprobs",)
-    takes: ClassVar[Material] = "pairs"
     reduction: ClassVar[Reduction] = "group"
-    reads_entropy: ClassVar[bool] = False
     beta: float = Field(default=0.1, gt=0)  # see DPO
     length_coef: float = Field(default=0.05, ge=0)
 

@@ -9,7 +9,6 @@ from pydantic import Field
 
 from trivium.core.config import component
 from trivium.core.types import Metrics
-from trivium.learn.objectives.preference.pairs import Material
 from trivium.learn.reduce import Reduction
 from trivium.nn.batch import Batch
 from trivium.nn.outputs import Outputs
@@ -25,9 +24,7 @@ class RRHF:
 
     kind: Literal["rrhf"] = "rrhf"
     needs: ClassVar[tuple[str, ...]] = ("rank",)
-    takes: ClassVar[Material] = "rankings"
     reduction: ClassVar[Reduction] = "group"
-    reads_entropy: ClassVar[bool] = False
     nll_coef: float = Field(default=1.0, ge=0)
 
     def __call__(self, out: Outputs, batch: Batch) -> tuple[torch.Tensor, Metrics]:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from trivium.core.config import component
 from trivium.core.types import Metrics
-from trivium.learn.objectives.preference.pairs import Material, logsigmoid, read_pairs
+from trivium.learn.objectives.preference.pairs import logsigmoid, read_pairs
 from trivium.learn.reduce import Reduction
 from trivium.nn.batch import Batch
 from trivium.nn.outputs import Outputs
@@ -24,9 +24,7 @@ class SimPO:
 
     kind: Literal["simpo"] = "simpo"
     needs: ClassVar[tuple[str, ...]] = ()
-    takes: ClassVar[Material] = "pairs"
     reduction: ClassVar[Reduction] = "group"
-    reads_entropy: ClassVar[bool] = False
     beta: float = Field(default=2.0, gt=0)
     gamma: float = Field(default=1.0, ge=0)  # how much better the better answer must be before the slope fades
 

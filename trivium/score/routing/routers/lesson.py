@@ -12,6 +12,7 @@ from trivium.score.ranking.ties import half
 
 Arrays = dict[str, np.ndarray]
 Gradient = Callable[[Arrays, np.ndarray, np.random.Generator], Arrays]  # of the sum over some matches, by their numbers
+BATCH = 64
 CHECK_SHARE = 0.2  # of the training prompts: what settings are chosen by
 
 
@@ -48,7 +49,7 @@ def gain_of_scores(table: MatchTable, score_PM: np.ndarray) -> float:
 
 def descend(
     start: Arrays, gradient: Gradient, lesson: Lesson, strengths: Callable[[Mapping[str, np.ndarray]], np.ndarray], *,
-    epochs: int, lr: float, weight_decay: float, purpose: str, batch: int = 64,
+    epochs: int, lr: float, weight_decay: float, purpose: str,
 ) -> Arrays:  # fmt: skip
     """The weights after the epoch that was best on the prompts set aside, the start included.
 
@@ -61,8 +62,8 @@ def descend(
     for epoch in range(epochs):
         draw = generator(lesson.seed, purpose, epoch)
         order = draw.permutation(places)
-        for begin in range(0, len(order), batch):
-            part, step = order[begin : begin + batch], step + 1
+        for begin in range(0, len(order), BATCH):
+            part, step = order[begin : begin + BATCH], step + 1
             slopes = gradient(weights, part, draw)
             for name, slope in slopes.items():
                 slope = slope / len(part)

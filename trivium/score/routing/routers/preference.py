@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
-from pydantic import Field
 
 from trivium.core.config import component
 from trivium.score.ranking.strengths import Penalty, Strengths, data_of, fit
@@ -12,28 +11,29 @@ from trivium.score.ranking.uncertainty import penalty_of
 from trivium.score.routing.features import with_one
 from trivium.score.routing.routers.lesson import Arrays, Lesson
 
+RIDGES = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 1000.0)
+
 
 @component
 class Preference:
     """P(a beats b on x) = sigmoid((W_a - W_b) (1, z(x))), with a ridge on all but the first column.
 
     Huyen 2024 ("Predictive human preference"), with frozen features and no hidden layer, so that it is antisymmetric, says 1/2 of a model
-    against itself, and has one optimum. The ridge is the one of `ridges` with the lowest log-loss on training prompts set aside; if a
+    against itself, and has one optimum. The ridge is the one of RIDGES with the lowest log-loss on training prompts set aside; if a
     strong one is best, the prompt says little about who wins.
     """
 
     kind: Literal["preference"] = "preference"
-    ridges: tuple[float, ...] = Field(default=(0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 1000.0), min_length=1)
 
     def learn(self, lesson: Lesson) -> Arrays:
         """Weights (M, 1 + D), and the ridge that was chosen."""
         z_PE = with_one(lesson.z_PD)
         found: Strengths | None = None
         losses = []
-        for ridge in self.ridges:
+        for ridge in RIDGES:
             found = _fit(lesson, z_PE, lesson.fit_N, ridge, found)
             losses.append(lesson.log_loss(found.of(z_PE), ~lesson.fit_N))
-        ridge = self.ridges[int(np.argmin(losses))]
+        ridge = RIDGES[int(np.argmin(losses))]
         weights = _fit(lesson, z_PE, np.ones(len(lesson.table), bool), ridge, found).weights_MD
         return {"weights": weights, "ridge": np.array([ridge])}
 
