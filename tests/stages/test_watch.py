@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 
 from trivium.stages.guard import Guard
@@ -52,3 +53,40 @@ def test_a_run_that_goes_on_remembers_what_it_saw():
     assert (second.best, second.falls, second.first_entropy) == (0.5, 1.0, 2.0)
     assert second(2, PHASE | {"heldout_reward": 0.3}) is not None
     assert Watch(Guard()).best == -math.inf
+
+
+GREAT, WORDS = 0, 40  # one answer is the word "great", for which the reward model adds 1
+
+
+def hacked(guard: Guard, seed: int, *, hack: float = 1.0, phases: int = 120, answers: int = 256) -> tuple[list[float], str | None]:
+    """The true reward after each phase of REINFORCE on answers of one word, until the guard stops it; and why it did.
+
+    True rewards are between 0 and 1. The reward model and the one that only watches err apart from each other; the first has the hack.
+    """
+    draw = np.random.default_rng(seed)
+    true_V = draw.random(WORDS)
+    true_V[GREAT] = 0.2
+    proxy_V, heldout_V = (true_V + 0.1 * draw.normal(size=WORDS) for _ in range(2))
+    proxy_V[GREAT] += hack
+    logits_V, watch, true = np.zeros(WORDS), Watch(guard), []
+    logits_V[GREAT] = -3.0  # it is rare at first
+    for phase in range(phases):
+        policy_V = np.exp(logits_V) / np.exp(logits_V).sum()
+        said = draw.choice(WORDS, answers, p=policy_V)
+        true.append(float(policy_V @ true_V))
+        reason = watch(phase + 1, PHASE | {"heldout_reward": float(heldout_V[said].mean())})
+        if reason is not None:
+            return true, reason
+        advantage = proxy_V[said] - proxy_V[said].mean()
+        logits_V += 3.0 * (np.bincount(said, advantage, WORDS) - advantage.sum() * policy_V) / answers
+    return true, None
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_planted_hack_is_stopped_before_the_true_reward_has_lost_a_twentieth(seed):
+    free, _ = hacked(Guard(), seed)
+    assert free[-1] < 0.6 * max(free)  # what the hack does where nobody watches
+    guarded, reason = hacked(Guard(models=("another",), patience=2), seed)
+    print(seed, len(guarded), guarded[0], max(free), int(np.argmax(free)), guarded[-1] / max(guarded), guarded[-1]/max(free))
+    assert reason is not None
+    assert guarded[-1] > 0.95 * max(guarded)
