@@ -87,6 +87,5 @@ def test_a_planted_hack_is_stopped_before_the_true_reward_has_lost_a_twentieth(s
     free, _ = hacked(Guard(), seed)
     assert free[-1] < 0.6 * max(free)  # what the hack does where nobody watches
     guarded, reason = hacked(Guard(models=("another",), patience=2), seed)
-    print(seed, len(guarded), guarded[0], max(free), int(np.argmax(free)), guarded[-1] / max(guarded), guarded[-1]/max(free))
     assert reason is not None
     assert guarded[-1] > 0.95 * max(guarded)

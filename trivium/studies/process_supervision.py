@@ -92,7 +92,9 @@ class ProcessSupervision:
     expected: ClassVar = "steps at least as good as results, and both better than a draw; with shuffled labels no better than one"
 
     def trials(self, preset: Preset) -> Sequence[Trial]:
-        larger = {"pretrain": {"depth": 6, "width": 384}, "arithmetic": {"largest": 999}, "answers": {"answers": 64}}
+        longer = {"sampling": {"max_new_tokens": 80}}  # three digits
+        sums = {"arithmetic": {"largest": 999, "num_demonstrations": 4000, "num_prompts": 4000}}
+        larger = {"pretrain": {"depth": 6, "width": 384}, **sums, "judged": longer, "answers": {**longer, "answers": 64}}
         return [Trial("process_supervision", larger if preset == "gpu" else {})]
 
     def find(self, folders: Sequence[Path]) -> Finding:
