@@ -188,8 +188,8 @@ def _figure(run: str, judged: Sequence[Judged]) -> Figure:
     title = "right, best of n"
     lines = []
     for each in judged:
-        share_K, low_K, high_K = (values.tolist() for values in curve_bootstrap(each.right_PK, SEED))
-        number_K = [float(k) for k in range(1, len(share_K) + 1)]
-        whiskers = list(zip(number_K, share_K, low_K, high_K, strict=True))
-        lines.append(Line(each.name, list(zip(number_K, share_K, strict=True)), whiskers=whiskers))
+        share_K, low_K, high_K = curve_bootstrap(each.right_PK, SEED)
+        number_K = np.arange(1.0, len(share_K) + 1).tolist()
+        whiskers = list(zip(number_K, low_K.tolist(), high_K.tolist(), strict=True))
+        lines.append(Line(each.name, list(zip(number_K, share_K.tolist(), strict=True)), whiskers=whiskers))
     return Figure(title, f"{run}, by the reward model that chooses, with 95 % intervals", line_chart(title, lines, x_name="answers"))
