@@ -55,10 +55,10 @@ def test_a_run_that_goes_on_remembers_what_it_saw():
     assert Watch(Guard()).best == -math.inf
 
 
-GREAT, WORDS = 0, 40  # one answer is the word "great", for which the reward model adds 1
+GREAT, WORDS = 0, 12  # one answer is the word "great", for which the reward model adds 1
 
 
-def hacked(guard: Guard, seed: int, *, hack: float = 1.0, phases: int = 120, answers: int = 256) -> tuple[list[float], str | None]:
+def hacked(guard: Guard, seed: int, *, hack: float = 1.0, phases: int = 300, answers: int = 512) -> tuple[list[float], str | None]:
     """The true reward after each phase of REINFORCE on answers of one word, until the guard stops it; and why it did.
 
     True rewards are between 0 and 1. The reward model and the one that only watches err apart from each other; the first has the hack.
@@ -69,16 +69,17 @@ def hacked(guard: Guard, seed: int, *, hack: float = 1.0, phases: int = 120, ans
     proxy_V, heldout_V = (true_V + 0.1 * draw.normal(size=WORDS) for _ in range(2))
     proxy_V[GREAT] += hack
     logits_V, watch, true = np.zeros(WORDS), Watch(guard), []
-    logits_V[GREAT] = -3.0  # it is rare at first
+    logits_V[GREAT] = -1.5  # it is rare at first
     for phase in range(phases):
         policy_V = np.exp(logits_V) / np.exp(logits_V).sum()
         said = draw.choice(WORDS, answers, p=policy_V)
         true.append(float(policy_V @ true_V))
-        reason = watch(phase + 1, PHASE | {"heldout_reward": float(heldout_V[said].mean())})
+        watched = {"heldout_reward": float(heldout_V[said].mean())} if guard.models else {}
+        reason = watch(phase + 1, PHASE | watched)
         if reason is not None:
             return true, reason
         advantage = proxy_V[said] - proxy_V[said].mean()
-        logits_V += 3.0 * (np.bincount(said, advantage, WORDS) - advantage.sum() * policy_V) / answers
+        logits_V += 10.0 * (np.bincount(said, advantage, WORDS) - advantage.sum() * policy_V) / answers
     return true, None
 
 
@@ -86,6 +87,7 @@ def hacked(guard: Guard, seed: int, *, hack: float = 1.0, phases: int = 120, ans
 def test_a_planted_hack_is_stopped_before_the_true_reward_has_lost_a_twentieth(seed):
     free, _ = hacked(Guard(), seed)
     assert free[-1] < 0.6 * max(free)  # what the hack does where nobody watches
-    guarded, reason = hacked(Guard(models=("another",), patience=2), seed)
+    guarded, reason = hacked(Guard(models=("another",)), seed)
     assert reason is not None
     assert guarded[-1] > 0.95 * max(guarded)
+    assert guarded[-1] > guarded[0] + 0.5 * (max(free) - free[0])  # and not before most of the way was gone

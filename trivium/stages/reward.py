@@ -206,12 +206,14 @@ class Reward:
 
     def _measure_pairs(self, run: Run, speaker: Any, heldout: Sequence[Any], *, gain: float) -> tuple[list[Row], list[Bin]]:
         """Pair accuracy on held-out rankings, beside its baseline and its ceiling. gain: what the scores were multiplied by."""
+        from trivium.stages.models import lengths
+
         table = PairTable(run.stage)
         for item, group, truth in heldout:
             order = np.argsort(item.ranks, kind="stable").tolist()
             table.add(
                 item, order, learned=speaker.scores(group, rows=self.micro_batch_rows, length=self.seq_len).tolist(),
-                lengths=[len(answer.tokens) for answer in group], gain=gain,
+                lengths=lengths(group).tolist(), gain=gain,
                 true=None if truth is None else [truth[i] for i in order],
             )  # fmt: skip
         return table.rows(), table.bins()

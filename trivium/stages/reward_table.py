@@ -29,7 +29,7 @@ class PairTable:
     _num_prompts: int = 0
 
     def add(
-        self, item: Preference, order: Sequence[int], *, learned: Sequence[float], lengths: Sequence[int], gain: float,
+        self, item: Preference, order: Sequence[int], *, learned: Sequence[float], lengths: Sequence[float], gain: float,
         true: Sequence[float] | None = None,
     ) -> None:  # fmt: skip
         """The answers to one prompt in the order of `order`: their scores, tokens and, where it is known, true scores.
@@ -47,7 +47,7 @@ class PairTable:
                 self._count("pair_accuracy_of_true_rule", true[i] - true[j])  # the ceiling that the annotators' errors leave
         for i, j in _pairs([-score for score in true or ()]):
             self._count("pair_accuracy_on_truth", learned[i] - learned[j])
-        self._answers += zip(map(float, lengths), learned, strict=True)
+        self._answers += zip(lengths, learned, strict=True)
         self._num_prompts += 1
 
     def rows(self) -> list[Row]:
