@@ -35,6 +35,14 @@ def test_the_best_of_n_is_right_as_often_as_its_judge_knows():
     assert found.perfect == 1
 
 
+def test_to_leave_out_what_was_cut_off_is_no_help():
+    scores_PN = np.where(np.arange(4) < 2, 0.0, -np.inf) * np.ones((100, 1))
+    found = judged("run", "judge", "steps", scores_PN, RIGHT)
+    assert found.right_PK.mean(0)[[0, -1]] == pytest.approx([0.25, 0.5])  # one of the two that are left is right
+    assert found.gain == (0, 0, 0)
+    assert not found.helps
+
+
 def test_a_judge_helps_if_it_chooses_better_than_a_draw():
     assert judge(40).helps
     assert not judge(0).helps
@@ -79,6 +87,7 @@ def test_models_are_read_from_a_run_and_what_was_cut_off_is_never_chosen(tmp_pat
     assert found[0].right_PK.shape == (12, 4)
     assert found[0].right_PK[:, 0] == pytest.approx(np.full(12, 0.25))  # one of four is right and ended by itself
     assert (found[0].perfect, found[1].perfect) == (1, 1)
+    assert found[0].drawn_P == pytest.approx(np.full(12, 1 / 3))
     facts, page = run_study("process_supervision", [tmp_path / "a"], {}, None)
     assert [row["reward model"] for row in facts["table"]] == ["steps", "results", "control"]
     assert [control["is_positive"] for control in facts["controls"]] == [True, False]

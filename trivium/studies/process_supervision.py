@@ -36,19 +36,23 @@ CONTROL = "control"  # how the names of stages begin whose labels say nothing
 ROWS = 32  # answers that are read at once
 HEADER = (
     "run", "reward model", "learned from", "prompts", "answers to each", "right, one answer", "right, best of all", "low", "high",
-    "with a perfect judge", "gain", "low ", "high ",
+    "with a perfect judge", "gain over a draw", "low ", "high ",
 )  # fmt: skip
 STEPS, RESULTS = "steps", "results"
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What a reward model chose. learned: from steps or results. right_PK: probability that the best of k answers, k = 1 to N, is right."""
+    """What a reward model chose. learned: from steps or results. right_PK: probability that the best of k answers, k = 1 to N, is right.
+
+    drawn_P: the same of a draw among those that were not cut off, which nobody would choose. perfect: of a judge who knows.
+    """
 
     run: str
     name: str
     learned: str
     right_PK: np.ndarray
+    drawn_P: np.ndarray
     perfect: float
 
     @property
@@ -58,8 +62,8 @@ class Judged:
 
     @property
     def gain(self) -> tuple[float, float, float]:
-        """Of the best of all answers over one of them, prompt by prompt, with its 95 % interval."""
-        return paired_bootstrap(self.right_PK[:, -1].tolist(), self.right_PK[:, 0].tolist(), SEED)
+        """Of the best of all answers over a draw, prompt by prompt, with its 95 % interval."""
+        return paired_bootstrap(self.right_PK[:, -1].tolist(), self.drawn_P.tolist(), SEED)
 
     @property
     def helps(self) -> bool:
@@ -87,7 +91,8 @@ class ProcessSupervision:
     rule: ClassVar = (
         "the claim is seen if the 95 % interval of the difference in how often the best of all answers to a held-out problem is right, by"
         " steps less by results and problem by problem, lies above 0; not seen if it lies below; else one cannot tell. A reward model"
-        " chooses better than a draw if the same interval of the best of all answers less one of them lies above 0"
+        " chooses better than a draw if the same interval of the best of all answers, less a draw among those that ended by themselves, lies"
+        " above 0"
     )
     expected: ClassVar = "steps at least as good as results, and both better than a draw; with shuffled labels no better than one"
 
@@ -140,8 +145,9 @@ def judged_in(folder: Path) -> list[Judged]:
 
 
 def judged(run: str, name: str, learned: str, scores_PN: np.ndarray, right_PN: np.ndarray) -> Judged:
-    """From the scores of all answers and whether they are right."""
-    return Judged(run, name, learned, best_of(scores_PN, right_PN), float(right_PN.max(1).mean()))
+    """From the scores of all answers, -infinity for what was cut off, and whether they are right."""
+    drawn_P = best_of(np.where(np.isfinite(scores_PN), 0.0, -np.inf), right_PN)[:, -1]
+    return Judged(run, name, learned, best_of(scores_PN, right_PN), drawn_P, float(right_PN.max(1).mean()))
 
 
 def planted(name: str, share: float, *, prompts: int = 200, answers: int = 8) -> Judged:
@@ -157,11 +163,11 @@ def _right(table: Sequence[Mapping[str, Any]], least: float) -> np.ndarray:
 
 
 def _scores(speaker: "Speaker", table: Sequence[Mapping[str, Any]]) -> np.ndarray:
-    """(P, N): the probability by the reward model that an answer is right; -1 for what was cut off, which is never chosen before others."""
+    """(P, N): the probability by the reward model that an answer is right; -infinity for what was cut off, which others go before."""
     there = [(row, place) for row in table for place, end in enumerate(row["stopped"]) if end]
     prompts = {id(row): tuple(Message(turn["role"], turn["content"]) for turn in row["prompt"]) for row in table}
     answers = [speaker.answer(prompts[id(row)], row["responses"][place]) for row, place in there]
-    scores_PN = np.full((len(table), len(table[0]["responses"])), -1.0)
+    scores_PN = np.full((len(table), len(table[0]["responses"])), -np.inf)
     if answers:
         scores_PN[[row["stopped"] for row in table]] = speaker.scores(answers, rows=ROWS, length=max(len(each.tokens) for each in answers))
     return scores_PN
@@ -180,7 +186,7 @@ def _told(steps: Judged, results: Judged) -> str:
     return (
         f"{steps.run}: of {steps.right_PK.shape[1]} answers {steps.name}, which learned of every step, chooses a right one in"
         f" {steps.right_PK[:, -1].mean():.1%}, {results.name}, which learned of results, in {results.right_PK[:, -1].mean():.1%}, a draw in"
-        f" {steps.right_PK[:, 0].mean():.1%}: {100 * more:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]"
+        f" {steps.drawn_P.mean():.1%}: {100 * more:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]"
     )
 
 
