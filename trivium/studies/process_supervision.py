@@ -91,8 +91,8 @@ class ProcessSupervision:
     rule: ClassVar = (
         "the claim is seen if the 95 % interval of the difference in how often the best of all answers to a held-out problem is right, by"
         " steps less by results and problem by problem, lies above 0; not seen if it lies below; else one cannot tell. A reward model"
-        " chooses better than a draw if the same interval of the best of all answers, less a draw among those that ended by themselves, lies"
-        " above 0"
+        " chooses better than a draw if the same interval of the best of all answers, less a draw among those that ended by themselves,"
+        " lies above 0"
     )
     expected: ClassVar = "steps at least as good as results, and both better than a draw; with shuffled labels no better than one"
 
