@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from trivium.report.correlation import correlation, ranks, spearman
+from trivium.report.correlation import correlation, ranks, slope, spearman
 
 
 def test_ranks_and_their_correlation_by_hand():
@@ -14,6 +14,15 @@ def test_ranks_and_their_correlation_by_hand():
     assert rho == pytest.approx(1 - 6 * 2 / (5 * 24))
     assert p == pytest.approx(10 / 120, abs=0.01)  # the orders of five whose |rho| is as large: 5 of 120 at each end
     assert spearman([1, 2], [3, 3]) == (0.0, 1.0)
+
+
+def test_what_a_straight_line_leaves_has_no_correlation():
+    assert slope([1, 2, 3], [2, 4, 9]) == pytest.approx(3.5)
+    assert slope([2, 2], [1, 5]) == 0
+    draw = np.random.default_rng(2)
+    x_N = draw.random(50)
+    y_N = 3 * x_N + draw.random(50)
+    assert abs(correlation(x_N, y_N - slope(x_N, y_N) * x_N)) < 1e-12
 
 
 def test_the_permutation_test_keeps_its_level():

@@ -168,3 +168,20 @@ def test_steps_keeps_what_was_cut_with_shares_or_whether_there_is_one():
     assert [each["labels"] for each in kept(Steps(estimate="hard"), asked).records] == [[1.0, 1.0], [0.0]]
     assert Steps(separator=";").cut("one; ;two;") == ["one", "two"]
     assert kept(Steps(), scored()).why_none == "no answer that ended by itself has steps with shares of rollouts that arrive"
+
+
+def test_shuffled_labels_are_results_of_answers_to_any_prompt_and_say_nothing_of_their_own():
+    draw = np.random.default_rng(1)
+    right = draw.random((200, 4)) < 0.7
+    said = ("a b", "b b", "c b", "d b")
+    prompts = [
+        scored(row, said, (True,) * 4, draw.random(4), steps=[["x", "y"]] * 4, step_shares=[[share, share] for share in row.tolist()])
+        for row in right.astype(float)
+    ]
+    choose = Steps(estimate="shuffled")(pool(*prompts))
+    labels = np.array([[record["labels"] for record in choose(each).records] for each in prompts])
+    assert labels.shape == (200, 4, 2)
+    assert all(sorted(column.ravel()) == sorted(right.ravel().astype(float)) for column in (labels[..., 0], labels[..., 1]))
+    assert abs(np.corrcoef(labels[..., 0].ravel(), right.ravel())[0, 1]) < 0.1
+    assert abs(np.corrcoef(labels.mean((1, 2)), right.mean(1))[0, 1]) < 0.2  # nor how hard its prompt is
+    assert (labels[..., 0] != labels[..., 1]).any()

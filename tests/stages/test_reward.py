@@ -107,6 +107,40 @@ def test_where_the_mean_is_changes_no_comparison():
     assert one != pytest.approx(other, abs=1e-3)
 
 
+@pytest.mark.parametrize("lora", [None, {"r": 2}])
+def test_what_length_alone_explains_is_taken_off_the_scores(place, lora):
+    longer = [{"prompt": word, "responses": [f"{word} a b c no", f"{word} a b", "sea"], "scores": [3, 2, 1]} for word in WORDS]
+    (place / "longer.jsonl").write_text("".join(json.dumps(row) + "\n" for row in longer))
+    options = {"data": "longer.jsonl", "heldout": "longer.jsonl", "steps": 30, "optimizer": {"lr": 3e-3}, "lora": lora}
+    plain = run("plain", **options)
+    free = run("free", **options, objective={"kind": "ranking", "centre": 0.01, "is_length_free": True}, normalise="chats.jsonl")
+    assert measured(plain)["score_length_correlation"]["value"] > 0.5
+    assert abs(measured(free)["score_length_correlation"]["value"]) < 0.05
+    assert "with the length of the training answers; it is taken off" in Path("free/log.txt").read_text()
+    judge = Speaker.load_judge(free / ("model" if lora is None else "adapter"), Machine(**MACHINE))
+    answers = [item for preference in read_preferences("longer.jsonl") for item in ranked_group(judge, preference)]
+    scores, tokens = judge.scores(answers, **LAYOUT), [(item.loss_mask > 0).sum() for item in answers]
+    assert abs(np.corrcoef(scores, tokens)[0, 1]) < 1e-4
+    assert scores.std() == pytest.approx(1, abs=1e-5)
+    shown = [judge.last_answer(conversation) for conversation in read_conversations("chats.jsonl")]
+    assert judge.scores(shown, **LAYOUT).mean() == pytest.approx(0, abs=1e-5)
+
+
+def test_a_reward_model_that_knows_of_length_is_refused_by_tools_that_do_not_and_forgets_it_when_it_learns_again(place):
+    from trivium.stages.exchange import export_model
+
+    model = ours("llama", has_scalar=True)
+    model.scalar_head.length_slope = 0.5
+    save_model(place / "free", model, **FILES)
+    with pytest.raises(ConfigError, match="free: takes off its scores what the length of an answer adds.*without objective.is_length_free"):
+        export_model(place / "free", Path("copy"), to="hf")
+    judge = Speaker.load_judge(place / "free", Machine(**MACHINE))
+    item = judge.answer((Message("user", "king"),), "a b c")
+    length = int((item.loss_mask > 0).sum())
+    assert judge.scores([item], **LAYOUT) == pytest.approx(final_scores(judge.model, [item], **LAYOUT) - 0.5 * length)
+    assert judge_of(run(model="free", steps=1)).model.scalar_head.length_slope == 0
+
+
 def test_process_supervision_learns_which_step_is_right():
     folder = run(**STEPS, steps=40)
     table = measured(folder)
@@ -202,6 +236,9 @@ def test_damaged_options_of_a_process_model_name_their_file(place):
     (place / "odd/scalar_head.json").write_text('{"gain": 1.0, "bias": 0.0, "process": 3}')
     with pytest.raises(ArtefactError, match="process is 3; it must be an object"):
         load_model(place / "odd")
+    (place / "odd/scalar_head.json").write_text('{"gain": 1.0, "bias": 0.0, "length_slope": "x"}')
+    with pytest.raises(ArtefactError, match="length_slope is x; it must be a number"):
+        load_model(place / "odd")
 
 
 def test_stages_of_one_recipe_are_an_ensemble_that_a_policy_can_be_trained_on():
@@ -265,6 +302,7 @@ def test_pairs_are_counted_prompt_by_prompt():
         "pair_accuracy_longer_wins": (pytest.approx(1 / 3), 3),  # two draws and a shorter one
         "pair_accuracy_at_margin_2": (0.75, 2),
         "pair_accuracy_at_margin_3": (1.0, 1),
+        "score_length_correlation": (pytest.approx(1.2 / np.sqrt(28.8 * 8.8)), 5),  # of 3, 3, 9, 3, 3 tokens and their scores
     }
     sure = [0.5, 1 / (1 + np.exp(-0.5)), 1 / (1 + np.exp(-2))]  # the scores before they were doubled: differences 0, 1/2 and 2
     assert [each.predicted for each in table.bins()] == pytest.approx(sure)

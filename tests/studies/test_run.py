@@ -14,7 +14,7 @@ from trivium.report.svg import Line, line_chart
 from trivium.studies import run
 from trivium.studies.catalogue import STUDIES
 from trivium.studies.finding import Control, Figure, Finding
-from trivium.studies.overview import controls_of
+from trivium.studies.overview import controls_of, overview
 from trivium.studies.study import Trial
 
 RIGHT = (Control("planted", is_positive=True, is_detected=True), Control("none", is_positive=False, is_detected=False))
@@ -147,7 +147,9 @@ def test_folders_of_the_users_own_are_looked_at_and_what_is_missing_is_said(stud
 
 def test_all_studies_make_one_page_and_one_that_fails_does_not_stop_the_others(studies):
     table, page = run.run_all([], {"seed": 7}, None, quiet=True)
-    assert [line.split()[0] for line in table.splitlines()] == ["plain", "runs", "broken"]
+    assert [line.split(":")[0] for line in table.splitlines() if line[0] != " "] == ["plain", "runs", "broken", "seen"]
+    assert "runs: cannot tell at this scale (controls: 2 right)\n  claim:    runs run\n  expected: yes\n  seen:     They do." in table
+    assert table.endswith("seen: plain; cannot tell at this scale: runs; no answer: broken.")
     text = page.read_text()
     assert all(said in text for said in ("numbers are positive", "They do.", "cannot tell", "no answer", "the table is empty"))
     assert 'href="study-runs/study.html"' in text
@@ -186,6 +188,36 @@ def test_all_takes_only_what_every_recipe_has(studies):
         run.run_all([], {"number": 3}, None)
     with pytest.raises(ConfigError, match="'all' makes runs of its own"):
         run.run_all([studies], {}, None)
+
+
+# The claims of the overview (Huyen 2023, Biderman et al. 2023 and others), each with the study that says whether it is seen
+CLAIMS = {
+    "data sets grow faster than new text": "stock",
+    "a trillion tokens are 15 million books": "books",
+    "deduplication neither helps nor hurts": "dedup",
+    "the order of training does not influence memorisation": "order",
+    "term frequency goes with few-shot accuracy": "term_frequency",
+    "twice the batch in half the time does no harm": "batch_size",
+    "RLHF improves on imitation": "rlhf",
+    "instruction pre-training beats plain pre-training": "instruction_pretraining",
+    "an aligned model writes its own instructions": "magpie",
+    "proxy tuning comes near direct tuning": "adapt",
+    "from ranking to routing": "routing",
+    "process supervision beats outcome supervision": "process_supervision",
+    "a constitution lowers harm": "constitutional",
+}
+
+
+@pytest.mark.parametrize("name", CLAIMS.values(), ids=list(CLAIMS))
+def test_every_claim_of_the_overview_has_a_study_that_all_goes_through(name):
+    assert name in STUDIES
+    assert run.about(STUDIES[name]())["expected"]
+
+
+def test_a_claim_that_is_not_seen_is_said_plainly():
+    table, page = overview([{**run.about(Plain()), "outcome": "not seen", "verdict": "It is not.", "controls": []}])
+    assert table.startswith("plain: not seen at this scale (controls: none)")
+    assert "not seen at this scale: plain." in page
 
 
 @pytest.mark.parametrize("study", STUDIES.values(), ids=list(STUDIES))

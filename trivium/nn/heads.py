@@ -263,10 +263,12 @@ class ScalarHead(torch.nn.Module):
 
     Init: zeros, so a critic starts at 0 and a reward model without opinions.
     `gain` and `bias` normalise scores after training and are stored with the weights; so is `process`, the options of a process reward
-    model (`learn/objectives/process.py`), whose numbers are log-odds at the ends of steps.
+    model (`learn/objectives/process.py`), whose numbers are log-odds at the ends of steps; and `length_slope`, what each token of an answer
+    is to take off its score when whole answers are judged, which no position can say by itself.
     """
 
     process: Mapping[str, Any] | None = None
+    length_slope: float = 0.0
 
     def __init__(self, width: int) -> None:
         super().__init__()

@@ -18,6 +18,13 @@ def correlation(x: Sequence[float] | np.ndarray, y: Sequence[float] | np.ndarray
     return float(x_N @ y_N) / size if size else 0.0
 
 
+def slope(x: Sequence[float] | np.ndarray, y: Sequence[float] | np.ndarray) -> float:
+    """Of the least-squares line of y on x; 0 where x does not vary. y less slope times x has a correlation of 0 with x."""
+    x_N, y_N = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    square = float(((x_N - x_N.mean()) ** 2).sum())
+    return float((x_N - x_N.mean()) @ y_N) / square if square else 0.0
+
+
 def ranks(values: Sequence[float] | np.ndarray) -> np.ndarray:
     """Ranks from 1, equal values with their mean rank; (N,) float64."""
     values_N = np.asarray(values, np.float64)

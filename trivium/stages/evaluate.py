@@ -12,7 +12,7 @@ from pydantic import Field
 
 from trivium.core.commit import commit_file
 from trivium.core.config import Texts, component
-from trivium.core.errors import ConfigError
+from trivium.core.errors import ArtefactError, ConfigError
 from trivium.core.run import Run
 from trivium.evals.task import FOREIGN, NamedTask, foreign_name, is_here
 from trivium.generate.sampling import Sampling
@@ -252,6 +252,14 @@ class Evaluate:
             same_tokenizer(speaker, judge)
             table.numbers["reward"] = judge.scores(answers, **layout).tolist()
             table.mean("reward", table.numbers["reward"])
+
+
+def true_scores(folder: Path) -> dict[str, list[float]]:
+    """Model -> true score of its answer to each prompt, as a stage with a rule left them. Raises ArtefactError."""
+    try:
+        return json.loads((folder / SCORES).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise ArtefactError(f"{folder / SCORES}: is missing or damaged; delete {folder} and run the recipe again") from None
 
 
 def _won(mine: float | None, other: float | None) -> float:

@@ -93,6 +93,11 @@ def import_model(
     if is_export and found.model.scalar_head is not None:
         from trivium.nn.io.classifier import fold
 
+        if found.model.scalar_head.length_slope:
+            raise ConfigError(
+                f"{source}: takes off its scores what the length of an answer adds to them, which other tools cannot; train it without"
+                " objective.is_length_free to export it"
+            )
         if left := fold(found.model):
             on_note(
                 f"other tools give scores that are {-left:+.6g} apart from ours, all of them alike: {found.model.config.family} has no bias"

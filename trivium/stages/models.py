@@ -35,7 +35,7 @@ from trivium.stages.chat_formats import CHAT_KEY, chat_format, read_tokenizer_co
 from trivium.stages.exchange import model_path
 from trivium.stages.machine import Machine
 from trivium.text.chat import ChatFormat, render, stop_ids
-from trivium.text.steps import step_ends
+from trivium.text.steps import answer_span, step_ends
 from trivium.text.tokenizer import Tokenizer
 from trivium.train.annotate import column_of, final_scores, scores
 
@@ -151,10 +151,10 @@ class Speaker:
         return found
 
     def judge_by(self, process: Process | None) -> None:
-        """Make the scalar head that of a process reward model, or of whole answers."""
+        """Make the scalar head that of a process reward model, or of whole answers, whatever their length."""
         if self.model.scalar_head is None:
             raise RuntimeError("this model has no scalar head")
-        self.model.scalar_head.process = None if process is None else plain(process)
+        self.model.scalar_head.process, self.model.scalar_head.length_slope = None if process is None else plain(process), 0.0
 
     @property
     def process(self) -> Process | None:
@@ -178,12 +178,20 @@ class Speaker:
         """What a reward model of either kind thinks of answers, (N,): the score at the last token, or what their steps make together."""
         process = self.process
         if process is None:
-            return final_scores(self.model, answers, rows=rows, length=length)
+            head = self.model.scalar_head
+            found = final_scores(self.model, answers, rows=rows, length=length)
+            return found - head.length_slope * lengths(answers) if head is not None and head.length_slope else found
         return np.array([process.of_answer(column) for column in self.step_columns(answers, rows=rows, length=length)])
 
     def text_of(self, example: Example) -> str:
         """What was said in the part of an example that counts, without control tokens."""
         return self.tokenizer.decode(example.response)
+
+
+def lengths(answers: Sequence[Example]) -> np.ndarray:
+    """Tokens of each answer, without its prompt; (N,)."""
+    spans = [answer_span(answer.loss_mask) for answer in answers]
+    return np.array([span.stop - span.start for span in spans], np.float64)
 
 
 def proxy_speaker(described: ProxyFile, path: Path, machine: Machine) -> Speaker:

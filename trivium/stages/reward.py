@@ -16,6 +16,7 @@ from trivium.learn.objectives.ranking import Ranking
 from trivium.learn.optim.recipes import AdamW
 from trivium.learn.schedules import Schedule
 from trivium.nn.lora import LoRA
+from trivium.report.correlation import correlation, slope
 from trivium.report.reading import CALIBRATION
 from trivium.score.calibration import Bin
 from trivium.stages.base import Foresight, Unreadable, Work, check_model, data_source, gather, known_model, resolve
@@ -172,17 +173,27 @@ class Reward:
         return shown
 
     def _normalise(self, run: Run, speaker: Any, answers: Sequence[Example], shown: Sequence[Example]) -> float:
-        """Scale to deviation 1 on the training answers, and shift to mean 0 on them or on those that the user named; gives the scale."""
-        from trivium.train.annotate import final_scores
+        """Scale to deviation 1 on the training answers, and shift to mean 0 on them or on those that the user named; gives the scale.
+
+        Without the effect of length, where that is wanted: then the deviation is that of what is left.
+        """
+        from trivium.stages.models import lengths
 
         layout = {"rows": self.micro_batch_rows, "length": self.seq_len}
-        scores = final_scores(speaker.model, answers, **layout)
+        scores, tokens, head = speaker.scores(answers, **layout), lengths(answers), speaker.model.scalar_head
+        if isinstance(self.objective, Ranking) and self.objective.is_length_free:
+            head.length_slope = slope(tokens, scores)
+            run.log(
+                f"scores had a correlation of {correlation(tokens, scores):.2f} with the length of the training answers; it is taken off"
+            )
+            scores = scores - head.length_slope * tokens
         mean = float(scores.mean())
         if shown:
-            mean = float(final_scores(speaker.model, shown, **layout).mean())
+            mean = float(speaker.scores(shown, **layout).mean())
             run.log(f"scores have mean 0 on the {len(shown):,} answers of {self.normalise}")
         std = max(float(scores.std()), 1e-6)
         speaker.model.normalise_scores(mean, std)
+        head.length_slope /= std
         return 1 / std
 
     def _truth(self, run: Run, heldout: Sequence[Preference]) -> list[list[float]]:
@@ -195,12 +206,14 @@ class Reward:
 
     def _measure_pairs(self, run: Run, speaker: Any, heldout: Sequence[Any], *, gain: float) -> tuple[list[Row], list[Bin]]:
         """Pair accuracy on held-out rankings, beside its baseline and its ceiling. gain: what the scores were multiplied by."""
+        from trivium.stages.models import lengths
+
         table = PairTable(run.stage)
         for item, group, truth in heldout:
             order = np.argsort(item.ranks, kind="stable").tolist()
             table.add(
                 item, order, learned=speaker.scores(group, rows=self.micro_batch_rows, length=self.seq_len).tolist(),
-                lengths=[len(answer.tokens) for answer in group], gain=gain,
+                lengths=lengths(group).tolist(), gain=gain,
                 true=None if truth is None else [truth[i] for i in order],
             )  # fmt: skip
         return table.rows(), table.bins()

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from trivium.core.types import Preference
+from trivium.report.correlation import correlation
 from trivium.report.intervals import clustered_share_interval
 from trivium.score.calibration import Bin, calibrate, calibration_error, per_cluster
 from trivium.score.ranking.ties import sigmoid
@@ -26,10 +27,11 @@ class PairTable:
     _prompts: dict[str, list[int]] = field(default_factory=dict)  # and the prompt of each
     _gaps: list[float] = field(default_factory=list)
     _margins: list[float | None] = field(default_factory=list)
+    _answers: list[tuple[float, float]] = field(default_factory=list)  # (tokens, score) of each
     _num_prompts: int = 0
 
     def add(
-        self, item: Preference, order: Sequence[int], *, learned: Sequence[float], lengths: Sequence[int], gain: float,
+        self, item: Preference, order: Sequence[int], *, learned: Sequence[float], lengths: Sequence[float], gain: float,
         true: Sequence[float] | None = None,
     ) -> None:  # fmt: skip
         """The answers to one prompt in the order of `order`: their scores, tokens and, where it is known, true scores.
@@ -47,13 +49,26 @@ class PairTable:
                 self._count("pair_accuracy_of_true_rule", true[i] - true[j])  # the ceiling that the annotators' errors leave
         for i, j in _pairs([-score for score in true or ()]):
             self._count("pair_accuracy_on_truth", learned[i] - learned[j])
+        self._answers += zip(lengths, learned, strict=True)
         self._num_prompts += 1
 
     def rows(self) -> list[Row]:
-        """Every accuracy with its interval by prompts, those by the margin of the judgement, and the calibration error."""
+        """Every accuracy with its interval by prompts, those by the margin of the judgement, how scores go with length, and calibration."""
         found = [self._row(name, right, self._prompts[name]) for name, right in self._right.items()]
         bins = self.bins()
-        return [*found, *self._by_margin(), *([_error_row(self.stage, bins)] if bins else [])]
+        return [*found, *self._by_margin(), *([self._with_length(), _error_row(self.stage, bins)] if bins else [])]
+
+    def _with_length(self) -> Row:
+        tokens_N, scores_N = np.array(self._answers).T
+        together = correlation(tokens_N, scores_N)
+        return {
+            "stage": self.stage,
+            "measure": "score_length_correlation",
+            "value": together,
+            "low": None,
+            "high": None,
+            "n": len(tokens_N),
+        }
 
     def bins(self) -> list[Bin]:
         """How often the answer that the model thinks better is: of the pairs by how sure it is, from 1/2 to 1."""

@@ -5,7 +5,6 @@ is the gap closed, (proxy - base) / (tuned - base). Difference: one score, and i
 five benchmarks. Left out: the cost of making the small model, which is in the table only where that model is evaluated too.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 
 from trivium.core.config import component
-from trivium.core.errors import ArtefactError, DataError
+from trivium.core.errors import DataError
 from trivium.core.seeds import generator
 from trivium.nn.config import ModelConfig
 from trivium.nn.io.adapter_config import base_of
@@ -24,7 +23,7 @@ from trivium.report.intervals import paired_bootstrap
 from trivium.report.reading import Record, Result, read_record
 from trivium.report.svg import Line, line_chart
 from trivium.stages.base import located
-from trivium.stages.evaluate import SCORES, Evaluate
+from trivium.stages.evaluate import Evaluate, true_scores
 from trivium.stages.proxy import Proxy
 from trivium.stages.recipe import Recipe, load_recipe
 from trivium.studies.finding import Cell, Control, Figure, Finding
@@ -80,7 +79,7 @@ class Adapted:
         for name, stage in found:
             models = stage.models or {}
             if {*NEEDED} <= {*models} and {*TEXTS} <= {*stage.texts}:
-                scores = _scores(folder / name / SCORES)
+                scores = true_scores(folder / name)
                 return Adapted(record, {way: _way(way, path, recipe, record, scores) for way, path in models.items()})
         raise DataError(
             f"{folder}: no `evaluate` with a rule has the models {', '.join(NEEDED)} and tokens of {' and '.join(TEXTS)}; the recipe"
@@ -164,13 +163,6 @@ def gap_closed(base_N: np.ndarray, tuned_N: np.ndarray, way_N: np.ndarray, seed:
         return part / whole if whole else 0.0, None, None
     low, high = np.quantile(gone / gap, [0.025, 0.975])
     return part / whole, float(low), float(high)
-
-
-def _scores(path: Path) -> dict[str, list[float]]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise ArtefactError(f"{path}: is missing or damaged; delete {path.parent} and run the recipe again") from None
 
 
 def _way(name: str, path: str, recipe: Recipe, record: Record, scores: Mapping[str, list[float]]) -> Way:

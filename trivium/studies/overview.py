@@ -8,23 +8,41 @@ from trivium.report.page import sheet
 from trivium.studies.finding import PAGE
 
 HEADER = ("study", "claim", "expected", "seen", "verdict", "controls")
+SAID = {
+    "seen": "seen",
+    "not seen": "not seen at this scale",
+    "cannot tell": "cannot tell at this scale",
+    "controls failed": "a control failed, so this counts for nothing",
+    "no answer": "no answer",
+}  # an outcome in words
 
 
 def overview(found: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
     """(the table in words for a terminal, the page), from the facts of findings."""
-    lines = [f"{facts['study']:<18} {facts['outcome']:<16} controls: {controls_of(facts):<10} {facts['claim']}" for facts in found]
+    lines = [
+        f"{facts['study']}: {SAID[facts['outcome']]} (controls: {controls_of(facts)})\n"
+        f"  claim:    {facts['claim']}\n  expected: {facts['expected']}\n  seen:     {facts['verdict']}"
+        for facts in found
+    ]
     rows = [
         element("tr", element("th", _link(facts), scope="row"), *(element("td", cell, class_="prose") for cell in _cells(facts)))
         for facts in found
     ]
     head = element("tr", *(element("th", name, scope="col") for name in HEADER))
     whole = element("table", element("thead", head), element("tbody", *rows), aria_label="all studies")
-    told = muted("Each rule was written before running. Where a control is wrong, the answer counts for nothing.")
-    return "\n".join(lines), sheet("studies", [("What was seen", join([told, element("div", whole, class_="wide")]))])
+    told = join([element("p", element("b", summary(found))),
+                 muted("Each rule was written before running. Where a control is wrong, the answer counts for nothing.")])  # fmt: skip
+    return "\n".join([*lines, summary(found)]), sheet("studies", [("What was seen", join([told, element("div", whole, class_="wide")]))])
 
 
 def _cells(facts: Mapping[str, Any]) -> tuple[str, ...]:
-    return facts["claim"], facts["expected"], facts["verdict"], facts["outcome"], controls_of(facts)
+    return facts["claim"], facts["expected"], facts["verdict"], SAID[facts["outcome"]], controls_of(facts)
+
+
+def summary(found: Sequence[Mapping[str, Any]]) -> str:
+    """Which claims are seen and which are not, in one line."""
+    by_outcome = {said: [facts["study"] for facts in found if facts["outcome"] == outcome] for outcome, said in SAID.items()}
+    return "; ".join(f"{said}: {', '.join(names)}" for said, names in by_outcome.items() if names) + "."
 
 
 def controls_of(facts: Mapping[str, Any]) -> str:

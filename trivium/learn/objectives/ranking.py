@@ -23,6 +23,8 @@ class Ranking:
     token. has_margins takes margins from the data, larger where people were surer (Llama 2: Touvron et al. 2023, arXiv:2307.09288, eq. 2).
     has_probs takes from the data how probable it is that the first answer is the better one, and mixes both directions by it. `centre` adds
     centre x (mean score of the group)^2, which pins the level that the loss leaves free (TRL's centring, on groups instead of pairs).
+    is_length_free: after training, what a straight line through the number of tokens says of the scores (least squares, on the training
+    answers) is taken off them wherever answers are judged; for annotators who like long answers for being long.
     """
 
     kind: Literal["ranking"] = "ranking"
@@ -32,6 +34,7 @@ class Ranking:
     has_probs: bool = False
     ties: Literal["drop", "half"] = "drop"
     centre: float = Field(default=0.0, ge=0)
+    is_length_free: bool = False
 
     @property
     def needs(self) -> tuple[str, ...]:

@@ -131,7 +131,7 @@ def load_model(path: Path, *, compute_dtype: torch.dtype = torch.float32, has_sc
     if model.scalar_head is not None:
         found_head = read_head_json(path / SCALAR_FILE)
         state |= {f"{SCALAR}{name}": number for name, number in normalisation(found_head).items()}
-        model.scalar_head.process = found_head.get("process")
+        describe(model.scalar_head, found_head)
     fill(model, state, path)
     if has_scalar and model.scalar_head is None:
         model.scalar_head = ScalarHead(config.hidden_size)
@@ -164,8 +164,8 @@ def _refuse_absurd_sizes(path: Path, config: ModelConfig, found: Mapping[str, Fo
 
 
 def head_json(head: ScalarHead) -> dict[str, Any]:
-    """Gain and bias as JSON numbers, which keep every bit of an fp32 number, and the options of a process reward model."""
-    numbers = {"gain": head.gain.item(), "bias": head.bias.item()}
+    """Gain and bias as JSON numbers, which keep every bit of an fp32 number, and how whole answers are read, where that is not plain."""
+    numbers = {"gain": head.gain.item(), "bias": head.bias.item()} | ({"length_slope": head.length_slope} if head.length_slope else {})
     for name, number in numbers.items():
         if not abs(number) < LARGEST_SCORE:
             raise DivergedError(f"scalar_head.{name} is {number}, so the model is not written")
@@ -175,12 +175,17 @@ def head_json(head: ScalarHead) -> dict[str, Any]:
 def read_head_json(file: Path) -> dict[str, Any]:
     """What is stored of a scalar head beside its weight; a foreign reward model has no such file. Raises ArtefactError naming a field."""
     content = read_json(file) if file.exists() else {"gain": 1.0, "bias": 0.0}
-    for name in ("gain", "bias"):
+    for name in ("gain", "bias", *({"length_slope"} & content.keys())):
         if type(content.get(name)) not in (int, float) or not abs(content[name]) < LARGEST_SCORE:
             raise ArtefactError(f"{file}: {name} is {str(content.get(name))[:80]}; it must be a number below {LARGEST_SCORE:g}")
     if not isinstance(content.get("process", {}), dict):
         raise ArtefactError(f"{file}: process is {str(content['process'])[:80]}; it must be an object")
     return content
+
+
+def describe(head: ScalarHead, content: Mapping[str, Any]) -> None:
+    """Tell a scalar head how whole answers are read."""
+    head.process, head.length_slope = content.get("process"), float(content.get("length_slope", 0.0))
 
 
 def normalisation(content: Mapping[str, Any]) -> dict[str, Tensor]:

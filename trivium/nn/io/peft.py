@@ -21,7 +21,7 @@ from trivium.nn.adapter import A_LEAF, B_LEAF, attach, fingerprint, linears_of, 
 from trivium.nn.io import adapter_config, tokenizer_files
 from trivium.nn.io.adapter_config import AdapterConfig, adapter_json, base_of, read_adapter_config
 from trivium.nn.io.config_json import is_guest
-from trivium.nn.io.directory import SCALAR_FILE, head_json, load_model, normalisation, read_head_json
+from trivium.nn.io.directory import SCALAR_FILE, describe, head_json, load_model, normalisation, read_head_json
 from trivium.nn.io.layout import SCORE, Stored
 from trivium.nn.io.weights import opened
 from trivium.nn.lora import LoRA
@@ -112,7 +112,7 @@ def load_adapter(path: Path, model: Model) -> None:
         if config.has_score and model.scalar_head is not None:
             content = read_head_json(path / SCALAR_FILE)
             model.scalar_head.load_state_dict({"weight": tensors[PREFIX + SCORE][0]} | normalisation(content))
-            model.scalar_head.process = content.get("process")
+            describe(model.scalar_head, content)
 
 
 def load_merged(path: Path, *, compute_dtype: torch.dtype = torch.float32, has_scalar: bool = False) -> Model:
