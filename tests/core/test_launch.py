@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from trivium.core import heartbeat
 from trivium.core.commit import locked
 from trivium.core.errors import RankError
 from trivium.core.heartbeat import Heartbeat, read, where
@@ -93,12 +94,15 @@ def test_a_rank_says_how_it_failed(tmp_path):
     assert read(tmp_path, "end-0.json") == {"message": "the disk is full", "code": 6, "is_lost": False}
 
 
-def test_a_heartbeat_keeps_nothing_alive_that_the_rank_has_left(tmp_path):
+def test_a_heartbeat_keeps_nothing_alive_that_the_rank_has_left(tmp_path, monkeypatch):
+    monkeypatch.setattr(heartbeat, "EVERY_S", 0.1)
+
     class Activations: ...
 
     def forward():
         held = Activations()
-        assert until((tmp_path / "beat-0.json").exists)
+        before = read(tmp_path, "beat-0.json").get("number", 0)
+        assert until(lambda: read(tmp_path, "beat-0.json").get("number", 0) > before + 1)
         return weakref.ref(held)
 
     with Heartbeat(tmp_path, 0):

@@ -193,7 +193,7 @@ def _free_port() -> int:
 
 
 def lines(words: Sequence[str], size: int) -> tuple[str, str]:
-    """The same for torchrun, and for Slurm, which warns two minutes before it takes the machine, and starts the job again."""
+    """The same for torchrun, and for Slurm, which warns two minutes before it takes the machine, and starts again what it preempted."""
     command = shlex.join(words)
     torchrun = f"torchrun --standalone --nproc-per-node {size} -m trivium.cli {command}"
     sbatch = (
