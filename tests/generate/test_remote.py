@@ -250,6 +250,23 @@ def test_an_answer_that_cannot_be_is_asked_for_again(said, answer, published):
     assert said in lines[0]
 
 
+def test_in_flight_a_server_that_another_batch_loses_meanwhile_is_no_defect(published):
+    """It is lost between the look at who is there and the question which weights it has."""
+    asker = Samplers([Told(GOOD)], stop_ids=STOPS, vocab_size=V, context=64, is_in_flight=True, ahead=1)
+    asker.publish(published[0])
+
+    class Held(dict):
+        def __contains__(self, name):
+            found = super().__contains__(name)
+            self.clear()
+            return found
+
+    asker._loading.result(timeout=10)
+    asker._held = Held(asker._held)
+    assert asker.submit(ONE).result(timeout=10)[0].response.tolist() == [WORD, END]
+    asker.close()
+
+
 def test_in_flight_an_answer_may_begin_under_older_weights(published):
     mixed = replace(GOOD, versions=[0, 1])
     asker = Samplers([Told(GOOD, mixed)], stop_ids=STOPS, vocab_size=V, context=64, is_in_flight=True, ahead=1)

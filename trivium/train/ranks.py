@@ -38,7 +38,8 @@ def joined(world: World) -> Iterator[None]:
         dist.destroy_process_group()
     except RuntimeError as error:
         if any(word in str(error) for word in LOST):
-            raise RankError("a peer process is gone; the same command goes on from the last checkpoint") from error
+            reason = str(error).splitlines()[0][:200]  # which tells a peer that is gone from ranks that do not do the same
+            raise RankError(f"a peer process is gone ({reason}); the same command goes on from the last checkpoint") from error
         raise
 
 
