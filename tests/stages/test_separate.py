@@ -204,12 +204,6 @@ def test_what_cannot_be_is_said_before_anything_starts(options, said):
         run("reinforce", **{**GRPO, **options})
 
 
-def test_several_ranks_are_refused(monkeypatch):
-    monkeypatch.setattr(separate, "world", lambda: SimpleNamespace(size=2))
-    with pytest.raises(ConfigError, match="asked by one trainer process, and there are 2"):
-        run("reinforce", **GRPO, **native(0))
-
-
 def test_a_server_that_is_not_there_is_said():
     with pytest.raises(EngineError, match="ConnectionRefused"):
         run("reinforce", **GRPO, **{"engine": {"kind": "vllm", "urls": "http://localhost:1"}})

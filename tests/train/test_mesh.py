@@ -24,7 +24,7 @@ from trivium.nn.preset import preset
 from trivium.nn.tensor_parallel import why_not_spread
 from trivium.stages.recipe import single
 from trivium.train.mesh import Parallel, Sizes, arranged
-from trivium.train.parallel import data_rank, own_share
+from trivium.train.parallel import data_rank
 from trivium.train.trainer import Trainer
 
 LAYERS = 6  # of pythia-14m
@@ -107,7 +107,6 @@ def test_ranks_that_share_rows_or_layers_read_the_same_data():
     assert [found.data_rank(rank) for rank in range(16)] == [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3]
     with pretended(16, Parallel(shard=2, context=2, tensor=2)):
         assert data_rank() == (0, 4)
-        assert own_share(range(10)) == range(0, 10, 4)
 
 
 @pytest.mark.parametrize(

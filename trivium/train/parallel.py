@@ -8,7 +8,6 @@ out: pipeline and expert parallelism.
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
-from typing import TypeVar
 
 import torch
 import torch.distributed as dist
@@ -29,8 +28,6 @@ from trivium.nn.stretch import Stretch
 from trivium.nn.tensor_parallel import spread_blocks
 from trivium.nn.transformer import Transformer
 from trivium.train.mesh import Sizes, arrangement
-
-T = TypeVar("T")
 
 
 def is_parallel() -> bool:
@@ -156,12 +153,6 @@ def total_norm(tensors: Iterable[Tensor]) -> Tensor:
     """The 2-norm of all of them together, on every rank. A collective."""
     norms = [full_tensor(torch.nn.utils.get_total_norm(members)) for members in by_mesh(tensors)]
     return norms[0] if len(norms) == 1 else torch.stack(norms).norm() if norms else torch.zeros(())
-
-
-def own_share(items: Sequence[T]) -> Sequence[T]:
-    """Of a list that every rank has, the items that this one works on: all of them for one process."""
-    rank, size = data_rank()
-    return items[rank::size]
 
 
 def own_shares(groups: Sequence[Group], shares: int = 1) -> list[Sequence[Group]]:
