@@ -158,6 +158,7 @@ def test_it_is_imported_without_loading_torch(folder):
             "measuring.py",
             "task_rounds.py",
             "partners.py",
+            "recorded.py",
             "choosing.py",
             "comparing.py",
             "embedding.py",
