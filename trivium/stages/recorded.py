@@ -45,8 +45,12 @@ class Recorded:
         if not self.has_lag and once(place.is_dir):
             return made_once(lambda: _read(place, asked))
         answers = self.engine.generate(prompts, sampling, seed=seed, purpose=purpose, step=step)
+
+        def write(folder: Path) -> None:
+            (folder / FILE).write_bytes(examples_to_bytes(answers))
+
         if self.is_main:
-            commit(place, lambda folder: (folder / FILE).write_bytes(examples_to_bytes(answers)), kind=KIND, meta=asked)
+            commit(place, write, kind=KIND, meta=asked)
         return answers
 
 
