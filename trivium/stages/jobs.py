@@ -123,7 +123,7 @@ def shape_of(config: ModelConfig) -> Shape:
 def _most_tensor(config: ModelConfig) -> int:
     """Whose divisors are the numbers of ranks that can share a layer (nn/tensor_parallel.py)."""
     is_whole = config.has_value_embeddings or (config.has_qk_norm and config.qk_norm_over == "width")
-    return 1 if is_whole else math.gcd(config.num_heads, config.num_kv_heads, config.intermediate_size)
+    return 1 if is_whole else math.gcd(config.num_heads, config.num_kv_heads, config.intermediate_size) or 1
 
 
 def extra_flops(job: Job) -> float:
