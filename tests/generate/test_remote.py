@@ -99,11 +99,15 @@ def test_the_cache_of_a_server_is_salted_with_the_weights(fakes, published):
 
 def test_a_server_without_the_newer_call_is_asked_for_completions(published):
     with servers(published[0].folder, stop_ids=STOPS, paths=("/v1/completions", "/v1/models", "/collective_rpc")) as [old]:
-        answers = sampled([client(old.url)], published[0])
+        asked = client(old.url)
+        answers = sampled([asked], published[0])
+        assert "has no /update_weight_version nor /weight_info: whether it took new weights is seen by its log-probs alone" in asked.caution
         assert old.count("/v1/completions") == len(PROMPTS)
         assert old.count("/pause") == old.count("/weight_info") == 0
     with servers(published[0].folder, stop_ids=STOPS) as [new]:
-        assert told(sampled([client(new.url)], published[0])) == told(answers)
+        asked = client(new.url)
+        assert told(sampled([asked], published[0])) == told(answers)
+        assert asked.caution == ""
 
 
 def spoilt(path: str, change):

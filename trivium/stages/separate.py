@@ -167,6 +167,8 @@ def separate(stage: Reinforce, run: Run, policy: Speaker, judges: Judges) -> Ite
             for endpoint in stage.engine.endpoints():
                 server = VLLM(endpoint, policy.stop_ids, tokens, where, stage.engine.in_flight, stage.sampling.temperature)
                 server.look()
+                if server.caution:
+                    run.log(server.caution)
                 servers.append(server)
         yield found
     finally:
