@@ -41,6 +41,8 @@ def pieces(tensors: Mapping[str, Tensor], rank: int) -> dict[str, Piece]:
             continue
         mesh, local = tensor.device_mesh, tensor.to_local()
         is_replica = any(isinstance(place, Replicate) and mesh.get_local_rank(number) for number, place in enumerate(tensor.placements))
+        # what ranks that share layers have whole is spread over a mesh for each of them; one of these has rank 0
+        is_replica = is_replica or not bool((mesh.mesh == 0).any())
         if is_replica or not local.numel():
             continue
         _, offset = compute_local_shape_and_global_offset(tensor.shape, mesh, tensor.placements)
