@@ -210,15 +210,15 @@ def test_a_server_that_is_not_there_is_said():
         run("reinforce", **GRPO, **{"engine": {"kind": "vllm", "urls": "http://localhost:1"}})
 
 
-def kept(out: str = "kept", **options) -> list[dict]:
-    return run("reinforce", out, phases=3, **{**GRPO, "rollouts": "answers", **options})
+def kept(out: str = "kept", method: dict = GRPO, **options) -> list[dict]:
+    return run("reinforce", out, phases=3, rollouts="answers", **{**method, **options})
 
 
 @pytest.mark.parametrize("options", [GRPO, METHODS["remax"], {**GRPO, "sampler": "float32"}], ids=["grpo", "remax", "read again"])
 def test_answers_that_were_kept_are_learned_from_again_with_the_same_bits(options, monkeypatch):
-    straight, first = run("reinforce", "straight", phases=3, **options), kept(**options)
+    straight, first = run("reinforce", "straight", phases=3, **options), kept(method=options)
     monkeypatch.setattr(Engine, "generate", None)
-    assert kept("again", **options) == first == straight
+    assert kept("again", options) == first == straight
     assert weights("again", "reinforce") == weights("kept", "reinforce") == weights("straight", "reinforce")
 
 
