@@ -18,7 +18,7 @@ OURS = f"{Path(__file__).parents[1]}/"
 PEERS = ("/torch/distributed/", "/torch/_C/_distributed")  # code in which a rank waits for the others
 OUTSIDE = (  # in which it waits for something else: a server, a process or a thread of its own, a lock on a file, who reads what it says
     "/subprocess.py", "/multiprocessing/", "/concurrent/futures/", "/threading.py", "/selectors.py", "/socket.py",
-    "/ssl.py", "/http/client.py", "/score/chat_endpoint.py", "/core/commit.py", "/core/progress.py", "/rich/",
+    "/ssl.py", "/http/client.py", "/score/chat_endpoint.py", "/core/commit.py", "/core/progress.py", "/rich/console.py",
 )  # fmt: skip
 
 
