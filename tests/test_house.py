@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "trivium"
 SOURCES = sorted(path for folder in ("trivium", "tests", "benchmarks", "scripts") for path in (ROOT / folder).rglob("*.py"))
 OURS = [path for path in SOURCES if PACKAGE in path.parents]
-MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_OPTIONS = 400, 60, 516
+MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_OPTIONS = 400, 60, 517
 RUN_GIVEN_CODE = {"trivium/score/code_program.py", "trivium/score/plugin_process.py"}  # in processes of their own; it is their work
 REASON = "longer than 400 lines because"
 # "Machine": a folder that exists only where the author works. Put together here, or this file would find itself.
@@ -158,6 +158,7 @@ def test_it_is_imported_without_loading_torch(folder):
             "measuring.py",
             "task_rounds.py",
             "partners.py",
+            "recorded.py",
             "choosing.py",
             "comparing.py",
             "embedding.py",

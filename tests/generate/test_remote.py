@@ -99,11 +99,15 @@ def test_the_cache_of_a_server_is_salted_with_the_weights(fakes, published):
 
 def test_a_server_without_the_newer_call_is_asked_for_completions(published):
     with servers(published[0].folder, stop_ids=STOPS, paths=("/v1/completions", "/v1/models", "/collective_rpc")) as [old]:
-        answers = sampled([client(old.url)], published[0])
+        asked = client(old.url)
+        answers = sampled([asked], published[0])
+        assert "has no /update_weight_version nor /weight_info: whether it took new weights is seen by its log-probs alone" in asked.caution
         assert old.count("/v1/completions") == len(PROMPTS)
         assert old.count("/pause") == old.count("/weight_info") == 0
     with servers(published[0].folder, stop_ids=STOPS) as [new]:
-        assert told(sampled([client(new.url)], published[0])) == told(answers)
+        asked = client(new.url)
+        assert told(sampled([asked], published[0])) == told(answers)
+        assert asked.caution == ""
 
 
 def spoilt(path: str, change):
@@ -248,6 +252,23 @@ def test_an_answer_that_cannot_be_is_asked_for_again(said, answer, published):
     lines = []
     assert sampled([Told(answer, GOOD)], published[0], batch=ONE, log=lines.append)[0].response.tolist() == [WORD, END]
     assert said in lines[0]
+
+
+def test_in_flight_a_server_that_another_batch_loses_meanwhile_is_no_defect(published):
+    """It is lost between the look at who is there and the question which weights it has."""
+    asker = Samplers([Told(GOOD)], stop_ids=STOPS, vocab_size=V, context=64, is_in_flight=True, ahead=1)
+    asker.publish(published[0])
+
+    class Held(dict):
+        def __contains__(self, name):
+            found = super().__contains__(name)
+            self.clear()
+            return found
+
+    asker._loading.result(timeout=10)
+    asker._held = Held(asker._held)
+    assert asker.submit(ONE).result(timeout=10)[0].response.tolist() == [WORD, END]
+    asker.close()
 
 
 def test_in_flight_an_answer_may_begin_under_older_weights(published):

@@ -6,10 +6,12 @@ import pytest
 
 from tests.plan.shapes import LLAMA_8B, LLAMA_70B
 from trivium.core.errors import ConfigError
+from trivium.nn.config import ModelConfig
 from trivium.plan.devices import Cluster, device
 from trivium.plan.launch import launch_lines, options_of
 from trivium.plan.memory import Layout
 from trivium.plan.search import Training, best, choices
+from trivium.stages.jobs import shape_of
 
 H100 = device("h100")
 BATCH = 4 << 20
@@ -46,6 +48,19 @@ def test_adapters_need_less_memory_than_all_weights():
     assert training(trained=10_000_000).memory(layout).states < 0.3 * training().memory(layout).states
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"), [({}, {1, 2}), ({"qk_norm_over": "width"}, {1}), ({"trained": 10_000}, {1}), ({"is_fp8": True}, {1})]
+)
+def test_no_layout_is_planned_that_training_would_refuse(options, expected):
+    """Two heads for keys can be shared by two ranks, not by four; adapters and products in fp8 by none (nn/tensor_parallel.py)."""
+    config = ModelConfig(
+        vocab_size=1024, hidden_size=512, num_layers=2, num_heads=8, num_kv_heads=2, head_dim=64, intermediate_size=2048,
+        has_qk_norm=True, qk_norm_over=options.pop("qk_norm_over", "head"),
+    )  # fmt: skip
+    found = choices(training(shape_of(config), **options), Cluster(H100, 8))
+    assert {each.layout.tensor for each in found} == expected
+
+
 def test_a_small_update_leaves_gpus_without_work():
     def busy(rows: int) -> set[int]:
         found = choices(training(seq_len=128, update_tokens=rows * 128), Cluster(H100, 64))
@@ -76,5 +91,6 @@ def test_the_lines_that_start_it_name_the_layout():
     assert by_hand.startswith("torchrun --nnodes 8 --nproc-per-node 8 --rdzv-backend c10d")
     assert "-m trivium.cli run 'my recipe'" in by_hand
     assert by_slurm.startswith("sbatch --nodes 8 --ntasks-per-node 1 --gpus-per-node 8")
+    assert "--signal TERM@120" in by_slurm  # torchrun would die of SIGUSR1, its ranks with it
     assert launch_lines(["run", "x"], Cluster(H100, 1)) == ["trivium run x"]
     assert launch_lines(["run", "x"], Cluster(H100, 8))[0] == "torchrun --standalone --nproc-per-node 8 -m trivium.cli run x"

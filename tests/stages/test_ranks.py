@@ -16,6 +16,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from scripts.kill import Command
+from scripts.kill_rank import POINTS, kill_once
 from tests.fork_server import Ended, ForkServer, Going
 from trivium.core.commit import hash_file
 from trivium.core.config import write_toml
@@ -127,6 +129,20 @@ def test_two_ranks_train_every_stage_as_one_process_does(straight, stage):
         assert theirs == pytest.approx(ours, rel=1e-5, abs=1e-6)
 
 
+def test_two_ranks_learn_from_what_a_sampler_beside_them_answers(finished, straight, heavy, place):
+    """The same answers, and so the same weights, as where the ranks sample themselves."""
+    whole = recipe(finished / "runs" / "tiny")
+    made = {"model": str(straight[2] / "finetune/model"), "reward_model": str(straight[2] / "reward/model")}
+    stage = {**whole["stages"]["reinforce"], **made, "engine": {"kind": "native"}}
+    (place / "ranked.toml").write_text(write_toml({**whole, "stages": {"reinforce": stage}}))
+    out = finish(heavy, place, 2)
+    theirs, ours = metrics(out), metrics(straight[2], "reinforce")
+    assert [row["data_xxh3"] for row in theirs] == [row["data_xxh3"] for row in ours]
+    assert [row["policy_lag"] for row in theirs if "reward" in row] == [0, 0]
+    torch.testing.assert_close(weights(out, "reinforce"), weights(straight[2], "reinforce"), **CLOSE)
+    assert not (out / "reinforce/.weights").exists()
+
+
 def test_rank_0_alone_writes_and_speaks(straight):
     log = (straight[2] / "log.txt").read_text()
     assert log.count("parameters;") == 1
@@ -216,7 +232,7 @@ at_work(signal.SIGHUP, fail)
 @pytest.mark.parametrize(
     ("number", "code", "said"),
     [
-        (signal.SIGKILL, 8, "rank 1 was killed by SIGKILL; the others were ended"),
+        pytest.param(signal.SIGKILL, 8, "rank 1 was killed by SIGKILL; the others were ended", marks=pytest.mark.slow),
         pytest.param(signal.SIGSTOP, 8, "rank 1 is stopped (SIGSTOP)", marks=pytest.mark.slow),
         pytest.param(signal.SIGUSR2, 8, "rank 1 hangs in ", marks=pytest.mark.slow),
         pytest.param(signal.SIGHUP, 1, "rank 1: KeyError: 'a cosmic ray'", marks=pytest.mark.slow),
@@ -237,4 +253,14 @@ def test_a_rank_that_is_lost_ends_all_and_the_same_command_ends_with_the_same_bi
     assert found.code == code, found.err
     assert said in found.err.splitlines()[-1]
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids.values())
+    assert hashes(finish(heavy, place, 2)) == hashes(straight[2])
+
+
+@pytest.mark.parametrize(
+    "point", [point for point in POINTS if point.name in ("Trainer._clip", "_hash_and_sync")], ids=lambda point: point.name
+)
+def test_a_rank_that_dies_at_a_point_ends_all_and_the_same_command_ends_with_the_same_bits(straight, heavy, place, point):
+    """Two of the points of `python -m scripts.kill_rank`: in an update, and between the parts of a checkpoint and its manifest."""
+    command = Command(lambda _: None, ("run", "ranked.toml", "--out", "out", "save_every_s=0"), STAGES, "out")
+    assert kill_once(heavy, command, place, point, place / "planted") == []
     assert hashes(finish(heavy, place, 2)) == hashes(straight[2])

@@ -16,8 +16,9 @@ import torch
 from tests.generate.fake_vllm import servers
 from tests.nn.io_models import FILES, STOPS, ours
 from tests.stages.test_alignment import LENGTH, killed_once, log, place, run, weights
-from trivium.core.errors import ConfigError, EngineError
+from trivium.core.errors import ArtefactError, ConfigError, EngineError
 from trivium.generate import samplers
+from trivium.generate.engine import Engine
 from trivium.generate.own_sampler import OwnSampler
 from trivium.nn.io.directory import save_model
 from trivium.stages import sampler_process, separate
@@ -204,12 +205,37 @@ def test_what_cannot_be_is_said_before_anything_starts(options, said):
         run("reinforce", **{**GRPO, **options})
 
 
-def test_several_ranks_are_refused(monkeypatch):
-    monkeypatch.setattr(separate, "world", lambda: SimpleNamespace(size=2))
-    with pytest.raises(ConfigError, match="asked by one trainer process, and there are 2"):
-        run("reinforce", **GRPO, **native(0))
-
-
 def test_a_server_that_is_not_there_is_said():
     with pytest.raises(EngineError, match="ConnectionRefused"):
         run("reinforce", **GRPO, **{"engine": {"kind": "vllm", "urls": "http://localhost:1"}})
+
+
+def kept(out: str = "kept", method: dict = GRPO, **options) -> list[dict]:
+    return run("reinforce", out, phases=3, rollouts="answers", **{**method, **options})
+
+
+@pytest.mark.parametrize("options", [GRPO, METHODS["remax"], {**GRPO, "sampler": "float32"}], ids=["grpo", "remax", "read again"])
+def test_answers_that_were_kept_are_learned_from_again_with_the_same_bits(options, monkeypatch):
+    straight, first = run("reinforce", "straight", phases=3, **options), kept(method=options)
+    monkeypatch.setattr(Engine, "generate", None)
+    assert kept("again", options) == first == straight
+    assert weights("again", "reinforce") == weights("kept", "reinforce") == weights("straight", "reinforce")
+
+
+def test_answers_of_a_lagging_sampler_are_left_with_their_versions_and_learned_from_without_it(beside, monkeypatch):
+    first = kept(**native(1))
+    assert kept("again", **native(1)) == first  # asked ahead again, or weights would be others
+    monkeypatch.setattr(Engine, "generate", None)
+    assert kept("here") == first
+    assert first[-1]["policy_lag"] == 1
+    assert weights("here", "reinforce") == weights("kept", "reinforce")
+
+
+def test_kept_answers_to_something_else_are_refused():
+    kept()
+    with pytest.raises(ArtefactError, match="answers/000000-rollout: has answers for other sampling than this run asks with"):
+        kept("again", sampling={"max_new_tokens": 39})
+    file = Path("answers/000001-rollout/answers.safetensors")
+    file.write_bytes(file.read_bytes()[:-1] + b"\xff")
+    with pytest.raises(ArtefactError, match="content does not match its manifest"):
+        kept("third")

@@ -126,6 +126,7 @@ def across_heads(folder: Path) -> dict[str, torch.Tensor]:
         for recipe in RECIPES:
             trainer = text_trainer("qwen3", recipe)
             reports = train(trainer, rows("three documents"), 0, SAVED_AT)
+            check_slices(trainer)
             resumed = text_trainer("qwen3", recipe)
             resumed.load_state(load_file(folder / f"{recipe}.safetensors"))  # what one process saved
             train(resumed, rows("three documents"), SAVED_AT, STEPS)
@@ -146,12 +147,15 @@ def wrapped() -> dict[str, torch.Tensor]:
 
 
 def check_slices(trainer: Trainer) -> None:
-    """What this rank would write of its weights stands where its index says."""
+    """What this rank would write of its weights stands where its index says, and all ranks write each number once."""
     for name, tensor in trainer.tensors().items():
-        whole = full_tensor(tensor)
-        for piece in pieces({name: tensor}, dist.get_rank()).values():
+        whole, own = full_tensor(tensor), pieces({name: tensor}, dist.get_rank()).values()
+        for piece in own:
             where = tuple(slice(start, start + size) for start, size in zip(piece.offset, piece.data.shape, strict=False))
             assert torch.equal(whole[where], piece.data), name
+        written = torch.tensor(sum(piece.data.numel() for piece in own))
+        dist.all_reduce(written)
+        assert int(written) == whole.numel(), name
 
 
 def of_four() -> dict[str, torch.Tensor]:

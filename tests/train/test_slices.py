@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.train.test_fit import trainers
-from trivium.core.errors import ResourceError
+from trivium.core.errors import ArtefactError, ResourceError
 from trivium.core.run import Run
 from trivium.train import checkpoint
 from trivium.train.checkpoint import Checkpoints
@@ -27,6 +27,14 @@ def test_slices_of_three_ranks_make_the_whole(tmp_path):
     found = Saved(tmp_path, "policy", merged(indices)["policy"])
     assert sorted(found) == ["spread", "step"]
     torch.testing.assert_close(dict(found.items()), {"spread": whole, "step": plain}, rtol=0, atol=0)
+
+
+def test_a_slice_that_is_missing_is_found(tmp_path):
+    write(tmp_path, 1, {"policy": {"weight": Piece(torch.ones(3, 2), (5, 2), (2, 0))}})
+    write(tmp_path, 0, {"policy": {}})
+    index = {"weight": {"shape": [5, 2], "slices": [{"file": "policy.1.safetensors", "offset": [2, 0]}]}}
+    with pytest.raises(ArtefactError, match="the slices of weight hold 6 numbers, which is not all of it"):
+        Saved(tmp_path, "policy", index)["weight"]
 
 
 def test_one_process_writes_no_index(tmp_path):

@@ -16,9 +16,9 @@ from typing import Any
 EVERY_S = 0.5
 OURS = f"{Path(__file__).parents[1]}/"
 PEERS = ("/torch/distributed/", "/torch/_C/_distributed")  # code in which a rank waits for the others
-OUTSIDE = (  # in which it waits for something else: a server, a process or a thread of its own
+OUTSIDE = (  # in which it waits for something else: a server, a process or a thread of its own, a lock on a file, who reads what it says
     "/subprocess.py", "/multiprocessing/", "/concurrent/futures/", "/threading.py", "/selectors.py", "/socket.py",
-    "/ssl.py", "/http/client.py", "/score/chat_endpoint.py",
+    "/ssl.py", "/http/client.py", "/score/chat_endpoint.py", "/core/commit.py", "/core/progress.py", "/rich/console.py",
 )  # fmt: skip
 
 
@@ -43,8 +43,9 @@ class Heartbeat:
 
     def _beat(self) -> None:
         for number in itertools.count(1):
-            frame = sys._current_frames().get(self._main or 0)
-            _replace(self.folder / f"beat-{self.rank}.json", {"number": number, "cpu_s": time.process_time(), **where(frame)})
+            # no name for the frame: it would keep what it holds, such as activations, alive until the next beat
+            place = where(sys._current_frames().get(self._main or 0))
+            _replace(self.folder / f"beat-{self.rank}.json", {"number": number, "cpu_s": time.process_time(), **place})
             if self._is_over.wait(EVERY_S):
                 return
 

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -24,9 +25,10 @@ from trivium.core.world import rank_environment
 
 LOOK_EVERY_S = 0.2
 SILENT_S, NEVER_S = 8.0, 120.0  # without a heartbeat, of a process that is stopped, and of any
-IDLE_S = 8.0  # without work and without waiting for anybody
+IDLE_S = 8.0  # without work and without waiting for anybody, or all of them for each other
 IDLE_CPU_S = 0.05  # seconds of a core that are no work: to say that it lives takes a rank a thousandth of one
 AWAY_S = 2.0  # a gap in the launcher's own looks: it was stopped itself, with all the others
+LEAVE_S = 3.0  # for a rank that has said how it ended to be gone
 SETTLE_S = 0.7  # after a rank has failed, for the others to say how they end
 AGAIN = "the others were ended; the same command goes on from the last checkpoint"
 
@@ -61,6 +63,7 @@ class _Last:
     cpu_s: float = 0.0
     lived: float = 0.0
     worked: float = 0.0
+    ended: float | None = None  # that it said so
 
 
 def fault(ranks: Sequence[Seen]) -> TriviumError | None:
@@ -83,6 +86,9 @@ def fault(ranks: Sequence[Seen]) -> TriviumError | None:
             return RankError(
                 f"rank {number} hangs in {seen.place or 'code that is not ours'}: for {seen.idle_s:.0f} s it did nothing; {AGAIN}"
             )
+    if all(seen.code is None and seen.waits == "peers" and seen.idle_s > IDLE_S and seen.state != "T" for seen in ranks):
+        places = ", ".join(f"rank {number} in {seen.place or 'code that is not ours'}" for number, seen in enumerate(ranks))
+        return RankError(f"all ranks wait for each other, {places}; {AGAIN}")
     return None
 
 
@@ -93,7 +99,7 @@ def launch(words: Sequence[str], size: int) -> None:
     from outside; by then no rank runs any more.
     """
     with tempfile.TemporaryDirectory(prefix="trivium-ranks-") as scratch:
-        ranks = _Ranks(words, size, Path(scratch))
+        ranks = _Ranks([sys.executable, "-m", "trivium.cli", *words], size, Path(scratch))
         old = {number: signal.signal(number, ranks.hand_on) for number in SIGNALS}
         try:
             error = ranks.watch()
@@ -108,9 +114,8 @@ def launch(words: Sequence[str], size: int) -> None:
 class _Ranks:
     """The processes, and what is known of them."""
 
-    def __init__(self, words: Sequence[str], size: int, folder: Path) -> None:
+    def __init__(self, command: Sequence[str], size: int, folder: Path) -> None:
         self.folder, port = folder, _free_port()
-        command = [sys.executable, "-m", "trivium.cli", *words]
         self.processes = [
             subprocess.Popen(
                 command, env=rank_environment(rank, size, port=port, folder=folder), stdin=subprocess.DEVNULL,
@@ -136,43 +141,49 @@ class _Ranks:
             if fault(self.seen) is not None:
                 time.sleep(SETTLE_S)
                 break
-        self._look()
+        self._look(leave_s=0.0)
         if self.told and any(seen.code == -self.told for seen in self.seen):  # before it could listen
             return Interrupted(self.told, "what was complete is kept; the same command goes on from there")
         return fault(self.seen)
 
     def end(self) -> None:
-        """No rank runs after this; a process that was stopped dies of SIGKILL too."""
+        """No rank runs after this, nor what one that failed has started; a process that was stopped dies of SIGKILL too."""
         for process in self.processes:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)  # with what it has started
+            if process.poll() != 0:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
         for process in self.processes:
             process.wait()
 
-    def _look(self) -> None:
+    def _look(self, leave_s: float = LEAVE_S) -> None:
+        """leave_s: how long a rank that has said how it ended may take to be gone."""
         now = time.monotonic()
         was_away, self.looked = now - self.looked > AWAY_S, now
         for rank, (process, seen, last) in enumerate(zip(self.processes, self.seen, self.last, strict=True)):
-            seen.code, seen.state = process.poll(), _state(process.pid)
+            seen.code, (seen.state, cpu_s) = process.poll(), _process(process.pid)
+            end, beat = read(self.folder, f"end-{rank}.json"), read(self.folder, f"beat-{rank}.json")
+            last.ended = last.ended or (now if end else None)
+            if seen.code is None and last.ended is not None and now - last.ended >= leave_s:
+                seen.code = int(end["code"])
             if seen.code is not None:
-                end = read(self.folder, f"end-{rank}.json")
                 seen.message, seen.is_lost = str(end.get("message", "")), bool(end.get("is_lost"))
                 continue
-            beat = read(self.folder, f"beat-{rank}.json")
             if was_away or beat.get("number", 0) > last.beat:
                 last.beat, last.lived = beat.get("number", 0), now
-            if was_away or not beat or beat["cpu_s"] - last.cpu_s > IDLE_CPU_S:
-                last.cpu_s, last.worked = beat.get("cpu_s", 0.0), now
+            cpu_s = max(cpu_s, beat.get("cpu_s", 0.0))  # a long call may let no other thread run, also not the one that says so
+            if was_away or not beat or cpu_s - last.cpu_s > IDLE_CPU_S:
+                last.cpu_s, last.worked = cpu_s, now
             seen.waits, seen.place = beat.get("waits", ""), beat.get("place", "")
             seen.silent_s, seen.idle_s = now - last.lived, now - last.worked
 
 
-def _state(pid: int) -> str:
-    """The state of a process in a letter, as /proc has it; empty where there is no such thing."""
+def _process(pid: int) -> tuple[str, float]:
+    """The state of a process in a letter, and the seconds of a core that it has used, as /proc has them; "" and 0 where there is none."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+        state, *figures = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     except (FileNotFoundError, ProcessLookupError):
-        return ""
+        return "", 0.0
+    return state, (int(figures[10]) + int(figures[11])) / os.sysconf("SC_CLK_TCK")  # utime and stime, fields 14 and 15 of proc(5)
 
 
 def _free_port() -> int:
@@ -182,7 +193,7 @@ def _free_port() -> int:
 
 
 def lines(words: Sequence[str], size: int) -> tuple[str, str]:
-    """The same for torchrun, and for Slurm, which warns two minutes before it takes the machine, and starts the job again."""
+    """The same for torchrun, and for Slurm, which warns two minutes before it takes the machine, and starts again what it preempted."""
     command = shlex.join(words)
     torchrun = f"torchrun --standalone --nproc-per-node {size} -m trivium.cli {command}"
     sbatch = (

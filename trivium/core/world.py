@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-_RANKS = "TRIVIUM_RANKS"
+_RANKS, _LAUNCHER = "TRIVIUM_RANKS", "TRIVIUM_LAUNCHER"
 _PR_SET_PDEATHSIG = 1  # of prctl.h
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # of malloc.h
 
@@ -40,7 +40,8 @@ def world() -> World:
 def rank_environment(rank: int, size: int, *, port: int, folder: Path) -> dict[str, str]:
     """What a rank of our launcher is started with, all of them on this host: the variables of torchrun, and where it says how it is."""
     names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size, "MASTER_PORT": port}
-    return {**os.environ, **{name: str(value) for name, value in names.items()}, "MASTER_ADDR": "127.0.0.1", _RANKS: str(folder)}
+    told = {"MASTER_ADDR": "127.0.0.1", _RANKS: str(folder), _LAUNCHER: str(os.getpid())}
+    return {**os.environ, **{name: str(value) for name, value in names.items()}, **told}
 
 
 def ranks_folder() -> Path | None:
@@ -52,6 +53,8 @@ def end_with_parent() -> None:
     """Let the system kill this process when the one that started it ends, however that was; on Linux."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if _LAUNCHER in os.environ and not Path(f"/proc/{os.environ[_LAUNCHER]}").exists():  # it ended before we could ask for that
+            signal.raise_signal(signal.SIGKILL)
 
 
 def prepare_environment() -> None:

@@ -83,6 +83,12 @@ class VLLM:
             if mode not in (None, "processed_logprobs"):
                 raise ConfigError(f"{self.name}: gives {mode}, those before the temperature, which is {self.temperature:g}; {how}")
 
+    @property
+    def caution(self) -> str:
+        """Once it was looked at, what nobody can make sure of because it lacks the calls, in a line; "" if it has them."""
+        missing = " nor ".join(path for path in (NAME_WEIGHTS, WEIGHT_INFO) if path not in self._paths)
+        return missing and f"the sampler {self.name} has no {missing}: whether it took new weights is seen by its log-probs alone"
+
     def load(self, weights: Weights, *, is_in_flight: bool) -> None:
         """See Server. Requests in work wait where they are; the new weights get their name only after they were read."""
         if not self._paths:

@@ -180,7 +180,8 @@ class Samplers:
 
     def _round(self, batch: Batch, missing: Sequence[int], most: Sequence[int], attempt: int) -> tuple[dict[int, Answer], str]:
         """What can be used of what the servers answer, each to its share of the requests; and why some of it cannot."""
-        there = [(server, self._held[server.name]) for server in self.servers if server.name in self._held]
+        now = dict(self._held)  # in flight another batch may lose a server meanwhile
+        there = [(server, now[server.name]) for server in self.servers if server.name in now]
         shares = [missing[(place + attempt) % len(there) :: len(there)] for place in range(len(there))]
         said = _together([partial(self._ask, server, batch, share) for (server, _), share in zip(there, shares, strict=True)])
         found, reason = {}, ""

@@ -21,7 +21,10 @@ def options_of(layout: Layout) -> list[str]:
 
 
 def launch_lines(words: Sequence[str], cluster: Cluster) -> list[str]:
-    """words: of the command after `trivium`. Slurm warns two minutes before it takes the machines, and starts the job again."""
+    """words: of the command after `trivium`. Slurm warns two minutes before it takes the machines, and starts again what it preempted.
+
+    By SIGTERM: torchrun hands that on to its ranks, and would end by SIGUSR1 itself.
+    """
     command = shlex.join(words)
     if cluster.gpus == 1:
         return [f"trivium {command}"]
@@ -37,6 +40,6 @@ def launch_lines(words: Sequence[str], cluster: Cluster) -> list[str]:
 
 def _sbatch(cluster: Cluster, command: str) -> str:
     return (
-        f"sbatch --nodes {cluster.nodes} --ntasks-per-node 1 --gpus-per-node {cluster.per_node} --exclusive --signal USR1@120 --requeue"
+        f"sbatch --nodes {cluster.nodes} --ntasks-per-node 1 --gpus-per-node {cluster.per_node} --exclusive --signal TERM@120 --requeue"
         f" --wrap {shlex.quote(f'srun {command}')}"
     )

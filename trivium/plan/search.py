@@ -60,7 +60,8 @@ class Choice:
 def choices(training: Training, cluster: Cluster) -> Iterator[Choice]:
     """Every layout of the GPUs that an update has rows for, tensor ranks within a node."""
     rows_of_update = max(1, training.update_tokens // training.seq_len)
-    tensors = [t for t in (1, 2, 4, 8) if t <= cluster.per_node and training.shape.kv_size % t == 0]
+    most = 1 if training.is_fp8 or training.trained is not None else training.shape.most_tensor  # neither of these is cut
+    tensors = [t for t in (1, 2, 4, 8) if t <= cluster.per_node and most % t == 0]
     for tensor, context, recompute in product(tensors, (1, 2, 4, 8), get_args(Recompute)):
         busy = _busy(cluster, rows_of_update * tensor * context)
         if busy.gpus % (tensor * context) or (context > 1 and training.seq_len < 16_384):

@@ -5,7 +5,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """parameters: all. layer_parameters: of one layer. query_size, kv_size: heads x head_dim, of the keys those that are kept."""
+    """parameters: all. layer_parameters: of one layer. query_size, kv_size: heads x head_dim, of the keys those that are kept.
+
+    most_tensor: whose divisors are the numbers of ranks that can share a layer.
+    """
 
     parameters: int
     layer_parameters: int
@@ -15,6 +18,7 @@ class Shape:
     kv_size: int
     intermediate_size: int
     vocab_size: int
+    most_tensor: int
 
     @property
     def multiplied(self) -> int:

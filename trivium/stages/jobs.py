@@ -116,8 +116,14 @@ def shape_of(config: ModelConfig) -> Shape:
     return Shape(
         parameters=num_parameters(config), layer_parameters=num_layer_parameters(config), num_layers=config.num_layers,
         hidden_size=config.hidden_size, query_size=config.num_heads * config.head_dim, kv_size=config.num_kv_heads * config.head_dim,
-        intermediate_size=config.intermediate_size, vocab_size=config.vocab_size,
+        intermediate_size=config.intermediate_size, vocab_size=config.vocab_size, most_tensor=_most_tensor(config),
     )  # fmt: skip
+
+
+def _most_tensor(config: ModelConfig) -> int:
+    """Whose divisors are the numbers of ranks that can share a layer (nn/tensor_parallel.py)."""
+    is_whole = config.has_value_embeddings or (config.has_qk_norm and config.qk_norm_over == "width")
+    return 1 if is_whole else math.gcd(config.num_heads, config.num_kv_heads, config.intermediate_size) or 1
 
 
 def extra_flops(job: Job) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +18,7 @@ from trivium.nn.io.config_json import GUEST
 from trivium.nn.model import Model
 from trivium.stages.judges import Judges
 from trivium.stages.models import Speaker, check_reader, engine_of, same_tokenizer
+from trivium.stages.recorded import Recorded
 from trivium.stages.rollouts import Column, Rollouts, Speaks
 from trivium.stages.shared import SharedEngine, share_of, shared_column
 from trivium.train.annotate import column_of, logprobs, values
@@ -43,10 +45,10 @@ def rollouts_of(
     def valued_by(model: Model) -> Column:
         return shared_column(share, lambda own: column_of(model, own, values, **size))
 
+    engine = sampler or SharedEngine(engine_of(run, policy, rows=rows, precision=None if stage.sampler == "auto" else stage.sampler), share)
     return Rollouts(
         options=stage,
-        engine=sampler
-        or SharedEngine(engine_of(run, policy, rows=rows, precision=None if stage.sampler == "auto" else stage.sampler), share),
+        engine=Recorded(engine, Path(stage.rollouts), stage.engine.max_lag > 0, run.is_main) if stage.rollouts else engine,
         prompts=judges.prompt_ids,
         seed=run.seed,
         score=judges.score,

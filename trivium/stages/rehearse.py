@@ -131,7 +131,7 @@ def _small(stage: AnyStage, number: int, answer_tokens: int) -> AnyStage:
     if isinstance(stage, Evaluate):
         return replace(stage, sampling=_shorter(stage.sampling, answer_tokens), limit=LIMIT if stage.tasks else stage.limit)
     if isinstance(stage, Reinforce):
-        return replace(stage, phases=PHASES, sampling=_shorter(stage.sampling, answer_tokens))
+        return replace(stage, phases=PHASES, sampling=_shorter(stage.sampling, answer_tokens), rollouts="")
     if isinstance(stage, Annotate | Sample):
         return replace(stage, sampling=_shorter(stage.sampling, answer_tokens))
     return stage

@@ -49,7 +49,8 @@ class Reinforce:
     from the teacher alone, without these and missing_end_penalty. replay: text of pre-training (PPO-ptx) or demonstrations that each
     update learns as well. engine: where answers are sampled: in_process, native (another process) or vllm (servers), the last two with
     a lag if it is given (docs/separate-samplers.md). sampler: the precision that our kernels sample in, auto: the trainer's; in fewer
-    bits it is faster, and corrected for. truth: the rule behind the preferences where it is known; its score is reported, never trained
+    bits it is faster, and corrected for. rollouts: a folder; answers that are there are learned from without sampling, others are left
+    there. truth: the rule behind the preferences where it is known; its score is reported, never trained
     on. lora: see finetune; policy and reference share their frozen weights then, and so do critic and judge.
     """
 
@@ -78,6 +79,7 @@ class Reinforce:
     sampling: Sampling = Sampling(max_new_tokens=40)
     sampler: Literal["auto", "float32", "bfloat16", "int8"] = "auto"
     engine: AnyEngine = InProcess()
+    rollouts: str = ""
     guard: Guard = Guard()
     optimizer: AdamW = AdamW(lr=1e-4, eps=1e-5)
     critic_optimizer: AdamW = AdamW(lr=3e-4, eps=1e-5)

@@ -2,6 +2,7 @@
 
 Phase p is drawn under the weights of after phase p - 1 - max_lag, or of the start: a function of (seed, p, weights), so how long things
 take changes nothing, and a checkpoint with the answers that are there already is enough to go on with the same bits. Not with in_flight.
+Of several trainer ranks the first one publishes and asks, and tells the others what it was answered.
 """
 
 from __future__ import annotations
@@ -20,10 +21,8 @@ import torch
 from torch import Tensor
 
 from trivium.core.config import plain
-from trivium.core.errors import ConfigError
 from trivium.core.run import Run
 from trivium.core.types import Example
-from trivium.core.world import world
 from trivium.generate.own_sampler import OwnSampler
 from trivium.generate.remote import VLLM
 from trivium.generate.samplers import Batch, Samplers, Server, Weights
@@ -33,7 +32,8 @@ from trivium.stages.base import resolve
 from trivium.stages.judges import Judges
 from trivium.stages.models import Speaker, engine_of, machine_of
 from trivium.stages.phases import prompts_of
-from trivium.stages.samplers import InProcess, OtherProcess
+from trivium.stages.samplers import InProcess, OtherProcess, Servers
+from trivium.train.ranks import made_once
 
 if TYPE_CHECKING:
     from trivium.stages.reinforce import Reinforce
@@ -44,7 +44,7 @@ NAMES = ("tokens", "loss_mask", *COLUMNS, "lengths", "prompts", "stopped")  # of
 
 
 class Separate:
-    """What Rollouts asks instead of an engine. asked: the prompts of a phase, one for each answer."""
+    """What Rollouts asks instead of an engine, on every rank. asked: the prompts of a phase, one for each answer."""
 
     name = "samplers"
 
@@ -55,13 +55,18 @@ class Separate:
         self._folder = run.folder.resolve() / FOLDER
         self._ready: dict[int, list[Example]] = {}
         self._pending: dict[int, Future[list[Example]]] = {}
-        self._published = -1
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._published, self._is_main = -1, run.is_main
+        if self._is_main:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     def generate(self, prompts: Sequence[np.ndarray], sampling: Sampling, *, seed: int, purpose: str, step: int) -> list[Example]:
         """Answers to prompts, as those of Engine.generate, with the column policy_step; those of a phase may be there already."""
-        batch = Batch(prompts, sampling, seed, purpose, step)
-        if purpose != "rollout":  # the scores of the phase made it needed, so it could not be asked for ahead
+        self._policy.model.gather()  # by all ranks: one of them publishes what it is
+        return made_once(partial(self._answered, Batch(prompts, sampling, seed, purpose, step)))
+
+    def _answered(self, batch: Batch) -> list[Example]:
+        step = batch.step
+        if batch.purpose != "rollout":  # the scores of the phase made it needed, so it could not be asked for ahead
             self._publish(step)
             return self._samplers.submit(batch).result()
         for phase in range(step, min(step + self._max_lag + 1, self._phases)):
@@ -73,7 +78,7 @@ class Separate:
         return self._ready.pop(step)
 
     def state(self) -> dict[str, Tensor]:
-        """The answers that were asked for ahead, which are waited for."""
+        """The answers that were asked for ahead, which are waited for; asked of rank 0, which has them."""
         for phase in list(self._pending):
             self._wait(phase)
         return {f"{phase}.{name}": tensor for phase, answers in self._ready.items() for name, tensor in _tensors(answers).items()}
@@ -87,7 +92,8 @@ class Separate:
     def close(self) -> None:
         """End the samplers that are ours, and remove the weights that were published."""
         self._samplers.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        if self._is_main:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     def _wait(self, phase: int) -> None:
         if phase in self._pending:
@@ -136,13 +142,11 @@ def _examples(tensors: dict[str, Tensor]) -> list[Example]:
 def separate(stage: Reinforce, run: Run, policy: Speaker, judges: Judges) -> Iterator[Separate | None]:
     """The samplers that the stage asks for, ended with it; None if the trainer samples itself.
 
-    Raises ConfigError for servers that cannot do what is needed and for several ranks, EngineError if one is not there.
+    Raises ConfigError for servers that cannot do what is needed, EngineError if one is not there.
     """
     if isinstance(stage.engine, InProcess):
         yield None
         return
-    if (size := world().size) > 1:
-        raise ConfigError(f"engine={stage.engine.kind} is asked by one trainer process, and there are {size}; take engine=in_process")
     longest = max(map(len, judges.prompt_ids)) + stage.sampling.max_new_tokens
     engine = engine_of(
         run, policy, rows=stage.prompts_per_phase * stage.answers, precision=None if stage.sampler == "auto" else stage.sampler
@@ -155,14 +159,16 @@ def separate(stage: Reinforce, run: Run, policy: Speaker, judges: Judges) -> Ite
     asked = partial(prompts_of, stage, judges.prompt_ids, run.seed)
     found = Separate(run, policy, samplers, asked, max_lag=stage.engine.max_lag, phases=stage.phases)
     try:
-        if isinstance(stage.engine, OtherProcess):
+        if run.is_main and isinstance(stage.engine, OtherProcess):
             how = {"rows": engine.rows, "precision": engine.precision, "kernels": machine_of(run).sampler, "stop_ids": policy.stop_ids}
             servers.append(OwnSampler({"machine": plain(machine_of(run)), **how}))
-        else:
+        elif run.is_main and isinstance(stage.engine, Servers):
             where, tokens = str(resolve(run, stage.model)), min(longest, policy.model.config.max_seq_len)
             for endpoint in stage.engine.endpoints():
                 server = VLLM(endpoint, policy.stop_ids, tokens, where, stage.engine.in_flight, stage.sampling.temperature)
                 server.look()
+                if server.caution:
+                    run.log(server.caution)
                 servers.append(server)
         yield found
     finally:

@@ -38,7 +38,8 @@ def joined(world: World) -> Iterator[None]:
         dist.destroy_process_group()
     except RuntimeError as error:
         if any(word in str(error) for word in LOST):
-            raise RankError("a peer process is gone; the same command goes on from the last checkpoint") from error
+            reason = str(error).splitlines()[0][:200]  # which tells a peer that is gone from ranks that do not do the same
+            raise RankError(f"a peer process is gone ({reason}); the same command goes on from the last checkpoint") from error
         raise
 
 
@@ -46,17 +47,19 @@ def heard(value: T) -> T:
     """What rank 0 says, something that JSON holds, on every rank; what the others give does not matter."""
     if not is_parallel():
         return value
-    said = bytearray(json.dumps(value).encode()) if dist.get_rank() == 0 else bytearray()
-    size = torch.tensor(len(said))
-    dist.broadcast(size, 0)
-    letters = torch.frombuffer(said, dtype=torch.uint8) if said else torch.zeros(int(size), dtype=torch.uint8)
-    dist.broadcast(letters, 0)
-    return json.loads(letters.numpy().tobytes())
+    return json.loads(_broadcast(json.dumps(value).encode() if dist.get_rank() == 0 else b""))
 
 
 def once(compute: Callable[[], Any]) -> Any:
     """What rank 0 computes, something that JSON holds: for what costs money, or need not be the same twice."""
     return heard(compute() if not is_parallel() or dist.get_rank() == 0 else None)
+
+
+def made_once(work: Callable[[], list[Example]]) -> list[Example]:
+    """The examples that rank 0 makes, on every rank."""
+    if not is_parallel():
+        return work()
+    return _received(_broadcast(_sent(work()) if dist.get_rank() == 0 else b""))
 
 
 def agreed(numbers: Sequence[int]) -> list[int]:
@@ -96,6 +99,15 @@ def _received(part: bytes) -> list[Any]:
     if not part:
         return []
     return examples_from_bytes(part[1:]) if part[:1] == b"E" else columns_from_bytes(part[1:])
+
+
+def _broadcast(said: bytes) -> bytes:
+    """What rank 0 says."""
+    size = torch.tensor(len(said))
+    dist.broadcast(size, 0)
+    letters = torch.frombuffer(bytearray(said), dtype=torch.uint8) if said else torch.zeros(int(size), dtype=torch.uint8)
+    dist.broadcast(letters, 0)
+    return letters.numpy().tobytes()
 
 
 def _gathered(said: bytes) -> list[bytes]:

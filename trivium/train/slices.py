@@ -16,6 +16,8 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor, Replicate
 from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
 
+from trivium.core.errors import ArtefactError
+
 SLICES = "slices.json"
 Index = dict[str, dict[str, Any]]  # tensor -> {"shape": of the whole, "slices": [{"file": name, "offset": of its first element}]}
 
@@ -39,6 +41,8 @@ def pieces(tensors: Mapping[str, Tensor], rank: int) -> dict[str, Piece]:
             continue
         mesh, local = tensor.device_mesh, tensor.to_local()
         is_replica = any(isinstance(place, Replicate) and mesh.get_local_rank(number) for number, place in enumerate(tensor.placements))
+        # what ranks that share layers have whole is spread over a mesh for each of them; one of these has rank 0
+        is_replica = is_replica or not bool((mesh.mesh == 0).any())
         if is_replica or not local.numel():
             continue
         _, offset = compute_local_shape_and_global_offset(tensor.shape, mesh, tensor.placements)
@@ -77,7 +81,7 @@ class Saved(Mapping[str, Tensor]):
     """The whole tensors of one part of a checkpoint, each read when it is asked for."""
 
     def __init__(self, folder: Path, part: str, index: Index) -> None:
-        self.index, main = index, _file(part, 0)
+        self.folder, self.index, main = folder, index, _file(part, 0)
         files = {main} | {piece["file"] for found in index.values() for piece in found["slices"]}
         self.files = {name: safe_open(folder / name, "pt") for name in sorted(files)}
         self.main = self.files[main]
@@ -86,12 +90,14 @@ class Saved(Mapping[str, Tensor]):
     def __getitem__(self, name: str) -> Tensor:
         if name not in self.index:
             return self.main.get_tensor(name)
-        whole: Tensor | None = None
+        whole, found = None, 0
         for piece in self.index[name]["slices"]:
             data = self.files[piece["file"]].get_tensor(name)
             whole = torch.empty(self.index[name]["shape"], dtype=data.dtype) if whole is None else whole
             whole[tuple(slice(start, start + size) for start, size in zip(piece["offset"], data.shape, strict=True))] = data
-        assert whole is not None
+            found += data.numel()
+        if whole is None or found != whole.numel():
+            raise ArtefactError(f"{self.folder / SLICES}: the slices of {name} hold {found:,} numbers, which is not all of it")
         return whole
 
     def __iter__(self) -> Iterator[str]:
