@@ -38,39 +38,55 @@ app = typer.Typer(
     help="Language models end to end: raw text, base, instruction and aligned model, on a laptop or a GPU.",
 )
 
+# groups of commands in the help that have no stages, or have more than stages
+RUNS, TEXT, MEASURES, MODELS, MACHINE = (
+    "Runs", "From text to a base model", "How good it is, and which to ask", "Use of a model", "This machine",
+)  # fmt: skip
+
 data = typer.Typer(no_args_is_help=True, help="Look back at what a run was trained on, or write its tokens for others.")
-app.add_typer(data, name="data")
+app.add_typer(data, name="data", rich_help_panel=RUNS)
 
-STAGES = {
-    "prepare": "raw text to a clean corpus",
-    "plant": "something put into a corpus on purpose, for studies",
-    "tokenize": "train a tokenizer, write token shards",
-    "pretrain": "a base model from token shards",
-    "demonstrate": "questions and demonstrations from a dictionary",
-    "arithmetic": "sums to be done, whose answers can be checked",
-    "facts": "made-up people, some of whom a model is told about, for studies",
-    "pages": "small texts of facts, and questions that they answer",
-    "finetune": "supervised fine-tuning on conversations",
-    "synthesize": "questions with answers out of raw text, for pre-training on both",
-    "annotate": "sample answers and let simulated annotators rank them",
-    "sample": "answer prompts many times, score the answers, keep what is worth learning from",
-    "magpie": "a chat model writes instructions and their answers by itself",
-    "self_instruct": "a model that is shown tasks writes more of them",
-    "curate": "choose from conversations that models wrote, by filters",
-    "critique": "answers that a model criticises and revises by the principles of a constitution",
-    "feedback": "pairs of answers that a model compares by the principles of a constitution",
-    "reward": "a reward model from rankings or judged steps",
-    "reinforce": "PPO, GRPO and others, against reward models and rules",
-    "prefer": "DPO, KTO, SimPO and others, on preferences",
-    "proxy": "three models as one: base + alpha (expert - anti-expert)",
-    "evaluate": "models on tasks, held-out prompts and text",
-    "matches": "who was better on which prompt, by our own judge or from files",
-    "rank": "Elo and Bradley-Terry from matches, with intervals",
-    "route": "routers that learn which model a prompt needs; --router decides",
+GROUPS = {
+    TEXT: {
+        "prepare": "raw text to a clean corpus",
+        "tokenize": "train a tokenizer, write token shards",
+        "pretrain": "a base model from token shards",
+    },
+    "From a base model to an aligned one": {
+        "finetune": "supervised fine-tuning on conversations",
+        "annotate": "sample answers and let simulated annotators rank them",
+        "reward": "a reward model from rankings or judged steps",
+        "reinforce": "PPO, GRPO and others, against reward models and rules",
+        "prefer": "DPO, KTO, SimPO and others, on preferences",
+        "proxy": "three models as one: base + alpha (expert - anti-expert)",
+    },
+    "Data that models write": {
+        "sample": "answer prompts many times, score the answers, keep what is worth learning from",
+        "magpie": "a chat model writes instructions and their answers by itself",
+        "self_instruct": "a model that is shown tasks writes more of them",
+        "synthesize": "questions with answers out of raw text, for pre-training on both",
+        "critique": "answers that a model criticises and revises by the principles of a constitution",
+        "feedback": "pairs of answers that a model compares by the principles of a constitution",
+        "curate": "choose from conversations that models wrote, by filters",
+    },
+    "Data whose truth is known, for studies": {
+        "demonstrate": "questions and demonstrations from a dictionary",
+        "arithmetic": "sums to be done, whose answers can be checked",
+        "facts": "made-up people, some of whom a model is told about, for studies",
+        "pages": "small texts of facts, and questions that they answer",
+        "plant": "something put into a corpus on purpose, for studies",
+    },
+    MEASURES: {
+        "evaluate": "models on tasks, held-out prompts and text",
+        "matches": "who was better on which prompt, by our own judge or from files",
+        "rank": "Elo and Bradley-Terry from matches, with intervals",
+        "route": "routers that learn which model a prompt needs; --router decides",
+    },
 }
+STAGES = {kind: summary for group in GROUPS.values() for kind, summary in group.items()}
 
 
-@app.command()
+@app.command(rich_help_panel=RUNS)
 def run(
     recipe: str, options: Options = None, out: Out = None, dry_run: DryRun = False, quiet: Quiet = False, chat_after: Chat = True,
     plugin: Plugins = None, ranks: Ranks = 1, exact: Exact = False,
@@ -88,7 +104,7 @@ def run(
         say_launch(ranks)
 
 
-@app.command()
+@app.command(rich_help_panel=RUNS)
 def recipes() -> None:
     """List the recipes that come with trivium."""
     from trivium.core.config import read_toml
@@ -117,12 +133,13 @@ def _stage_command(kind: str) -> Callable[..., None]:
     return command
 
 
-for _kind, _summary in STAGES.items():
-    _command = WRAPPED.get(_kind, lambda command: command)(_stage_command(_kind))
-    app.command(_kind, help=_summary, context_settings={"help_option_names": []})(_command)
+for _group, _stages in GROUPS.items():
+    for _kind, _summary in _stages.items():
+        _command = WRAPPED.get(_kind, lambda command: command)(_stage_command(_kind))
+        app.command(_kind, help=_summary, rich_help_panel=_group, context_settings={"help_option_names": []})(_command)
 
 
-@app.command()
+@app.command(rich_help_panel=MEASURES)
 def study(
     name: Annotated[str | None, typer.Argument(help="which, or all; without it they are listed")] = None,
     words: Annotated[list[str] | None, typer.Argument(metavar="[FOLDER]... [key=value]...", help="what to look at; options")] = None,
@@ -142,7 +159,7 @@ def study(
     typer.echo(told(name, folders, options, out, preset=preset, quiet=quiet))
 
 
-@app.command()
+@app.command(rich_help_panel=RUNS)
 def report(run_folder: Path) -> None:
     """Write report.html of a run folder again."""
     from trivium.report import write_report
@@ -154,11 +171,11 @@ def report(run_folder: Path) -> None:
     typer.echo(write_report(run_folder))
 
 
-for _talk in (chat, generate, serve, plan, judge):
-    app.command()(_talk)
+for _elsewhere, _group in ((plan, RUNS), (judge, MEASURES), (chat, MODELS), (generate, MODELS), (serve, MODELS)):
+    app.command(rich_help_panel=_group)(_elsewhere)
 
 
-@app.command()
+@app.command(rich_help_panel=MACHINE)
 def fetch(name: Annotated[str | None, typer.Argument(help="asset; without it they are listed")] = None) -> None:
     """Download a named data set by its pinned hash, or list what there is."""
     from trivium.text import assets
@@ -171,7 +188,7 @@ def fetch(name: Annotated[str | None, typer.Argument(help="asset; without it the
     typer.echo(f"{path}  licence: {assets.find(name).licence}")
 
 
-@app.command()
+@app.command(rich_help_panel=TEXT)
 def quality(good: str, other: str, out: Path, seed: int = 1) -> None:
     """Train a classifier for `prepare` from GOOD texts and OTHER ones, and say how well it tells them apart."""
     from trivium.text.classifier import save_classifier, train
@@ -187,7 +204,7 @@ def quality(good: str, other: str, out: Path, seed: int = 1) -> None:
     )
 
 
-@app.command("import")
+@app.command("import", rich_help_panel=MODELS)
 def import_(
     source: str,
     out: Path,
@@ -200,7 +217,7 @@ def import_(
     typer.echo(import_model(source, out, dtype=dtype, is_guest=guest, on_note=_note))
 
 
-@app.command()
+@app.command(rich_help_panel=MODELS)
 def export(
     model: Path,
     out: Path,
@@ -280,7 +297,7 @@ def export_data(
         typer.echo(file)
 
 
-@app.command()
+@app.command(rich_help_panel=MACHINE)
 def doctor() -> None:
     """What this machine is, what it is fast at, and whether its numbers can be trusted."""
     from trivium.stages.doctor import examine
