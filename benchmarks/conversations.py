@@ -29,8 +29,8 @@ def usual_lengths(count: int, longest: int, seed: int) -> Lengths:
 
 def lengths_of(data: str, tokenizer_folder: Path, longest: int) -> Lengths:
     """Those of the conversations in a file, as SmolLM2 would be trained on them; what is too long is left out, as the stage does."""
+    from trivium.stages.computing.models import Speaker
     from trivium.stages.machine import Machine
-    from trivium.stages.models import Speaker
     from trivium.text.read import read_conversations
 
     speaker = Speaker.load(tokenizer_folder, Machine(device="cpu", precision="float32", kernels="torch"))

@@ -25,9 +25,9 @@ from trivium.generate.sampling import Sampling
 from trivium.nn.io.directory import load_model
 from trivium.nn.io.gguf_read import read_gguf
 from trivium.nn.model import Model
-from trivium.stages.exchange import export_model, model_path
+from trivium.stages.computing.models import Speaker
 from trivium.stages.machine import Machine
-from trivium.stages.models import Speaker
+from trivium.stages.use.exchange import export_model, model_path
 from trivium.text.assets import fetch
 from trivium.text.read import read_documents
 

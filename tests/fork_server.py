@@ -103,16 +103,16 @@ def _serve(imports_torch: bool) -> None:
     if not imports_torch:
         defer(*HEAVY)
     import trivium.cli
-    import trivium.stages.chat
     import trivium.stages.pipeline
-    import trivium.stages.plan
+    import trivium.stages.planning.plan
     import trivium.stages.recipe
+    import trivium.stages.use.chat
 
     if imports_torch:
         import trivium.evals.bits_per_byte
         import trivium.generate.engine
-        import trivium.stages.models
-        import trivium.stages.rollouts
+        import trivium.stages.computing.models
+        import trivium.stages.computing.rollouts
         import trivium.train.fit  # noqa: F401
 
     pipes: dict[int, int] = {}

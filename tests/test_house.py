@@ -144,36 +144,8 @@ def test_no_file_names_the_machine_it_was_written_on():
 @pytest.mark.parametrize("folder", ["core", "text", "report", "plan", "stages", "cli"])
 def test_it_is_imported_without_loading_torch(folder):
     """`stages` and `cli` defer torch: it is loaded when a stage computes, after options and data were checked."""
-    computing = (
-        {
-            "models.py",
-            "rollouts.py",
-            "judges.py",
-            "watch.py",
-            "preference_groups.py",
-            "heldout_pairs.py",
-            "heldout.py",
-            "answering.py",
-            "dialogues.py",
-            "measuring.py",
-            "task_rounds.py",
-            "partners.py",
-            "recorded.py",
-            "choosing.py",
-            "comparing.py",
-            "embedding.py",
-            "revising.py",
-            "separate.py",
-            "shared.py",
-            "step_columns.py",
-            "subjects.py",
-            "synthesizing.py",
-            "tasks.py",
-        }
-        if folder == "stages"
-        else set()
-    )  # imported only while a stage runs
-    paths = [path for path in OURS if path.is_relative_to(PACKAGE / folder) and path.name not in computing]
+    computing = PACKAGE / "stages/computing"  # imported only while a stage runs
+    paths = [path for path in OURS if path.is_relative_to(PACKAGE / folder) and not path.is_relative_to(computing)]
     modules = [name(path)[:-3].replace("/", ".").removesuffix(".__init__") for path in paths]
     modules += ["trivium.cli"] * (folder == "cli" and (PACKAGE / "cli.py").exists())
     deferred = folder in ("stages", "cli")

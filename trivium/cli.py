@@ -212,7 +212,7 @@ def import_(
     guest: Annotated[bool, typer.Option("--guest", help="let transformers run it, whatever its architecture: slower")] = False,
 ) -> None:
     """Make a model directory from a .gguf file, a foreign directory, an adapter's, or the named model smollm2."""
-    from trivium.stages.exchange import import_model
+    from trivium.stages.use.exchange import import_model
 
     typer.echo(import_model(source, out, dtype=dtype, is_guest=guest, on_note=_note))
 
@@ -225,8 +225,8 @@ def export(
     dtype: Annotated[str | None, typer.Option(help="gguf: f16, q8_0 or f32; hf: f32 or bf16")] = None,
 ) -> None:
     """Write a model, or an adapter with its base in one, for llama.cpp, or as a directory in another precision."""
-    from trivium.stages.chat import model_folder
-    from trivium.stages.exchange import export_model
+    from trivium.stages.use.chat import model_folder
+    from trivium.stages.use.exchange import export_model
 
     typer.echo(export_model(model_folder(model), out, to=to, dtype=dtype, on_note=_note))
 
@@ -300,7 +300,7 @@ def export_data(
 @app.command(rich_help_panel=MACHINE)
 def doctor() -> None:
     """What this machine is, what it is fast at, and whether its numbers can be trusted."""
-    from trivium.stages.doctor import examine
+    from trivium.stages.use.doctor import examine
 
     for line in examine():
         typer.echo(line)
@@ -311,7 +311,7 @@ def _note(note: str) -> None:
 
 
 def _trace(run_folder: Path, stage: str) -> Any:
-    from trivium.stages.tracing import Trace
+    from trivium.stages.use.tracing import Trace
 
     return Trace.open(run_folder, stage)
 
@@ -333,7 +333,7 @@ def _start(recipe: Any, folder: Path, dry_run: bool, quiet: bool, chat_after: bo
 
     check(recipe, plugins)
     if dry_run:
-        from trivium.stages.plan import plan as plan_here
+        from trivium.stages.planning.plan import plan as plan_here
 
         typer.echo(plan_here(recipe))
         return
@@ -341,7 +341,7 @@ def _start(recipe: Any, folder: Path, dry_run: bool, quiet: bool, chat_after: bo
     if not world().is_main:
         return
     typer.echo(f"report: {page}")
-    from trivium.stages.chat import best_model
+    from trivium.stages.use.chat import best_model
 
     model = best_model(folder)
     if model is None:

@@ -36,9 +36,9 @@ def chat(
 ) -> None:
     """Talk to a model, to several beside each other, or to those that a router chooses among."""
     from trivium.generate.sampling import Sampling
-    from trivium.stages.chat import named
-    from trivium.stages.deciding import Decider
-    from trivium.stages.talk import talk
+    from trivium.stages.use.chat import named
+    from trivium.stages.use.deciding import Decider
+    from trivium.stages.use.talk import talk
 
     folders = named(models, alone="model")
     sampling = Sampling(
@@ -54,7 +54,7 @@ def generate(
 ) -> None:  # fmt: skip
     """Answer every prompt of a file (or one prompt given as text) and print JSON lines."""
     from trivium.generate.sampling import Sampling
-    from trivium.stages.chat import answer_all, model_folder
+    from trivium.stages.use.chat import answer_all, model_folder
 
     sampling = Sampling(
         temperature=temperature, max_new_tokens=max_new_tokens, top_k=top_k, top_p=top_p, min_p=min_p, repetition_penalty=repetition_penalty
@@ -69,6 +69,6 @@ def judge(
     seed: int = 1,
 ) -> None:
     """Say which of two answers is better, without knowing whose they are; the same command goes on where it was left."""
-    from trivium.stages.judging import judge as ask
+    from trivium.stages.use.judging import judge as ask
 
     typer.echo(ask(answers, votes, seed=seed))

@@ -72,7 +72,7 @@ def with_plan(command: Command) -> Command:
         if plan is None or show_help:
             command(options, out, dry_run, quiet, show_help)
             return
-        from trivium.stages.capacity import plan_of
+        from trivium.stages.planning.capacity import plan_of
 
         typer.echo(plan_of(options or [], plan))
 
@@ -94,7 +94,7 @@ def with_router(command: Command) -> Command:
         if router is None or show_help:
             command(options, out, dry_run, quiet, show_help)
             return
-        from trivium.stages.deciding import decisions
+        from trivium.stages.use.deciding import decisions
 
         if not prompts:
             raise ConfigError("--router decides where prompts go; give --prompts, a text or a file")

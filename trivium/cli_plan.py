@@ -21,20 +21,20 @@ def plan(
 ) -> None:
     """What a recipe takes before it starts: memory, time, cost, failures, launch lines; each number says where it is from."""
     from trivium.core.config import parse_overrides
-    from trivium.stages.jobs import asked
+    from trivium.stages.planning.jobs import asked
 
     found = asked(recipe, parse_overrides(options or []), list(options or []))
     if against and (gpus or found.folder is None):
         raise ConfigError("--against compares the plan for this machine with a run: name its folder, and leave --gpus out")
     if gpus:
         from trivium.plan.figures import as_json as plain_figures, as_text
-        from trivium.stages.outlay import plan_of
+        from trivium.stages.planning.outlay import plan_of
 
         sections = plan_of(found, gpus=gpus, gpu=gpu, net=net, with_calibration=calibrate)
         typer.echo(json.dumps(plain_figures(sections), indent=1) if as_json else as_text(sections))
         return
     from trivium.stages.pipeline import check
-    from trivium.stages.plan import against as compared, plan as told
+    from trivium.stages.planning.plan import against as compared, plan as told
 
     if found.is_shape:
         raise ConfigError("a shape without text is planned for a cluster: say --gpus 8 --gpu h100, or name a recipe")

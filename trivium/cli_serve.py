@@ -25,7 +25,7 @@ def serve(
 ) -> None:  # fmt: skip
     """Serve models over HTTP as OpenAI's interface has it, with a chat page."""
     from trivium.serve.start import Place, serve as start
-    from trivium.stages.deciding import Decider
+    from trivium.stages.use.deciding import Decider
 
     place = Place(host, port, key_env, rows, waiting, context, deadline_s, votes, precision)
     start(models, place, lambda line: typer.echo(line, err=True), router=lambda: Decider.chosen(router, share, price))

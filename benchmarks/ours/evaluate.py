@@ -12,7 +12,7 @@ def evaluate(want: dict[str, Any], rounds: Rounds) -> None:
 
     from trivium.evals.harness import in_order, rows_of
     from trivium.evals.task import NamedTask
-    from trivium.stages.subjects import load_subject
+    from trivium.stages.computing.subjects import load_subject
 
     torch.set_num_threads(want["threads"])
     subject = load_subject(want["model"], rows=want["rows"])

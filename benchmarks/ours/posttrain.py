@@ -17,8 +17,8 @@ def train(want: dict[str, Any], rounds: Rounds) -> None:
     """Train until nothing more is wanted, as the stage of this work does; what is not named in `want` is the default."""
     from trivium.nn.io.directory import load_model
     from trivium.nn.model import DTYPES
+    from trivium.stages.computing.models import sampling_precision, with_kernels
     from trivium.stages.machine import Machine
-    from trivium.stages.models import sampling_precision, with_kernels
 
     machine = Machine(threads=want["threads"], **want["machine"]).measured()
     model = load_model(Path(want["model"]), compute_dtype=DTYPES[machine.precision], has_scalar=want["work"] == "reward")
@@ -101,8 +101,8 @@ def _grpo(want: dict[str, Any], model: Any, rows: list[dict[str, list[int]]], ro
     from trivium.learn.credit import GroupMean
     from trivium.learn.objectives.policy import PolicyGradient
     from trivium.nn.adapter import frozen_reference
+    from trivium.stages.computing.rollouts import Rollouts
     from trivium.stages.reinforce import Reinforce
-    from trivium.stages.rollouts import Rollouts
     from trivium.train.annotate import column_of, logprobs
 
     stage = Reinforce(

@@ -17,8 +17,8 @@ def train(want: dict[str, Any], rounds: Rounds) -> None:
     from trivium.learn.schedules import Schedule
     from trivium.nn.config import llama
     from trivium.nn.model import DTYPES, Model, initialise
+    from trivium.stages.computing.models import with_products
     from trivium.stages.machine import Machine
-    from trivium.stages.models import with_products
     from trivium.train.trainer import Trainer
 
     settings = {name: want[name] for name in ("device", "threads", "precision", "kernels", "products")}

@@ -32,8 +32,8 @@ def compete(want: dict[str, Any], rounds: Rounds) -> None:
     from trivium.nn.config import llama
     from trivium.nn.model import DTYPES, Model, initialise
     from trivium.nn.variants import with_traits
+    from trivium.stages.computing.models import with_products
     from trivium.stages.machine import Machine
-    from trivium.stages.models import with_products
     from trivium.train.trainer import Trainer
 
     stage = want.get("pretrain", {})  # what the dial derived

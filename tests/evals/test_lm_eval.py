@@ -20,7 +20,7 @@ from trivium.evals.scoring import Answer
 from trivium.evals.task import NamedTask
 from trivium.nn.io.directory import save_model
 from trivium.score.rewards import Length
-from trivium.stages.subjects import load_subject
+from trivium.stages.computing.subjects import load_subject
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.slow]
 WORDS = ("king", "land", "sea", "night", "bread", "stone")

@@ -7,7 +7,7 @@ from tests.learn.test_bandit import BETA, OPTIMUM, REFERENCE, REWARD, assert_arr
 from tests.learn.test_bandit_online import STEPS, policy_of, weighed
 from trivium.learn.objectives.policy import CISPO, REINFORCE, PolicyGradient
 from trivium.nn.model import Model
-from trivium.stages.rollouts import MAX_IMPORTANCE
+from trivium.stages.computing.rollouts import MAX_IMPORTANCE
 
 BASELINE = 3.0  # more than any reward: the mean advantage is not 0, so it matters how often each choice is counted
 

@@ -17,9 +17,9 @@ from trivium.learn.schedules import Schedule
 from trivium.nn.io.classifier import fold
 from trivium.nn.io.directory import load_model, save_model
 from trivium.nn.model import Model, initialise
-from trivium.stages.exchange import export_model
+from trivium.stages.computing.models import Speaker
 from trivium.stages.machine import Machine
-from trivium.stages.models import Speaker
+from trivium.stages.use.exchange import export_model
 from trivium.text.chat import PLAIN
 from trivium.train.annotate import final_scores
 from trivium.train.trainer import Trainer

@@ -18,7 +18,7 @@ from trivium.nn.model import Model, initialise
 from trivium.nn.scaling import scaled_parameters
 from trivium.nn.transformer import MLP, ValueEmbedding
 from trivium.nn.variants import SPEEDRUN, TRAITS, with_traits
-from trivium.stages.exchange import export_model
+from trivium.stages.use.exchange import export_model
 
 PLAIN = llama(vocab_size=V, depth=4, width=64, max_seq_len=32)
 TOKENS = torch.tensor([[3, 5, 7]])

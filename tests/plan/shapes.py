@@ -3,7 +3,7 @@
 from trivium.nn.config import ModelConfig
 from trivium.nn.preset import preset
 from trivium.plan.shape import Shape
-from trivium.stages.jobs import shape_of
+from trivium.stages.planning.jobs import shape_of
 
 LLAMA_8B = shape_of(preset("llama-3.1-8b"))
 

@@ -10,7 +10,7 @@ from trivium.plan.memory import Layout, memory
 from trivium.plan.sampling import Replica, switch_seconds, sync_seconds
 from trivium.plan.step import FP8_GAIN, efficiency, mfu, step, tokens_to_hide
 from trivium.plan.timeline import Batch, asynchronous, colocated, one_step_off
-from trivium.stages.jobs import shape_of
+from trivium.stages.planning.jobs import shape_of
 
 H100 = device("h100")
 GIB = 2**30

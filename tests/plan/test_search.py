@@ -11,7 +11,7 @@ from trivium.plan.devices import Cluster, device
 from trivium.plan.launch import launch_lines, options_of
 from trivium.plan.memory import Layout
 from trivium.plan.search import Training, best, choices
-from trivium.stages.jobs import shape_of
+from trivium.stages.planning.jobs import shape_of
 
 H100 = device("h100")
 BATCH = 4 << 20

@@ -10,7 +10,7 @@ import pytest
 from tests.nn.io_models import STOPS, TOKENIZER, ours
 from trivium.generate.engine import Engine
 from trivium.serve.worker import Served, Worker
-from trivium.stages.models import Speaker
+from trivium.stages.computing.models import Speaker
 from trivium.text.chat import PLAIN
 
 starlette = pytest.importorskip("starlette", reason="starlette is not installed, so there is no server")

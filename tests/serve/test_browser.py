@@ -19,7 +19,7 @@ from tests.serve.test_connections import held_at
 from tests.serve.test_safety import ADDRESS
 from trivium.core.errors import DataError
 from trivium.generate.job import Said
-from trivium.stages.votes import Votes
+from trivium.stages.use.votes import Votes
 from trivium.text.read import read_matches
 
 pytestmark = [

@@ -6,7 +6,7 @@ import os
 from scripts import serve_load
 from scripts.serve_fuzz import fuzz, request
 from tests.serve.conftest import listening, make_worker
-from trivium.stages.votes import Votes
+from trivium.stages.use.votes import Votes
 
 
 def test_a_crowd_is_answered_as_each_is_alone_and_who_is_too_many_is_told_when_to_come_back():

@@ -9,10 +9,10 @@ from tests.serve.test_api import CHAT, TEXT, events
 from trivium.core.errors import ConfigError
 from trivium.score.routing.store import load_routers
 from trivium.serve.start import Place, serve
-from trivium.stages.chat import ROUTER
-from trivium.stages.deciding import Decider
 from trivium.stages.pipeline import execute
 from trivium.stages.recipe import single
+from trivium.stages.use.chat import ROUTER
+from trivium.stages.use.deciding import Decider
 from trivium.studies.routing import planted_matches
 from trivium.text.records import plain_match
 

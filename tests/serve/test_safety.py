@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from tests.serve.conftest import client_of, make_worker
 from trivium.core.errors import ConfigError
 from trivium.serve.start import Place, _listening, is_loopback, serve
-from trivium.stages.chat import named
-from trivium.stages.votes import Votes
+from trivium.stages.use.chat import named
+from trivium.stages.use.votes import Votes
 from trivium.text.read import read_matches
 
 ADDRESS = "127.0.0.1"

@@ -22,9 +22,9 @@ from trivium.nn.io.directory import save_model
 from trivium.nn.model import Model, initialise
 from trivium.nn.native.library import why_not
 from trivium.stages.base import Foresight, Work
+from trivium.stages.computing.models import Speaker, ranked_group
 from trivium.stages.machine import Machine
 from trivium.stages.methods import methods
-from trivium.stages.models import Speaker, ranked_group
 from trivium.stages.pipeline import check
 from trivium.stages.recipe import single
 from trivium.text.shards import write_shard

@@ -10,11 +10,11 @@ from trivium.core.config import parse_overrides
 from trivium.core.errors import ConfigError
 from trivium.plan.devices import Cluster, device
 from trivium.plan.figures import as_json, as_text
-from trivium.stages.cluster import alternatives, machine_for, others_than, plan_cluster
-from trivium.stages.jobs import asked, jobs_of
-from trivium.stages.layers import layer_fit, measure
 from trivium.stages.machine import Machine
-from trivium.stages.outlay import plan_of
+from trivium.stages.planning.cluster import alternatives, machine_for, others_than, plan_cluster
+from trivium.stages.planning.jobs import asked, jobs_of
+from trivium.stages.planning.layers import layer_fit, measure
+from trivium.stages.planning.outlay import plan_of
 
 SHAPE = ["tokens=1e12"]
 TAGS = {"exact", "measured", "calibrated", "assumed"}
@@ -127,7 +127,7 @@ def test_layers_are_measured_on_this_machine():
 
 def test_what_was_measured_of_layers_makes_the_plan_calibrated(monkeypatch):
     from trivium.plan.calibration import LayerFit
-    from trivium.stages import layers
+    from trivium.stages.planning import layers
 
     fit = LayerFit(8192, 0.01, 0.02, 1e9, 1e9, share=0.2, margin=1.5)
     monkeypatch.setattr(layers, "load", lambda machine, work: {name: getattr(fit, name) for name in fit.__slots__})

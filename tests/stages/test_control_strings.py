@@ -15,11 +15,11 @@ from trivium.core.types import Conversation, Document, Message
 from trivium.evals.subject import Subject
 from trivium.generate.sampling import Sampling
 from trivium.score.choice import Question
-from trivium.stages.choosing import THINK, Chooser
-from trivium.stages.measuring import _Embedder
-from trivium.stages.models import Speaker
-from trivium.stages.revising import Writer
-from trivium.stages.task_rounds import _prompt
+from trivium.stages.computing.choosing import THINK, Chooser
+from trivium.stages.computing.measuring import _Embedder
+from trivium.stages.computing.models import Speaker
+from trivium.stages.computing.revising import Writer
+from trivium.stages.computing.task_rounds import _prompt
 from trivium.synth.constitution import Constitution, Principle
 from trivium.synth.feedback import Comparison, question
 from trivium.synth.filters import NearDuplicates
@@ -127,7 +127,7 @@ def embedded(speaker: Speaker, first: str, second: str, third: str) -> np.ndarra
     embedder = _Embedder(None, NearDuplicates(model="x"))  # type: ignore[arg-type]
     embedder.speaker = Speaker(room, speaker.tokenizer, speaker.chat)  # type: ignore[arg-type]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("trivium.stages.measuring.mean_hidden", lambda _, items, **__: seen.extend(item.tokens for item in items))
+        patch.setattr("trivium.stages.computing.measuring.mean_hidden", lambda _, items, **__: seen.extend(item.tokens for item in items))
         embedder([Conversation((Message("user", first + second), Message("assistant", third)))])
     return seen[0]
 

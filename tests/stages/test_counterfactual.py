@@ -14,7 +14,7 @@ from trivium.core.interrupt import Interrupted
 from trivium.core.run import Run
 from trivium.core.types import Document
 from trivium.stages.recipe import recipe_of, recipe_toml, single
-from trivium.stages.tracing import Trace
+from trivium.stages.use.tracing import Trace
 from trivium.text.shards import write_shard
 
 TEXT = "He said that his dog saw him, and he saw it himself. "

@@ -17,7 +17,7 @@ from trivium.core.run import Run
 from trivium.core.types import Conversation, Message
 from trivium.nn.io.directory import save_model
 from trivium.score.rewards import llm_judge
-from trivium.stages import measuring
+from trivium.stages.computing import measuring
 from trivium.stages.recipe import single
 from trivium.synth.neighbours import nearest_earlier
 from trivium.text.read import read_conversations, read_preferences
@@ -33,7 +33,7 @@ LEFT = ("curate/chats/kept.jsonl", "curate/chats/dropped.jsonl", "curate/funnel.
 @pytest.fixture(autouse=True)
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("trivium.stages.measuring.PIECE", 2)
+    monkeypatch.setattr("trivium.stages.computing.measuring.PIECE", 2)
     write([{"messages": turns(*pair), "number": number} for number, pair in enumerate(TALK)])
     save_model(tmp_path / "base", ours("llama"), **FILES)
     save_model(tmp_path / "judge", ours("llama", has_scalar=True), **FILES)

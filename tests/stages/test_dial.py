@@ -7,7 +7,7 @@ from trivium.core.errors import ConfigError
 from trivium.nn.flops import flops_per_token
 from trivium.stages.dial import seconds_of
 from trivium.stages.machine import Machine
-from trivium.stages.plan import plan
+from trivium.stages.planning.plan import plan
 from trivium.stages.pretrain import Pretrain
 from trivium.stages.recipe import load_recipe, single
 from trivium.stages.settle import settle

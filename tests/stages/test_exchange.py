@@ -16,12 +16,12 @@ from trivium.nn.adapter import adapt, merge
 from trivium.nn.io.directory import load_model, save_model
 from trivium.nn.io.peft import save_adapter
 from trivium.nn.model import Model
-from trivium.stages import exchange
 from trivium.stages.base import check_model, known_model
-from trivium.stages.chat import model_folder
-from trivium.stages.exchange import export_model, import_model, model_path
+from trivium.stages.computing.models import Speaker
 from trivium.stages.machine import Machine
-from trivium.stages.models import Speaker
+from trivium.stages.use import exchange
+from trivium.stages.use.chat import model_folder
+from trivium.stages.use.exchange import export_model, import_model, model_path
 from trivium.text import assets
 from trivium.text.chat import PLAIN
 

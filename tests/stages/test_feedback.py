@@ -20,8 +20,8 @@ from trivium.core.run import Run
 from trivium.core.types import Conversation, Message
 from trivium.generate.engine import Engine
 from trivium.nn.io.directory import save_model
-from trivium.stages import comparing
 from trivium.stages.base import Foresight
+from trivium.stages.computing import comparing
 from trivium.stages.pipeline import _identity
 from trivium.stages.recipe import single
 from trivium.synth.constitution import read_constitution
@@ -166,7 +166,7 @@ def _turns(rows: list[dict[str, str]]) -> tuple[Any, ...]:
 
 
 def _speaker(model: Any) -> Any:
-    from trivium.stages.models import Speaker
+    from trivium.stages.computing.models import Speaker
     from trivium.text.chat import PLAIN
 
     return Speaker(model, TOKENIZER, PLAIN)

@@ -18,12 +18,12 @@ from trivium.core.types import Conversation, Message
 from trivium.data.pack import pack
 from trivium.nn.io.directory import save_model
 from trivium.stages.base import Foresight
-from trivium.stages.heldout import HeldoutLoss
+from trivium.stages.computing.heldout import HeldoutLoss
+from trivium.stages.computing.models import Speaker
 from trivium.stages.machine import Machine
 from trivium.stages.methods import methods
-from trivium.stages.models import Speaker
 from trivium.stages.pipeline import _sources
-from trivium.stages.plan import plan
+from trivium.stages.planning.plan import plan
 from trivium.stages.recipe import single
 from trivium.text.chat_forms import forms
 from trivium.train.annotate import final_scores

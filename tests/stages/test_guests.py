@@ -18,9 +18,9 @@ from trivium.nn.io.directory import save_model
 from trivium.nn.io.tokenizer_files import write_tokenizer_files
 from trivium.nn.native.library import why_not
 from trivium.stages.base import Foresight
-from trivium.stages.chat import answer_all
-from trivium.stages.exchange import export_model, import_model
 from trivium.stages.recipe import single
+from trivium.stages.use.chat import answer_all
+from trivium.stages.use.exchange import export_model, import_model
 
 MACHINE = {"threads": 1, "precision": "float32", "compile": "off", "ceiling": 5e10, "kernels": "torch" if why_not() else "native"}
 WORDS = ("king", "land", "ships", "people", "user", "hello", "world", "assistant")

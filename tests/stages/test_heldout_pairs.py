@@ -10,7 +10,7 @@ from tests.stages.test_alignment import log, place, run, write
 from trivium.core.errors import ConfigError, DataError
 from trivium.core.types import example
 from trivium.report.intervals import mean_interval, share_interval
-from trivium.stages.heldout_pairs import HeldoutPairs
+from trivium.stages.computing.heldout_pairs import HeldoutPairs
 
 __all__ = ["place"]  # the fixture that makes the folder
 LONG = {"prompt": "king", "responses": ["sea " * 100, "no"], "ranking": [[0], [1]]}

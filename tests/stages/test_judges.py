@@ -5,9 +5,9 @@ import pytest
 
 from tests.nn.io_models import FILES, ours
 from trivium.nn.io.directory import save_model
-from trivium.stages.judges import Judges
+from trivium.stages.computing.judges import Judges
+from trivium.stages.computing.models import Speaker
 from trivium.stages.machine import Machine
-from trivium.stages.models import Speaker
 from trivium.stages.recipe import single
 
 

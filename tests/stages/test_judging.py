@@ -5,7 +5,7 @@ import json
 import pytest
 
 from trivium.core.errors import ConfigError, DataError
-from trivium.stages.judging import judge
+from trivium.stages.use.judging import judge
 from trivium.text.read import read_matches
 
 

@@ -26,11 +26,11 @@ from trivium.nn.model import Model
 from trivium.nn.native.library import why_not
 from trivium.nn.outputs import Outputs
 from trivium.stages.base import Foresight
-from trivium.stages.chat import answer_all, model_folder
+from trivium.stages.computing.models import Speaker, ranked_group
 from trivium.stages.machine import Machine
-from trivium.stages.models import Speaker, ranked_group
 from trivium.stages.pipeline import _content
 from trivium.stages.recipe import single
+from trivium.stages.use.chat import answer_all, model_folder
 from trivium.text.read import read_preferences
 from trivium.train.annotate import annotate, logprobs
 from trivium.train.trainer import Trainer

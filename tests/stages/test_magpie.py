@@ -27,7 +27,7 @@ LEFT = ("magpie/chats/written.jsonl", "magpie/results.json", "magpie/funnel.json
 @pytest.fixture(autouse=True)
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("trivium.stages.dialogues.ROUNDS", 1)  # so that a piece is as many conversations as rows
+    monkeypatch.setattr("trivium.stages.computing.dialogues.ROUNDS", 1)  # so that a piece is as many conversations as rows
     return tmp_path
 
 

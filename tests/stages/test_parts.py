@@ -8,8 +8,8 @@ import pytest
 from trivium.core.config import plain
 from trivium.core.errors import ConfigError
 from trivium.core.run import Run
-from trivium.stages.capacity import Sample, measure, plan, plan_of
 from trivium.stages.parts import CleanPart
+from trivium.stages.planning.capacity import Sample, measure, plan, plan_of
 from trivium.stages.prepare import Prepare
 from trivium.text import cleaning
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from trivium.core.types import example
-from trivium.stages.preference_groups import pairs_of
+from trivium.stages.computing.preference_groups import pairs_of
 from trivium.text.read import read_preferences
 
 

@@ -29,9 +29,9 @@ from trivium.nn.model import Model, initialise, initialise_as_pythia
 from trivium.nn.native.decoder import why_not_native
 from trivium.nn.native.library import why_not
 from trivium.nn.variants import SPEEDRUN
+from trivium.stages.computing.models import Speaker
 from trivium.stages.kept import is_kept, kept_folder, models_of
 from trivium.stages.machine import Machine
-from trivium.stages.models import Speaker
 from trivium.stages.recipe import load_recipe, single
 from trivium.text.shards import _write_index, write_shard
 

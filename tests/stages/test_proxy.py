@@ -20,13 +20,13 @@ from trivium.generate.sampling import Sampling
 from trivium.nn.io.directory import save_model
 from trivium.nn.io.tokenizer_files import tokenizer_config
 from trivium.nn.proxy import ProxyModel
-from trivium.stages.chat import answer_all, model_folder
 from trivium.stages.chat_formats import CHAT_KEY
-from trivium.stages.exchange import export_model
+from trivium.stages.computing.models import Speaker, engine_of
 from trivium.stages.machine import Machine
-from trivium.stages.models import Speaker, engine_of
 from trivium.stages.pipeline import _content
 from trivium.stages.recipe import single
+from trivium.stages.use.chat import answer_all, model_folder
+from trivium.stages.use.exchange import export_model
 from trivium.text.chat import PLAIN, ChatFormat, stop_ids
 from trivium.text.chat_forms import form
 from trivium.text.tokenizer import Tokenizer, train_bpe

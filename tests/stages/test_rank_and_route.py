@@ -9,9 +9,9 @@ import pytest
 from tests.nn.io_models import FILES, ours
 from trivium.core.errors import ConfigError, DataError
 from trivium.nn.io.directory import save_model
-from trivium.stages.deciding import decisions
 from trivium.stages.pipeline import execute
 from trivium.stages.recipe import load_recipe, single
+from trivium.stages.use.deciding import decisions
 from trivium.studies.routing import planted_matches
 from trivium.text.read import read_matches, read_preferences
 from trivium.text.records import plain_match
@@ -109,9 +109,9 @@ def test_route_reads_prompts_with_a_model_and_asks_a_language_model(place):
 
 def test_mean_states_do_not_depend_on_the_neighbours(place):
     from trivium.core.types import Message
-    from trivium.stages.embedding import mean_states
+    from trivium.stages.computing.embedding import mean_states
+    from trivium.stages.computing.models import Speaker
     from trivium.stages.machine import Machine
-    from trivium.stages.models import Speaker
 
     save_model(place / "base", ours("llama"), **FILES)
     speaker = Speaker.load(place / "base", Machine(precision="float32", kernels="torch"))

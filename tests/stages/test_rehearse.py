@@ -9,13 +9,14 @@ from tests.tiny import write_tiny
 from trivium.core.config import build, plain
 from trivium.core.errors import ConfigError
 from trivium.plan.calibration import StageFit
-from trivium.stages import pipeline, rehearse
-from trivium.stages.jobs import asked, jobs_of
+from trivium.stages import pipeline
 from trivium.stages.machine import Machine
-from trivium.stages.plan import against, outlook, plan
+from trivium.stages.planning import rehearse
+from trivium.stages.planning.jobs import asked, jobs_of
+from trivium.stages.planning.plan import against, outlook, plan
+from trivium.stages.planning.rehearse import PHASES, STEPS, arithmetic, calibrate, known_fits, small, units
 from trivium.stages.pretrain import Pretrain
 from trivium.stages.recipe import load_recipe, recipe_toml
-from trivium.stages.rehearse import PHASES, STEPS, arithmetic, calibrate, known_fits, small, units
 from trivium.stages.reinforce import Reinforce
 from trivium.stages.settle import settle
 

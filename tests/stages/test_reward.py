@@ -16,8 +16,8 @@ from trivium.core.run import Run
 from trivium.core.types import Message, Preference, Solution
 from trivium.learn.objectives import Process
 from trivium.nn.io.directory import load_model, save_model
+from trivium.stages.computing.models import Speaker, judged_steps, ranked_group
 from trivium.stages.machine import Machine
-from trivium.stages.models import Speaker, judged_steps, ranked_group
 from trivium.stages.pipeline import execute
 from trivium.stages.recipe import recipe_of, single
 from trivium.stages.reward_table import PairTable, step_table
@@ -127,7 +127,7 @@ def test_what_length_alone_explains_is_taken_off_the_scores(place, lora):
 
 
 def test_a_reward_model_that_knows_of_length_is_refused_by_tools_that_do_not_and_forgets_it_when_it_learns_again(place):
-    from trivium.stages.exchange import export_model
+    from trivium.stages.use.exchange import export_model
 
     model = ours("llama", has_scalar=True)
     model.scalar_head.length_slope = 0.5
@@ -160,7 +160,7 @@ def test_process_supervision_learns_which_step_is_right():
 
 
 def test_an_adapter_and_an_export_stay_process_reward_models():
-    from trivium.stages.exchange import export_model
+    from trivium.stages.use.exchange import export_model
 
     folder = run(**STEPS, lora={"r": 2}, steps=2)
     export_model(folder / "adapter", Path("copy"), to="hf")

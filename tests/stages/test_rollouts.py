@@ -9,9 +9,9 @@ from trivium.core.types import Example
 from trivium.generate.sampling import Sampling
 from trivium.learn.credit import GAE, Distillation, GreedyBaseline, GroupMean, Versus
 from trivium.learn.kl import AdaptiveKL
+from trivium.stages.computing.rollouts import MAX_BLIND_PHASES, MAX_IMPORTANCE, MAX_REFILLS, Rollouts
 from trivium.stages.recipe import single
 from trivium.stages.reinforce import Reinforce
-from trivium.stages.rollouts import MAX_BLIND_PHASES, MAX_IMPORTANCE, MAX_REFILLS, Rollouts
 
 PROMPT = np.array([1, 2], np.int32)
 

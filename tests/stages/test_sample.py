@@ -16,8 +16,8 @@ from trivium.generate.engine import Engine
 from trivium.generate.sampling import Sampling
 from trivium.nn.io.directory import save_model
 from trivium.stages.base import Foresight
+from trivium.stages.computing.models import Speaker
 from trivium.stages.machine import Machine
-from trivium.stages.models import Speaker
 from trivium.stages.recipe import single
 from trivium.text.read import read_conversations, read_preferences
 
@@ -34,7 +34,7 @@ LEFT = ("sample/answers/kept.jsonl", "sample/answers/scored.jsonl", "sample/sele
 @pytest.fixture(autouse=True)
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("trivium.stages.answering.ROUNDS", 1)  # so that six prompts are two pieces
+    monkeypatch.setattr("trivium.stages.computing.answering.ROUNDS", 1)  # so that six prompts are two pieces
     save_model(tmp_path / "base", ours("llama"), **FILES)
     save_model(tmp_path / "judge", ours("llama", has_scalar=True), **FILES)
     write("prompts.jsonl", [{"prompt": word, "answer": f"{number}", "asked": word} for number, word in enumerate(WORDS)])

@@ -21,7 +21,8 @@ from trivium.generate import samplers
 from trivium.generate.engine import Engine
 from trivium.generate.own_sampler import OwnSampler
 from trivium.nn.io.directory import save_model
-from trivium.stages import sampler_process, separate
+from trivium.stages import sampler_process
+from trivium.stages.computing import separate
 
 __all__ = ["place"]  # a fixture
 

@@ -13,12 +13,12 @@ from trivium.nn.config import llama
 from trivium.nn.io.directory import save_model
 from trivium.nn.model import Model
 from trivium.nn.native.library import why_not
-from trivium.stages.chat import answer_all
+from trivium.stages.computing.models import sampling_precision
 from trivium.stages.machine import Machine
-from trivium.stages.models import sampling_precision
 from trivium.stages.pipeline import execute
 from trivium.stages.recipe import single
-from trivium.stages.talk import talk
+from trivium.stages.use.chat import answer_all
+from trivium.stages.use.talk import talk
 from trivium.train.mesh import Parallel, arranged, arrangement
 
 pytestmark = pytest.mark.skipif(bool(why_not()), reason=str(why_not()))

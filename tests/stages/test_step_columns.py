@@ -86,7 +86,7 @@ def test_the_hard_estimate_is_whether_any_arrives_and_needs_no_new_rollouts(monk
 def test_a_kill_between_pieces_changes_no_byte_and_nothing_depends_on_the_pieces(monkeypatch):
     options = {"keep": SAMPLED["keep"] | {"rollouts": 4}}
     run("large", **options)
-    monkeypatch.setattr("trivium.stages.answering.ROUNDS", 0)  # a prompt a piece
+    monkeypatch.setattr("trivium.stages.computing.answering.ROUNDS", 0)  # a prompt a piece
     generate, calls = Engine.generate, []
 
     def counted(self: Engine, *arguments: Any, **more: Any) -> Any:

@@ -70,7 +70,7 @@ def _place(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     for name in ("base", "known.jsonl", "raw.jsonl", "trained"):
         (tmp_path / name).symlink_to(trained / name)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("trivium.stages.synthesizing.ROUNDS", 1)  # two chains a piece
+    monkeypatch.setattr("trivium.stages.computing.synthesizing.ROUNDS", 1)  # two chains a piece
 
 
 def lines(path: Path) -> list[dict[str, Any]]:

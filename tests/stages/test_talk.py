@@ -16,12 +16,12 @@ from trivium.generate.engine import Engine
 from trivium.generate.sampling import Sampling
 from trivium.nn.io.directory import save_model
 from trivium.score.routing.store import Decision
-from trivium.stages.ancestry import stages_behind, texts_behind, was_taught_single_turns
-from trivium.stages.chat import named
-from trivium.stages.models import Speaker
+from trivium.stages.computing.models import Speaker
 from trivium.stages.pipeline import execute
 from trivium.stages.recipe import single
-from trivium.stages.talk import Chat, Voice, talk
+from trivium.stages.use.ancestry import stages_behind, texts_behind, was_taught_single_turns
+from trivium.stages.use.chat import named
+from trivium.stages.use.talk import Chat, Voice, talk
 from trivium.text.chat import PLAIN
 
 MODEL = ours("llama")  # reads 64 tokens

@@ -21,10 +21,10 @@ from trivium.nn.model import initialise
 from trivium.report import write_report
 from trivium.score.rewards import Code, Exact, Length, MathAnswer, Numeric
 from trivium.stages.base import Foresight
+from trivium.stages.computing.tasks import Tasks
 from trivium.stages.evaluate import names_of_paths
 from trivium.stages.pipeline import execute
 from trivium.stages.recipe import single
-from trivium.stages.tasks import Tasks
 
 MACHINE = {"threads": 1, "precision": "float32", "compile": "off", "ceiling": 5e10, "kernels": "torch"}
 WORDS = ("king", "land", "sea", "night", "bread", "stone", "assistant", "people")
@@ -94,7 +94,7 @@ def test_killed_anywhere_it_goes_on_to_the_same_bytes(monkeypatch):
         asked.append(named.name)
         return whole(subject, named, items, *more, **named_too)
 
-    monkeypatch.setattr("trivium.stages.tasks.rows_of", dying)
+    monkeypatch.setattr("trivium.stages.computing.tasks.rows_of", dying)
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
             execute(single("evaluate", options()), Path("killed"), quiet=True)

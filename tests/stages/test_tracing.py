@@ -10,8 +10,8 @@ from trivium.core.errors import ArtefactError, ConfigError, DataError
 from trivium.core.run import METRICS
 from trivium.core.seeds import generator
 from trivium.core.types import Document
-from trivium.stages.traces import Shown, pattern_of
-from trivium.stages.tracing import Trace
+from trivium.stages.use.traces import Shown, pattern_of
+from trivium.stages.use.tracing import Trace
 from trivium.text.shards import write_shard
 from trivium.text.tokenizer import Tokenizer, train_bpe
 

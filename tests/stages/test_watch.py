@@ -3,8 +3,8 @@ import math
 import numpy as np
 import pytest
 
+from trivium.stages.computing.watch import Watch
 from trivium.stages.guard import Guard
-from trivium.stages.watch import Watch
 
 PHASE = {"kl": 1.0, "stop_rate": 1.0, "entropy": 2.0}
 

@@ -7,8 +7,8 @@ from torch.nn import functional
 from trivium.core.errors import MachineError
 from trivium.learn.optim import muon
 from trivium.nn import heads, transformer
-from trivium.stages import doctor
 from trivium.stages.machine import Machine
+from trivium.stages.use import doctor
 from trivium.train.selftest import CHECKS, relative_error
 from trivium.train.selftest_native import native_checks
 

@@ -23,9 +23,9 @@ from trivium.serve.page import page
 from trivium.serve.told import Told, event, refusal
 from trivium.serve.votes import Vote
 from trivium.serve.worker import Answers, FullError, Served, Worker
-from trivium.stages.chat import ROUTER
-from trivium.stages.deciding import Decider
-from trivium.stages.votes import Votes
+from trivium.stages.use.chat import ROUTER
+from trivium.stages.use.deciding import Decider
+from trivium.stages.use.votes import Votes
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from trivium.core.errors import ConfigError
 from trivium.core.world import environment_value
 from trivium.nn.io.adapter_config import base_of
-from trivium.stages.chat import ROUTER, named, opened
-from trivium.stages.deciding import Decider
+from trivium.stages.use.chat import ROUTER, named, opened
+from trivium.stages.use.deciding import Decider
 
 if TYPE_CHECKING:  # starlette may not be installed, and torch is loaded only when a model is
     from trivium.nn.native.packed import Precision
@@ -58,7 +58,7 @@ def serve(models: Sequence[str], place: Place, log: Callable[[str], None], route
     from trivium.serve.app import make_app
     from trivium.serve.protocol import BoundedProtocol
     from trivium.serve.worker import Worker
-    from trivium.stages.votes import Votes
+    from trivium.stages.use.votes import Votes
 
     listening = _listening(place)
     votes = None if place.votes is None else Votes(place.votes)
@@ -108,7 +108,7 @@ def _key(place: Place) -> str | None:
 
 def _loaded(name: str, folder: Path, place: Place, log: Callable[[str], None]) -> "Served":
     from trivium.serve.worker import Served
-    from trivium.stages.subjects import first_id
+    from trivium.stages.computing.subjects import first_id
 
     speaker, engine = opened(folder, lambda line: log(f"{name}: {line}"), rows=place.rows, precision=place.precision)
     context = min(place.context, *(model.config.max_seq_len for model in engine.models))

@@ -20,7 +20,7 @@ from trivium.generate.job import Job, Request, Said
 from trivium.generate.renderings import Prompt
 from trivium.generate.sampling import Sampling
 from trivium.generate.writing import Writer
-from trivium.stages.models import Speaker
+from trivium.stages.computing.models import Speaker
 
 Finish = Literal["stop", "length"]
 

@@ -1,4 +1,5 @@
 """Stages: what a user runs. One stage a file: options, checks, and a program one reads top to bottom.
 
-The options load no torch; `models.py` and `rollouts.py` do, and are imported only while a stage runs.
+A stage's options load no torch. What it computes with is in `computing/`, which does, and is imported only while a stage runs.
+`planning/` says beforehand what a recipe takes; `use/` talks to what it left, and looks back at how that came about.
 """

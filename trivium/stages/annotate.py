@@ -53,7 +53,7 @@ class Annotate:
         return Work(tokens_generated=answers * known.sequence_tokens // 2, parameters_sampled=parameters)
 
     def run(self, run: Run) -> Mapping[str, Any]:
-        from trivium.stages.models import Speaker, engine_of
+        from trivium.stages.computing.models import Speaker, engine_of
 
         speaker = Speaker.of(run, self.model)
         prompts = data_source(run, self.prompts)

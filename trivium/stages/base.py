@@ -18,7 +18,7 @@ from trivium.nn.config import ModelConfig
 from trivium.nn.io.adapter_config import base_of
 from trivium.nn.io.config_json import FILE as CONFIG_FILE, is_guest, read_config
 from trivium.nn.io.proxy_json import is_proxy, read_proxy
-from trivium.stages.exchange import is_named, model_path
+from trivium.stages.use.exchange import is_named, model_path
 from trivium.text.lines import OnSkip
 from trivium.text.read import RecordKind, check_head, read_prompts
 from trivium.text.write import write_jsonl

@@ -74,7 +74,7 @@ class Critique:
         return Work(tokens_generated=count * spoken * self.sampling.max_new_tokens, parameters_sampled=num_parameters(config))
 
     def run(self, run: Run) -> Mapping[str, Any]:
-        from trivium.stages.revising import revise
+        from trivium.stages.computing.revising import revise
 
         table = revise(self, run)
         tally = self._write(run, table)

@@ -85,7 +85,7 @@ class Curate:
             return map(rule.why, chats())
         if not count:
             return ()
-        from trivium.stages.measuring import measure
+        from trivium.stages.computing.measuring import measure
 
         return rule.why_not(measure(run, place, rule, chats, count))
 

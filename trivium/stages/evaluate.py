@@ -151,7 +151,7 @@ class Evaluate:
         models = self.named_models()
         judge = self.judge.open(run.seed, run.log_once) if self.judge else None
         if self.tasks:
-            from trivium.stages.tasks import Tasks
+            from trivium.stages.computing.tasks import Tasks
 
             table += Tasks(run, judge, self.limit, self.rows)(models, self.tasks, self.corpus)
             for line in told(table, json.loads((run.folder / "tasks.json").read_text())):
@@ -186,8 +186,8 @@ class Evaluate:
 
     def _one(self, run: Run, name: str, path: str) -> "tuple[_Table, list[dict[str, Any]], list[float | None]]":
         """Measures, samples and true scores of one model."""
-        from trivium.stages.choosing import rules_of
-        from trivium.stages.models import Speaker, check_room, engine_of, say_what_is_slower
+        from trivium.stages.computing.choosing import rules_of
+        from trivium.stages.computing.models import Speaker, check_room, engine_of, say_what_is_slower
 
         prompts = data_source(run, self.prompts)
         speaker = Speaker.of(run, path)
@@ -227,7 +227,7 @@ class Evaluate:
 
     def _from_models(self, run: Run, table: "_Table", speaker: Any, answers: Sequence[Any]) -> None:
         """What other models say: the reward model's score, the distance from the reference; and the policy's own entropy."""
-        from trivium.stages.models import Speaker, same_tokenizer
+        from trivium.stages.computing.models import Speaker, same_tokenizer
         from trivium.train.annotate import column_of, entropies, logprobs
 
         layout = {"rows": 16, "length": self.seq_len}

@@ -78,7 +78,7 @@ class Feedback:
         return Work(tokens_generated=tokens, parameters_sampled=num_parameters(config), flops=flops)
 
     def run(self, run: Run) -> Mapping[str, Any]:
-        from trivium.stages.comparing import compare
+        from trivium.stages.computing.comparing import compare
 
         table = compare(self, run)
         tally = self._write(run, table)

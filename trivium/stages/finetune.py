@@ -172,7 +172,7 @@ class Finetune:
 
     def _speaker(self, run: Run) -> Any:
         """The model that is trained, and how it writes."""
-        from trivium.stages.models import Speaker, machine_of
+        from trivium.stages.computing.models import Speaker, machine_of
 
         speaker = Speaker.of(run, self.model)
         if self.neftune_alpha and speaker.model.config.family == GUEST:
@@ -231,7 +231,7 @@ class Finetune:
 
     def _measures(self, run: Run, speaker: Any, heldout: Sequence[Example]) -> list[Callable[[], Mapping[str, Sequence[float]]]]:
         """What is measured on the way."""
-        from trivium.stages.heldout import HeldoutLoss, HeldoutReward
+        from trivium.stages.computing.heldout import HeldoutLoss, HeldoutReward
 
         measures: list[Callable[[], Mapping[str, Sequence[float]]]] = []
         size = {"rows": self.micro_batch_rows, "length": self.seq_len}

@@ -44,7 +44,7 @@ class Magpie:
         return Work(tokens_generated=tokens, parameters_sampled=num_parameters(config))
 
     def run(self, run: Run) -> Mapping[str, Any]:
-        from trivium.stages.dialogues import write_dialogues
+        from trivium.stages.computing.dialogues import write_dialogues
 
         drafts, found = write_dialogues(self, run), Written()
         tokens = 0

@@ -82,10 +82,10 @@ class Prefer:
     def run(self, run: Run) -> Mapping[str, Any]:
         from trivium.data.sources import Groups
         from trivium.nn.adapter import frozen_reference
-        from trivium.stages.heldout_pairs import HeldoutPairs
-        from trivium.stages.models import Speaker
-        from trivium.stages.preference_groups import called, groups_for
-        from trivium.stages.shared import share_of
+        from trivium.stages.computing.heldout_pairs import HeldoutPairs
+        from trivium.stages.computing.models import Speaker
+        from trivium.stages.computing.preference_groups import called, groups_for
+        from trivium.stages.computing.shared import share_of
         from trivium.train.annotate import StepColumns, annotate, column_of, logprobs
         from trivium.train.reference import MovingReference
 

@@ -36,7 +36,7 @@ from trivium.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:  # torch is loaded only when a model is
     from trivium.evals.bits_per_byte import BitsPerByte
-    from trivium.stages.models import Speaker
+    from trivium.stages.computing.models import Speaker
 
 SIZES = ("depth", "width", "head_dim", "(vocab_size)")  # what a preset says
 
@@ -179,7 +179,7 @@ class Pretrain:
 
     def run(self, run: Run) -> Mapping[str, Any]:
         from trivium.learn.objectives import CrossEntropy
-        from trivium.stages.models import machine_of, with_products
+        from trivium.stages.computing.models import machine_of, with_products
 
         machine, text = machine_of(run), read_text(self, run.path, self.seed_of(run.seed))
         epochs = epochs_of(text, self)
@@ -216,7 +216,7 @@ class Pretrain:
     def _speaker(self, run: Run, machine: Machine, tokenizer: Tokenizer) -> "Speaker":
         """The model to go on with, or one of the seed. Raises ArtefactError for another tokenizer, ConfigError for rows too long for it."""
         from trivium.nn.model import DTYPES, Model, initialise, initialise_as_pythia
-        from trivium.stages.models import Speaker
+        from trivium.stages.computing.models import Speaker
         from trivium.text.chat import PLAIN
 
         if not self.model:

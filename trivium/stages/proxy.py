@@ -50,7 +50,7 @@ class Proxy:
 
     def run(self, run: Run) -> Mapping[str, Any]:
         from trivium.nn.adapter import fingerprint
-        from trivium.stages.models import machine_of, proxy_speaker
+        from trivium.stages.computing.models import machine_of, proxy_speaker
 
         place = run.folder / "model"
         paths = {role: os.path.realpath(resolve(run, reference)) for role, reference in self.parts.items()}

@@ -270,10 +270,10 @@ class Reinforce:
         )  # fmt: skip
 
     def run(self, run: Run) -> Mapping[str, Any]:
-        from trivium.stages.judges import Judges
-        from trivium.stages.models import Speaker, check_room, say_what_is_slower
-        from trivium.stages.partners import teacher_of
-        from trivium.stages.separate import separate
+        from trivium.stages.computing.judges import Judges
+        from trivium.stages.computing.models import Speaker, check_room, say_what_is_slower
+        from trivium.stages.computing.partners import teacher_of
+        from trivium.stages.computing.separate import separate
         from trivium.train.mesh import arrangement
 
         if arrangement().tensor > 1:
@@ -291,9 +291,9 @@ class Reinforce:
         return {"parameters": policy.model.num_parameters, "episodes": episodes, "updates": self.steps}
 
     def _learn(self, run: Run, policy: Any, judges: Any, teacher: Any, samplers: Any) -> None:
-        from trivium.stages.models import machine_of
-        from trivium.stages.partners import beside_of, rollouts_of
-        from trivium.stages.watch import Watch
+        from trivium.stages.computing.models import machine_of
+        from trivium.stages.computing.partners import beside_of, rollouts_of
+        from trivium.stages.computing.watch import Watch
         from trivium.train.checkpoint import Checkpoints
         from trivium.train.fit import Layout, fit
         from trivium.train.trainer import Trainer

@@ -15,7 +15,7 @@ from trivium.text.read import read_conversations
 from trivium.text.shards import Shard
 
 if TYPE_CHECKING:
-    from trivium.stages.models import Speaker
+    from trivium.stages.computing.models import Speaker
 
 
 @component

@@ -79,7 +79,7 @@ class Reward:
     def run(self, run: Run) -> Mapping[str, Any]:
         from trivium.data.pack import pack
         from trivium.data.sources import Groups
-        from trivium.stages.models import Speaker
+        from trivium.stages.computing.models import Speaker
 
         speaker = Speaker.of(run, self.model, has_scalar=True).adapt(self.lora, run.seed)
         speaker.judge_by(self.objective if isinstance(self.objective, Process) else None)
@@ -113,7 +113,7 @@ class Reward:
 
     def _groups(self, run: Run, speaker: Any) -> list[Group]:
         """The answers to each prompt, best first, or each solution by itself."""
-        from trivium.stages.preference_groups import ranked_groups
+        from trivium.stages.computing.preference_groups import ranked_groups
 
         if isinstance(self.objective, Process):
             return [(item,) for item in self._judged(run, speaker, self.data, self.unreadable)]
@@ -123,7 +123,7 @@ class Reward:
 
     def _heldout(self, run: Run, speaker: Any) -> list[Any]:
         """The solutions to measure on, or of each ranking (preference, its answers best first, their true scores where they are known)."""
-        from trivium.stages.preference_groups import ranked_groups
+        from trivium.stages.computing.preference_groups import ranked_groups
 
         if isinstance(self.objective, Process):
             return self._judged(run, speaker, self.heldout, "stop")
@@ -134,7 +134,7 @@ class Reward:
 
     def _judged(self, run: Run, speaker: Any, source: str, unreadable: Unreadable) -> list[Example]:
         """The solutions of a source that have a step to learn from and fit into a row and the model. Raises DataError if none does."""
-        from trivium.stages.models import judged_steps
+        from trivium.stages.computing.models import judged_steps
 
         objective, data, longest = self.objective, data_source(run, source), min(self.seq_len, speaker.model.config.max_seq_len)
         assert isinstance(objective, Process)
@@ -151,7 +151,7 @@ class Reward:
 
     def _shown(self, run: Run, speaker: Any) -> list[Example]:
         """The answers whose scores are to have mean 0, that the user named; those that are too long or of weight 0 are left out."""
-        from trivium.stages.preference_groups import ranked_groups
+        from trivium.stages.computing.preference_groups import ranked_groups
 
         if self.normalise is None:
             return []
@@ -177,7 +177,7 @@ class Reward:
 
         Without the effect of length, where that is wanted: then the deviation is that of what is left.
         """
-        from trivium.stages.models import lengths
+        from trivium.stages.computing.models import lengths
 
         layout = {"rows": self.micro_batch_rows, "length": self.seq_len}
         scores, tokens, head = speaker.scores(answers, **layout), lengths(answers), speaker.model.scalar_head
@@ -206,7 +206,7 @@ class Reward:
 
     def _measure_pairs(self, run: Run, speaker: Any, heldout: Sequence[Any], *, gain: float) -> tuple[list[Row], list[Bin]]:
         """Pair accuracy on held-out rankings, beside its baseline and its ceiling. gain: what the scores were multiplied by."""
-        from trivium.stages.models import lengths
+        from trivium.stages.computing.models import lengths
 
         table = PairTable(run.stage)
         for item, group, truth in heldout:

@@ -81,7 +81,7 @@ class Route:
         return Work(seconds=60.0)
 
     def run(self, run: Run) -> Mapping[str, Any]:
-        from trivium.stages.embedding import embedded
+        from trivium.stages.computing.embedding import embedded
 
         train, test = self._tables(run)
         strong, weak = self._pair(train)
@@ -119,7 +119,7 @@ class Route:
 
         `reward` leaves scores of deviation 1, which are no log-odds. It has seen the prompts set aside, so the odds are a little too sure.
         """
-        from trivium.stages.embedding import name_scores
+        from trivium.stages.computing.embedding import name_scores
 
         table = lesson.table
         checked = np.flatnonzero(lesson.is_check_P)

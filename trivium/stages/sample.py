@@ -21,7 +21,7 @@ from trivium.stages.selection import SCORED, Tally, figures, joined, read_number
 from trivium.text.read import read_conversations, read_prompt_records
 
 if TYPE_CHECKING:
-    from trivium.stages.answering import Prompt
+    from trivium.stages.computing.answering import Prompt
 
 
 @component
@@ -90,7 +90,7 @@ class Sample:
     def run(self, run: Run) -> Mapping[str, Any]:
         tables = [scored_table(resolve(run, table)) for table in self.scored]
         if self.model:
-            from trivium.stages.answering import answer
+            from trivium.stages.computing.answering import answer
 
             asks = self.keep.asks if isinstance(self.keep, Hindsight) else lambda prompt: prompt
             tables.insert(0, answer(self, run, lambda: self._prompts(run), asks))
@@ -111,7 +111,7 @@ class Sample:
         return _facts(found, answered.tokens, tally)
 
     def _prompts(self, run: Run) -> "Iterator[Prompt]":
-        from trivium.stages.answering import Prompt
+        from trivium.stages.computing.answering import Prompt
 
         source = data_source(run, self.prompts)
         if not isinstance(self.keep, Against):

@@ -88,7 +88,7 @@ class _Sampler:
     def _load(self, folder: str, version: int, checksum: str, is_in_flight: bool) -> dict[str, Any]:
         from trivium.generate.engine import Engine
         from trivium.nn.adapter import fingerprint
-        from trivium.stages.models import Speaker
+        from trivium.stages.computing.models import Speaker
 
         try:
             model = Speaker.load(Path(folder), self._machine).model

@@ -50,7 +50,7 @@ class SelfInstruct:
         )
 
     def run(self, run: Run) -> Mapping[str, Any]:
-        from trivium.stages.task_rounds import write_tasks
+        from trivium.stages.computing.task_rounds import write_tasks
 
         seeds = read_tasks(resolve(run, self.seeds)) if self.seeds else shown_tasks()
         found = Written()

@@ -80,7 +80,7 @@ class Synthesize:
 
     def run(self, run: Run) -> Mapping[str, Any]:
         if self.model:
-            from trivium.stages.synthesizing import written
+            from trivium.stages.computing.synthesizing import written
 
             chains = written(self, run, lambda: self._texts(run))
         else:

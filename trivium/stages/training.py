@@ -47,7 +47,7 @@ def train(
 
     reference, companions: see Trainer and Checkpoints. first_step: see fit.
     """
-    from trivium.stages.models import machine_of, say_what_is_slower
+    from trivium.stages.computing.models import machine_of, say_what_is_slower
     from trivium.train.checkpoint import Checkpoints
     from trivium.train.fit import Layout, fit
     from trivium.train.meter import Yardstick

@@ -21,11 +21,11 @@ from trivium.stages.machine import Machine
 from trivium.stages.pipeline import stored_machine
 from trivium.stages.pretrain import Pretrain
 from trivium.stages.recipe import load_recipe
-from trivium.stages.tracing import Trace
+from trivium.stages.use.tracing import Trace
 from trivium.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
-    from trivium.stages.models import Speaker
+    from trivium.stages.computing.models import Speaker
 
 ROWS_PER_STEP = 1024  # of a Pythia checkpoint, whose folder does not say how far it is
 
@@ -119,7 +119,7 @@ def is_model(folder: Path) -> bool:
 
 def speaker_of(path: Path, machine: Machine) -> "Speaker":
     """A model directory, opened."""
-    from trivium.stages.models import Speaker
+    from trivium.stages.computing.models import Speaker
 
     return Speaker.load(path, machine)
 

@@ -29,7 +29,7 @@ from trivium.studies.finding import Cell, Control, Figure, Finding
 from trivium.studies.study import Preset, Trial
 
 if TYPE_CHECKING:
-    from trivium.stages.models import Speaker
+    from trivium.stages.computing.models import Speaker
 
 SEED = 1
 CONTROL = "control"  # how the names of stages begin whose labels say nothing
@@ -128,7 +128,7 @@ class ProcessSupervision:
 
 def judged_in(folder: Path) -> list[Judged]:
     """What each process reward model of a run makes of the answers that it was not trained on."""
-    from trivium.stages.models import Speaker
+    from trivium.stages.computing.models import Speaker
 
     stages = load_recipe(str(folder / "run.toml"), {}).stages
     found = []

@@ -24,7 +24,7 @@ from trivium.text.planted import QUESTION, sum_line
 from trivium.text.tokenizer.pieces import decoder_of
 
 if TYPE_CHECKING:
-    from trivium.stages.models import Speaker
+    from trivium.stages.computing.models import Speaker
 
 HEADER = ("training", "parameters", "updates", "operands", "mean accuracy", "top - bottom tenth, points", "rho", "p")
 RELEASED_HEADER = ("model", "task", "checkpoint", "mean accuracy")

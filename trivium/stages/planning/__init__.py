@@ -1,0 +1,1 @@
+"""What a recipe takes before it starts: memory, time, cost, failures."""
