@@ -21,6 +21,7 @@ from benchmarks.parity_cases import CASES, LEFT_OUT, MAX_LENGTH, Case
 from benchmarks.table import aligned
 from trivium.core.types import Example, Group, example
 from trivium.core.world import machine, prepare_environment
+from trivium.learn.objectives.preference import KTO, OfAnswers, PreferenceLoss
 
 PAIRS, SHORTEST, LONGEST = 6, 3, 12
 
@@ -62,10 +63,10 @@ def groups_of(case: Case, given: Mapping[str, Any]) -> list[Group]:
     for number, row in enumerate(given["logprobs"]):
         columns = {"old_logprobs": given["old"][number], "ref_logprobs": given["ref"][number], "advantages": given["advantages"][number]}
         answers.append(_answer(0, number, len(row), label=1 if given["labels"][number] else -1, **columns))
-    if getattr(case.objective, "takes", "") == "labels with mismatches":
+    if isinstance(case.objective, KTO):
         others = [_answer(1, i, len(row), ref_logprobs=given["others_ref"][i]) for i, row in enumerate(given["others"])]
         return list(zip(answers, others, strict=True))
-    if getattr(case.objective, "takes", "") == "pairs":
+    if isinstance(case.objective, PreferenceLoss) and not isinstance(case.objective, OfAnswers):
         return list(zip(answers[:PAIRS], answers[PAIRS:], strict=True))
     return [(answer,) for answer in answers]
 

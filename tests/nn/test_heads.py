@@ -89,6 +89,29 @@ def test_kept_and_recomputed_logits_give_the_same_bits(monkeypatch, dtype, tempe
     torch.testing.assert_close(outcome(chunked, temperature, (0.7, -0.3), dtype, softcap), kept, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("kernels", ["torch", NATIVE])
+@pytest.mark.parametrize("weights", [(1.0, 0.0), (0.7, -0.3)])
+def test_a_slope_in_another_precision_is_that_of_probabilities_that_sum_to_1(monkeypatch, kernels, weights):
+    """Of likely tokens the slope is small: that of rounded logits less the logsumexp of exact ones would be wrong by far more than it."""
+
+    def mixed(hidden: Tensor, weight: Tensor, tokens: Tensor, temperature: float, softcap: float | None) -> tuple[Tensor, Tensor]:
+        return token_logprobs(
+            9 * hidden, weight, tokens, SCORED, temperature=temperature, with_entropy=bool(weights[1]), softcap=softcap, kernels=kernels,
+            slope_dtype=torch.bfloat16,
+        )  # fmt: skip
+
+    def sharp(hidden: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
+        return plain(9 * hidden, *rest)
+
+    monkeypatch.setattr(heads, "KEEP_BYTES", 0)
+    best = (9 * inputs()[0] @ inputs()[1].T).flatten(0, 1).argmax(-1).roll(1).view(ROWS, LENGTH)
+    monkeypatch.setattr(f"{__name__}.inputs", lambda dtype, of=inputs: (*of(dtype)[:2], best))
+    _, _, *found = outcome(mixed, 1.0, weights, torch.float32)
+    _, _, *expected = outcome(sharp, 1.0, weights, torch.float64)
+    for slope, exact in zip(found, expected, strict=True):
+        assert (slope - exact).norm() < 0.03 * exact.norm()
+
+
 @pytest.mark.skipif(bool(why_not()), reason=str(why_not()))
 @pytest.mark.parametrize("temperature", [1.0, 0.6])
 @pytest.mark.parametrize("softcap", [None, 2.5])

@@ -343,3 +343,12 @@ def test_a_file_with_changed_bytes_is_loaded_or_refused_in_one_line(foreign, nam
         said = str(foreign)  # white space, a changed weight
     assert str(foreign) in said
     assert len(said) < 600
+
+
+def test_what_the_files_have_not_is_named_however_much_it_is(foreign):
+    edit(foreign, intermediate_size=480)
+    refused(foreign, match=rf"{WEIGHTS}: tensor model.layers.0.mlp.*_proj.weight has shape \[.*48.*\]; config.json asks for \[.*480.*\]")
+    edit(foreign, intermediate_size=48)
+    layer = [name for name in load_file(foreign / WEIGHTS) if ".layers.1." in name]
+    edit_weights(foreign, **dict.fromkeys(layer))
+    refused(foreign, match=rf"{WEIGHTS}: tensor model.layers.1\..* is missing, though config.json asks for it")

@@ -49,6 +49,16 @@ def test_a_conversation_has_the_ids_of_its_whole_text(name):
 
 
 @pytest.mark.parametrize("name", KINDS)
+def test_a_begun_turn_goes_on_where_the_opening_ends(name):
+    backend, _ = KINDS[name]
+    text = "".join(CHATML.opening[turn.role] + turn.content + CHATML.closing[turn.role] for turn in TALK[:1])
+    whole = tokenizers.Tokenizer.from_str(backend.to_str()).encode(
+        text + CHATML.opening["assistant"] + "the king", add_special_tokens=False
+    )
+    assert render(TALK[:1], Tokenizer(backend), CHATML, for_generation=True, begun="the king").tokens.tolist() == whole.ids
+
+
+@pytest.mark.parametrize("name", KINDS)
 def test_what_makes_marks_is_found_wherever_it_stands(name):
     backend, is_first_only = KINDS[name]
     plain, first_only = unmarked(backend.to_str())

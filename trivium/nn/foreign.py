@@ -106,7 +106,7 @@ def load_guest(path: Path, *, compute_dtype: torch.dtype = torch.float32, has_sc
     or a tensor is missing.
     """
     transformers = _transformers()
-    find_weights(path)
+    found = find_weights(path)
     try:
         body, report = transformers.AutoModelForCausalLM.from_pretrained(
             path, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=torch.float32, output_loading_info=True,
@@ -116,7 +116,8 @@ def load_guest(path: Path, *, compute_dtype: torch.dtype = torch.float32, has_sc
         raise ArtefactError(f"{path}: transformers cannot load it as a guest: {str(error)[:300]}") from None
     if wrong := sorted(report["mismatched_keys"]):
         name, has, needs = wrong[0]
-        raise ArtefactError(f"{path}: tensor {name} has shape {list(has)}, config.json asks for {list(needs)}")
+        file = found[name].file if name in found else path
+        raise ArtefactError(f"{file}: tensor {name} has shape {list(has)}, config.json asks for {list(needs)}")
     if missing := sorted(report["missing_keys"]):  # which it fills with random numbers
         raise ArtefactError(f"{path}: tensor {missing[0]} is missing, though config.json asks for it")
     text = body.config.get_text_config()

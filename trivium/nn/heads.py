@@ -2,7 +2,8 @@
 
 Log-softmax is computed in fp32 on chunks of positions, so a (B, L, V) tensor in fp32 never exists. The backward pass computes
 the chunk's logits again, unless the vocabulary is small (KEEP_WORDS) and so are all of them together (KEEP_BYTES): then they are
-kept in compute precision, which is the same numbers for less work. On a GPU everything between the products is one kernel forward
+kept in compute precision, which is less work: the same numbers, unless the backward pass multiplies in another precision
+(`slope_dtype`), whose rounding the logits then have. On a GPU everything between the products is one kernel forward
 and one backward, made by torch's compiler.
 
 Left out on purpose: Liger and other fused heads. Chunks have their gain in memory, the compiler the rest of their gain in time,
@@ -143,12 +144,15 @@ class _TokenLogprobs(torch.autograd.Function):
             part = slice(start, start + ctx.chunk)
             hidden = hidden_PD[part].to(ctx.slope_dtype)
             raw = kept[number] if kept else (hidden @ weight.T).to(ctx.dtype)
-            entropies = (
-                (None, None) if grad_entropy_P is None else (entropy_P[part].detach(), grad_entropy_P[part])
-            )  # an output has a history
+            lse, entropy = lse_P[part], entropy_P[part].detach()  # an output has a history
+            if not kept and ctx.slope_dtype != ctx.dtype:  # of these logits, which are others: their probabilities must sum to 1
+                _, lse, own = _scores(
+                    raw, target_P[part], ctx.temperature, ctx.softcap, grad_entropy_P is not None, ctx.kernels == "native"
+                )
+                entropy = entropy if own is None else own
             grad = slope(
-                raw, target_P[part], lse_P[part], entropies[0], grad_logprob_P[part], entropies[1],
-                ctx.temperature, ctx.softcap, ctx.kernels == "native",
+                raw, target_P[part], lse, None if grad_entropy_P is None else entropy, grad_logprob_P[part],
+                None if grad_entropy_P is None else grad_entropy_P[part], ctx.temperature, ctx.softcap, ctx.kernels == "native",
             ).to(ctx.slope_dtype)  # fmt: skip
             grad_hidden[part] = grad @ weight
             if ctx.needs_input_grad[1]:  # not of a frozen head

@@ -94,13 +94,15 @@ def render(
     for_generation: bool = False,
     speaker: Role = "assistant",
     train_on: Literal["all", "last"] = "all",
+    begun: str = "",
 ) -> Rendered:
     """Turn a conversation into ids and their mask.
 
     for_generation: end with the opening of a turn of the speaker, and count nothing; then
     `render(messages[:k], for_generation=True)` is the beginning of `render(messages)` if turn k is the assistant's. With the user as the
     speaker that is the pre-query template of Magpie (Xu et al. 2024, arXiv:2406.08464, section 2.1), before which no turn is needed.
-    train_on: which assistant turns count. Raises DataError: no turns, unknown role, nothing to train on.
+    train_on: which assistant turns count. begun: how the turn that is generated begins.
+    Raises DataError: no turns, unknown role, nothing to train on.
     """
     turns = _complete(messages, chat_format, is_begun=for_generation and speaker == "user")
     spoken = [index for index, turn in enumerate(turns) if turn.role == "assistant"]
@@ -115,7 +117,7 @@ def render(
         num_counted = content + 1 if index in counted else 0  # 1: the token that ends the turn
         mask += [0.0] * opening + [turn.weight] * num_counted + [0.0] * (content + closing - num_counted)
     if for_generation:
-        mask += [0.0] * written.fixed(chat_format.opening[speaker])
+        mask += [0.0] * (written.fixed(chat_format.opening[speaker]) + written.content(begun))
     return Rendered(np.array(written.ids, np.int32), np.array(mask, np.float32))
 
 

@@ -34,6 +34,7 @@ __all__ = ["KIND", "load_model", "read_config", "save_model", "write_model"]
 KIND = "model"
 SCALAR_FILE = "scalar_head.json"
 LARGEST_SCORE = 1e30
+ABSURD = 16  # times as many weights as the files hold
 Precision = Literal["float32", "bfloat16"]
 
 
@@ -156,10 +157,10 @@ def _check_tokenizer(path: Path, vocab_size: int) -> None:
 
 
 def _refuse_absurd_sizes(path: Path, config: ModelConfig, found: Mapping[str, Found]) -> None:
-    """A config.json that asks for far more than the files hold must not cost memory or time."""
+    """A config.json that asks for far more than the files hold must not cost memory or time; of less, what is missing is named."""
     held = sum(math.prod(tensor.shape) for tensor in found.values())
     needed = num_parameters(config) - config.vocab_size * config.hidden_size  # a head may be left out
-    if needed > held:
+    if needed > ABSURD * held:
         raise ArtefactError(f"{path / config_json.FILE}: describes at least {needed:,} weights, but the files hold {held:,}")
 
 

@@ -31,14 +31,14 @@ class Chooser:
 
     def __call__(self, questions: Sequence[Question], options: Sequence[str]) -> np.ndarray:
         """Log-probs of the options as they follow each question, none counted in another; (N, K). Raises DataError if one is too long."""
-        ids = [self.speaker.tokenizer.encode(option) for option in options]
+        ids = [self._option(option) for option in options]
         prompts = [self.prompt(question) for question in questions]
         longest = self.check_room(max(map(len, prompts)), options)
         return exclusive(choice_logprobs(self.speaker.model, prompts, ids, rows=ROWS, length=longest), [each.tolist() for each in ids])
 
     def check_room(self, tokens: int, options: Sequence[str]) -> int:
         """The tokens of so long a question with the longest option. Raises DataError if they are more than the model reads."""
-        longest = tokens + max(len(self.speaker.tokenizer.encode(option)) for option in options)
+        longest = tokens + max(len(self._option(option)) for option in options)
         reads = self.speaker.model.config.max_seq_len
         if longest > reads:
             raise DataError(
@@ -49,7 +49,10 @@ class Chooser:
 
     def prompt(self, question: Question) -> np.ndarray:
         """Its ids up to where the option begins; whatever its text is, control tokens are those of the chat format alone."""
-        return np.concatenate([self.speaker.prompt(question.messages), self.speaker.tokenizer.encode(question.opening)])
+        return self.speaker.prompt(question.messages, question.opening)
+
+    def _option(self, option: str) -> np.ndarray:
+        return self.speaker.tokenizer.encode_after("text", option)  # which the opening is
 
     def thinking(
         self, engine: Engine, questions: Sequence[Question], sampling: Sampling, *, seed: int, purpose: str, numbers: Sequence[int]

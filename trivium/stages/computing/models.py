@@ -104,12 +104,15 @@ class Speaker:
     def stop_ids(self) -> tuple[int, ...]:
         return stop_ids(self.tokenizer, self.chat)
 
-    def prompt(self, messages: tuple[Message, ...]) -> np.ndarray:
-        """Ids up to where the assistant begins to speak; of a proxy whose parts write turns in different ways a Prompt with all of them."""
-        main = render(messages, self.tokenizer, self.chat, for_generation=True).tokens
-        if not self.chats:
-            return main
-        return Prompt.of(main, [render(messages, self.tokenizer, chat, for_generation=True).tokens for chat in self.chats])
+    def prompt(self, messages: tuple[Message, ...], begun: str = "") -> np.ndarray:
+        """Ids up to where the assistant begins to speak; of a proxy whose parts write turns in different ways a Prompt with all of them.
+
+        begun: what it has said already.
+        """
+        main, *others = (
+            render(messages, self.tokenizer, chat, for_generation=True, begun=begun).tokens for chat in (self.chat, *self.chats)
+        )
+        return Prompt.of(main, others) if others else main
 
     def prequery(self, messages: tuple[Message, ...] = ()) -> np.ndarray:
         """Ids up to where the user begins to speak, after these turns."""
@@ -189,8 +192,8 @@ class Speaker:
 
 
 def lengths(answers: Sequence[Example]) -> np.ndarray:
-    """Tokens of each answer, without its prompt; (N,)."""
-    spans = [answer_span(answer.loss_mask) for answer in answers]
+    """Tokens of each answer that count, without its prompt, 0 of one of which none does; (N,)."""
+    spans = [answer_span(answer.loss_mask) if answer.loss_mask.any() else slice(0, 0) for answer in answers]
     return np.array([span.stop - span.start for span in spans], np.float64)
 
 

@@ -55,7 +55,8 @@ class Writer:
             return self.speaker.prompt(as_chat(prompt, shown, script))
         chat, tokenizer = self.speaker.chat, self.speaker.tokenizer
         start = np.array(start_ids(tokenizer, chat), np.int32)
-        return np.concatenate([start, tokenizer.encode(as_transcript(prompt, shown, script, label))])
+        text = as_transcript(prompt, shown, script, label)
+        return np.concatenate([start, tokenizer.encode_after("control" if len(start) else "nothing", text)])
 
     def write(self, prompts: Sequence[np.ndarray], numbers: Sequence[int], what: str) -> Texts:
         """What comes next of each. what: is said, which is part of what the draws depend on."""

@@ -81,9 +81,10 @@ def _prompt(options: SelfInstruct, speaker: Speaker, text: str, begins: str) -> 
     """As a question whose answer is begun, or as text that goes on."""
     tokenizer = speaker.tokenizer
     if options.form == "chat":
-        ids = np.concatenate([speaker.prompt((Message("user", text),)), tokenizer.encode(begins)])
+        ids = speaker.prompt((Message("user", text),), begins)
     else:
-        ids = np.concatenate([np.array(start_ids(tokenizer, speaker.chat), np.int32), tokenizer.encode(text + begins)])
+        start = np.array(start_ids(tokenizer, speaker.chat), np.int32)
+        ids = np.concatenate([start, tokenizer.encode_after("control" if len(start) else "nothing", text + begins)])
     reads = speaker.model.config.max_seq_len
     if len(ids) >= reads:
         raise DataError(f"a request has {len(ids):,} tokens, and the model reads {reads:,}, so there is no room for tasks; lower shown")
