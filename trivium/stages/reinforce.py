@@ -318,3 +318,4 @@ class Reinforce:
             checkpoints=Checkpoints(run, companions=companions), hooks=[rollouts.report, watch],
             save_multiple=rollouts.steps_per_phase,
         )  # fmt: skip
+        policy.model.gather()  # while its trainer is there
