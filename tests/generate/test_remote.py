@@ -1,5 +1,6 @@
 """Servers elsewhere: what they are asked, and that whatever they do wrong is survived with the same tokens, or said in one line."""
 
+import threading
 import time
 from dataclasses import replace
 
@@ -280,3 +281,29 @@ def test_in_flight_an_answer_may_begin_under_older_weights(published):
     [answer] = asker.submit(ONE).result(timeout=10)
     asker.close()
     assert answer.columns["policy_step"][answer.loss_mask > 0].tolist() == [0, 1]
+
+
+def test_in_flight_a_batch_waits_for_what_was_published_before_it(published):
+    """Else a server that is slow to take weights would answer it with those before, and the lag would have no bound."""
+    may_load, loaded = threading.Event(), []
+
+    class Slow(Told):
+        def load(self, weights, *, is_in_flight):
+            assert weights.version == 0 or may_load.wait(timeout=10)
+            loaded.append(weights.version)
+
+        def sample(self, batch, numbers):
+            self.answers = [replace(GOOD, versions=[loaded[-1]] * 2)]
+            return super().sample(batch, numbers)
+
+    asker = Samplers([Slow()], stop_ids=STOPS, vocab_size=V, context=64, is_in_flight=True, ahead=1)
+    asker.publish(published[0])
+    asker.submit(ONE).result(timeout=10)
+    asker.publish(published[1])
+    asked = asker.submit(ONE)
+    time.sleep(0.05)
+    assert not asked.done()
+    may_load.set()
+    [answer] = asked.result(timeout=10)
+    asker.close()
+    assert answer.columns["policy_step"][answer.loss_mask > 0].tolist() == [1, 1]

@@ -98,7 +98,7 @@ class Samplers:
         self._reasons: dict[str, str] = {}  # why they are lost
         self._current: Weights | None = None
         self._is_closed = False
-        self._has_loaded, self._loading = threading.Event(), Future[None]()
+        self._has_loaded, self._loading = threading.Event(), _none_yet()
         self._batches: SimpleQueue[Any] = SimpleQueue()
         self._loads = SimpleQueue() if is_in_flight else self._batches
         self._lines = [self._batches] * (1 + ahead * is_in_flight) + [self._loads] * is_in_flight
@@ -116,7 +116,7 @@ class Samplers:
         They may raise EngineError: no server is left, or none gives what is asked for; and DataError for a prompt without room.
         """
         found: Future[list[Example]] = Future()
-        self._batches.put((partial(self._sampled, batch), found))
+        self._batches.put((partial(self._sampled, batch, self._loading), found))
         return found
 
     def close(self) -> None:
@@ -152,8 +152,9 @@ class Samplers:
             self.log(f"the sampler {server.name} {reason}")
         self._reasons[server.name] = reason
 
-    def _sampled(self, batch: Batch) -> list[Example]:
+    def _sampled(self, batch: Batch, loading: "Future[None]") -> list[Example]:
         self._has_loaded.wait()
+        loading.result()  # of what was published before: in flight another thread loads it, and the lag would have no bound
         assert self._current is not None
         most = [self._room(number, prompt, batch.sampling) for number, prompt in enumerate(batch.prompts)]
         found: dict[int, Answer] = {}
@@ -254,3 +255,10 @@ def _together(calls: Sequence[Callable[[], Any]]) -> list[Any]:
         line.put(None)
         threading.Thread(target=_work, args=(line,), name="sampler", daemon=True).start()
     return [future.result() for future in futures]
+
+
+def _none_yet() -> "Future[None]":
+    """What has nothing to wait for."""
+    done: Future[None] = Future()
+    done.set_result(None)
+    return done
