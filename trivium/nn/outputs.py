@@ -41,7 +41,7 @@ class Network(Protocol):
 class Outputs:
     """What `model` says about `batch`. Every property is computed at most once.
 
-    with_entropy: compute the entropy in the same pass as the log-probs (an objective that reads `entropy_BL` declares it).
+    with_entropy: compute the entropy in the same pass as the log-probs; `entropy_BL` is there only then.
     reference: the model that `divergence` and `reference_kl_BL` compare with.
     """
 
@@ -74,7 +74,7 @@ class Outputs:
     def entropy_BL(self) -> torch.Tensor:
         """Entropy in nats of the distribution each counted token was drawn from; (B, L) float32."""
         if not self._with_entropy:
-            raise RuntimeError("this objective reads entropy_BL, which is computed for policy losses alone")
+            raise RuntimeError("entropy_BL was not asked for (with_entropy); the trainer computes it for policy losses alone")
         return self._scored[1]
 
     @cached_property

@@ -11,7 +11,7 @@ from trivium.core.config import Texts, component
 from trivium.core.errors import ConfigError
 from trivium.core.run import Run
 from trivium.generate.sampling import Sampling
-from trivium.learn.credit import GAE, CreditRule, Distillation, GroupMean, LeaveOneOut, Versus
+from trivium.learn.credit import GAE, CreditRule, Distillation, GroupMean, Versus
 from trivium.learn.kl import AdaptiveKL
 from trivium.learn.objectives import GKD
 from trivium.learn.objectives.policy import REINFORCE, PolicyGradient, PolicyLoss
@@ -116,7 +116,7 @@ class Reinforce:
     @property
     def has_critic(self) -> bool:
         """Whether a critic is trained beside the policy."""
-        return isinstance(self.credit, GAE) and self.has_credit
+        return self.credit.needs_critic and self.has_credit
 
     @property
     def is_taught(self) -> bool:
@@ -190,7 +190,7 @@ class Reinforce:
     def _check_combination(self) -> None:
         """Refuse what cannot be learned from, or would silently be something else."""
         self._check_amounts()
-        if self.has_credit and isinstance(self.credit, GroupMean | LeaveOneOut) and self.answers < 2:
+        if self.has_credit and self.answers < self.credit.min_answers:
             raise ConfigError(
                 f"'answers' is {self.answers}, but credit {self.credit.kind} compares answers to one prompt; set answers to 4 or more,"
                 " or credit=gae"

@@ -60,15 +60,7 @@ class PairTable:
 
     def _with_length(self) -> Row:
         tokens_N, scores_N = np.array(self._answers).T
-        together = correlation(tokens_N, scores_N)
-        return {
-            "stage": self.stage,
-            "measure": "score_length_correlation",
-            "value": together,
-            "low": None,
-            "high": None,
-            "n": len(tokens_N),
-        }
+        return result_row(self.stage, "score_length_correlation", (correlation(tokens_N, scores_N), None, None), len(tokens_N))
 
     def bins(self) -> list[Bin]:
         """How often the answer that the model thinks better is: of the pairs by how sure it is, from 1/2 to 1."""

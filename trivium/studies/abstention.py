@@ -17,7 +17,7 @@ from trivium.studies.study import Preset, Trial
 
 HEADER = (
     "run", "asked", "taught by", "a wrong answer costs", "people known", "people unknown",
-    "abstains on the unknown", "low", "high", "abstains on the known", "low ", "high ",
+    "abstains on the unknown", "low", "high", "abstains on the known", "known low", "known high",
     "of its abstentions, unknown", "right when it answers", "pays from", "mean mark",
 )  # fmt: skip
 

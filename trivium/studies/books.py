@@ -9,7 +9,7 @@ from trivium.report.quantities import CORPORA, TOKENS_A_BOOK, books, tokens_of
 from trivium.studies.finding import Cell, Control, Finding
 from trivium.studies.study import Preset, Trial, refuse_folders
 
-HEADER = ("data set", "tokens, quoted", "books", "tokens, as found", "books ", "note")
+HEADER = ("data set", "tokens, quoted", "books", "tokens, as found", "books of these", "note")
 TOKENS, QUOTED = 1e12, 15e6  # what is claimed: so many tokens are so many books
 WITHIN = 0.01
 
@@ -32,7 +32,7 @@ class Books:
 
     def find(self, folders: Sequence[Path]) -> Finding:
         refuse_folders(folders, "quoted numbers")
-        largest = CORPORA[-2]
+        smallest = min(CORPORA, key=lambda corpus: corpus.quoted)
         return Finding(
             f"{TOKENS:.0e} tokens are {books(TOKENS) / 1e6:.1f} million books of {TOKENS_A_BOOK:,} tokens.",
             is_quoted(TOKENS), HEADER, [_row(f"{TOKENS:.0e} tokens", TOKENS, None, "the claim"), *(
@@ -40,7 +40,7 @@ class Books:
             )],
             [
                 Control("the tokens of 15 million books", is_positive=True, is_detected=is_quoted(tokens_of(QUOTED))),
-                Control(f"the tokens of {largest.name}", is_positive=False, is_detected=is_quoted(largest.quoted)),
+                Control(f"the tokens of {smallest.name}", is_positive=False, is_detected=is_quoted(smallest.quoted)),
             ],
         )  # fmt: skip
 

@@ -15,7 +15,7 @@ from trivium.studies.finding import Cell, Control, Figure, Finding
 from trivium.studies.study import Preset, Trial
 
 HEADER = ("run", "asked", "taught by", "prompts", "answers to each", "entropy of right answers, nats", "low", "high",
-          "wrong answers", "low ", "high ")  # fmt: skip
+          "wrong answers", "wrong low", "wrong high")  # fmt: skip
 SEED = 1
 FEWEST = 10  # prompts with a right answer of both models
 

@@ -22,7 +22,7 @@ from trivium.studies.suite import suite
 
 HEADER = (
     "predictor", "parameters", "updates", "compute, of the large one's", "texts", "large one knows", "predictor knows", "both",
-    "precision", "low", "high", "recall", "low ", "high ",
+    "precision", "low", "high", "recall", "recall low", "recall high",
 )  # fmt: skip
 FEWEST = 10  # texts that the large model must know by heart for anything to be predicted
 

@@ -36,7 +36,7 @@ CONTROL = "control"  # how the names of stages begin whose labels say nothing
 ROWS = 32  # answers that are read at once
 HEADER = (
     "run", "reward model", "learned from", "prompts", "answers to each", "right, one answer", "right, best of all", "low", "high",
-    "with a perfect judge", "gain over a draw", "low ", "high ",
+    "with a perfect judge", "gain over a draw", "gain low", "gain high",
 )  # fmt: skip
 STEPS, RESULTS = "steps", "results"
 

@@ -28,7 +28,7 @@ SEED = 1
 CONTROL = "control"  # how the names of stages begin whose reward model learned from rankings by lot
 HEADER = (
     "run", "model", "began as", "prompts", "win rate", "low", "high",
-    "true score before", "after", "gain in true score", "low ", "high ", "what was seen",
+    "true score before", "after", "gain in true score", "gain low", "gain high", "what was seen",
 )  # fmt: skip
 SEEN = {True: "preferred", False: "not preferred by so much", None: "cannot tell"}
 

@@ -1,6 +1,6 @@
 """Batch mean: rewards to go, compared over all tokens of the phase instead of by a critic (REINFORCE++)."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -19,6 +19,9 @@ class BatchMean:
     """
 
     kind: Literal["batch_mean"] = "batch_mean"
+    min_answers: ClassVar[int] = 1
+    needs_critic: ClassVar[bool] = False
+    needs_greedy: ClassVar[bool] = False
     is_grouped: bool = False
     gamma: float = Field(default=1.0, ge=0, le=1)
 

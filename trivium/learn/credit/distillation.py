@@ -1,6 +1,6 @@
 """Distillation: every token is worth how much more likely a teacher finds it than the policy does."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -20,6 +20,9 @@ class Distillation:
     """
 
     kind: Literal["distillation"] = "distillation"
+    min_answers: ClassVar[int] = 1
+    needs_critic: ClassVar[bool] = False
+    needs_greedy: ClassVar[bool] = False
     gamma: float = Field(default=0.0, ge=0, le=1)
 
     def __call__(self, answers: Answers) -> Credit:

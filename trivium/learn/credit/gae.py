@@ -1,6 +1,6 @@
 """GAE: credit of every token from its rewards and a critic (PPO)."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -18,6 +18,9 @@ class GAE:
     """
 
     kind: Literal["gae"] = "gae"
+    min_answers: ClassVar[int] = 1
+    needs_critic: ClassVar[bool] = True
+    needs_greedy: ClassVar[bool] = False
     gamma: float = Field(default=1.0, ge=0, le=1)
     lam: float = Field(default=0.95, ge=0, le=1)
 

@@ -1,6 +1,6 @@
 """Greedy baseline: an answer is compared with the one the policy gives without chance (ReMax)."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from trivium.core.config import component
 from trivium.learn.credit.answers import Answers, Credit
@@ -15,6 +15,9 @@ class GreedyBaseline:
     """
 
     kind: Literal["greedy_baseline"] = "greedy_baseline"
+    min_answers: ClassVar[int] = 1
+    needs_critic: ClassVar[bool] = False
+    needs_greedy: ClassVar[bool] = True
 
     def __call__(self, answers: Answers) -> Credit:
         """Advantages of the answers."""

@@ -1,7 +1,7 @@
 """Group mean: credit of an answer is how much better it is than the other answers to the same prompt (GRPO)."""
 
 import math
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -22,6 +22,9 @@ class GroupMean:
     """
 
     kind: Literal["group_mean"] = "group_mean"
+    min_answers: ClassVar[int] = 2
+    needs_critic: ClassVar[bool] = False
+    needs_greedy: ClassVar[bool] = False
     scale: Literal["none", "std", "batch", "beta"] = "none"
     std_ddof: int = Field(default=1, ge=0, le=1)
 

@@ -1,6 +1,6 @@
 """Leave one out: an answer is compared with the mean of the others to the same prompt (RLOO)."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from trivium.core.config import component
 from trivium.learn.credit.answers import Answers, Credit
@@ -14,6 +14,9 @@ class LeaveOneOut:
     """
 
     kind: Literal["leave_one_out"] = "leave_one_out"
+    min_answers: ClassVar[int] = 2
+    needs_critic: ClassVar[bool] = False
+    needs_greedy: ClassVar[bool] = False
 
     def __call__(self, answers: Answers) -> Credit:
         """Advantages of the answers."""

@@ -1,6 +1,6 @@
 """Versus: an answer is worth how often it beats that of an opponent, who is a step behind (Nash-MD)."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -20,6 +20,9 @@ class Versus:
     """
 
     kind: Literal["versus"] = "versus"
+    min_answers: ClassVar[int] = 1
+    needs_critic: ClassVar[bool] = False
+    needs_greedy: ClassVar[bool] = False
     mixture: float = Field(default=0.125, ge=0, le=1)
 
     def __call__(self, answers: Answers) -> Credit:

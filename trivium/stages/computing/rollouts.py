@@ -19,7 +19,7 @@ from trivium.core.seeds import generator
 from trivium.core.types import Example, Group
 from trivium.data.order import epoch_rows
 from trivium.generate.sampling import Sampling
-from trivium.learn.credit import Answers, CreditRule, GreedyBaseline, overlong
+from trivium.learn.credit import Answers, CreditRule, overlong
 from trivium.learn.kl import AdaptiveKL
 from trivium.stages.phases import lag, rows_of, versions
 
@@ -288,7 +288,7 @@ class Rollouts:
                 self._penalties(kl, spans),
                 self.options.answers,
                 None if values is None else [column[span] for column, span in zip(values, spans, strict=True)],
-                self._greedy_scores(owners, phase) if isinstance(rule, GreedyBaseline) else None,
+                self._greedy_scores(owners, phase) if rule.needs_greedy else None,
                 self._wins(owners, scores, phase) if self.opponent is not None else None,
                 _teaching(answers) if self.teacher is not None else None,
             )
