@@ -300,6 +300,7 @@ def test_pairs_are_counted_prompt_by_prompt():
     assert {name: (row["value"], row["n"]) for name, row in rows.items() if name != "calibration_error"} == {
         "pair_accuracy": (pytest.approx(2.5 / 3), 3),  # right, a draw, right
         "pair_accuracy_longer_wins": (pytest.approx(1 / 3), 3),  # two draws and a shorter one
+        "pair_accuracy_shorter_wins": (pytest.approx(2 / 3), 3),
         "pair_accuracy_at_margin_2": (0.75, 2),
         "pair_accuracy_at_margin_3": (1.0, 1),
         "score_length_correlation": (pytest.approx(1.2 / np.sqrt(28.8 * 8.8)), 5),  # of 3, 3, 9, 3, 3 tokens and their scores

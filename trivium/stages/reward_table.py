@@ -43,6 +43,7 @@ class PairTable:
         for i, j in _pairs(places):
             self._count("pair_accuracy", learned[i] - learned[j])
             self._count("pair_accuracy_longer_wins", lengths[i] - lengths[j])
+            self._count("pair_accuracy_shorter_wins", lengths[j] - lengths[i])  # what length alone knows is the better of the two
             self._gaps.append((learned[i] - learned[j]) / gain)
             self._margins.append(item.meta.get("margin") if scores is None else abs(scores[i] - scores[j]))
             if true is not None:

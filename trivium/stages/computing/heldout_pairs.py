@@ -49,7 +49,7 @@ class HeldoutPairs:
 
         implicit_accuracy: how often the log-ratio to the model before training, DPO's implicit reward, is higher for the better answer
         (.5 before by definition). implicit_margin: by how many nats, a mean over prompts. logprob_accuracy: the same of the
-        log-probability itself, before and after. longer_wins_accuracy: of length.
+        log-probability itself, before and after. longer_wins_accuracy, shorter_wins_accuracy: of length; it knows the better of the two.
         """
         return self.rows_of(_sums(model, self.pairs, self.rows, self.length), stage)
 
@@ -62,6 +62,7 @@ class HeldoutPairs:
             "logprob_accuracy_before": self.before_N2,
             "logprob_accuracy": after_N2,
             "longer_wins_accuracy": lengths_N2,
+            "shorter_wins_accuracy": -lengths_N2,
         }
         n, ends = len(self.pairs), np.cumsum(self.sizes)[:-1]
         found: dict[str, tuple[float, float | None, float | None]] = {
