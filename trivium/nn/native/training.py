@@ -75,8 +75,11 @@ class _HalfProducts(torch.autograd.Function):
 
 
 def _halved(weights: Sequence[Tensor]) -> Tensor:
-    """Side by side in bfloat16."""
-    return torch.cat([weight.bfloat16() for weight in weights])
+    """Side by side in bfloat16, each rounded into its place: casts that are joined afterwards would be written twice."""
+    joint = weights[0].new_empty((sum(map(len, weights)), *weights[0].shape[1:]), dtype=torch.bfloat16)
+    for part, weight in zip(joint.split([len(weight) for weight in weights]), weights, strict=True):
+        part.copy_(weight)
+    return joint
 
 
 class _Int8Products(torch.autograd.Function):
