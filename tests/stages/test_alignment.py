@@ -269,6 +269,18 @@ def test_a_dry_run_counts_what_is_read_besides():
     assert kto - bco == pytest.approx(forward)  # the reference's reading of the mismatches
 
 
+def test_a_dry_run_knows_how_many_answers_are_ranked():
+    flops, known = flops_per_token(read_config(Path("base")), 64), Foresight(num_comparisons=10, num_heldout=6, sequence_tokens=32)
+    options = {"model": "base", "data": "pairs.jsonl", "heldout": "pairs.jsonl", "steps": 3, "batch_size": 5, "seq_len": 64}
+    reward = single("reward", options).stages["reward"]
+    pairs = reward.foresee("reward", known)
+    assert pairs.tokens_trained == 3 * 5 * 2 * 32
+    assert pairs.flops == pytest.approx((3 * 5 + (10 + 6) / 3) * 2 * 32 * flops)  # the level of the scores, and those held out
+    ranked = {"model": "base", "prompts": "prompts.jsonl", "min_answers": 4, "max_answers": 9}
+    single("annotate", ranked).stages["annotate"].foresee("annotate", known)
+    assert reward.foresee("reward", known).flops == pytest.approx(pairs.flops * 6.5 / 2)
+
+
 def test_a_dry_run_counts_replay_teachers_and_opponents():
     flops, answers = flops_per_token(read_config(Path("base")), 64), 2 * 4 * 32
     plain = foreseen("reinforce", rewards=[LENGTH])

@@ -49,7 +49,8 @@ class Annotate:
 
     def foresee(self, name: str, known: Foresight) -> Work:
         parameters = num_parameters(known_model(known, self.model))
-        answers = known.num_comparisons * (self.min_answers + self.max_answers) // 2
+        known.answers_ranked = (self.min_answers + self.max_answers) / 2
+        answers = int(known.num_comparisons * known.answers_ranked)
         return Work(tokens_generated=answers * known.sequence_tokens // 2, parameters_sampled=parameters)
 
     def run(self, run: Run) -> Mapping[str, Any]:

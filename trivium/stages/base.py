@@ -56,6 +56,7 @@ class Foresight:
     vocab_size: int = 8192
     sequence_tokens: int = 256
     num_comparisons: int = 1000  # prompts whose answers are ranked
+    answers_ranked: float = 2.0  # of each of them
     num_heldout: int = 300
     num_prompts: dict[str, int] = field(default_factory=dict)
     compute_bytes: Literal[2, 4] = 4  # of a number that training keeps

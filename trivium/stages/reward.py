@@ -1,7 +1,7 @@
 """reward: a model learns from people's judgements which answers are good: of whole answers, or of every step of a solution."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -15,6 +15,7 @@ from trivium.learn.objectives.process import Process
 from trivium.learn.objectives.ranking import Ranking
 from trivium.learn.optim.recipes import AdamW
 from trivium.learn.schedules import Schedule
+from trivium.nn.flops import flops_per_token
 from trivium.nn.lora import LoRA
 from trivium.report.correlation import correlation, slope
 from trivium.report.reading import CALIBRATION
@@ -73,8 +74,12 @@ class Reward:
             check_head(self.normalise, "preferences" if is_ranked else "conversations")
 
     def foresee(self, name: str, known: Foresight) -> Work:
-        tokens = self.steps * self.batch_size * known.sequence_tokens * (1 if isinstance(self.objective, Process) else 13) // 2
-        return foresee_training(self, name, known_model(known, self.model), known, tokens=tokens, lora=self.lora)
+        config = known_model(known, self.model)
+        answers, read = (1.0, 0) if isinstance(self.objective, Process) else (known.answers_ranked, known.num_comparisons)
+        tokens = answers * known.sequence_tokens
+        work = foresee_training(self, name, config, known, tokens=int(self.steps * self.batch_size * tokens), lora=self.lora)
+        scored = (read + known.num_heldout) * tokens  # the training answers for the level of the scores
+        return replace(work, flops=work.flops + scored / 3 * flops_per_token(config, self.seq_len))
 
     def run(self, run: Run) -> Mapping[str, Any]:
         from trivium.data.pack import pack
