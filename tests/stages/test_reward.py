@@ -3,6 +3,7 @@
 import json
 import re
 import tomllib
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,17 @@ def test_scores_are_centred_on_the_data_that_is_named_and_stay_so_when_loaded(na
     assert judge.scores(shown, **LAYOUT).mean() == pytest.approx(0, abs=1e-5)
     assert judge.scores(trained_on, **LAYOUT).std() == pytest.approx(1, abs=1e-5)
     assert f"scores have mean 0 on the {len(shown)} answers of {named}" in Path("out/log.txt").read_text()
+
+
+def test_of_many_answers_the_level_is_that_of_those_to_prompts_drawn_by_lot(monkeypatch):
+    monkeypatch.setattr("trivium.stages.reward.LEVEL_ANSWERS", 4)
+    judge = judge_of(run())
+    scores = [judge.scores(ranked_group(judge, preference), **LAYOUT) for preference in read_preferences("pairs.jsonl")]
+    prompts = -(-4 // len(scores[0]))
+    levels = [np.concatenate(drawn) for drawn in combinations(scores, prompts)]
+    assert len(levels) > 1
+    assert any(level.mean() == pytest.approx(0, abs=1e-5) and level.std() == pytest.approx(1, abs=1e-5) for level in levels)
+    assert np.concatenate(scores).std() != pytest.approx(1, abs=1e-3)
 
 
 def test_where_the_mean_is_changes_no_comparison():

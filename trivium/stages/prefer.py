@@ -97,7 +97,9 @@ class Prefer:
         reference, order = None, {"groups_per_step": self.batch_size, "seed": run.seed, "purpose": "pairs"}
         if self.reference_update is None and "ref_logprobs" in self.objective.needs:
             read = Groups(groups, **order).read_within(self.steps).tolist()  # of the others nobody asks what the reference says
-            said = annotate([groups[i] for i in read], speaker.model, "ref_logprobs", logprobs, share=share_of(run), **size)
+            those, share = [groups[i] for i in read], share_of(run)
+            with run.progress(sum(map(len, those)), "reference") as progress:
+                said = annotate(those, speaker.model, "ref_logprobs", logprobs, share=share, tell=progress.update, **size)
             for i, group in zip(read, said, strict=True):
                 groups[i] = group
         source: Source = Groups(groups, **order)
@@ -113,7 +115,7 @@ class Prefer:
             companions=[reference] if reference else [],
         )  # fmt: skip
         if heldout is not None:
-            table = heldout.measure(speaker.model, run.stage)
+            table = heldout.measure(run, speaker.model)
             run.leave("results.json", table)
             run.log("; ".join(f"{row['measure']} {row['value']:.3f}" for row in table))
         save(run, speaker, self.lora)

@@ -10,6 +10,7 @@ from pydantic import Field
 from trivium.core.config import component
 from trivium.core.errors import ConfigError, DataError
 from trivium.core.run import Run
+from trivium.core.seeds import generator
 from trivium.core.types import Example, Group, Preference
 from trivium.learn.objectives.process import Process
 from trivium.learn.objectives.ranking import Ranking
@@ -27,6 +28,8 @@ from trivium.text.hub import is_hub
 from trivium.text.read import check_head, is_preferences, is_solutions, read_conversations, read_preferences, read_solutions
 from trivium.text.rows import rows
 
+LEVEL_ANSWERS = 1000  # of the training answers: their mean is then known to 3 % of their deviation
+
 
 @component
 class Reward:
@@ -35,7 +38,7 @@ class Reward:
     With objective=process it learns from solutions whose steps were judged instead (PRM800K, Math-Shepherd and others); the scores of such
     a model are probabilities and stay as they are. heldout: what it is measured on, of the same kind. truth: true scores of the held-out
     answers, if a rule is known; gives the ceiling that the annotators' noise allows. After training the scores of rankings are shifted and
-    scaled to mean 0 and standard deviation 1 on the training answers; normalise: data on whose answers the mean is 0 instead,
+    scaled to mean 0 and standard deviation 1 on a thousand training answers; normalise: data on whose answers the mean is 0 instead,
     conversations (InstructGPT: the demonstrations) or rankings. Stages of one recipe read the data in orders of their own, so several of
     them are an ensemble (`reinforce reward_model=[...]`). lora, unreadable: see finetune; the scalar head is trained in full, beside the
     adapter.
@@ -78,7 +81,7 @@ class Reward:
         answers, read = (1.0, 0) if isinstance(self.objective, Process) else (known.answers_ranked, known.num_comparisons)
         tokens = answers * known.sequence_tokens
         work = foresee_training(self, name, config, known, tokens=int(self.steps * self.batch_size * tokens), lora=self.lora)
-        scored = (read + known.num_heldout) * tokens  # the training answers for the level of the scores
+        scored = (min(read, LEVEL_ANSWERS / answers) + known.num_heldout) * tokens  # the training answers for the level of the scores
         return replace(work, flops=work.flops + scored / 3 * flops_per_token(config, self.seq_len))
 
     def run(self, run: Run) -> Mapping[str, Any]:
@@ -100,7 +103,7 @@ class Reward:
         if isinstance(self.objective, Process):
             table, bins = self._measure_steps(run, speaker, heldout)
         else:
-            table, bins = self._measure_pairs(run, speaker, heldout, gain=self._normalise(run, speaker, answers, shown))
+            table, bins = self._measure_pairs(run, speaker, heldout, gain=self._normalise(run, speaker, groups, shown))
         run.leave("results.json", table)
         run.leave(CALIBRATION, [asdict(each) for each in bins])
         save(run, speaker, self.lora)
@@ -177,15 +180,21 @@ class Reward:
             )
         return shown
 
-    def _normalise(self, run: Run, speaker: Any, answers: Sequence[Example], shown: Sequence[Example]) -> float:
+    def _normalise(self, run: Run, speaker: Any, groups: Sequence[Group], shown: Sequence[Example]) -> float:
         """Scale to deviation 1 on the training answers, and shift to mean 0 on them or on those that the user named; gives the scale.
 
-        Without the effect of length, where that is wanted: then the deviation is that of what is left.
+        Of many training answers those to prompts drawn by lot are read. Without the effect of length, where that is wanted: then the
+        deviation is that of what is left.
         """
         from trivium.stages.computing.models import lengths
 
+        drawn = generator(run.seed, f"level of {run.stage}").permutation(len(groups))
+        until = int(np.searchsorted(np.cumsum([len(groups[i]) for i in drawn]), LEVEL_ANSWERS)) + 1
+        answers = [item for i in sorted(drawn[:until]) for item in groups[i]]
         layout = {"rows": self.micro_batch_rows, "length": self.seq_len}
-        scores, tokens, head = speaker.scores(answers, **layout), lengths(answers), speaker.model.scalar_head
+        with run.progress(len(answers), "level") as progress:
+            scores = speaker.scores(answers, **layout, tell=progress.update)
+        tokens, head = lengths(answers), speaker.model.scalar_head
         if isinstance(self.objective, Ranking) and self.objective.is_length_free:
             head.length_slope = slope(tokens, scores)
             run.log(
@@ -213,12 +222,14 @@ class Reward:
         """Pair accuracy on held-out rankings, beside its baseline and its ceiling. gain: what the scores were multiplied by."""
         from trivium.stages.computing.models import lengths
 
-        table = PairTable(run.stage)
+        table, answers = PairTable(run.stage), [item for _, group, _ in heldout for item in group]
+        with run.progress(len(answers), "held out") as progress:
+            layout = {"rows": self.micro_batch_rows, "length": self.seq_len}
+            learned = iter(speaker.scores(answers, **layout, tell=progress.update).tolist())
         for item, group, truth in heldout:
             order = np.argsort(item.ranks, kind="stable").tolist()
             table.add(
-                item, order, learned=speaker.scores(group, rows=self.micro_batch_rows, length=self.seq_len).tolist(),
-                lengths=lengths(group).tolist(), gain=gain,
+                item, order, learned=[next(learned) for _ in group], lengths=lengths(group).tolist(), gain=gain,
                 true=None if truth is None else [truth[i] for i in order],
             )  # fmt: skip
         return table.rows(), table.bins()

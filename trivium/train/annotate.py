@@ -16,15 +16,20 @@ from trivium.train.ranks import Share, alone
 
 OfStep = Callable[[Sequence[Group], Callable[[Sequence[Example]], list[np.ndarray]]], list[Group]]
 Reading = Callable[[Outputs, Batch], Tensor]  # (B, L)
+Tell = Callable[[int], object]  # hears how many examples have been read
+
+
+def nobody(_: int) -> None:
+    """Hears it and does nothing."""
 
 
 def column_of(
     model: Model, examples: Sequence[Example], read: Reading, *, rows: int, length: int, temperature: float = 1.0,
-    with_entropy: bool = False,
+    with_entropy: bool = False, tell: Tell = nobody,
 ) -> list[np.ndarray]:  # fmt: skip
     """For each example what `read` gives at its tokens, (L,) float32; no gradients are kept. Of weights that ranks train, those of now.
 
-    read: for example `logprobs`, or `entropies` with with_entropy=True.
+    read: for example `logprobs`, or `entropies` with with_entropy=True. tell: how far it is, such as `Progress.update`.
     """
     columns: list[np.ndarray] = []
     model.gather()
@@ -35,6 +40,7 @@ def column_of(
             for end in batch.last_N.tolist():
                 size = len(examples[len(columns)].tokens)
                 columns.append(flat[end + 1 - size : end + 1].copy())
+            tell(len(columns))
     return columns
 
 
@@ -51,20 +57,20 @@ class StepColumns:
 
 def annotate(
     groups: Sequence[Group], model: Model, column: str, read: Reading, *, rows: int, length: int, temperature: float = 1.0,
-    share: Share = alone,
+    share: Share = alone, tell: Tell = nobody,
 ) -> list[Group]:  # fmt: skip
     """The same groups with one more column. temperature: the sampler's, when the column is compared with its log-probs.
 
-    share: how several ranks share the work.
+    share: how several ranks share the work; each tells of its own part.
     """
     flat = [item for group in groups for item in group]
-    values = iter(share(lambda own, _: column_of(model, own, read, rows=rows, length=length, temperature=temperature), flat))
+    values = iter(share(lambda own, _: column_of(model, own, read, rows=rows, length=length, temperature=temperature, tell=tell), flat))
     return [tuple(item.with_columns(**{column: next(values)}) for item in group) for group in groups]
 
 
-def final_scores(model: Model, examples: Sequence[Example], *, rows: int, length: int) -> np.ndarray:
+def final_scores(model: Model, examples: Sequence[Example], *, rows: int, length: int, tell: Tell = nobody) -> np.ndarray:
     """A reward model's score of each example, read at its last token; (N,) float64."""
-    columns = column_of(model, examples, scores, rows=rows, length=length)
+    columns = column_of(model, examples, scores, rows=rows, length=length, tell=tell)
     return np.array([float(column[-1]) for column in columns])
 
 

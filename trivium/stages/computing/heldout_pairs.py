@@ -42,16 +42,16 @@ class HeldoutPairs:
         found = ranked_groups(list(read_preferences(data_source(run, source))), speaker, stage.seq_len, run, source=source)
         by_prompt = [pairs for number, (_, group) in enumerate(found) if (pairs := pairs_of(group, 0, run.seed, number))]
         pairs, rows, length = [pair for part in by_prompt for pair in part], stage.micro_batch_rows, stage.seq_len
-        return HeldoutPairs(pairs, [len(part) for part in by_prompt], _sums(speaker.model, pairs, rows, length), rows, length)
+        return HeldoutPairs(pairs, [len(part) for part in by_prompt], _sums(run, speaker.model, pairs, rows, length), rows, length)
 
-    def measure(self, model: Model, stage: str) -> list[dict[str, Any]]:
+    def measure(self, run: Run, model: Model) -> list[dict[str, Any]]:
         """Rows of results.json, with 95 % intervals, n in pairs; equal numbers count as half.
 
         implicit_accuracy: how often the log-ratio to the model before training, DPO's implicit reward, is higher for the better answer
         (.5 before by definition). implicit_margin: by how many nats, a mean over prompts. logprob_accuracy: the same of the
         log-probability itself, before and after. longer_wins_accuracy, shorter_wins_accuracy: of length; it knows the better of the two.
         """
-        return self.rows_of(_sums(model, self.pairs, self.rows, self.length), stage)
+        return self.rows_of(_sums(run, model, self.pairs, self.rows, self.length), run.stage)
 
     def rows_of(self, after_N2: np.ndarray, stage: str) -> list[dict[str, Any]]:
         """The same from the log-probs of the answers after training, (N, 2)."""
@@ -78,9 +78,10 @@ def _wins(values_N2: np.ndarray) -> np.ndarray:
     return (np.sign(values_N2[:, 0] - values_N2[:, 1]) + 1) / 2
 
 
-def _sums(model: Model, pairs: Sequence[Group], rows: int, length: int) -> np.ndarray:
+def _sums(run: Run, model: Model, pairs: Sequence[Group], rows: int, length: int) -> np.ndarray:
     """The log-probability of each answer, nats; (N, 2) float64."""
     answers: list[Example] = [item for pair in pairs for item in pair]
-    columns = column_of(model, answers, logprobs, rows=rows, length=length)
+    with run.progress(len(answers), "held out") as progress:
+        columns = column_of(model, answers, logprobs, rows=rows, length=length, tell=progress.update)
     sums = [float(column[item.loss_mask > 0].sum(dtype=np.float64)) for column, item in zip(columns, answers, strict=True)]
     return np.array(sums).reshape(-1, 2)

@@ -37,7 +37,7 @@ from trivium.stages.use.exchange import model_path
 from trivium.text.chat import ChatFormat, render, stop_ids
 from trivium.text.steps import answer_span, step_ends
 from trivium.text.tokenizer import Tokenizer
-from trivium.train.annotate import column_of, final_scores, scores
+from trivium.train.annotate import Tell, column_of, final_scores, nobody, scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,12 +177,12 @@ class Speaker:
         columns = column_of(self.model, answers, scores, rows=rows, length=length)
         return [column[end] for column, end in zip(columns, ends, strict=True)]
 
-    def scores(self, answers: Sequence[Example], *, rows: int, length: int) -> np.ndarray:
+    def scores(self, answers: Sequence[Example], *, rows: int, length: int, tell: Tell = nobody) -> np.ndarray:
         """What a reward model of either kind thinks of answers, (N,): the score at the last token, or what their steps make together."""
         process = self.process
         if process is None:
             head = self.model.scalar_head
-            found = final_scores(self.model, answers, rows=rows, length=length)
+            found = final_scores(self.model, answers, rows=rows, length=length, tell=tell)
             return found - head.length_slope * lengths(answers) if head is not None and head.length_slope else found
         return np.array([process.of_answer(column) for column in self.step_columns(answers, rows=rows, length=length)])
 
