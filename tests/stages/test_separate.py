@@ -1,5 +1,6 @@
 """Reinforcement learning whose answers are sampled elsewhere: with no lag as here, with a lag to the same bits after a kill."""
 
+import io
 import json
 import os
 import signal
@@ -49,7 +50,7 @@ class Beside(OwnSampler):
     """What the other process does, in this one: to start one takes seconds."""
 
     def __init__(self, options) -> None:
-        self._sampler = sampler_process._Sampler(json.loads(json.dumps(options)), SimpleQueue(), SimpleQueue(), None)
+        self._sampler = sampler_process._Sampler(json.loads(json.dumps(options)), SimpleQueue(), SimpleQueue(), io.StringIO())
         self._process, self._is_closed = SimpleNamespace(poll=lambda: None), False
 
     def close(self) -> None: ...

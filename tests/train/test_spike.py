@@ -67,6 +67,12 @@ def test_two_ranks_give_the_gradients_of_one_process(two_ranks, name, kind):
     torch.testing.assert_close(below(f"{name}/{kind}/", two_ranks), {**gradients, "loss": loss}, **CLOSE)
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_two_ranks_measure_what_one_process_does(launched, name):
+    report = CASES[name].trainer().step(0, sum(shares(CASES[name])["five and one"], []))
+    assert json.loads((launched / "reports.json").read_text())[name] == pytest.approx(report, rel=1e-5, abs=1e-6)
+
+
 @pytest.mark.parametrize("name", RECIPES)
 def test_two_ranks_train_report_and_save_what_one_process_does(launched, two_ranks, name):
     trainer = recipe_trainer(name)
@@ -92,6 +98,14 @@ def test_a_reference_follows_a_policy_that_is_spread_over_two_ranks(two_ranks):
     trainer, reference = follow(list)
     torch.testing.assert_close(below("followed/", two_ranks), trainer.state(), **TRAINED)
     torch.testing.assert_close(below("reference/", two_ranks), reference.state(), **TRAINED)
+
+
+def test_a_guard_that_sees_other_numbers_on_either_rank_stops_both_where_it_stops_the_first(launched):
+    ends = {"rank 1 sooner": 4, "rank 0 sooner": 3, "rank 1 alone": 5}
+    for rank in (0, 1):
+        assert json.loads((launched / f"watched-{rank}.json").read_text()) == ends
+    said = "stopped after step 4 of 5: the held-out reward has been below its best, 0.600, for 2 phases (now 0.400)"
+    assert said in (launched / "rank 1 sooner/log.txt").read_text()
 
 
 def compiled_gradients(name: str, model: Model) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:

@@ -5,7 +5,7 @@ All checks run inside one launch, since loading torch takes longer than all of t
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -17,6 +17,8 @@ from safetensors.torch import load_file, save_file
 
 from tests.learn.objective_cases import CASES, LONGEST, Case
 from tests.nn.tiny import tiny_model
+from trivium.core.follower import Follower
+from trivium.core.run import Run
 from trivium.core.types import Group
 from trivium.data.pack import pack
 from trivium.learn.objectives import CrossEntropy
@@ -24,13 +26,23 @@ from trivium.learn.optim import AdamW, MuonAdamW
 from trivium.learn.reference_update import ReferenceUpdate
 from trivium.learn.schedules import Schedule
 from trivium.nn.batch import Batch
+from trivium.stages.computing.watch import Watch
+from trivium.stages.guard import Guard
 from trivium.train.beside import Beside
+from trivium.train.checkpoint import Checkpoints
+from trivium.train.fit import Layout, fit
 from trivium.train.reference import MovingReference
 from trivium.train.trainer import Trainer
 
 RECIPES = {"adamw": AdamW(lr=0.01), "muon": MuonAdamW()}
 STEPS = 4
 SAVED_AT = 2  # steps after which the state is saved, and loaded again
+WATCHED = 5
+HELDOUT = {  # rewards after each step, as rank 0 and rank 1 see them: with a patience of 2 a guard stops after two below the best
+    "rank 1 sooner": ((0.5, 0.6, 0.5, 0.4, 0.3), (0.5, 0.4, 0.3, 0.2, 0.1)),
+    "rank 0 sooner": ((0.5, 0.4, 0.3, 0.2, 0.1), (0.5, 0.6, 0.5, 0.4, 0.3)),
+    "rank 1 alone": ((0.1, 0.2, 0.3, 0.4, 0.5), (0.5, 0.4, 0.3, 0.2, 0.1)),
+}
 
 
 def masked(group: Group) -> Group:
@@ -72,6 +84,25 @@ def follow(share: Callable[[list[Group]], list[Group]]) -> tuple[Trainer, Moving
     return trainer, reference
 
 
+def watched(folder: Path, rank: int, rewards: Sequence[float]) -> int:
+    """Train with a guard, which sees these rewards on this rank; after how many updates it was over."""
+    case, model, seen = CASES["cross-entropy"], CASES["cross-entropy"].model(), list[int]()
+    trainer = Trainer("policy", model, case.objective, AdamW(lr=0.01)(model), schedule=Schedule(), steps=WATCHED)
+    watch = Watch(Guard(patience=2))
+
+    def measured(done: int, metrics: dict[str, float]) -> None:
+        seen.append(done)
+        metrics |= {"kl": 0.0, "stop_rate": 1.0, "heldout_reward": rewards[done - 1]}
+
+    with (Run if rank == 0 else Follower)(folder, quiet=True) as run:
+        run.begin("reinforce", {})
+        fit(
+            run, lambda n: case.groups(6, seed=n), [trainer], steps=WATCHED, layout=Layout(rows=2, length=LONGEST),
+            checkpoints=Checkpoints(run, companions=[watch]), hooks=[measured, watch],
+        )  # fmt: skip
+    return len(seen)
+
+
 def train(trainer: Trainer, batches: list[Batch], first: int, last: int) -> list[dict[str, float]]:
     return [trainer.step(step, batches) for step in range(first, last)]
 
@@ -86,6 +117,7 @@ def main(folder: Path) -> None:
             tensors |= {f"{name}/{kind}/{weight}": gradient.clone() for weight, gradient in gradients.items()} | {
                 f"{name}/{kind}/loss": loss
             }
+        reports[name] = trainer.step(0, shares(case)["five and one"][rank])
     loss, gradients = beside_trainer().gradients(shares(CASES["ppo"])["five and one"][rank])
     tensors |= {f"beside/{weight}": gradient.clone() for weight, gradient in gradients.items()} | {"beside/loss": loss}
     trainer, reference = follow(lambda groups: groups[:5] if rank == 0 else groups[5:])
@@ -100,6 +132,8 @@ def main(folder: Path) -> None:
         train(resumed, share, SAVED_AT, STEPS)
         tensors |= {f"{name}/saved/{weight}": value for weight, value in trainer.state().items()}
         tensors |= {f"{name}/resumed/{weight}": value for weight, value in resumed.state().items()}
+    ended = {name: watched(folder / name, rank, rewards[rank]) for name, rewards in HELDOUT.items()}
+    (folder / f"watched-{rank}.json").write_text(json.dumps(ended))
     if rank == 0:
         save_file(tensors, folder / "two_ranks.safetensors")
         (folder / "reports.json").write_text(json.dumps(reports))
