@@ -37,7 +37,7 @@ sys.stdin.readline()
 for line in sys.stdin:
     asked = json.loads(line)
     if asked["what"] == "load":
-        say({"number": asked["number"], "checksum": asked["checksum"]})
+        say({"number": asked["number"], "checksum": asked["checksum"].removeprefix("half of ")})
         continue
     BEFORE
     answers = [{"tokens": [5, 1], "logprobs": [-1.0, -1.0], "versions": [0, 0], "finish": "stop"} for _ in asked["prompts"]]
@@ -109,6 +109,18 @@ def test_a_batch_that_hung_is_asked_again_of_a_process_that_is_started_anew(samp
         "the sampler in the other process gives no answer that can be used",
         "the sampler in the other process is back, with weights 0-abc",
     ]
+
+
+def test_weights_that_were_read_by_halves_are_not_taken(sampler):
+    with pytest.raises(EngineError, match="it read weights with the checksum abc, not half of abc"):
+        sampler("pass").load(Weights(1, Path("weights"), "half of abc"), is_in_flight=False)
+
+
+def test_what_is_answered_twice_or_was_never_asked_is_no_answer_to_anything_else(sampler):
+    wrong = '[{"tokens": [9], "logprobs": [0.0], "versions": [7], "finish": "stop"}]'
+    talks = sampler(f"say({{'number': asked['number'] - 1, 'answers': {wrong}}}); say({{'number': 99, 'answers': {wrong}}})")
+    for _ in range(3):
+        assert [answer.tokens for answer in talks.sample(BATCH, [0, 1])] == [[5, 1], [5, 1]]
 
 
 def test_one_that_is_given_up_leaves_no_thread(sampler):

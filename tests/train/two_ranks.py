@@ -5,6 +5,7 @@ All checks run inside one launch, since loading torch takes longer than all of t
 
 import json
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -28,14 +29,17 @@ from trivium.learn.schedules import Schedule
 from trivium.nn.batch import Batch
 from trivium.stages.computing.watch import Watch
 from trivium.stages.guard import Guard
+from trivium.train import checkpoint
 from trivium.train.beside import Beside
 from trivium.train.checkpoint import Checkpoints
 from trivium.train.fit import Layout, fit
+from trivium.train.parallel import full_tensor
 from trivium.train.reference import MovingReference
 from trivium.train.trainer import Trainer
 
 RECIPES = {"adamw": AdamW(lr=0.01), "muon": MuonAdamW()}
 STEPS = 4
+LEAST_NORM = 1e-3  # below that of every objective
 SAVED_AT = 2  # steps after which the state is saved, and loaded again
 WATCHED = 5
 HELDOUT = {  # rewards after each step, as rank 0 and rank 1 see them: with a patience of 2 a guard stops after two below the best
@@ -59,7 +63,17 @@ def shares(case: Case) -> dict[str, tuple[list[Batch], list[Batch]]]:
         "five and one": (cut[:5], cut[5:]),
         "one masked whole": (cut[:2], nothing),
         "one empty": (cut, pack([], rows=rows, length=LONGEST)),
+        "packed": (pack(groups[:4], rows=4, length=3 * LONGEST), pack(groups[4:], rows=4, length=3 * LONGEST)),
     }
+
+
+def clipped(case: Case, batches: list[Batch]) -> dict[str, torch.Tensor]:
+    """The gradients as an update takes them, scaled to LEAST_NORM together; of length 1 here."""
+    trainer = case.trainer()
+    trainer.max_grad_norm = LEAST_NORM
+    trainer.gradients(batches)
+    trainer._clip()
+    return {name: full_tensor(weight.grad) / LEAST_NORM for name, weight in trainer.model.named_parameters() if weight.grad is not None}
 
 
 def recipe_trainer(name: str) -> Trainer:
@@ -82,6 +96,20 @@ def follow(share: Callable[[list[Group]], list[Group]]) -> tuple[Trainer, Moving
     for step in range(STEPS):
         trainer.step(step, pack(share(reference(step)), rows=2, length=LONGEST))
     return trainer, reference
+
+
+def save_and_go_on(folder: Path, rank: int, trainer: Trainer, batches: list[Batch]) -> None:
+    """Save after SAVED_AT steps in the folder of a run, where nothing is written before all of the steps are done."""
+    may_write, real = threading.Event(), checkpoint.write
+    checkpoint.write = lambda *words: (may_write.wait(), real(*words))
+    with (Run if rank == 0 else Follower)(folder, quiet=True) as run:
+        run.begin("pretrain", {})
+        checkpoints = Checkpoints(run)
+        checkpoints.save(SAVED_AT, [trainer])
+        train(trainer, batches, SAVED_AT, STEPS)
+        may_write.set()
+        checkpoints.wait()
+    checkpoint.write = real
 
 
 def watched(folder: Path, rank: int, rewards: Sequence[float]) -> int:
@@ -117,6 +145,7 @@ def main(folder: Path) -> None:
             tensors |= {f"{name}/{kind}/{weight}": gradient.clone() for weight, gradient in gradients.items()} | {
                 f"{name}/{kind}/loss": loss
             }
+        tensors |= {f"{name}/clipped/{weight}": gradient for weight, gradient in clipped(case, shares(case)["five and one"][rank]).items()}
         reports[name] = trainer.step(0, shares(case)["five and one"][rank])
     loss, gradients = beside_trainer().gradients(shares(CASES["ppo"])["five and one"][rank])
     tensors |= {f"beside/{weight}": gradient.clone() for weight, gradient in gradients.items()} | {"beside/loss": loss}
@@ -132,6 +161,7 @@ def main(folder: Path) -> None:
         train(resumed, share, SAVED_AT, STEPS)
         tensors |= {f"{name}/saved/{weight}": value for weight, value in trainer.state().items()}
         tensors |= {f"{name}/resumed/{weight}": value for weight, value in resumed.state().items()}
+        save_and_go_on(folder / f"{name} saved", rank, trainer, share)
     ended = {name: watched(folder / name, rank, rewards[rank]) for name, rewards in HELDOUT.items()}
     (folder / f"watched-{rank}.json").write_text(json.dumps(ended))
     if rank == 0:
