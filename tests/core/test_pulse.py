@@ -93,6 +93,12 @@ def test_one_that_could_not_be_heard_because_we_were_stopped_is_listened_to_firs
     assert waited(pulse, clock, 10) == ""
     clock.now += 1e4
     assert waited(pulse, clock, 30) == ""
+    states["now"] = (WORKS, 0.0)
+    pulse.hear()
+    clock.now += 1e4
+    pulse.hear()  # before anybody looked again
+    assert waited(pulse, clock, 601) == ""
+    assert "where 29 s was its longest silence" in waited(pulse, clock, 1)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it is not told")

@@ -37,23 +37,27 @@ class Pulse:
         """It has said something."""
         with self._lock:
             now = self._clock()
-            self._longest = max(self._longest, now - self._said)
+            if now - self._looked <= AWAY_S:  # else it was we who were silent
+                self._longest = max(self._longest, now - self._said)
             self._said = self._worked = now
 
     def fault(self) -> str:
         """Why it will not answer any more, "" while it may; to be asked every second or so while somebody waits."""
-        found = of_session(self._pid)
         with self._lock:
             now = self._clock()
             if now - self._looked > AWAY_S:
                 self._start()
             self._looked = now
+            if now - self._said < IDLE_S / 10:  # to look at a thousand processes takes a while, and it is well
+                return ""
+            found = of_session(self._pid)
             if found is None or not set("RD").isdisjoint(found[0]) or abs(found[1] - self._cpu_s) > IDLE_CPU_S:
                 self._worked, self._cpu_s = now, found[1] if found else 0.0
-            idle_s, silent_s = now - max(self._said, self._worked), now - self._said
-            most_s = max(LEAST_S, TIMES * self._longest) if self._longest else FIRST_S
-            if idle_s > IDLE_S:
-                return f"it hangs: for {idle_s:.0f} s it neither said nor computed anything"
-            if silent_s > most_s:
-                return f"it hangs: for {silent_s:.0f} s it said nothing, where {self._longest:.0f} s was its longest silence so far"
-            return ""
+            return self._judged(now - max(self._said, self._worked), now - self._said)
+
+    def _judged(self, idle_s: float, silent_s: float) -> str:
+        if idle_s > IDLE_S:
+            return f"it hangs: for {idle_s:.0f} s it neither said nor computed anything"
+        if silent_s > (max(LEAST_S, TIMES * self._longest) if self._longest else FIRST_S):
+            return f"it hangs: for {silent_s:.0f} s it said nothing, where {self._longest:.0f} s was its longest silence so far"
+        return ""
