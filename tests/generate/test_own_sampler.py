@@ -51,7 +51,7 @@ WEIGHTS = Weights(0, Path("weights"), "abc")
 def sampler(monkeypatch):
     """What makes one whose program does this before it answers a batch."""
     made = []
-    monkeypatch.setattr(pulse, "IDLE_S", 0.6)
+    monkeypatch.setattr(pulse, "IDLE_S", 0.4)
     monkeypatch.setattr(own_sampler, "LOOK_EVERY_S", 0.05)
 
     def make(before: str) -> OwnSampler:
@@ -71,7 +71,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it is not 
 @linux
 def test_one_that_hangs_is_ended_and_the_reason_said(sampler):
     hung = sampler("time.sleep(1e6)")
-    with pytest.raises(EngineError, match="it hangs: for . s it neither said nor computed anything"):
+    with pytest.raises(EngineError, match="it hangs: for [0-9]+ s it neither said nor computed anything"):
         hung.sample(BATCH, [0, 1])
     assert hung._process.poll() == -signal.SIGKILL
 
@@ -84,14 +84,14 @@ def test_one_that_was_stopped_and_reads_nothing_is_ended_though_what_it_is_asked
         stopped.sample(Batch([np.zeros(100_000, np.int32)], BATCH.sampling, 1, "rollout", 0), [0])
 
 
-@pytest.mark.parametrize("before", ["works(1.5)", "speaks(1.5)"])
+@pytest.mark.parametrize("before", ["works(1)", "speaks(1)"])
 def test_a_slow_one_that_computes_or_says_that_it_goes_on_is_waited_for(sampler, before):
     assert [answer.tokens for answer in sampler(before).sample(BATCH, [0, 1])] == [[5, 1], [5, 1]]
 
 
 def test_one_that_computes_without_an_end_is_ended_by_what_was_its_longest_silence(sampler, monkeypatch):
-    monkeypatch.setattr(pulse, "LEAST_S", 1.0)
-    with pytest.raises(EngineError, match="s it said nothing, where . s was its longest silence so far"):
+    monkeypatch.setattr(pulse, "LEAST_S", 0.5)
+    with pytest.raises(EngineError, match="s it said nothing, where [0-9]+ s was its longest silence so far"):
         sampler("works(1e6)").sample(BATCH, [0, 1])
 
 

@@ -39,6 +39,7 @@ from trivium.train.trainer import Trainer
 
 RECIPES = {"adamw": AdamW(lr=0.01), "muon": MuonAdamW()}
 STEPS = 4
+CLIPPED = ("cross-entropy", "dpo", "ranking", "grpo")
 LEAST_NORM = 1e-3  # below that of every objective
 SAVED_AT = 2  # steps after which the state is saved, and loaded again
 WATCHED = 5
@@ -145,8 +146,10 @@ def main(folder: Path) -> None:
             tensors |= {f"{name}/{kind}/{weight}": gradient.clone() for weight, gradient in gradients.items()} | {
                 f"{name}/{kind}/loss": loss
             }
-        tensors |= {f"{name}/clipped/{weight}": gradient for weight, gradient in clipped(case, shares(case)["five and one"][rank]).items()}
         reports[name] = trainer.step(0, shares(case)["five and one"][rank])
+    for name in CLIPPED:
+        found = clipped(CASES[name], shares(CASES[name])["five and one"][rank])
+        tensors |= {f"{name}/clipped/{weight}": gradient for weight, gradient in found.items()}
     loss, gradients = beside_trainer().gradients(shares(CASES["ppo"])["five and one"][rank])
     tensors |= {f"beside/{weight}": gradient.clone() for weight, gradient in gradients.items()} | {"beside/loss": loss}
     trainer, reference = follow(lambda groups: groups[:5] if rank == 0 else groups[5:])
@@ -159,7 +162,7 @@ def main(folder: Path) -> None:
         resumed = recipe_trainer(name)
         resumed.load_state(load_file(folder / f"{name}.safetensors"))  # what one process saved
         train(resumed, share, SAVED_AT, STEPS)
-        tensors |= {f"{name}/saved/{weight}": value for weight, value in trainer.state().items()}
+        tensors |= {f"{name}/saved/{weight}": value.clone() for weight, value in trainer.state().items()}
         tensors |= {f"{name}/resumed/{weight}": value for weight, value in resumed.state().items()}
         save_and_go_on(folder / f"{name} saved", rank, trainer, share)
     ended = {name: watched(folder / name, rank, rewards[rank]) for name, rewards in HELDOUT.items()}
