@@ -251,7 +251,16 @@ def test_kept_answers_to_something_else_are_refused():
 def whole(out: str, **options) -> str:
     """The stage as the pipeline runs it, with what is kept; what it said this time."""
     before = log(out) if Path(out).exists() else ""
-    stage = {"model": "base", **SAMPLED, **GRPO, "rollouts": "answers", "machine": MACHINE, "save_every_s": 0.0, **options}
+    stage = {
+        "model": "base",
+        **SAMPLED,
+        **GRPO,
+        "rewards": [LENGTH],
+        "rollouts": "answers",
+        "machine": MACHINE,
+        "save_every_s": 0.0,
+        **options,
+    }
     execute(single("reinforce", stage), Path(out), quiet=True)
     return log(out).removeprefix(before)
 
@@ -276,7 +285,7 @@ def test_a_run_that_was_killed_goes_on_although_it_has_left_answers_since(monkey
     step = Trainer.step
 
     def stopped(self, n, *batches):
-        if n == 5:
+        if n == 3:
             raise Interrupted(15, "power loss")
         return step(self, n, *batches)
 
@@ -285,5 +294,5 @@ def test_a_run_that_was_killed_goes_on_although_it_has_left_answers_since(monkey
         with pytest.raises(Interrupted):
             whole("killed")
     said = whole("killed")
-    assert "going on after step 4" in said
+    assert "going on after step 2" in said
     assert "changed" not in said
