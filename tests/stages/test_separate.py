@@ -251,17 +251,10 @@ def test_kept_answers_to_something_else_are_refused():
 def whole(out: str, **options) -> str:
     """The stage as the pipeline runs it, with what is kept; what it said this time."""
     before = log(out) if Path(out).exists() else ""
-    stage = {
-        "model": "base",
-        **SAMPLED,
-        **GRPO,
-        "rewards": [LENGTH],
-        "rollouts": "answers",
-        "machine": MACHINE,
-        "save_every_s": 0.0,
-        **options,
-    }
-    execute(single("reinforce", stage), Path(out), quiet=True)
+    learns = {"objective": {"kind": "policy_gradient", "entropy_coef": 1.0}}  # whatever the rewards are
+    above = {"machine": MACHINE, "save_every_s": 0.0}
+    stage = {"model": "base", **SAMPLED, **GRPO, **learns, "rollouts": "answers", **options}
+    execute(single("reinforce", stage | above), Path(out), quiet=True)
     return log(out).removeprefix(before)
 
 

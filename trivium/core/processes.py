@@ -12,14 +12,14 @@ def of_process(pid: int) -> tuple[str, float]:
 
 
 def of_session(leader: int) -> tuple[str, float] | None:
-    """The states of all processes of a session, a letter each, and the seconds of a core that they and what they have started used.
+    """The states of all living processes of a session, a letter each, and the seconds of a core that they and what they have started used.
 
     None where the system does not tell.
     """
     states, seconds = "", 0.0
     for folder in Path("/proc").glob("[0-9]*"):
         state, figures = _stat(int(folder.name))
-        if state and int(figures[2]) == leader:
+        if state not in ("", "Z") and int(figures[2]) == leader:
             states, seconds = states + state, seconds + _seconds(figures[10:14])  # with those of children that have ended
     return (states, seconds) if states else None
 
