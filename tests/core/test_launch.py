@@ -16,7 +16,8 @@ from trivium.core import heartbeat
 from trivium.core.commit import locked
 from trivium.core.errors import RankError
 from trivium.core.heartbeat import Heartbeat, read, where
-from trivium.core.launch import ChildError, Seen, _process, _Ranks, fault, launch, lines
+from trivium.core.launch import ChildError, Seen, _Ranks, fault, launch, lines
+from trivium.core.processes import of_process
 from trivium.core.world import end_with_parent, rank_environment
 
 WELL = Seen(state="S", waits="peers")
@@ -128,8 +129,8 @@ def test_work_that_lets_no_other_thread_run_is_no_hang(tmp_path, program, hangs)
         time.sleep(0.2)
         ranks._look()
         used = ranks.last[0].cpu_s
-        assert until(lambda: hangs or _process(ranks.processes[0].pid)[1] > used + 0.1)
-        ranks.last[0].cpu_s = max(used, _process(ranks.processes[0].pid)[1]) if hangs else used
+        assert until(lambda: hangs or of_process(ranks.processes[0].pid)[1] > used + 0.1)
+        ranks.last[0].cpu_s = max(used, of_process(ranks.processes[0].pid)[1]) if hangs else used
         ranks.last[0].worked -= 20
         ranks._look()
         assert ("hangs in text/read.py:9 in rows" in str(fault(ranks.seen))) == hangs
@@ -161,9 +162,9 @@ def test_what_a_killed_rank_has_started_ends_too(tmp_path):
     ranks = _Ranks([sys.executable, "-c", PARENT, str(tmp_path / "child")], 1, tmp_path)
     ranks.processes[0].wait()
     child = int((tmp_path / "child").read_text())
-    assert _process(child)[0] in ("S", "R", "D")
+    assert of_process(child)[0] in ("S", "R", "D")
     ranks.end()
-    assert until(lambda: _process(child)[0] in ("", "Z"))
+    assert until(lambda: of_process(child)[0] in ("", "Z"))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="there is no such signal")
@@ -201,7 +202,7 @@ def test_a_rank_ends_when_its_launcher_was_killed(tmp_path):
         came = until((tmp_path / "up").exists)
         launcher.kill()
     assert came
-    assert until(lambda: _process(rank)[0] in ("", "Z"))
+    assert until(lambda: of_process(rank)[0] in ("", "Z"))
 
 
 def until(is_so, seconds: float = 10.0):

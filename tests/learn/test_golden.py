@@ -27,7 +27,7 @@ from trivium.learn.credit.group_mean import beta_density
 from trivium.learn.kl import AdaptiveKL, kl_estimate
 from trivium.learn.objectives import Process, Ranking, Value
 from trivium.learn.objectives.policy import CISPO, REINFORCE, SAPO, PolicyGradient
-from trivium.learn.reduce import Counts, reduce
+from trivium.learn.reduce import Counts, measure, reduce
 from trivium.nn.batch import Batch
 
 DOUBLE = torch.float64
@@ -258,7 +258,7 @@ def test_what_is_clipped_is_counted_by_its_side(low, high):
     batch = one_token_answers(old_logprobs=[0.0, 0.0], advantages=[1.0, 1.0])
     out = SimpleNamespace(logprobs_BL=at_the_answer(np.log(low), np.log(high)), entropy_BL=at_the_answer(0.5, 1.5))
     _, metrics = PolicyGradient()(out, batch)
-    found = {name: float(total / count) for name, (total, count) in metrics.items()}
+    found = {name: measure([float(each) for each in sums]) for name, sums in metrics.items()}
     assert (found["clip_low"], found["clip_high"], found["clip_fraction"]) == (0.5 * (low < 0.8), 0.5 * (high > 1.2), 0.5)
     assert found["entropy"] == 1.0
     assert found["ratio_error"] == pytest.approx((1 / low + high) / 2)
@@ -364,8 +364,11 @@ def test_a_bound_that_the_clip_would_hide_is_refused():
         PolicyGradient(max_ratio=1.1)
 
 
-def test_the_share_of_samples_that_carry_a_step():
-    batch = one_token_answers(old_logprobs=[0.0, 0.0], advantages=[1, 1])
-    out = SimpleNamespace(logprobs_BL=at_the_answer(0.0, -50.0), entropy_BL=at_the_answer(0, 0))
-    total, count = PolicyGradient()(out, batch)[1]["effective_share"]
-    assert float(total / count) == pytest.approx(0.5)
+def test_the_share_of_tokens_that_carry_a_step_is_one_number_however_it_is_cut():
+    """Ratios 1 and 2 in one micro-batch, 3 and 0 in the other: (1 + 2 + 3)^2 / (4 x (1 + 4 + 9)); the mean of either's share is .7."""
+    batch, sums = one_token_answers(old_logprobs=[0.0, 0.0], advantages=[1, 1]), np.zeros(3)
+    for ratios in ((1.0, 2.0), (3.0, np.exp(-50.0))):
+        out = SimpleNamespace(logprobs_BL=at_the_answer(*np.log(ratios)), entropy_BL=at_the_answer(0, 0))
+        sums += [float(each) for each in PolicyGradient()(out, batch)[1]["effective_share"]]
+    assert measure(sums.tolist()) == pytest.approx(36 / 56)
+    assert measure([0.0, 0.0, 0.0]) is None

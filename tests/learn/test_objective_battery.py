@@ -74,6 +74,13 @@ def test_micro_batches_give_what_one_batch_gives(case):
     assert_same_gradients(case, padded(groups), cut)
 
 
+def test_what_is_measured_is_one_number_however_a_step_is_cut(case):
+    groups = case.groups(6)
+    cut = pack(groups, rows=4, length=LONGEST)
+    whole, parts = case.trainer().step(0, padded(groups)), case.trainer().step(0, cut)
+    assert parts == pytest.approx(whole, rel=1e-5, abs=1e-6)
+
+
 def test_a_group_is_never_cut(case):
     groups = case.groups(6)
     cut = pack(groups, rows=4, length=LONGEST)

@@ -1,7 +1,9 @@
 """Reinforcement learning whose answers are sampled elsewhere: with no lag as here, with a lag to the same bits after a kill."""
 
+import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,14 +17,18 @@ import torch
 
 from tests.generate.fake_vllm import servers
 from tests.nn.io_models import FILES, STOPS, ours
-from tests.stages.test_alignment import LENGTH, killed_once, log, place, run, weights
+from tests.stages.test_alignment import LENGTH, MACHINE, SAMPLED, killed_once, log, place, run, weights
 from trivium.core.errors import ArtefactError, ConfigError, EngineError
+from trivium.core.interrupt import Interrupted
 from trivium.generate import samplers
 from trivium.generate.engine import Engine
 from trivium.generate.own_sampler import OwnSampler
 from trivium.nn.io.directory import save_model
 from trivium.stages import sampler_process
 from trivium.stages.computing import separate
+from trivium.stages.pipeline import execute
+from trivium.stages.recipe import single
+from trivium.train.trainer import Trainer
 
 __all__ = ["place"]  # a fixture
 
@@ -49,7 +55,7 @@ class Beside(OwnSampler):
     """What the other process does, in this one: to start one takes seconds."""
 
     def __init__(self, options) -> None:
-        self._sampler = sampler_process._Sampler(json.loads(json.dumps(options)), SimpleQueue(), SimpleQueue(), None)
+        self._sampler = sampler_process._Sampler(json.loads(json.dumps(options)), SimpleQueue(), SimpleQueue(), io.StringIO())
         self._process, self._is_closed = SimpleNamespace(poll=lambda: None), False
 
     def close(self) -> None: ...
@@ -240,3 +246,46 @@ def test_kept_answers_to_something_else_are_refused():
     file.write_bytes(file.read_bytes()[:-1] + b"\xff")
     with pytest.raises(ArtefactError, match="content does not match its manifest"):
         kept("third")
+
+
+def whole(out: str, **options) -> str:
+    """The stage as the pipeline runs it, with what is kept; what it said this time."""
+    before = log(out) if Path(out).exists() else ""
+    learns = {"objective": {"kind": "policy_gradient", "entropy_coef": 1.0}}  # whatever the rewards are
+    above = {"machine": MACHINE, "save_every_s": 0.0}
+    stage = {"model": "base", **SAMPLED, **GRPO, **learns, "rollouts": "answers", **options}
+    execute(single("reinforce", stage | above), Path(out), quiet=True)
+    return log(out).removeprefix(before)
+
+
+def test_a_stage_that_is_complete_is_run_again_when_answers_that_it_took_from_others_have_changed(monkeypatch):
+    whole("first")
+    assert "complete, nothing to do" in whole("first")  # what it left itself is no input
+    faster = {"optimizer": {"kind": "adamw", "lr": 2e-2}}
+    with monkeypatch.context() as patched:
+        patched.setattr(Engine, "generate", None)
+        whole("second", **faster)
+        assert "complete, nothing to do" in whole("second", **faster)
+    learned = weights("second", "reinforce")
+    shutil.rmtree("answers/000001-rollout")
+    whole("third", optimizer={"kind": "adamw", "lr": 3e-2})  # from the first phase of the first, and then on its own
+    assert "complete, nothing to do" in whole("third", optimizer={"kind": "adamw", "lr": 3e-2})
+    assert "options or inputs changed" in whole("second", **faster)
+    assert weights("second", "reinforce") != learned
+
+
+def test_a_run_that_was_killed_goes_on_although_it_has_left_answers_since(monkeypatch):
+    step = Trainer.step
+
+    def stopped(self, n, *batches):
+        if n == 3:
+            raise Interrupted(15, "power loss")
+        return step(self, n, *batches)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Trainer, "step", stopped)
+        with pytest.raises(Interrupted):
+            whole("killed")
+    said = whole("killed")
+    assert "going on after step 2" in said
+    assert "changed" not in said

@@ -16,9 +16,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.learn.objective_cases import CASES, LONGEST
-from tests.train.two_ranks import RECIPES, SAVED_AT, STEPS, beside_trainer, follow, recipe_trainer, shares, train
+from tests.train.two_ranks import CLIPPED, RECIPES, SAVED_AT, STEPS, beside_trainer, clipped, follow, recipe_trainer, shares, train
+from trivium.core.run import Run
 from trivium.data.pack import pack
 from trivium.nn.model import Model
+from trivium.train.checkpoint import Checkpoints
 from trivium.train.trainer import Trainer
 
 ROOT = Path(__file__).parents[2]
@@ -59,12 +61,25 @@ def below(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tens
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-@pytest.mark.parametrize("kind", ["even", "five and one", "one masked whole", "one empty"])
+@pytest.mark.parametrize("kind", ["even", "five and one", "one masked whole", "one empty", "packed"])
 @pytest.mark.parametrize("name", CASES)
 def test_two_ranks_give_the_gradients_of_one_process(two_ranks, name, kind):
     case = CASES[name]
     loss, gradients = case.gradients(sum(shares(case)[kind], []))
     torch.testing.assert_close(below(f"{name}/{kind}/", two_ranks), {**gradients, "loss": loss}, **CLOSE)
+
+
+@pytest.mark.parametrize("name", CLIPPED)
+def test_two_ranks_clip_as_one_process_does(two_ranks, name):
+    expected = clipped(CASES[name], sum(shares(CASES[name])["five and one"], []))
+    assert float(torch.stack([gradient.norm() for gradient in expected.values()]).norm()) == pytest.approx(1, rel=1e-3)
+    torch.testing.assert_close(below(f"{name}/clipped/", two_ranks), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_two_ranks_measure_what_one_process_does(launched, name):
+    report = CASES[name].trainer().step(0, sum(shares(CASES[name])["five and one"], []))
+    assert json.loads((launched / "reports.json").read_text())[name] == pytest.approx(report, rel=1e-5, abs=1e-6)
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -83,6 +98,15 @@ def test_two_ranks_go_on_from_what_one_process_saved(two_ranks, name):
     torch.testing.assert_close(below(f"{name}/resumed/", two_ranks), trainer.state(), **TRAINED)
 
 
+@pytest.mark.parametrize("name", RECIPES)
+def test_one_process_loads_what_two_ranks_saved_in_threads_while_they_trained_on(launched, two_ranks, name):
+    with Run(launched / f"{name} saved", quiet=True) as run:
+        run.begin("pretrain", {})
+        trainer = recipe_trainer(name)
+        assert Checkpoints(run).restore([trainer]) == SAVED_AT
+    torch.testing.assert_close(trainer.state(), below(f"{name}/saved/", two_ranks), rtol=0, atol=0)
+
+
 def test_two_ranks_share_what_is_learned_beside(two_ranks):
     loss, gradients = beside_trainer().gradients(sum(shares(CASES["ppo"])["five and one"], []))
     torch.testing.assert_close(below("beside/", two_ranks), {**gradients, "loss": loss}, **CLOSE)
@@ -92,6 +116,14 @@ def test_a_reference_follows_a_policy_that_is_spread_over_two_ranks(two_ranks):
     trainer, reference = follow(list)
     torch.testing.assert_close(below("followed/", two_ranks), trainer.state(), **TRAINED)
     torch.testing.assert_close(below("reference/", two_ranks), reference.state(), **TRAINED)
+
+
+def test_a_guard_that_sees_other_numbers_on_either_rank_stops_both_where_it_stops_the_first(launched):
+    ends = {"rank 1 sooner": 4, "rank 0 sooner": 3, "rank 1 alone": 5}
+    for rank in (0, 1):
+        assert json.loads((launched / f"watched-{rank}.json").read_text()) == ends
+    said = "stopped after step 4 of 5: the held-out reward has been below its best, 0.600, for 2 phases (now 0.400)"
+    assert said in (launched / "rank 1 sooner/log.txt").read_text()
 
 
 def compiled_gradients(name: str, model: Model) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:

@@ -5,7 +5,8 @@ All checks run inside one launch, since loading torch takes longer than all of t
 
 import json
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -17,6 +18,8 @@ from safetensors.torch import load_file, save_file
 
 from tests.learn.objective_cases import CASES, LONGEST, Case
 from tests.nn.tiny import tiny_model
+from trivium.core.follower import Follower
+from trivium.core.run import Run
 from trivium.core.types import Group
 from trivium.data.pack import pack
 from trivium.learn.objectives import CrossEntropy
@@ -24,13 +27,27 @@ from trivium.learn.optim import AdamW, MuonAdamW
 from trivium.learn.reference_update import ReferenceUpdate
 from trivium.learn.schedules import Schedule
 from trivium.nn.batch import Batch
+from trivium.stages.computing.watch import Watch
+from trivium.stages.guard import Guard
+from trivium.train import checkpoint
 from trivium.train.beside import Beside
+from trivium.train.checkpoint import Checkpoints
+from trivium.train.fit import Layout, fit
+from trivium.train.parallel import full_tensor
 from trivium.train.reference import MovingReference
 from trivium.train.trainer import Trainer
 
 RECIPES = {"adamw": AdamW(lr=0.01), "muon": MuonAdamW()}
 STEPS = 4
+CLIPPED = ("cross-entropy", "dpo", "ranking", "grpo")
+LEAST_NORM = 1e-3  # below that of every objective
 SAVED_AT = 2  # steps after which the state is saved, and loaded again
+WATCHED = 5
+HELDOUT = {  # rewards after each step, as rank 0 and rank 1 see them: with a patience of 2 a guard stops after two below the best
+    "rank 1 sooner": ((0.5, 0.6, 0.5, 0.4, 0.3), (0.5, 0.4, 0.3, 0.2, 0.1)),
+    "rank 0 sooner": ((0.5, 0.4, 0.3, 0.2, 0.1), (0.5, 0.6, 0.5, 0.4, 0.3)),
+    "rank 1 alone": ((0.1, 0.2, 0.3, 0.4, 0.5), (0.5, 0.4, 0.3, 0.2, 0.1)),
+}
 
 
 def masked(group: Group) -> Group:
@@ -47,7 +64,17 @@ def shares(case: Case) -> dict[str, tuple[list[Batch], list[Batch]]]:
         "five and one": (cut[:5], cut[5:]),
         "one masked whole": (cut[:2], nothing),
         "one empty": (cut, pack([], rows=rows, length=LONGEST)),
+        "packed": (pack(groups[:4], rows=4, length=3 * LONGEST), pack(groups[4:], rows=4, length=3 * LONGEST)),
     }
+
+
+def clipped(case: Case, batches: list[Batch]) -> dict[str, torch.Tensor]:
+    """The gradients as an update takes them, scaled to LEAST_NORM together; of length 1 here."""
+    trainer = case.trainer()
+    trainer.max_grad_norm = LEAST_NORM
+    trainer.gradients(batches)
+    trainer._clip()
+    return {name: full_tensor(weight.grad) / LEAST_NORM for name, weight in trainer.model.named_parameters() if weight.grad is not None}
 
 
 def recipe_trainer(name: str) -> Trainer:
@@ -72,6 +99,39 @@ def follow(share: Callable[[list[Group]], list[Group]]) -> tuple[Trainer, Moving
     return trainer, reference
 
 
+def save_and_go_on(folder: Path, rank: int, trainer: Trainer, batches: list[Batch]) -> None:
+    """Save after SAVED_AT steps in the folder of a run, where nothing is written before all of the steps are done."""
+    may_write, real = threading.Event(), checkpoint.write
+    checkpoint.write = lambda *words: (may_write.wait(), real(*words))
+    with (Run if rank == 0 else Follower)(folder, quiet=True) as run:
+        run.begin("pretrain", {})
+        checkpoints = Checkpoints(run)
+        checkpoints.save(SAVED_AT, [trainer])
+        train(trainer, batches, SAVED_AT, STEPS)
+        may_write.set()
+        checkpoints.wait()
+    checkpoint.write = real
+
+
+def watched(folder: Path, rank: int, rewards: Sequence[float]) -> int:
+    """Train with a guard, which sees these rewards on this rank; after how many updates it was over."""
+    case, model, seen = CASES["cross-entropy"], CASES["cross-entropy"].model(), list[int]()
+    trainer = Trainer("policy", model, case.objective, AdamW(lr=0.01)(model), schedule=Schedule(), steps=WATCHED)
+    watch = Watch(Guard(patience=2))
+
+    def measured(done: int, metrics: dict[str, float]) -> None:
+        seen.append(done)
+        metrics |= {"kl": 0.0, "stop_rate": 1.0, "heldout_reward": rewards[done - 1]}
+
+    with (Run if rank == 0 else Follower)(folder, quiet=True) as run:
+        run.begin("reinforce", {})
+        fit(
+            run, lambda n: case.groups(6, seed=n), [trainer], steps=WATCHED, layout=Layout(rows=2, length=LONGEST),
+            checkpoints=Checkpoints(run, companions=[watch]), hooks=[measured, watch],
+        )  # fmt: skip
+    return len(seen)
+
+
 def train(trainer: Trainer, batches: list[Batch], first: int, last: int) -> list[dict[str, float]]:
     return [trainer.step(step, batches) for step in range(first, last)]
 
@@ -86,6 +146,10 @@ def main(folder: Path) -> None:
             tensors |= {f"{name}/{kind}/{weight}": gradient.clone() for weight, gradient in gradients.items()} | {
                 f"{name}/{kind}/loss": loss
             }
+        reports[name] = trainer.step(0, shares(case)["five and one"][rank])
+    for name in CLIPPED:
+        found = clipped(CASES[name], shares(CASES[name])["five and one"][rank])
+        tensors |= {f"{name}/clipped/{weight}": gradient for weight, gradient in found.items()}
     loss, gradients = beside_trainer().gradients(shares(CASES["ppo"])["five and one"][rank])
     tensors |= {f"beside/{weight}": gradient.clone() for weight, gradient in gradients.items()} | {"beside/loss": loss}
     trainer, reference = follow(lambda groups: groups[:5] if rank == 0 else groups[5:])
@@ -98,8 +162,11 @@ def main(folder: Path) -> None:
         resumed = recipe_trainer(name)
         resumed.load_state(load_file(folder / f"{name}.safetensors"))  # what one process saved
         train(resumed, share, SAVED_AT, STEPS)
-        tensors |= {f"{name}/saved/{weight}": value for weight, value in trainer.state().items()}
+        tensors |= {f"{name}/saved/{weight}": value.clone() for weight, value in trainer.state().items()}
         tensors |= {f"{name}/resumed/{weight}": value for weight, value in resumed.state().items()}
+        save_and_go_on(folder / f"{name} saved", rank, trainer, share)
+    ended = {name: watched(folder / name, rank, rewards[rank]) for name, rewards in HELDOUT.items()}
+    (folder / f"watched-{rank}.json").write_text(json.dumps(ended))
     if rank == 0:
         save_file(tensors, folder / "two_ranks.safetensors")
         (folder / "reports.json").write_text(json.dumps(reports))

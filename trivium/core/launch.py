@@ -21,6 +21,7 @@ from types import FrameType
 from trivium.core.errors import RankError, TriviumError
 from trivium.core.heartbeat import read
 from trivium.core.interrupt import SIGNALS, Interrupted
+from trivium.core.processes import of_process
 from trivium.core.world import rank_environment
 
 LOOK_EVERY_S = 0.2
@@ -160,7 +161,7 @@ class _Ranks:
         now = time.monotonic()
         was_away, self.looked = now - self.looked > AWAY_S, now
         for rank, (process, seen, last) in enumerate(zip(self.processes, self.seen, self.last, strict=True)):
-            seen.code, (seen.state, cpu_s) = process.poll(), _process(process.pid)
+            seen.code, (seen.state, cpu_s) = process.poll(), of_process(process.pid)
             end, beat = read(self.folder, f"end-{rank}.json"), read(self.folder, f"beat-{rank}.json")
             last.ended = last.ended or (now if end else None)
             if seen.code is None and last.ended is not None and now - last.ended >= leave_s:
@@ -175,15 +176,6 @@ class _Ranks:
                 last.cpu_s, last.worked = cpu_s, now
             seen.waits, seen.place = beat.get("waits", ""), beat.get("place", "")
             seen.silent_s, seen.idle_s = now - last.lived, now - last.worked
-
-
-def _process(pid: int) -> tuple[str, float]:
-    """The state of a process in a letter, and the seconds of a core that it has used, as /proc has them; "" and 0 where there is none."""
-    try:
-        state, *figures = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return "", 0.0
-    return state, (int(figures[10]) + int(figures[11])) / os.sysconf("SC_CLK_TCK")  # utime and stime, fields 14 and 15 of proc(5)
 
 
 def _free_port() -> int:

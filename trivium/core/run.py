@@ -40,6 +40,7 @@ class Run:
         self, path: Path, *, seed: int = 1, quiet: bool = False, machine: Mapping[str, Any] | None = None, save_every_s: float = 60.0
     ) -> None:  # fmt: skip
         self.path, self.seed, self.save_every_s, self.stage = Path(path), seed, save_every_s, ""
+        self.mark = ""  # fingerprint of what the result of the stage that is running depends on
         self.machine = dict(machine or {})
         self.plugins: dict[str, str] = {}  # Python files of the user's that may run: absolute path -> sha256
         self._said: set[str] = set()
@@ -132,7 +133,7 @@ class Run:
         A folder that was made with another identity is removed, and said so.
         """
         self.stage = stage
-        mark = fingerprint(identity)
+        self.mark = mark = fingerprint(identity)
         self._refuse_foreign_folder()
         try:
             done, started = _read_mark(self.folder / DONE), _read_mark(self.folder / STARTED)

@@ -13,22 +13,25 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, TimeoutError as Late
 from contextlib import suppress
 from itertools import count
+from queue import SimpleQueue
 from typing import Any
 
 from trivium.core.config import plain
 from trivium.core.errors import EngineError, TriviumError
 from trivium.core.line_process import end
+from trivium.core.pulse import Pulse
 from trivium.generate.samplers import Answer, Batch, Weights
 
 _SERVE = "from trivium.stages.sampler_process import serve; serve()"
 _PROGRAM = f"import json, sys; sys.path[:] = json.loads(sys.argv[1]); {_SERVE}"
-PATIENCE_S = 3600.0  # for a batch or new weights: a hang ends, a slow machine does not
+LOOK_EVERY_S = 1.0
 
 
 class OwnSampler:
     """The process; one that ended is started again with the next weights. options: how it samples, for `serve` there.
 
-    Raises EngineError when it ends or hangs, and what is raised there.
+    It says that it goes on while it samples; core/pulse.py judges by that. Raises EngineError when it ends or hangs, and what is raised
+    there.
     """
 
     name = "in the other process"
@@ -45,9 +48,12 @@ class OwnSampler:
             program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8",
             start_new_session=True,  # Ctrl-C is ours: a phase that is being sampled is finished and saved
         )  # fmt: skip
-        self._end = weakref.finalize(self, end, self._process)
-        threading.Thread(target=_listen, args=(self._process, self._waiting, self._lock), name="sampler's replies", daemon=True).start()
-        self._write(json.dumps(self._options))
+        self._lines, self._pulse = SimpleQueue[str | None](), Pulse(self._process.pid)
+        self._end = weakref.finalize(self, _end, self._process, self._lines)
+        heard = (self._process, self._waiting, self._lock, self._pulse)
+        threading.Thread(target=_listen, args=heard, name="sampler's replies", daemon=True).start()
+        threading.Thread(target=_write, args=(self._process, self._lines), name="what the sampler is asked", daemon=True).start()
+        self._lines.put(json.dumps(self._options))
 
     @property
     def process_id(self) -> int:
@@ -79,34 +85,47 @@ class OwnSampler:
     def _ask(self, what: str, asked: Mapping[str, Any]) -> dict[str, Any]:
         number, reply = next(self._numbers), Future[dict[str, Any]]()
         with self._lock:
+            if not self._waiting:
+                self._pulse.ask()
             self._waiting[number] = reply
-        self._write(json.dumps({"number": number, "what": what, **asked}))
+        self._lines.put(json.dumps({"number": number, "what": what, **asked}))
         if self._process.poll() is not None:  # nobody may be there to say that nobody is there
             raise EngineError(_ended(self._process))
-        try:
-            found = reply.result(PATIENCE_S)
-        except Late:
-            self._end()
-            raise EngineError(f"no answer within {PATIENCE_S:g} s") from None
+        found = self._reply(reply)
         if "error" in found:
             kinds = {kind.__name__: kind for kind in TriviumError.__subclasses__()}
             raise kinds.get(found["kind"], EngineError)(found["error"])
         return found
 
-    def _write(self, line: str) -> None:
-        """A line to a process that has ended is answered by the one that listens."""
-        assert self._process.stdin is not None
-        with self._lock, suppress(OSError, ValueError):
-            self._process.stdin.write(line + "\n")
-            self._process.stdin.flush()
+    def _reply(self, reply: "Future[dict[str, Any]]") -> dict[str, Any]:
+        """What it answers. Raises EngineError once it hangs, and ends it."""
+        end, pulse = self._end, self._pulse  # another thread may have started the next one by then
+        while True:
+            with suppress(Late):
+                return reply.result(LOOK_EVERY_S)
+            if why := pulse.fault():
+                end()
+                raise EngineError(why)
 
 
-def _listen(process: "subprocess.Popen[str]", waiting: dict[int, "Future[dict[str, Any]]"], lock: threading.Lock) -> None:
-    """Give replies to those who wait for them; when the process ends, all who wait are told."""
+def _write(process: "subprocess.Popen[str]", lines: "SimpleQueue[str | None]") -> None:
+    """Ask in a thread: a process that was stopped reads nothing. That it has ended is told by the one that listens."""
+    assert process.stdin is not None
+    with suppress(OSError, ValueError):
+        while (line := lines.get()) is not None:
+            process.stdin.write(line + "\n")
+            process.stdin.flush()
+
+
+def _listen(
+    process: "subprocess.Popen[str]", waiting: dict[int, "Future[dict[str, Any]]"], lock: threading.Lock, pulse: Pulse
+) -> None:  # fmt: skip
+    """Give replies to those who wait for them; when the process ends, all who wait are told. A reply to nothing says that it goes on."""
     assert process.stdout is not None
     with suppress(OSError, ValueError):
         for line in process.stdout:
             reply = json.loads(line)
+            pulse.hear()
             with lock:
                 asked = waiting.pop(reply["number"], None)
             if asked is not None:
@@ -117,6 +136,11 @@ def _listen(process: "subprocess.Popen[str]", waiting: dict[int, "Future[dict[st
         waiting.clear()
     for asked in left:
         asked.set_result({"error": _ended(process), "kind": EngineError.__name__})
+
+
+def _end(process: "subprocess.Popen[str]", lines: "SimpleQueue[str | None]") -> None:
+    lines.put(None)
+    end(process)
 
 
 def _ended(process: "subprocess.Popen[str]") -> str:

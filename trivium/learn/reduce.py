@@ -1,4 +1,4 @@
-"""The only division: per-token or per-group losses become one number, with counts of the whole step.
+"""The only division: per-token or per-group losses, and what is measured, become one number, with counts of the whole step.
 
 Counts are taken over all micro-batches and all ranks before the first backward pass, so gradient accumulation and
 parallelism cannot change the mean. (The mean of micro-batch means was 25 % off in one measurement.)
@@ -52,3 +52,17 @@ def reduce(loss: torch.Tensor, batch: Batch, counts: Counts, how: Reduction) -> 
     if how in ("length", "sequence_sum"):
         return weighted_BL.sum() / max(counts.sequences * (counts.max_length if how == "length" else 1.0), 1.0)
     return (batch.sum(weighted_BL) / batch.sum(batch.loss_mask_BL).clamp(min=1e-9)).sum() / max(counts.sequences, 1.0)
+
+
+def measure(sums: Sequence[float]) -> float | None:
+    """A metric from its sums over the whole step, all micro-batches and ranks; None where nothing was counted.
+
+    (sum, count): a mean. (sum, sum of squares, count): how evenly numbers that were summed carry the sum, sum^2 / (squares x count), from
+    1 / count to 1; Kish's effective sample size as a share.
+    """
+    total, *squares, count = sums
+    if not count:
+        return None
+    if not squares:
+        return total / count
+    return total**2 / (squares[0] * count) if squares[0] else None

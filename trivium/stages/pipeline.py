@@ -23,6 +23,7 @@ from trivium.report import write_report
 from trivium.stages.base import references
 from trivium.stages.catalogue import RANKED
 from trivium.stages.corpus import is_published
+from trivium.stages.kept_answers import with_kept
 from trivium.stages.machine import Machine
 from trivium.stages.plugins import allowed_plugins, hashes_of
 from trivium.stages.recipe import Recipe, load_recipe, recipe_toml
@@ -170,7 +171,7 @@ def _identity(run: Run, recipe: Recipe, options: Mapping[str, Any]) -> dict[str,
     how = {} if options["kind"] in TEXT_STAGES else plain(recipe.machine)
     plainly = {"ceiling": how.get("ceiling"), "exact": False}  # what changes no bits, or is as it was before there was such an option
     computing = {name: value for name, value in how.items() if name not in plainly or value != plainly[name]}
-    return {"options": dict(options), "seed": recipe.seed, "machine": computing, "inputs": inputs}
+    return with_kept({"options": dict(options), "seed": recipe.seed, "machine": computing, "inputs": inputs})
 
 
 def _content(source: str) -> Any:

@@ -1,6 +1,7 @@
 """The process of our own sampler: takes weights, answers batches, line by line of JSON over its pipes, until the trainer ends.
 
-Replies are {"number": of what was asked, ...}, with "error" and its "kind" where that failed. What is printed here goes to stderr.
+Replies are {"number": of what was asked, ...}, with "error" and its "kind" where that failed; between the steps of a batch {"number": null}
+says that it goes on. What is printed here goes to stderr.
 """
 
 import json
@@ -8,6 +9,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -18,6 +20,8 @@ import numpy as np
 from trivium.core.config import build
 from trivium.core.errors import ArtefactError, EngineError, TriviumError
 from trivium.core.world import prepare_environment
+
+SPEAK_EVERY_S = 1.0
 
 
 def serve() -> None:
@@ -57,7 +61,7 @@ class _Sampler:
         self._options, self._asked, self._in_flight, self._replies = options, asked, in_flight, replies
         self._machine = build(Machine, options["machine"]).measured()
         self._engine: Any = None
-        self._version = -1
+        self._version, self._spoke = -1, time.monotonic()
 
     def run(self) -> None:
         """Do what is asked, in order; weights in flight as soon as they come."""
@@ -73,8 +77,12 @@ class _Sampler:
             reply = self._load(**request) if what == "load" else self._sample(**request)
         except TriviumError as error:
             reply = {"error": str(error), "kind": type(error).__name__}
-        self._replies.write(json.dumps({"number": number, **reply}) + "\n")
+        self._say({"number": number, **reply})
+
+    def _say(self, reply: Mapping[str, Any]) -> None:
+        self._replies.write(json.dumps(reply) + "\n")
         self._replies.flush()
+        self._spoke = time.monotonic()
 
     def _take(self) -> bool:
         """Load the weights that came to be taken in flight; whether there were some."""
@@ -115,6 +123,8 @@ class _Sampler:
         versions: list[list[int]] = [[] for _ in prompts]
 
         def follow(job: Any) -> None:
+            if time.monotonic() - self._spoke > SPEAK_EVERY_S:
+                self._say({"number": None})
             if self._take():
                 job.follow()
 

@@ -44,7 +44,8 @@ def fit(
 
     A hook that gives a reason ends the training there. save_multiple: saves before the end happen only after a multiple of this many steps
     (a phase of on-policy data). yardstick: what the speed is compared with. first_step: updates that the model had before, which are
-    counted. With several ranks all call it, with the same source, of whose groups each takes a share; they stop and save at the same step.
+    counted. With several ranks all call it, with the same source, of whose groups each takes a share; they stop and save at the same step,
+    for a reason where rank 0 has one: what a hook of another finds in numbers of its own does not count.
     Raises DivergedError, and Interrupted after saving.
     """
     done = checkpoints.restore(trainers) or first_step
@@ -73,7 +74,8 @@ def fit(
             why_stop = next(filter(None, [hook(done, metrics) for hook in hooks]), None)
             run.record(done, {name: value for name, value in metrics.items() if math.isfinite(value)}, digest=digest_of(groups))
             progress.update(done, f"{describe({name: metrics[name] for name in SHOWN if name in metrics})}  {meter.update(done, groups)}")
-            signal_number, is_due = agreed([interrupts.received or 0, checkpoints.is_due()])
+            signal_number, is_due, is_over = agreed([interrupts.received or 0, checkpoints.is_due(), why_stop is not None])
+            why_stop = heard(why_stop) if is_over else None
             is_wanted = is_due or signal_number
             # not between skipped updates: the checkpoint to go back to is the one before the first of them
             if done == steps or why_stop or (is_wanted and done % save_multiple == 0 and guard.in_a_row == 0):

@@ -12,7 +12,7 @@ from trivium.core.types import COLUMN_WRITERS
 from trivium.data.share import EXACT_SHARES, cut
 from trivium.learn.objectives import Objective
 from trivium.learn.objectives.policy import PolicyLoss
-from trivium.learn.reduce import Counts, reduce
+from trivium.learn.reduce import Counts, measure, reduce
 from trivium.learn.schedules import Schedule
 from trivium.nn.batch import Batch
 from trivium.nn.kernels import preferred_attention
@@ -48,8 +48,8 @@ class Loss(nn.Module):
         self.model, self.objective, self.temperature, self.reference = model, objective, temperature, reference
         recompute_blocks(self)
 
-    def forward(self, batch: Batch, counts: Counts, beside: Beside | None = None) -> tuple[Tensor, dict[str, tuple[Tensor, Tensor]]]:
-        """Loss of this micro-batch, a part of the step's, and the (sum, count) of each metric. beside: what the batch is for, if not it."""
+    def forward(self, batch: Batch, counts: Counts, beside: Beside | None = None) -> tuple[Tensor, dict[str, tuple[Tensor, ...]]]:
+        """Loss of this micro-batch, a part of the step's, and the sums of each metric. beside: what the batch is for, if not it."""
         objective, temperature = (self.objective, self.temperature) if beside is None else (beside.objective, 1.0)
         model = in_context(self.model, batch)
         with_entropy = isinstance(objective, PolicyLoss)  # the only losses that read it
@@ -117,7 +117,7 @@ class Trainer:
         return total, {name: full_tensor(parameter.grad) for name, parameter in self.model.named_parameters() if parameter.grad is not None}
 
     def _backward(self, n: int, batches: Sequence[Batch], sizes: Sequence[int]) -> tuple[Tensor, dict[str, float]]:
-        """Gradients of all micro-batches of all ranks; their loss, and the metrics as means."""
+        """Gradients of all micro-batches of all ranks; their loss, and the metrics."""
         self._check_columns(batches)
         self._zero_grad()
         total, report = self._add_gradients(batches, sizes)
@@ -130,7 +130,7 @@ class Trainer:
     def _add_gradients(
         self, batches: Sequence[Batch], sizes: Sequence[int], beside: Beside | None = None
     ) -> tuple[Tensor, dict[str, float]]:
-        """Add the gradients of one objective; its loss, and its metrics as means."""
+        """Add the gradients of one objective; its loss, and its metrics."""
         parts = cut(batches, sizes) if self.is_exact else [batches]
         add: Callable[[Sequence[Tensor]], Tensor] = tree_sum if self.is_exact else lambda own: sum_over_ranks(own[0])
         counts = Counts(*add([Counts.of(part).tensor() for part in parts]).tolist()[:3], max_length=self.max_length)
@@ -144,12 +144,13 @@ class Trainer:
         if tree is not None:
             tree.give_back()
         total, names = add([total for total, _ in found]), list(found[0][1])
-        means = add([torch.stack([sums[name] for name in names]) for _, sums in found]).tolist() if names else []
-        measured = {name: value / count for name, (value, count) in zip(names, means, strict=True) if count}  # of nothing there is no mean
-        return total, {"loss": float(total), **measured}
+        widths = [len(sums) for sums in found[0][1].values()]
+        whole = add([torch.cat(list(sums.values())) for _, sums in found]).cpu().split(widths) if names else ()
+        measured = {name: measure(sums.tolist()) for name, sums in zip(names, whole, strict=True)}
+        return total, {"loss": float(total), **{name: value for name, value in measured.items() if value is not None}}
 
     def _add_part(self, batches: Sequence[Batch], counts: Counts, beside: Beside | None) -> tuple[Tensor, dict[str, Tensor]]:
-        """Add the gradients of some micro-batches; their loss, and the (sum, count) of each metric."""
+        """Add the gradients of some micro-batches; their loss, and the sums of each metric."""
         device = self.model.device
         wide = torch.float32 if device.type == "mps" else torch.float64  # which has no more
         total, sums = torch.zeros((), device=device), {}
@@ -158,8 +159,8 @@ class Trainer:
             loss, metrics = self.loss(batch.to(device), counts, beside)
             (loss if beside is None else beside.coef * loss).backward()
             total = total + loss.detach()
-            for name, pair in metrics.items():
-                sums[name] = sums.get(name, 0.0) + torch.stack(pair).detach().to(wide)
+            for name, each in metrics.items():
+                sums[name] = sums.get(name, 0.0) + torch.stack(each).detach().to(wide)
         return total, sums
 
     def _check_columns(self, batches: Sequence[Batch]) -> None:

@@ -48,7 +48,7 @@ def rollouts_of(
     engine = sampler or SharedEngine(engine_of(run, policy, rows=rows, precision=None if stage.sampler == "auto" else stage.sampler), share)
     return Rollouts(
         options=stage,
-        engine=Recorded(engine, Path(stage.rollouts), stage.engine.max_lag > 0, run.is_main) if stage.rollouts else engine,
+        engine=Recorded(engine, Path(stage.rollouts), stage.engine.max_lag > 0, run.is_main, run.mark) if stage.rollouts else engine,
         prompts=judges.prompt_ids,
         seed=run.seed,
         score=judges.score,

@@ -18,9 +18,10 @@ from trivium.core.types import Example
 from trivium.data.wire import examples_from_bytes, examples_to_bytes
 from trivium.generate.sampling import Sampling
 from trivium.stages.computing.rollouts import Speaks
+from trivium.stages.kept_answers import KIND, MAKER
 from trivium.train.ranks import made_once, once
 
-KIND, FILE = "answers", "answers.safetensors"
+FILE = "answers.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +29,14 @@ class Recorded:
     """What `engine` answers, or did before. folder: one folder in it for each time that it is asked; one run at a time may write to it.
 
     has_lag: it is asked for phases ahead, under the weights of when it is asked: so it is asked always, and what was kept is replaced.
+    mark: of the stage that asks, which what it leaves bears (stages/kept_answers.py).
     """
 
     engine: Speaks
     folder: Path
     has_lag: bool = False
     is_main: bool = True
+    mark: str = ""
 
     def generate(self, prompts: Sequence[np.ndarray], sampling: Sampling, *, seed: int, purpose: str, step: int) -> list[Example]:
         """See Engine. Raises ArtefactError for answers that are damaged, or that something else was asked for."""
@@ -50,7 +53,7 @@ class Recorded:
             (folder / FILE).write_bytes(examples_to_bytes(answers))
 
         if self.is_main:
-            commit(place, write, kind=KIND, meta=asked)
+            commit(place, write, kind=KIND, meta={**asked, MAKER: self.mark})
         return answers
 
 

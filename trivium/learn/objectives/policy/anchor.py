@@ -47,7 +47,7 @@ def kl_penalty(out: Outputs, batch: Batch, ratio_BL: torch.Tensor, how: Penalty)
 def report(out: Outputs, batch: Batch, log_ratio_BL: torch.Tensor, *, low: float, high: float) -> Metrics:
     """Shares of tokens whose ratio is below and above the clip, the KL from the sampler, the entropy, and how evenly samples count.
 
-    effective_share: (sum of ratios)^2 / (tokens x sum of squared ratios), 1 on-policy; low where few samples carry a micro-batch.
+    effective_share: (sum of ratios)^2 / (tokens x sum of squared ratios), 1 on-policy; low where few tokens carry a step.
     ratio_error: the mean of the ratio or its inverse, whichever is above 1; before the first update of a phase it is what sampler and
     trainer differ by.
     """
@@ -55,7 +55,6 @@ def report(out: Outputs, batch: Batch, log_ratio_BL: torch.Tensor, *, low: float
     log_ratio_BL = log_ratio_BL.detach()
     tokens, ratio = counted.sum(), log_ratio_BL.exp()
     below, above = (ratio < low).float(), (ratio > high).float()
-    total, squares = (ratio * counted).sum(), (ratio**2 * counted).sum()
     return {
         "clip_fraction": (((below + above) * counted).sum(), tokens),
         "clip_low": ((below * counted).sum(), tokens),
@@ -63,5 +62,5 @@ def report(out: Outputs, batch: Batch, log_ratio_BL: torch.Tensor, *, low: float
         "approx_kl": ((kl_estimate(log_ratio_BL, "k3") * counted).sum(), tokens),
         "entropy": ((out.entropy_BL.detach() * counted).sum(), tokens),
         "ratio_error": ((log_ratio_BL.abs().exp() * counted).sum(), tokens),
-        "effective_share": (total**2 / squares.clamp(min=1e-9), tokens),
+        "effective_share": ((ratio * counted).sum(), (ratio**2 * counted).sum(), tokens),
     }
