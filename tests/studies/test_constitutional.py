@@ -1,11 +1,13 @@
 """The study of constitutional AI: its rule on runs in which all of it holds, and on runs that lack one part each."""
 
 import json
+import math
 
 import pytest
 
 from trivium.core.errors import DataError
-from trivium.studies.constitutional import Constitutional
+from trivium.score.ranking.leaderboard import POINTS
+from trivium.studies.constitutional import HEADER, Constitutional
 
 HARM = {
     "critique_0": 1.6, "critique_1": 1.3, "critique_2": 1.0, "taught_0": 1.6, "taught_1": 1.2, "helpful": 1.6, "sl_cai": 0.9, "rl_cai": 0.1,
@@ -34,7 +36,7 @@ def test_a_run_in_which_all_of_it_holds(tmp_path):
     assert [row[1] for row in finding.rows] == [*HARM]
     assert dict(zip(finding.header, finding.rows[-2], strict=True)) == {
         "run": "run", "model": "rl_cai", "harm": 0.1, "low": pytest.approx(0.05), "high": pytest.approx(0.15), "helpful": 0.6,
-        "helpful low": pytest.approx(0.56), "helpful high": pytest.approx(0.64), "answers": 300,
+        "helpful low": pytest.approx(0.56), "helpful high": pytest.approx(0.64), "answers": 300, **dict.fromkeys(HEADER[9:]),
     }  # fmt: skip
     assert finding.outcome == "seen"
 
@@ -70,3 +72,30 @@ def test_of_several_runs_all_must_hold(tmp_path):
     good, bad = write_run(tmp_path / "good"), write_run(tmp_path / "bad", harm={"rl_cai": 0.9})
     assert not Constitutional().find([good, bad]).holds
     assert Constitutional().find([good, good]).holds
+
+
+def test_rlhf_is_told_beside_and_elo_follows_from_who_is_better_on_a_prompt(tmp_path):
+    """RL-CAI is better than both others, which are alike, on 3 of 4 prompts and worse on one: the odds are 3, which is log 3 nats."""
+    harm = {"rl_cai": 0.1, "rlhf": 0.3}
+    folder = write_run(tmp_path / "run", harm=harm)
+    (folder / "evaluate").mkdir()
+    scores = {"sl_cai": [0.0, -1.0, -1.0, -1.0] * 25, "rl_cai": [-1.0, 0.0, 0.0, 0.0] * 25}
+    scores["rlhf"] = scores["sl_cai"]
+    (folder / "evaluate/judged.json").write_text(json.dumps({name: {"unwanted": each} for name, each in scores.items()}))
+    (folder / "evaluate/scores.json").write_text(json.dumps(dict.fromkeys(scores, [1.0] * 100)))
+    finding = Constitutional().find([folder])
+    assert finding.holds  # no part of the rule
+    places = {row[1]: dict(zip(finding.header, row, strict=True)) for row in finding.rows}
+    assert places["sl_cai"]["Elo harmless"] == 1000
+    assert places["rl_cai"]["Elo harmless"] - 1000 == pytest.approx(POINTS * math.log(3))
+    assert places["rl_cai"]["harmless Elo low"] < places["rl_cai"]["Elo harmless"] < places["rl_cai"]["harmless Elo high"]
+    assert [places[name]["Elo helpful"] for name in scores] == pytest.approx([1000] * 3)
+    assert places["critique_0"]["Elo harmless"] is None
+    assert "run: RL-CAI does less harm than RLHF by the 95 % intervals; Elo with sl_cai at 1,000: rl_cai " in finding.verdict
+    assert "RLHF" not in Constitutional().find([write_run(tmp_path / "old")]).verdict
+
+
+@pytest.mark.parametrize(("rlhf", "said"), [(0.1, "neither more nor less harm"), (0.0, "more harm")])
+def test_the_intervals_say_which_of_both_is_less_harmful(tmp_path, rlhf, said):
+    folder = write_run(tmp_path / "run", harm={"rl_cai": 0.11 + rlhf / 10, "rlhf": rlhf})
+    assert f"RL-CAI does {said} than RLHF by the 95 % intervals." in Constitutional().find([folder]).verdict
