@@ -33,7 +33,7 @@ LOST = 0.05  # of the share of helpful answers: what RL-CAI may cost
 LAPTOP = {  # of the recipe: a smaller base, fewer prompts and updates
     "pretrain": {"depth": 3, "width": 192, "steps": 300},
     "demonstrate": {"num_comparisons": 1000, "num_prompts": 1000, "num_heldout": 400},
-    "helpful": {"steps": 200}, "sl_cai": {"steps": 150}, "reviser": {"steps": 100},
+    "helpful": {"steps": 200}, "sl_cai": {"steps": 150}, "reviser": {"steps": 150},
     **dict.fromkeys(("reward", "coin_reward", "people_reward"), {"steps": 150}),
     **dict.fromkeys((RL, CONTROL, RLHF), {"phases": 20}),
 }  # fmt: skip
