@@ -265,7 +265,7 @@ def test_a_study_says_everything_before_it_runs(study):
 def _beside(mine, whole):
     """Each number of the options that are put over a recipe, beside the recipe's own."""
     if isinstance(mine, dict):
-        return [pair for name, value in mine.items() for pair in _beside(value, whole[name])]
+        return [pair for name, value in mine.items() if name != "evaluate_every" for pair in _beside(value, whole[name])]
     return [(mine, whole)]
 
 
@@ -278,14 +278,14 @@ def test_a_laptop_takes_no_more_than_the_recipe(study):
 
 
 def test_all_studies_take_a_laptop_less_than_90_minutes_by_the_arithmetic_of_the_plan(monkeypatch):
-    """A processor of 426 GFLOP/s in bf16, of which models of a few million parameters reach about half of what larger ones do."""
+    """Two cores of 426 GFLOP/s, taken for 300: models below a million parameters reach less of them than the plan takes for granted."""
     monkeypatch.setattr(base, "model_path", Path)
     monkeypatch.setattr(base, "read_config", lambda _: shape_of("pythia-160m"))  # for SmolLM2, which may not be here
-    machine = Machine(device="cpu", threads=2, precision="bfloat16", ceiling=426e9 / 2, kernels="native", products="int8")
+    machine = Machine(device="cpu", threads=2, precision="bfloat16", ceiling=3e11, kernels="native", products="int8")
     trials = {trial.folder: trial for study in STUDIES.values() for trial in study().trials("laptop")}
     recipes = [replace(load_recipe(trial.recipe, trial.options), machine=machine) for trial in trials.values()]
     jobs = [job for recipe in recipes for job in jobs_of(recipe)]
-    assert 60 < sum(seconds(job.work, machine, is_pretraining=job.stage.kind == "pretrain") for job in jobs) / 60 < 90
+    assert sum(seconds(job.work, machine, is_pretraining=job.stage.kind == "pretrain") for job in jobs) / 60 < 75
 
 
 def test_the_command_line_prints_verdict_controls_and_page(studies, capsys):
