@@ -5,9 +5,13 @@ import math
 
 import pytest
 
+from tests.tiny import SIZES, write_tiny
+from trivium.core.config import merge
 from trivium.core.errors import DataError
 from trivium.score.ranking.leaderboard import POINTS
+from trivium.stages.recipe import load_recipe
 from trivium.studies.constitutional import HEADER, Constitutional
+from trivium.studies.run import run_study
 
 HARM = {
     "critique_0": 1.6, "critique_1": 1.3, "critique_2": 1.0, "taught_0": 1.6, "taught_1": 1.2, "helpful": 1.6, "sl_cai": 0.9, "rl_cai": 0.1,
@@ -99,3 +103,31 @@ def test_rlhf_is_told_beside_and_elo_follows_from_who_is_better_on_a_prompt(tmp_
 def test_the_intervals_say_which_of_both_is_less_harmful(tmp_path, rlhf, said):
     folder = write_run(tmp_path / "run", harm={"rl_cai": 0.11 + rlhf / 10, "rlhf": rlhf})
     assert f"RL-CAI does {said} than RLHF by the 95 % intervals." in Constitutional().find([folder]).verdict
+
+
+@pytest.mark.slow
+def test_the_study_goes_from_text_to_page(tmp_path, monkeypatch):
+    write_tiny(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    stages, tiny = load_recipe("constitutional", {}).stages, SIZES["stages"]
+    asks = {"sampling": {"max_new_tokens": 60}, "rows": 40}
+    room = {"seq_len": 128, "micro_batch_rows": 8}
+    small = {
+        name: merge(tiny.get(stage.kind, asks), room if stage.kind in ("finetune", "reward", "reinforce") else {})
+        for name, stage in stages.items()
+    }
+    small |= {name: small[name] | {"steps": 4} for name, stage in stages.items() if stage.kind == "reward"}
+    small |= {
+        name: small[name] | {"phases": 1, "sampling": asks["sampling"]} for name, stage in stages.items() if stage.kind == "reinforce"
+    }
+    small |= {name: small[name] | {"steps": 200, "batch_size": 16, "optimizer": {"lr": 3e-3}} for name in ("helpful", "sl_cai")}
+    small |= {
+        "reviser": {"steps": 60, "batch_size": 8, "seq_len": 512, "micro_batch_rows": 4},
+        "pretrain": tiny["pretrain"] | {"context": 512, "width": 64},
+    }
+    small["demonstrate"] = tiny["demonstrate"] | {"num_prompts": 40}
+    facts, _ = run_study("constitutional", [], {"machine": SIZES["machine"], **small}, tmp_path / "runs", quiet=True)
+    rows = {row["model"]: row for row in facts["table"]}
+    assert {"critique_4", "taught_4", "helpful", "sl_cai", "rl_cai", "rl_coin", "rlhf"} <= rows.keys()
+    assert rows["sl_cai"]["Elo harmless"] == rows["sl_cai"]["Elo helpful"] == 1000
+    assert "harm than RLHF by the 95 % intervals; Elo with sl_cai at 1,000" in facts["verdict"]
