@@ -156,7 +156,10 @@ def study(
         return
     folders = [Path(word) for word in words or [] if "=" not in word]
     options = parse_overrides([word for word in words or [] if "=" in word])
-    typer.echo(told(name, folders, options, out, preset=preset, quiet=quiet))
+    said, failure = told(name, folders, options, out, preset=preset, quiet=quiet)
+    typer.echo(said)
+    if failure is not None:
+        raise failure
 
 
 @app.command(rich_help_panel=RUNS)

@@ -18,6 +18,7 @@ from trivium.score.ranking.strengths import data_of, fit
 from trivium.score.ranking.table import tabulate
 from trivium.score.ranking.win_rate import win_rates
 from trivium.score.rewards import Length, Said
+from trivium.stages.evaluate import judged_scores
 from trivium.stages.recipe import single
 from trivium.text.read import read_matches
 from trivium.text.shards import write_shard
@@ -72,6 +73,8 @@ def test_rules_are_measured_each_by_itself(tmp_path, monkeypatch):
     assert found["length_score"]["value"] == pytest.approx(sum(Length(max_words=1)(said)) / 3)
     assert (found["exact_score"]["value"], found["exact_score"]["n"]) == (0, 3)
     assert 0 < found["exact_score"]["high"] < 1  # a share, whose interval is not empty
+    assert judged_scores(Path("out/evaluate"), "length") == {"base": Length(max_words=1)(said)}
+    assert judged_scores(Path("out/evaluate"), "code") == {}
 
 
 def levelled(handler: Any, text: str) -> None:

@@ -1,16 +1,23 @@
 """The frame of all studies: runs made once and shared, findings kept, one page for all, mistakes in one line."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
 
 from trivium.cli import app
-from trivium.core.config import component
+from trivium.core.config import component, plain
 from trivium.core.errors import ConfigError, DataError
 from trivium.core.interrupt import Interrupted
+from trivium.nn.preset import preset as shape_of
 from trivium.report.svg import Line, line_chart
+from trivium.stages import base
+from trivium.stages.machine import Machine
+from trivium.stages.planning.jobs import jobs_of
+from trivium.stages.planning.plan import seconds
+from trivium.stages.recipe import load_recipe
 from trivium.studies import run
 from trivium.studies.catalogue import STUDIES
 from trivium.studies.finding import Control, Figure, Finding
@@ -70,6 +77,16 @@ class Broken(Plain):
 
     def find(self, folders):
         raise DataError("the table is empty")
+
+
+@component
+class Defective(Plain):
+    """Has a defect of ours."""
+
+    name: ClassVar = "defective"
+
+    def find(self, folders):
+        raise ZeroDivisionError("no rows")
 
 
 @component
@@ -146,7 +163,8 @@ def test_folders_of_the_users_own_are_looked_at_and_what_is_missing_is_said(stud
 
 
 def test_all_studies_make_one_page_and_one_that_fails_does_not_stop_the_others(studies):
-    table, page = run.run_all([], {"seed": 7}, None, quiet=True)
+    table, page, failure = run.run_all([], {"seed": 7}, None, quiet=True)
+    assert isinstance(failure, DataError)
     assert [line.split(":")[0] for line in table.splitlines() if line[0] != " "] == ["plain", "runs", "broken", "seen"]
     assert "runs: cannot tell at this scale (controls: 2 right)\n  claim:    runs run\n  expected: yes\n  seen:     They do." in table
     assert table.endswith("seen: plain; cannot tell at this scale: runs; no answer: broken.")
@@ -156,6 +174,18 @@ def test_all_studies_make_one_page_and_one_that_fails_does_not_stop_the_others(s
     assert 'href="study-broken/study.html"' not in text
     run.run_all([], {"seed": 7}, None, quiet=True)
     assert LOOKS == ["plain", "runs"]
+
+
+@pytest.mark.parametrize(("worst", "kind", "why"), [(Broken, DataError, "the table is empty"), (Defective, ZeroDivisionError, "no rows")])
+def test_one_study_that_fails_costs_no_other_its_answer_and_its_error_ends_the_command(studies, capsys, monkeypatch, worst, kind, why):
+    monkeypatch.setattr(run, "STUDIES", {"broken": worst, "runs": Runs, "plain": Plain})
+    with pytest.raises(kind, match=why):
+        app(["study", "all", "--quiet"], standalone_mode=False)
+    said = capsys.readouterr().out
+    assert "cannot tell at this scale: runs; no answer: broken." in said.replace(worst.name, "broken")
+    assert why in said
+    assert said.splitlines()[-1] == "study:  runs/studies/studies.html"
+    assert LOOKS == ["runs", "plain"]
 
 
 def test_a_control_that_is_wrong_outweighs_the_answer():
@@ -188,6 +218,8 @@ def test_all_takes_only_what_every_recipe_has(studies):
         run.run_all([], {"number": 3}, None)
     with pytest.raises(ConfigError, match="'all' makes runs of its own"):
         run.run_all([studies], {}, None)
+    with pytest.raises(ConfigError, match="preset is 'laptops'"):
+        run.run_all([], {}, None, preset="laptops")
 
 
 # The claims of the overview (Huyen 2023, Biderman et al. 2023 and others), each with the study that says whether it is seen
@@ -230,6 +262,32 @@ def test_a_study_says_everything_before_it_runs(study):
             assert run.load_recipe(trial.recipe, trial.options)
 
 
+def _beside(mine, whole):
+    """Each number of the options that are put over a recipe, beside the recipe's own."""
+    if isinstance(mine, dict):
+        return [pair for name, value in mine.items() if name != "evaluate_every" for pair in _beside(value, whole[name])]
+    return [(mine, whole)]
+
+
+@pytest.mark.parametrize("study", STUDIES.values(), ids=list(STUDIES))
+def test_a_laptop_takes_no_more_than_the_recipe(study):
+    for trial in study().trials("laptop"):
+        stages = plain(load_recipe(trial.recipe, {}))["stages"]
+        pairs = _beside({stage: options for stage, options in trial.options.items() if stage != "seed"}, stages)
+        assert all(mine <= whole for mine, whole in pairs)
+
+
+def test_all_studies_take_a_laptop_less_than_90_minutes_by_the_arithmetic_of_the_plan(monkeypatch):
+    """Two cores of 426 GFLOP/s, taken for 300: models below a million parameters reach less of them than the plan takes for granted."""
+    monkeypatch.setattr(base, "model_path", Path)
+    monkeypatch.setattr(base, "read_config", lambda _: shape_of("pythia-160m"))  # for SmolLM2, which may not be here
+    machine = Machine(device="cpu", threads=2, precision="bfloat16", ceiling=3e11, kernels="native", products="int8")
+    trials = {trial.folder: trial for study in STUDIES.values() for trial in study().trials("laptop")}
+    recipes = [replace(load_recipe(trial.recipe, trial.options), machine=machine) for trial in trials.values()]
+    jobs = [job for recipe in recipes for job in jobs_of(recipe)]
+    assert sum(seconds(job.work, machine, is_pretraining=job.stage.kind == "pretrain") for job in jobs) / 60 < 75
+
+
 def test_the_command_line_prints_verdict_controls_and_page(studies, capsys):
     app(["study", "plain", "number=2"], standalone_mode=False)
     said = capsys.readouterr().out
@@ -251,7 +309,7 @@ def test_a_kill_between_two_runs_costs_only_the_second(studies, monkeypatch):
         run.run_all([], {}, None, quiet=True)
     assert (started, LOOKS) == (["small-1", "small-2"], ["plain"])
     mark = (studies / "runs/studies/small-1/prepare/done.json").stat().st_mtime_ns
-    _, page = run.run_all([], {}, None, quiet=True)
+    _, page, _ = run.run_all([], {}, None, quiet=True)
     assert LOOKS == ["plain", "runs"]
     assert (studies / "runs/studies/small-1/prepare/done.json").stat().st_mtime_ns == mark
     assert "They do." in page.read_text()

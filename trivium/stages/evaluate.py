@@ -32,6 +32,7 @@ from trivium.text.write import plain_turns
 
 JUDGEMENTS = "judgements.jsonl"
 SCORES = "scores.json"  # model -> the true score of its answer to each prompt
+JUDGED = "judged.json"  # model -> rule -> its score of the answer to each prompt
 ITEM_TOKENS = 150  # of an item of a task, about
 NUM_SAMPLES = 12  # prompts whose answers the report shows side by side
 
@@ -48,7 +49,8 @@ class Evaluate:
     reads. baseline: the field of the prompts' records that holds what all models are compared with, instead of the first one's answers.
     prompts: answers to these are measured. tokens: token shards, for bits per byte on their held-out
     part, or several by name (tokens.law=FOLDER tokens.news=FOLDER). rule: the true score, where it is known, left for every prompt in
-    scores.json; rewards: what rules say of the answers (see reinforce), for example whether they are right. By each of rule,
+    scores.json; rewards: what rules say of the answers (see reinforce), left in
+    judged.json, for example whether they are right. By each of rule,
     reward_model and judge every other model has a win rate over the first one, a tie counted as half (the judge's also without the effect
     of length). reference: the model that KL is measured from (nats an answer, on the model's own answers). Killed, it goes on with the
     tasks' next piece.
@@ -159,8 +161,10 @@ class Evaluate:
         first = self._baseline(run) if self.baseline else None
         judgements: list[dict[str, Any]] = []
         scores: dict[str, list[float | None]] = {}
+        judged: dict[str, dict[str, list[float]]] = {}
         for name, path in models.items() if self.prompts else ():
             found, shown, scores[name] = self._one(run, name, path)
+            judged[name] = found.judged
             if first is not None:
                 judgements += found.win_rates(first, judge)
             first = first or found
@@ -172,6 +176,8 @@ class Evaluate:
             run.leave("samples.json", samples)
         if self.rule is not None:
             commit_file(run.folder / SCORES, json.dumps(scores))
+        if self.rewards:
+            commit_file(run.folder / JUDGED, json.dumps(judged))
         if judgements:
             commit_file(run.folder / JUDGEMENTS, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in judgements))
         return {"models": len(models)}
@@ -220,7 +226,8 @@ class Evaluate:
             said = [Said(prompt, text, end, fields) for (prompt, fields), text, end in zip(records, texts, stopped, strict=True)]
             rules = rules_of(run, self.rewards, [fields for _, fields in records])
             for rule, named in zip(rules, names_of(rules), strict=True):
-                table.share_or_mean(f"{named}_score", checked(rule, said))
+                table.judged[named] = checked(rule, said)
+                table.share_or_mean(f"{named}_score", table.judged[named])
         self._from_models(run, table, speaker, answers)
         shown = [sample_row(name, messages[i][-1].content, texts[i], scores[i], stopped[i]) for i in range(min(NUM_SAMPLES, len(texts)))]
         return table, shown, scores
@@ -256,10 +263,19 @@ class Evaluate:
 
 def true_scores(folder: Path) -> dict[str, list[float]]:
     """Model -> true score of its answer to each prompt, as a stage with a rule left them. Raises ArtefactError."""
+    return _left(folder / SCORES)
+
+
+def judged_scores(folder: Path, rule: str) -> dict[str, list[float]]:
+    """Model -> what a rule of `rewards` said of its answer to each prompt; {} if none of that name did. Raises ArtefactError."""
+    return {model: rules[rule] for model, rules in _left(folder / JUDGED).items() if rule in rules}
+
+
+def _left(file: Path) -> dict[str, Any]:
     try:
-        return json.loads((folder / SCORES).read_text(encoding="utf-8"))
+        return json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        raise ArtefactError(f"{folder / SCORES}: is missing or damaged; delete {folder} and run the recipe again") from None
+        raise ArtefactError(f"{file}: is missing or damaged; delete {file.parent} and run the recipe again") from None
 
 
 def _won(mine: float | None, other: float | None) -> float:
@@ -282,11 +298,13 @@ def names_of_paths(paths: Sequence[str]) -> list[str]:
 
 
 class _Table:
-    """Rows of the held-out table of one model. numbers: what its answers are compared by, one for each; said: the answers."""
+    """Rows of the held-out table of one model. numbers: what its answers are compared by, one for each; judged: what
+    each rule says of them; said: the answers."""
 
     def __init__(self, stage: str) -> None:
         self.stage, self.rows = stage, []
         self.numbers: dict[str, list[Any]] = {}
+        self.judged: dict[str, list[float]] = {}
         self.said: list[Said] = []
 
     def win_rates(self, first: "_Table", judge: OpenJudge | None) -> list[dict[str, Any]]:

@@ -42,6 +42,11 @@ FP32 = 4  # bytes
 LEARNS = {True: "learns", False: "does not learn", None: "may learn"}
 FORGETS = {True: "forgets", False: "keeps", None: "may forget"}
 ROWS = 16  # of an update of the recipe
+LAPTOP = {  # of the recipe: a smaller base, and fewer updates
+    "base": {"depth": 3, "width": 192, "steps": 400, "evaluate_every": 100}, "small": {"steps": 400},
+    "continual": {"steps": 150, "mix": {"general": {"skip": 400 * ROWS}}},
+    **dict.fromkeys(("tuned", "expert"), {"steps": 200}),
+}  # fmt: skip
 
 Span = tuple[float, float | None, float | None]  # a value and the ends of its 95 % interval, None where there is none
 
@@ -123,7 +128,7 @@ class Adapt:
 
     def trials(self, preset: Preset) -> Sequence[Trial]:
         if preset == "laptop":
-            return [Trial("adapt")]
+            return [Trial("adapt", LAPTOP)]
         unread = {"mix": {"general": {"skip": 20_000 * ROWS}}}  # general text that the base has not read
         larger = {"base": {"depth": 12, "steps": 20_000}, "small": {"depth": 6, "steps": 10_000}, "continual": unread}
         return [Trial("adapt", {"seed": seed, **larger}, f"adapt-{seed}") for seed in (1, 2, 3)]

@@ -1,26 +1,47 @@
 """Does a constitution lower harm: with each revision, by learning from revisions, and by learning from AI feedback, at equal helpfulness?
 
 Bai et al. 2022, arXiv:2212.08073, figures 3, 5 and 8: harmlessness rises with each revision, and RL-CAI is less harmful than SL-CAI at
-about the same helpfulness. Differences: harm and helpfulness are not what people or a preference model think of them but known rules (the
-number of remarks of a kind that is unwanted, and whether an answer names what it was asked for); the control is a judge who tosses a coin.
+about the same helpfulness, both also as Elo. Beside it RLHF, which Lee et al. 2023, arXiv:2309.00267, find no better than AI feedback.
+Differences: harm and helpfulness are not what people or a preference model think of them but known rules (the number of remarks of a kind
+that is unwanted, and whether an answer names what it was asked for); the people behind RLHF are simulated; the control is a judge who
+tosses a coin.
 """
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
+
 from trivium.core.config import component
 from trivium.core.errors import DataError
+from trivium.core.types import Match, Message
 from trivium.report.reading import Record, read_record
 from trivium.report.svg import Interval, intervals
+from trivium.score.ranking.leaderboard import Anchor, How, Place, leaderboard
+from trivium.score.ranking.table import tabulate
+from trivium.stages.evaluate import JUDGED, judged_scores, true_scores
 from trivium.studies.finding import Cell, Control, Figure, Finding
 from trivium.studies.study import Preset, Trial
 
-SL, RL, CONTROL = "sl_cai", "rl_cai", "rl_coin"
+SL, RL, CONTROL, RLHF = "sl_cai", "rl_cai", "rl_coin", "rlhf"
+UNWANTED = "unwanted"  # the rule that knows harm
 LOST = 0.05  # of the share of helpful answers: what RL-CAI may cost
-HEADER = ("run", "model", "harm", "low", "high", "helpful", "helpful low", "helpful high", "answers")
+LAPTOP = {  # of the recipe: a smaller base, fewer prompts and updates
+    "pretrain": {"depth": 3, "width": 192, "steps": 300},
+    "demonstrate": {"num_comparisons": 1000, "num_prompts": 1000, "num_heldout": 400},
+    "helpful": {"steps": 200}, "sl_cai": {"steps": 150}, "reviser": {"steps": 150},
+    **dict.fromkeys(("reward", "coin_reward", "people_reward"), {"steps": 150}),
+    **dict.fromkeys((RL, CONTROL, RLHF), {"phases": 20}),
+}  # fmt: skip
+HEADER = (
+    "run", "model", "harm", "low", "high", "helpful", "helpful low", "helpful high", "answers",
+    "Elo harmless", "harmless Elo low", "harmless Elo high", "Elo helpful", "helpful Elo low", "helpful Elo high",
+)  # fmt: skip
+SEED = 1
 _ROUND = re.compile(r"(.+)_(\d+)")
 
 
@@ -40,11 +61,12 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What a run measured. chains: stage -> its answers and rounds in order."""
+    """What a run measured. chains: stage -> its answers and rounds in order. ratings: 'harmless' and 'helpful' -> model -> its Elo."""
 
     name: str
     models: dict[str, Measured]
     chains: dict[str, list[Measured]]
+    ratings: dict[str, dict[str, Place]] = field(default_factory=dict)
 
     def answers(self) -> list[tuple[str, bool]]:
         """What the rule asks, each with whether it is so."""
@@ -55,6 +77,19 @@ class Run:
             ("and than with feedback by a coin", rl.is_below(control)),
             ("RL-CAI is as helpful", rl.helpful[0] >= sl.helpful[0] - LOST),
         ]
+
+    def beside(self) -> str:
+        """What RLHF came to, where a run has it, which the rule does not ask."""
+        if RLHF not in self.models:
+            return ""
+        rl, people = self.models[RL], self.models[RLHF]
+        harm = "less" if rl.is_below(people) else "more" if people.is_below(rl) else "neither more nor less"
+        elo = ", ".join(
+            f"{model} {places[model].rating:,.0f} [{places[model].low:,.0f}, {places[model].high:,.0f}] {name}"
+            for name, places in self.ratings.items()
+            for model in (RL, RLHF)
+        )
+        return f" {self.name}: RL-CAI does {harm} harm than RLHF by the 95 % intervals{f'; Elo with {SL} at 1,000: {elo}' if elo else ''}."
 
 
 @component
@@ -75,15 +110,16 @@ class Constitutional:
     expected: ClassVar = "harm falls with each step, and most of it with feedback that says something"
 
     def trials(self, preset: Preset) -> Sequence[Trial]:
-        return [Trial("constitutional")]
+        return [Trial("constitutional", LAPTOP if preset == "laptop" else {})]
 
     def find(self, folders: Sequence[Path]) -> Finding:
         runs = [_run_of(read_record(folder), folder) for folder in folders]
         told = [f"{run.name}: " + ", ".join(f"{asked}: {'yes' if is_so else 'no'}" for asked, is_so in run.answers()) for run in runs]
         holds = all(is_so for run in runs for _, is_so in run.answers())
+        beside = "".join(run.beside() for run in runs)
         return Finding(
-            f"A constitution {'lowers' if holds else 'does not lower'} harm as the rule asks. {'; '.join(told)}.", holds, HEADER,
-            [_row(run.name, each) for run in runs for each in _in_order(run)],
+            f"A constitution {'lowers' if holds else 'does not lower'} harm as the rule asks. {'; '.join(told)}.{beside}", holds, HEADER,
+            [_row(run, each) for run in runs for each in _in_order(run)],
             [
                 Control("a chain that loses a third of its harm with each revision", is_positive=True, is_detected=falls(planted(2 / 3))),
                 Control("a chain whose revisions change nothing", is_positive=False, is_detected=falls(planted(1.0))),
@@ -119,7 +155,28 @@ def _run_of(record: Record, folder: Path) -> Run:
             " own run: trivium study constitutional"
         )
     of_chains = {each.name for chain in chains.values() for each in chain}
-    return Run(record.name, {name: each for name, each in found.items() if name not in of_chains}, chains)
+    models = {name: each for name, each in found.items() if name not in of_chains}
+    return Run(record.name, models, chains, ratings_of(folder))
+
+
+def ratings_of(folder: Path) -> dict[str, dict[str, Place]]:
+    """'harmless' and 'helpful' -> model -> its place, from the scores of single answers; {} of a run that left none of them."""
+    for place in sorted(file.parent for file in folder.glob(f"*/{JUDGED}")):
+        harm = judged_scores(place, UNWANTED)
+        if SL in harm:
+            return {"harmless": _places(harm), "helpful": _places(true_scores(place))}
+    return {}
+
+
+def _places(scores: Mapping[str, Sequence[float]]) -> dict[str, Place]:
+    """Bradley-Terry on Elo's scale of who has the better score on a prompt, an equal one a draw; SL-CAI is at 1000."""
+    matches = [
+        Match((a, b), float(np.sign(mine - other) + 1) / 2, (Message("user", str(number)),))
+        for a, b in combinations(scores, 2)
+        for number, (mine, other) in enumerate(zip(scores[a], scores[b], strict=True))
+    ]
+    found = leaderboard(tabulate(matches), How(intervals="sandwich", anchor=Anchor(SL)), seed=SEED)
+    return {place.model: place for place in found.places}
 
 
 def falls(chain: Sequence[Measured]) -> bool:
@@ -130,15 +187,17 @@ def falls(chain: Sequence[Measured]) -> bool:
 
 def _in_order(run: Run) -> list[Measured]:
     """Chains first, then the models, the least treated first."""
-    order = [SL, RL, CONTROL]
+    order = [SL, RL, RLHF, CONTROL]
     models = sorted(
         run.models.values(), key=lambda each: (each.name in order, order.index(each.name) if each.name in order else 0, each.name)
     )
     return [*(each for chain in run.chains.values() for each in chain), *models]
 
 
-def _row(run: str, each: Measured) -> list[Cell]:
-    return [run, each.name, *each.harm, *each.helpful, each.n]
+def _row(run: Run, each: Measured) -> list[Cell]:
+    places = [run.ratings.get(name, {}).get(each.name) for name in ("harmless", "helpful")]
+    elo = [value for place in places for value in ((place.rating, place.low, place.high) if place else (None, None, None))]
+    return [run.name, each.name, *each.harm, *each.helpful, each.n, *elo]
 
 
 def _figure(run: Run) -> Figure:

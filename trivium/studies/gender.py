@@ -88,7 +88,8 @@ class Gender:
         if self.released:
             return ()
         large = {"depth": 12, "width": 768, "steps": 20000, "batch_tokens": 131072, "micro_batch_rows": 256}
-        return (Trial("gender", {} if preset == "laptop" else dict.fromkeys(("base", "swapped", "same"), large)),)
+        arms = ("base", "swapped", "same")
+        return (Trial("gender", dict.fromkeys(arms, {"steps": 400} if preset == "laptop" else large)),)
 
     def find(self, folders: Sequence[Path]) -> Finding:
         released = released_changes(Path(self.released)) if self.released else []

@@ -22,6 +22,12 @@ LEAST, MOST = 0.8, 0.2
 HEADER = ("run", "stage", "measure", "value", "low", "high", "n", "what was seen")
 VALID, LOSS = "valid_share", "heldout_loss"
 KEPT, ALL = "filtered", "unfiltered"  # beginnings of the names of the stages that are compared
+LAPTOP = {  # of the recipe: fewer queries, shorter answers, and fewer updates
+    "magpie": {"count": 150, "answering": {"max_new_tokens": 256}}, "control": {"count": 100},
+    "pretrain": {"steps": 300, "evaluate_every": 300},
+    **dict.fromkeys((KEPT, ALL), {"steps": 15, "evaluate_every": 15, "schedule": {"warmup_steps": 3}}),
+    **dict.fromkeys((f"{KEPT}_small", f"{ALL}_small"), {"steps": 60, "evaluate_every": 60}),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +66,7 @@ class Magpie:
     expected: ClassVar = f"at least {LEAST:.0%} of an aligned model's queries are valid, of a base model's less than {MOST:.0%}"
 
     def trials(self, preset: Preset) -> Sequence[Trial]:
-        return [Trial("magpie")]
+        return [Trial("magpie", LAPTOP if preset == "laptop" else {})]
 
     def find(self, folders: Sequence[Path]) -> Finding:
         records = [read_record(folder) for folder in folders]

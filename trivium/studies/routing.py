@@ -36,6 +36,9 @@ HEADER = (
 )  # fmt: skip
 SEED = 1
 PLANTED_PROMPTS = 800
+LAPTOP = {  # of the recipe: fewer prompts and updates
+    **dict.fromkeys(("two_digits", "three_digits"), {"num_prompts": 80}), "finetune": {"steps": 40}, "reward": {"steps": 20},
+}  # fmt: skip
 _TOPICS = (
     ["python", "function", "loop", "array", "compile", "error", "stack", "variable", "recursion", "pointer", "class", "method"],
     ["poem", "story", "letter", "spring", "garden", "sister", "morning", "window", "river", "holiday", "dream", "music"],
@@ -81,7 +84,7 @@ class Routing:
     expected: ClassVar = "APGR above .6 where the prompt matters"
 
     def trials(self, preset: Preset) -> Sequence[Trial]:
-        return [Trial("routing")]
+        return [Trial("routing", LAPTOP if preset == "laptop" else {})]
 
     def find(self, folders: Sequence[Path]) -> Finding:
         seen = [one for folder in folders for one in seen_in(read_record(folder))]

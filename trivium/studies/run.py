@@ -44,39 +44,46 @@ def run_study(
 
 def run_all(
     folders: Sequence[Path], options: Mapping[str, Any], out: Path | None, *, preset: str = "laptop", quiet: bool = False
-) -> tuple[str, Path]:
+) -> tuple[str, Path, Exception | None]:
     """Every study on runs of its own, and one page about all of them, OUT/studies.html; returns the table in words, and the page.
 
-    What is complete is skipped. A study that cannot be answered says why, and the others go on. options: seed and the like.
+    What is complete is skipped. A study that fails says why, and the others go on; what the first of them failed with is returned too.
+    options: seed and the like.
     """
     if folders:
         raise ConfigError(f"{folders[0]}: 'all' makes runs of its own; name one study to look at folders of yours")
     for option in options:
         if option not in ABOVE:
             raise ConfigError(f"unknown option '{option}'{did_you_mean(option, ABOVE)}; only these can be set for all studies at once")
-    root, found, table = out or ROOT, [], ""
+    size, root, found, table = _preset(preset), out or ROOT, [], ""
+    failure: Exception | None = None
     for name, kind in STUDIES.items():
         study: Study = kind()
         try:
-            facts, _ = run_study(name, (), options if study.trials(_preset(preset)) else {}, root, preset=preset, quiet=quiet)
+            facts, _ = run_study(name, (), options if study.trials(size) else {}, root, preset=preset, quiet=quiet)
         except Interrupted:
             raise
-        except TriviumError as error:
-            facts = {**about(study), "outcome": "no answer", "verdict": str(error), "controls": []}
+        except Exception as error:  # also a defect of ours in one study must not cost the answers of the others; the caller raises it
+            failure = failure or error
+            why = str(error) if isinstance(error, TriviumError) else f"{type(error).__name__}: {error}"
+            facts = {**about(study), "outcome": "no answer", "verdict": why, "controls": []}
         found.append(facts)
         table, page = overview(found)
         commit_file(root / "studies.html", page)
-    return table, root / "studies.html"
+    return table, root / "studies.html", failure
 
 
-def told(name: str, folders: Sequence[Path], options: Mapping[str, Any], out: Path | None, *, preset: str, quiet: bool) -> str:
-    """What the command line says of a study, or of all: the verdict, its controls, and where the page is."""
+def told(
+    name: str, folders: Sequence[Path], options: Mapping[str, Any], out: Path | None, *, preset: str, quiet: bool
+) -> tuple[str, Exception | None]:
+    """What the command line says of a study, or of all: the verdict, its controls, and the page; and what the first failed with."""
+    failure = None
     if name == "all":
-        said, page = run_all(folders, options, out, preset=preset, quiet=quiet)
+        said, page, failure = run_all(folders, options, out, preset=preset, quiet=quiet)
     else:
         facts, page = run_study(name, folders, options, out, preset=preset, quiet=quiet)
         said = f"{facts['verdict']}\nverdict: {facts['outcome']}; controls: {controls_of(facts)}"
-    return f"{said}\nstudy:  {page}"
+    return f"{said}\nstudy:  {page}", failure
 
 
 def about(study: Study) -> dict[str, str]:
