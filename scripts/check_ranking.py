@@ -2,7 +2,7 @@
 
 FOLDER holds AlpacaEval's `alpaca_eval_matrix.csv.gz`, `alpaca_eval_outputs.jsonl.gz` and `alpaca_eval_2_leaderboard.csv`. Win rates, raw
 and with lengths taken out, are compared with the leaderboard's, which are of 805 prompts where the files have 630; strengths with those of
-choix and evalica (`pip install choix evalica`) on matches that the matrix implies between models; and it is told who is flagged as an attack.
+choix and evalica (`pip install choix evalica`) on matches that the matrix implies between models; who is flagged as an attack is told.
 Prints one line for each check and the verdict; exit code 1 if one of them fails.
 """
 
