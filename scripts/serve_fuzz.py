@@ -6,8 +6,8 @@ Each request follows from (seed, its number): fields left out, doubled, of other
 lines and headers of HTTP that are none, bodies longer or shorter than they say. `--only NUMBER` sends one again and prints it. Between them
 good requests must be answered with the words they had at the start. The last line is the verdict; exit code 1 if anything is not so.
 
-One in twenty leaves the connection open, which the server closes after 10 seconds, so many are sent at a time; ten thousand take three to
-five minutes on two quiet cores. After fifteen no more are sent, and the verdict says how many were.
+One in twenty leaves the connection open, which the server closes after 10 seconds, so many are sent at a time; ten thousand take about two
+minutes. After fifteen no more are sent, and the verdict says how many were.
 """
 
 import argparse
