@@ -4,7 +4,8 @@
 
 Each request follows from (seed, its number): fields left out, doubled, of other types and sizes, JSON that is deep, cut off or no JSON,
 lines and headers of HTTP that are none, bodies longer or shorter than they say. `--only NUMBER` sends one again and prints it. Between them
-good requests must be answered with the words they had at the start. The last line is the verdict; exit code 1 if anything is not so.
+good requests must be answered with the words they had at the start, and the server's own log has no traceback. The last line is the
+verdict; exit code 1 if anything is not so.
 
 One in twenty leaves the connection open, which the server closes after 10 seconds, so many are sent at a time; ten thousand take about two
 minutes. After fifteen no more are sent, and the verdict says how many were.
@@ -15,6 +16,7 @@ import asyncio
 import json
 import random
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -176,6 +178,15 @@ async def _answered(port: int, good: bytes) -> Reply:
     return reply
 
 
+def tracebacks(log: str) -> list[str]:
+    """The last line of each traceback in a log; none for what the server says in words."""
+    found = []
+    for part in log.split("Traceback (most recent call last):\n")[1:]:
+        own = [line for line in part.splitlines() if line and not line.startswith(" ")]
+        found.append(f"the server's log has a traceback: {own[0] if own else '?'}")
+    return found
+
+
 def _words(reply: bytes) -> Any:
     try:
         return json.loads(reply)["choices"]
@@ -191,14 +202,17 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", type=int, help="one request, by its number")
     chosen = parser.parse_args()
-    with serving(chosen.model, "--context", "128", "--deadline-s", "20", "--waiting", "256") as (port, _):
-        if chosen.only is not None:
-            sent = request(chosen.seed, chosen.only)
-            print(sent[:2000])
-            print(asyncio.run(ask(port, sent, SLOWEST_S)))
-            return 0
-        begun = time.monotonic()
-        found = asyncio.run(fuzz(port, chosen.requests, chosen.seed))
+    begun = time.monotonic()
+    with tempfile.TemporaryFile("w+") as log:
+        with serving(chosen.model, "--context", "128", "--deadline-s", "20", "--waiting", "256", log=log) as (port, _):
+            if chosen.only is not None:
+                sent = request(chosen.seed, chosen.only)
+                print(sent[:2000])
+                print(asyncio.run(ask(port, sent, SLOWEST_S)))
+                return 0
+            found = asyncio.run(fuzz(port, chosen.requests, chosen.seed))
+        log.seek(0)
+        found.problems += tracebacks(log.read())
     for problem in found.problems[:20]:
         print(f"PROBLEM {problem}")
     statuses = ", ".join(f"{status} {count:,}" for status, count in sorted(found.statuses.items()))

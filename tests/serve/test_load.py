@@ -76,6 +76,12 @@ def test_an_error_in_what_was_taken_for_a_second_request_is_seen(monkeypatch):
     assert [problem[:14] for problem in found.problems] == ["request 7: 400"]
 
 
+def test_a_traceback_in_the_log_is_a_problem():
+    told = "one: 2 threads\nTraceback (most recent call last):\n  File 'x', line 1\n    y()\nh11.LocalProtocolError: no\nstopped\n"
+    assert serve_fuzz.tracebacks(told) == ["the server's log has a traceback: h11.LocalProtocolError: no"]
+    assert serve_fuzz.tracebacks("one: 2 threads\nstopped\n") == []
+
+
 def test_a_request_follows_from_its_number():
     assert request(1, 7) == request(1, 7)
     assert len({request(1, number) for number in range(50)}) > 45
