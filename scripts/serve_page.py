@@ -51,6 +51,7 @@ def visit(page: Page, out: Path) -> list[str]:
         if not 0 < early < whole:
             problems.append(f"{question!r} was not answered word by word")
     page.shot(out / "4-chat.png")
+    page.js("document.getElementById('temperature').value = '0.7'")  # or one model served twice says the same
     page.click("#compare")
     page.shot(out / "5-blind.png")
     ask(page, "What is rain?")
