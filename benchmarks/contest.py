@@ -129,15 +129,20 @@ class Score:
         return max(answer.get("peak_bytes", 0) for answer in self.answers[work])
 
 
-def take_turns(contestants: Sequence[Contestant], works: dict[str, dict[str, Any]], *, rounds: int) -> list[Score]:
-    """Let all contestants do each of the works once to warm up, then `rounds` times in turns. Whoever fails is out, with the reason."""
+def take_turns(
+    contestants: Sequence[Contestant], works: dict[str, dict[str, Any]], *, rounds: int, warm_up: Mapping[str, Any] | None = None
+) -> list[Score]:
+    """Let all contestants do each of the works once to warm up, then `rounds` times in turns. Whoever fails is out, with the reason.
+
+    warm_up: what is asked otherwise in the first round, which does not count.
+    """
     scores, talks = [Score(contestant) for contestant in contestants], {}
     try:
         for number in range(rounds + 1):
             for work, request in works.items():
                 for score in _in_turn(scores, number):
                     print(f"round {number} of {rounds}: {score.contestant.name}, {work}", flush=True)
-                    _one_turn(score, talks, work, request, is_warm_up=number == 0)
+                    _one_turn(score, talks, work, request if number else request | dict(warm_up or {}), is_warm_up=number == 0)
     finally:
         for talk in talks.values():
             talk.close()

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 HOST, NAME = "127.0.0.1", "one"
 STARTING_S = 120.0
@@ -35,12 +35,12 @@ class Reply:
 
 
 @contextmanager
-def serving(model: str, *options: str) -> Iterator[tuple[int, int]]:
-    """The port and the process id of `trivium serve one=MODEL OPTIONS`."""
+def serving(model: str, *options: str, log: IO[str] | None = None) -> Iterator[tuple[int, int]]:
+    """The port and the process id of `trivium serve one=MODEL OPTIONS`. log: gets what it says on stderr."""
     with socket.create_server((HOST, 0)) as probe:
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "trivium.cli", "serve", f"{NAME}={model}", "--port", str(port), *options]
-    process = subprocess.Popen(command)
+    process = subprocess.Popen(command, stderr=log)
     try:
         end = time.monotonic() + STARTING_S
         while True:

@@ -1,4 +1,4 @@
-"""trivium's harness: all items of a task a tick."""
+"""trivium's harness: the first items of a task a tick."""
 
 from typing import Any
 
@@ -24,10 +24,17 @@ def evaluate(want: dict[str, Any], rounds: Rounds) -> None:
         named = NamedTask.read(reference)
         if reference not in items:
             items[reference] = named.items(request["limit"])
-        pieces = in_order(items[reference])
+        pieces = in_order(items[reference][: request["items"]])
         rows = [row for piece in pieces for row in rows_of(subject, named, piece, request_rule(), seed=1)]
         rows.sort(key=lambda row: row["item"])
-        rounds.facts = {"items": [row.get("responses", row.get("logprobs")) for row in rows]}
+        rounds.facts = {"items": [said(row) for row in rows]}
+
+
+def said(row: dict[str, Any]) -> list[Any]:
+    """Texts, or log-probs; of a text that should follow with whether it is greedy."""
+    if "nats" in row["scores"]:
+        return [[logprob, row["scores"]["acc"] == 1] for logprob in row["logprobs"]]
+    return row.get("responses", row.get("logprobs"))
 
 
 def request_rule() -> Any:

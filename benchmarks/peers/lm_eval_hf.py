@@ -1,4 +1,4 @@
-"""lm-eval with its Hugging Face backend: all of a task's requests a tick, in one batch size."""
+"""lm-eval with its Hugging Face backend: the first items of a task a tick, in the batch size that the request names."""
 
 import logging
 
@@ -11,20 +11,21 @@ from rounds import Rounds, options, versions
 
 
 def main():
-    """Evaluate until nothing more is wanted; a task is loaded when it is first asked, in the round that does not count."""
+    """Evaluate until nothing more is wanted; a task is loaded when it is first asked, which does not count."""
     transformers.utils.logging.set_verbosity_error()
     logging.disable(logging.WARNING)
     want = options()
     torch.set_num_threads(want["threads"])
-    model = HFLM(pretrained=want["model"], dtype="float32", device="cpu", batch_size=want["batch"])
+    model = HFLM(pretrained=want["model"], dtype="float32", device="cpu", batch_size=1)
     manager, loaded = TaskManager(include_defaults=False), {}
     rounds = Rounds(versions=versions("torch", "transformers", "lm-eval"))
     while True:
-        task = rounds.tick()["task"]
+        request = rounds.tick()
+        task, model.batch_size_per_gpu = request["task"], request["batch"]
         name = task["task"]
         if name not in loaded:
             loaded[name] = manager.load([task])
-        found = evaluate(model, loaded[name], bootstrap_iters=0, log_samples=True)
+        found = evaluate(model, loaded[name], limit=request["items"], bootstrap_iters=0, log_samples=True)
         [samples] = found["samples"].values()
         samples = sorted(samples, key=lambda sample: sample["doc_id"])
         rounds.facts = {"items": [plain(sample) for sample in samples]}

@@ -25,6 +25,13 @@ def test_contestants_take_turns_and_every_other_round_goes_backwards(tmp_path):
     assert [line[0] for line in log.read_text().splitlines()] == list("abbaab")
 
 
+def test_the_round_that_does_not_count_may_be_shorter(tmp_path):
+    log = tmp_path / "log"
+    [score] = take_turns([contestant("a", log)], {"steps": {"steps": 2}}, rounds=1, warm_up={"steps": 1})
+    assert log.read_text().split() == ["a", "1", "a", "2", "a", "2"]
+    assert [answer["asked"] for answer in score.answers["steps"]] == [2]
+
+
 def test_a_request_gives_the_seconds_of_each_of_its_steps(tmp_path):
     [score] = take_turns([contestant("a", tmp_path / "log")], {"steps": {"steps": 3}}, rounds=2)
     assert [len(answer["seconds"]) for answer in score.answers["steps"]] == [3, 3]  # the warm-up is not among them

@@ -11,7 +11,7 @@ from trivium.core.types import example
 from trivium.data.pack import pack
 from trivium.nn.model import Model
 from trivium.nn.native import block
-from trivium.nn.native.compact import Compact
+from trivium.nn.native.compact import LEAST, Compact, taken_over
 from trivium.nn.native.library import why_not
 
 V = 64
@@ -68,6 +68,38 @@ def test_the_ends_that_nobody_reads_are_left_out_by_hand():
     assert found.sight.skip_to_BL[0, 18] == 18
 
 
+def choices(description: int, question: int, number: int, *, item: int) -> list[np.ndarray]:
+    """The tokens of an item: a description that all items have, its own question, and so many choices of three tokens."""
+    asked = np.concatenate([np.arange(description), 1000 * item + np.arange(question)])
+    return [np.concatenate([asked, 1000 * item + 100 * choice + np.arange(3)]) for choice in range(1, number + 1)]
+
+
+@pytest.mark.parametrize(
+    ("description", "number", "expected"),
+    [
+        (LEAST - 1, 3, [0, 23, 23, 0, 23, 23]),  # what items have in common is too little to count
+        (5, 3, [0, 25, 25, 0, 25, 25]),  # five tokens are read again, and twice twenty not
+        (60, 3, [0, 80, 80, 60, 60, 60]),  # sixty would be, for twice twenty
+        (60, 5, [0, *[80] * 4, 0, *[80] * 4]),  # and are, for four times twenty
+    ],
+)
+def test_an_item_is_read_as_a_whole_if_its_choices_save_more_than_that(description, number, expected):
+    found = list(taken_over([*choices(description, 20, number, item=1), *choices(description, 20, number, item=2)]))
+    assert found == [(common, False) for common in expected]
+
+
+def test_letters_after_one_context_leave_the_leader_as_it_is():
+    contexts = [np.concatenate([np.arange(6), 100 * item + np.arange(20)]) for item in (1, 2)]
+    found = list(taken_over([contexts[0]] * 4 + [contexts[1]] * 4))
+    assert found == [(0, False), *[(26, True)] * 3, (6, False), *[(26, True)] * 3]
+
+
+def test_short_beginnings_count_too():
+    groups = [(example([1, 2, 3, 4, 5, 6]), example([1, 2, 3, 4, 7])), (example([1, 2, 3, 9]),)]
+    [batch] = pack(groups, rows=3, length=6)
+    assert Compact.of(batch, is_shared=True).tokens_1U.tolist() == [[1, 2, 3, 4, 5, 6, 7, 1, 2, 3, 9]]
+
+
 def states_and_slopes(model: Model, batch, probe_BLD: torch.Tensor) -> dict[str, torch.Tensor]:
     model.zero_grad()
     hidden_BLD = model.hidden(batch)
@@ -84,11 +116,11 @@ def test_states_and_slopes_are_those_of_the_whole_batch(family):
     torch.manual_seed(2)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
-    first, second, third, *rest = sequences((90, 70), (90, 75), (70, 130), (0, 33), (0, 8), (20, 9), (20, 5))
+    first, second, third, *rest = sequences((90, 70), (90, 75), (70, 130), (0, 33), (0, 8), (20, 9), (20, 5), (5, 4))
     [batch] = pack([(first, second, third), *((item,) for item in rest)], rows=4, length=256)
     assert (
         len(Compact.of(batch, is_shared=True).tokens_1U[0])
-        == sum(len(item.tokens) for item in (first, second, third, *rest)) - 90 - 70 - 20
+        == sum(len(item.tokens) for item in (first, second, third, *rest)) - 90 - 70 - 20 - 5
     )
     probe_BLD = torch.randn(*batch.tokens_BL.shape, model.config.hidden_size)
     expected = states_and_slopes(model, batch, probe_BLD)

@@ -1,5 +1,6 @@
 """The decoder in C++ says what the transformer says, for every family, and says it whatever else is in a step."""
 
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -48,6 +49,17 @@ def test_logits_are_the_transformers(family):
     assert why_not_native(model.trunk) is None
     decoder = Decoder(model.trunk, rows=3, capacity=64)
     torch.testing.assert_close(read_at_once(decoder), whole(model), atol=1e-5, rtol=1e-5)
+
+
+def test_more_threads_than_cores_sleep_at_their_barrier_and_give_the_same_bits():
+    model, threads = random_model("llama"), torch.get_num_threads()
+    expected = read_at_once(Decoder(model.trunk, rows=3, capacity=64))
+    torch.set_num_threads(2 * (os.cpu_count() or 1) + 1)
+    try:
+        decoder = Decoder(model.trunk, rows=3, capacity=64)
+        assert all(torch.equal(read_at_once(decoder), expected) for _ in range(20))
+    finally:
+        torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "int8"])

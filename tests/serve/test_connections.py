@@ -1,6 +1,7 @@
 """Real connections: clients that go, are slow, or never ask."""
 
 import json
+import logging
 import socket
 import threading
 from contextlib import ExitStack, suppress
@@ -92,6 +93,28 @@ def test_a_body_that_does_not_come_is_given_up(monkeypatch, connected):
         connection = connected(port)
         connection.sendall(request(LONG)[:-5])
         assert everything(connection).startswith(b"HTTP/1.1 408")
+
+
+@pytest.mark.parametrize(
+    "head",
+    ["HEAD / HTTP/1.1\r\nHost: 127.0.0.1", "POST /v1/completions HTTP/1.1\r\nHost: evil.example", "GET / HTTP/1.1\r\nHost: 127.0.0.1"],
+)
+def test_a_body_that_is_no_http_is_refused_once_and_leaves_no_traceback(connected, caplog, head):
+    with listening(make_worker()) as port:
+        for name in ("uvicorn.error", "asyncio"):
+            caplog.set_level("ERROR", name)
+            logging.getLogger(name).addHandler(caplog.handler)
+        connection = connected(port)
+        connection.sendall(f"{head}\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n\r\n".encode())
+        answer = everything(connection)
+        again = connected(port)
+        again.sendall(request(LONG | {"stream": False, "max_tokens": 2}))
+        assert everything(again).startswith(b"HTTP/1.1 200")
+        for name in ("uvicorn.error", "asyncio"):
+            logging.getLogger(name).removeHandler(caplog.handler)
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert answer.count(b"HTTP/1.1") == 1
+    assert [record.getMessage() for record in caplog.records] == []
 
 
 def test_an_endless_body_is_refused_at_its_limit(connected):

@@ -1,6 +1,7 @@
 """`matches`, `rank` and `route` end to end on files: what they leave, what the report shows, and what a stored router decides."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +81,11 @@ def test_route_measures_every_router_and_keeps_them():
     assert found["routers"]["preference"]["share"]["measured"] == pytest.approx(0.4, abs=0.25)
     assert len(found["routers"]["similarity"]["spent"]) > 10
     assert "foresees who wins on held-out prompts" in found["verdict"]
+    told = log()
+    for kind in (*found["routers"], "oracle"):  # APGR and CPT with their intervals, of every router
+        assert re.search(rf"{kind} .*apgr -?[\d.]+ \[-?[\d.]+, -?[\d.]+\]  cpt_50 [\w.]+ \[[\w.]+, [\w.]+\]  cpt_80 ", told), kind
+    assert "published: matrix factorisation, Arena and judge data, on MT-bench: apgr 0.802  cpt_50 0.134  cpt_80 0.313" in told
+    assert found["verdict"] in told
     page = Path("out/report.html").read_text()
     assert "gap recovered against share of strong calls" in page
     assert "Published beside it" in page

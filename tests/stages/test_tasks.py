@@ -231,6 +231,19 @@ def test_a_dialogue_without_a_judge_is_refused():
         single("evaluate", options(tasks=["talk.toml"])).stages["evaluate"].check()
 
 
+def test_a_judge_that_gives_no_verdict_ends_the_evaluation_in_one_line_and_a_better_one_goes_on():
+    Path("talk.jsonl").write_text(json.dumps({"turns": ["king"]}) + "\n")
+    Path("talk.toml").write_text('data = "talk.jsonl"\n[scoring]\nkind = "dialogue"\nmax_new_tokens = 6\n')
+    with serving(says("I like it."), graded) as (url, _):
+        asked = single("evaluate", options(tasks=["talk.toml"], compare=[], judge={"url": url, "model": "m", "retries": 0}))
+        with pytest.raises(DataError, match=r"has no verdict of 1 to 10 in its last line: \.\.\.'I like it\.'") as caught:
+            execute(asked, Path("out"), quiet=True)
+        assert "\n" not in str(caught.value)
+        assert not Path("out/results.json").exists()
+        execute(asked, Path("out"), quiet=True)
+    assert [row["n"] for row in json.loads(Path("out/results.json").read_text()) if row["measure"] == "talk: grade"] == [1]
+
+
 def test_a_reward_model_is_asked_which_answer_it_prefers():
     save_model(Path("judge"), ours("llama", has_scalar=True), **FILES)
     rows = [{"prompt": word, "chosen": "the land", "rejected": ["sea", "the king of ships"], "subset": "x"} for word in WORDS[:3]]

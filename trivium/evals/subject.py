@@ -14,18 +14,18 @@ import numpy as np
 import tokenizers
 import torch
 
-from trivium.core.types import Example, Message, num_common
+from trivium.core.types import Example, Message
 from trivium.data.pack import pack
 from trivium.evals.scoring import Likelihood, Request
 from trivium.generate.engine import Engine, IsOver
 from trivium.generate.sampling import Sampling
 from trivium.nn.model import Model
+from trivium.nn.native.compact import taken_over
 from trivium.nn.outputs import Outputs
 from trivium.text.tokenizer import Tokenizer
 
 TOKENS = 4096  # of a batch, what sequences share counted once: enough for fast products, little enough for a laptop's caches
 STATE_BYTES = 256 << 20  # of the states of all positions of a batch, shared ones too
-SHARED = 16  # tokens in common that are read once (nn/native/compact.py)
 
 
 @dataclass(slots=True)
@@ -134,23 +134,20 @@ class Subject:
 
 
 def batches(items: Sequence[Example], most_tokens: int, most_places: int) -> Iterator[Sequence[Example]]:
-    """Runs of neighbours: at most so many tokens, what they share with the first of those before counted once, and so many places padded.
+    """Runs of neighbours: at most so many tokens, what they share counted once (nn/native/compact.py), and so many places padded.
 
     One item is always a batch. The last token of each is not counted, as nothing is predicted from it.
     """
-    start, used, longest, leader, before = 0, 0, 0, np.zeros(0, np.int32), np.zeros(0, np.int32)
-    for place, item in enumerate(items):
-        tokens = item.tokens[:-1]
-        common, is_inside = num_common(leader, tokens), len(tokens) >= SHARED and num_common(before, tokens) == len(tokens)
-        new = 0 if is_inside else len(tokens) - (common if common >= SHARED else 0)
-        size = max(longest, len(item.tokens)) * (place + 1 - start)
-        if place > start and (used + new > most_tokens or size > most_places):
-            yield items[start:place]
-            start, used, longest, common, new, is_inside = place, 0, 0, 0, len(tokens), False
-        leader, before = leader if common >= SHARED else tokens, before if is_inside else tokens
-        used, longest = used + new, max(longest, len(item.tokens))
-    if start < len(items):
-        yield items[start:]
+    sequences, start = [item.tokens[:-1] for item in items], 0
+    while start < len(items):
+        used, longest, end = 0, 0, start
+        for common, _ in taken_over(sequences[start:]):
+            used, longest = used + len(sequences[end]) - common, max(longest, len(items[end].tokens))
+            if end > start and (used > most_tokens or longest * (end + 1 - start) > most_places):
+                break
+            end += 1
+        yield items[start:end]
+        start = end
 
 
 def leading_ids(tokenizer: Tokenizer) -> np.ndarray:

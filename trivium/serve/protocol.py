@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 RECEIPT_S = 10.0  # from the connection, or from the last response, to the end of the next request's headers
@@ -43,6 +44,19 @@ class BoundedProtocol(H11Protocol):
         super().on_response_complete()
         if self._receipt is None and not self.transport.is_closing() and not self._is_asked():
             self._receipt = self._after(RECEIPT_S, self._drop_unasked)
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP. If its headers were a request, the app's own answer to it is not sent any more.
+
+        uvicorn lets both be sent, which fails, as does its text in answer to HEAD.
+        """
+        if self.cycle is not None:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        try:
+            super().send_400_response(msg)
+        except h11.LocalProtocolError:  # nothing more may be said: it is HEAD, or an answer has begun
+            self.transport.close()
 
     def pause_writing(self) -> None:
         """The buffers are full."""

@@ -104,7 +104,7 @@ class Route:
         asked = Asked(test, strong, weak, share, self.costs, run.seed)
         found = measured(asked, strengths)
         facts = self._facts(train, test, asked, found)
-        for line in verdict_of(found):
+        for line in verdict_of(found, facts["published"]):
             run.log(line)
         options: dict[str, LearnedRouter] = {router.kind: router for router in self.routers if not isinstance(router, LanguageModel)}
         save_routers(run.folder / "router", self._kept(train, asked, found, options), space, options, learned)

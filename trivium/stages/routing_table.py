@@ -1,6 +1,6 @@
 """What routers are worth on held-out prompts: predictions, gap recovered, shares and prices, side by side."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -72,21 +72,28 @@ def results(found: Mapping[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def verdict_of(found: Mapping[str, Any]) -> list[str]:
-    """The table and the sentence, for the log."""
+def verdict_of(found: Mapping[str, Any], published: Sequence[Mapping[str, Any]] = ()) -> list[str]:
+    """The table with published figures below it, and the sentence, for the log. published: rows of published_routers.toml."""
     lines = []
     for kind in found["ranked"]:
         one = found["routers"][kind]
         accuracy, gain = one["prediction"]["accuracy"], one["prediction"]["gain"]
         line = f"{kind:<15} accuracy {accuracy[0]:.3f} [{accuracy[1]:.3f}, {accuracy[2]:.3f}]  nats gained {gain[0]:+.3f}"
-        if one["worth"]:
-            line += "  " + "  ".join(
-                f"{name} {value:.3f} [{low:.3f}, {high:.3f}]" for name, (value, low, high) in _worths(one["worth"]).items()
-            )
-        lines.append(line)
+        lines.append(line + (f"  {_worths_text(one['worth'])}" if one["worth"] else ""))
     if found["oracle"]:
-        lines.append(f"{'oracle':<15} apgr {found['oracle']['apgr']:.3f}")
+        lines.append(f"{'oracle':<15} {_worths_text(found['oracle'])}")
+        lines += [f"published: {_published_text(row)}" for row in published]
     return [*lines, found["verdict"]] if found["verdict"] else lines
+
+
+def _worths_text(one: Mapping[str, Any]) -> str:
+    return "  ".join(f"{name} {value:.3f} [{low:.3f}, {high:.3f}]" for name, (value, low, high) in _worths(one).items())
+
+
+def _published_text(row: Mapping[str, Any]) -> str:
+    """CPT as a share of calls, as ours is; the paper has it in per cent."""
+    cpt = (f"  cpt_{target} {row[f'cpt_{target}'] / 100:.3f}" for target in (50, 80) if f"cpt_{target}" in row)
+    return f"{row['router']}, on {row['benchmark']}: apgr {row['apgr']:.3f}{''.join(cpt)} (other prompts and training data)"
 
 
 def _gain(asked: Asked, quality_PM: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:

@@ -2,13 +2,11 @@
 // single new tokens alike. Keys and values of all of them are written before any of them looks back.
 //
 // The whole step is one call: threads split rows, heads and panels of outputs, and meet at a barrier between the parts of a layer.
-#include <sched.h>
 #ifdef _OPENMP
 #include <omp.h>
 #endif
 
-#include <atomic>
-
+#include "barrier.h"
 #include "product.h"
 
 struct Layer {
@@ -65,23 +63,6 @@ static int64_t lay_out(const Model& m, int threads, float* at, Room* room) {
   room->quantised = (uint8_t*)take((count * widest + 3) / 4);
   return at - start;
 }
-
-class Barrier {
-  std::atomic<int> arrived{0}, round{0};
-
- public:
-  void wait(int threads) {
-    if (threads == 1) return;
-    const int now = round.load(std::memory_order_acquire);
-    if (arrived.fetch_add(1, std::memory_order_acq_rel) + 1 == threads) {
-      arrived.store(0, std::memory_order_relaxed);
-      round.store(now + 1, std::memory_order_release);
-      return;
-    }
-    for (int spins = 0; round.load(std::memory_order_acquire) == now; spins++)
-      if (spins > 4096) sched_yield();  // somebody else needs this core
-  }
-};
 
 static void norm(const float* x, const float* weight, const float* bias, bool centred, float eps, int n, float* to) {
   vf total = {}, squares = {};
