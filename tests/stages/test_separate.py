@@ -268,8 +268,8 @@ def test_a_stage_that_is_complete_is_run_again_when_answers_that_it_took_from_ot
         assert "complete, nothing to do" in whole("second", **faster)
     learned = weights("second", "reinforce")
     shutil.rmtree("answers/000001-rollout")
-    whole("third", optimizer={"kind": "adamw", "lr": 3e-2})  # from the first phase of the first, and then on its own
-    assert "complete, nothing to do" in whole("third", optimizer={"kind": "adamw", "lr": 3e-2})
+    whole("third", model="teacher")  # from the first phase of the first, and then on its own
+    assert "complete, nothing to do" in whole("third", model="teacher")
     assert "options or inputs changed" in whole("second", **faster)
     assert weights("second", "reinforce") != learned
 
