@@ -51,7 +51,8 @@ class Reinforce:
     a lag if it is given (docs/separate-samplers.md). sampler: the precision that our kernels sample in, auto: the trainer's; in fewer
     bits it is faster, and corrected for. rollouts: a folder; answers that are there are learned from without sampling, others are left
     there. truth: the rule behind the preferences where it is known; its score is reported, never trained
-    on. lora: see finetune; policy and reference share their frozen weights then, and so do critic and judge.
+    on. lora: see finetune; policy and reference share their frozen weights then, and so do critic and judge. A run ends if for five phases
+    no answer got another reward than those it is compared with: all others, those to its prompt, the greedy one or an opponent's.
     """
 
     kind: Literal["reinforce"] = "reinforce"
