@@ -206,13 +206,13 @@ class Reinforce:
                     " (a KL in the loss is objective.kl_coef)"
                 )
         if isinstance(self.objective, PreferenceLoss):
-            if isinstance(self.objective, StepWide | ODPO | RRHF | TDPO):
-                raise ConfigError(f"objective {self.objective.kind} does not learn from answers as they come; use it with `trivium prefer`")
             if "prob" in self.objective.needs:
                 raise ConfigError(
                     "objective.has_probs reads from a file how sure people were, which nobody says of answers as they come; leave it out,"
                     " or use it with `trivium prefer`"
                 )
+            if isinstance(self.objective, StepWide | ODPO | RRHF | TDPO):
+                raise ConfigError(f"objective {self.objective.kind} does not learn from answers as they come; use it with `trivium prefer`")
             if self.adaptive_kl is not None or self.missing_end == "mask":
                 raise ConfigError(
                     f"objective {self.objective.kind} has neither a KL in the reward nor a mask; leave adaptive_kl and missing_end out"
