@@ -14,7 +14,7 @@ from trivium.core.config import plain
 from trivium.core.errors import ArtefactError, ConfigError, DataError, DivergedError
 from trivium.core.interrupt import Interrupted
 from trivium.core.run import Run
-from trivium.core.types import Document, Message, Preference
+from trivium.core.types import Document
 from trivium.generate.engine import Engine
 from trivium.nn.flops import flops_per_token
 from trivium.nn.io.config_json import read_config
@@ -22,8 +22,6 @@ from trivium.nn.io.directory import save_model
 from trivium.nn.model import Model, initialise
 from trivium.nn.native.library import why_not
 from trivium.stages.base import Foresight, Work
-from trivium.stages.computing.models import Speaker, ranked_group
-from trivium.stages.machine import Machine
 from trivium.stages.methods import methods
 from trivium.stages.pipeline import check
 from trivium.stages.recipe import single
@@ -116,107 +114,6 @@ def test_each_kind_of_objective_gets_what_it_takes_from_rankings(objective, said
     assert len(rows) == 2
     assert np.isfinite(rows[-1]["loss"])
     assert said in log()
-
-
-@pytest.mark.parametrize("objective", ["kto", "bco"])
-def test_labelled_answers_are_read_as_they_are(objective):
-    rows = run("prefer", objective=objective, data="labels.jsonl")
-    assert "12 labels" in log()
-    assert rows[0]["accuracy"] == pytest.approx(0.5, abs=0.3)
-
-
-def test_one_answer_of_kto_is_compared_with_answers_to_other_prompts(place):
-    write(
-        place / "one.jsonl", [{"prompt": "king", "completion": "a", "label": True}, {"prompt": "king", "completion": "b", "label": False}]
-    )
-    with pytest.raises(DataError, match="all its answers are to one prompt"):
-        run("prefer", objective="kto", data="one.jsonl")
-    with pytest.raises(ConfigError, match="batch_size is 1"):
-        run("prefer", objective="kto", batch_size=1)
-
-
-def test_odpo_without_scores_names_the_prompt(place):
-    write(place / "bare.jsonl", [{"prompt": "king", "chosen": "a", "rejected": "b"}])
-    with pytest.raises(DataError, match="bare.jsonl: 1 of 1 records have no 'scores', which the objective reads.*king.*choose"):
-        run("prefer", objective="odpo", data="bare.jsonl")
-
-
-STATED = {"margin": 1.0, "prob": 0.9, "scores": [2, 1]}
-SURE = {"kind": "dpo", "has_probs": True}
-
-
-@pytest.fixture
-def late(place) -> None:
-    """Pairs of which one alone says how sure people were."""
-    pairs = [{"prompt": word, "chosen": word, "rejected": "no"} for word in WORDS]
-    write(place / "late.jsonl", [*pairs[:-1], pairs[-1] | STATED])
-
-
-@pytest.mark.parametrize("objective", ["dpo", "simpo", "rrhf", "kto"])
-def test_what_an_objective_does_not_read_may_be_in_some_records(late, objective):
-    run("prefer", data="late.jsonl", heldout="late.jsonl", objective=objective, batch_size=6)
-
-
-@pytest.mark.parametrize(
-    ("kind", "objective", "field"),
-    [
-        ("prefer", "odpo", "scores"),
-        ("prefer", SURE, "prob"),
-        ("reward", {"has_margins": True}, "margin"),
-        ("reward", {"has_probs": True}, "prob"),
-    ],
-)
-def test_what_it_reads_is_missed_before_training(late, kind, objective, field, monkeypatch):
-    monkeypatch.setattr(Trainer, "step", None)
-    with pytest.raises(DataError, match=f"late.jsonl: 5 of 6 records have no '{field}', which the objective reads"):
-        run(kind, data="late.jsonl", objective=objective, **({"heldout": "late.jsonl"} if kind == "reward" else {}))
-
-
-def test_a_reward_model_is_trained_and_measured_on_such_records(late):
-    run("reward", data="late.jsonl", heldout="late.jsonl", batch_size=6)
-
-
-@pytest.mark.parametrize("objective", ["dpo", "kto"])
-def test_a_record_that_is_judged_wrongly_is_named_or_left_out(place, objective):
-    write(place / "wrong.jsonl", [{"prompt": word, "chosen": word, "rejected": "no", "scores": [2, 1]} for word in WORDS])
-    with (place / "wrong.jsonl").open("a") as file:
-        file.write('{"prompt": "q", "chosen": "a", "rejected": "b", "scores": ["a", "b"]}')
-    with pytest.raises(DataError, match="wrong.jsonl line 7: 'scores' is"):
-        run("prefer", data="wrong.jsonl", objective=objective)
-    run("prefer", data="wrong.jsonl", objective=objective, unreadable="skip")
-    assert "left out 1 record that cannot be read; the first: wrong.jsonl line 7" in log()
-
-
-@pytest.mark.parametrize("objective", ["kto", "bco"])
-def test_labels_that_are_too_long_are_left_out_and_counted(place, objective):
-    long = [{"prompt": word, "completion": "land " * 100, "label": True} for word in WORDS]
-    with (place / "labels.jsonl").open("a") as file:
-        file.write("".join(json.dumps(row) + "\n" for row in long))
-    run("prefer", objective=objective, data="labels.jsonl", batch_size=12)
-    assert "labels.jsonl: 12 of 18 labels fit in 64 tokens; the others are left out" in log()
-    write(place / "long.jsonl", long)
-    with pytest.raises(DataError, match="long.jsonl: none of 6 labels fits in 64 tokens"):
-        run("prefer", objective=objective, data="long.jsonl")
-
-
-def test_labels_that_are_no_labels_are_told_before_anything_is_loaded(place):
-    write(place / "ones.jsonl", [{"prompt": "king", "completion": "a", "label": 1}])
-    with pytest.raises(DataError, match="ones.jsonl line 1: 'label' is '1'; true or false is expected"):
-        single("prefer", {"model": "base", **PREFER, "objective": "kto", "data": "ones.jsonl"}).stages["prefer"].check()
-
-
-def test_an_empty_answer_is_the_end_of_the_turn_and_one_that_was_cut_off_is_none(place):
-    pair = {"prompt": "king", "responses": ["", "no"], "ranking": [0, 1]}
-    write(place / "empty.jsonl", [pair, pair | {"prompt": ""}, pair | {"stopped": [False, True]}])
-    run("prefer", data="empty.jsonl", batch_size=1)
-    assert "empty.jsonl: 1 of 3 preferences have an empty prompt, 3 an empty answer, which is the end of the turn alone" in log()
-    assert "left out 1 preferences with an answer that was cut off before it began" in log()
-    speaker = Speaker.load(place / "base", Machine(**MACHINE))
-    nothing = ranked_group(speaker, Preference((Message("user", "king"),), ("", "no"), (0, 1)))[0]
-    assert nothing.tokens[nothing.loss_mask > 0].tolist() == [speaker.stop_ids[0]]
-    write(place / "cut.jsonl", [pair | {"stopped": [False, True]}])
-    with pytest.raises(DataError, match=r"cut.jsonl: every preference has an answer that was cut off before it began"):
-        run("prefer", data="cut.jsonl", batch_size=1)
 
 
 @pytest.mark.parametrize("objective", ["dpo", "kto", "tdpo"])
@@ -485,13 +382,3 @@ def test_a_method_that_is_none_gets_a_suggestion():
 def test_named_methods_run(method):
     rows = run("reinforce", method=method, rewards=[LENGTH], answers=2, missing_end_penalty=-0.5)
     assert np.isfinite(rows[-1]["loss"])
-
-
-def test_how_sure_people_were_reaches_the_answers_in_their_order(place):
-    speaker = Speaker.load(place / "base", Machine(**MACHINE))
-    asked = (Message("user", "king"),)
-    preference = Preference(asked, ("a", "b"), (1, 0), {"prob": 0.2, "margin": 2, "scores": [3, 4]})
-    group = ranked_group(speaker, preference, ("prob", "margin", "score"))
-    found = {name: [float(item.columns[name][-1]) for item in group] for name in group[0].columns}
-    assert found == {"rank": [0, 1], "prob": [pytest.approx(0.8)] * 2, "margin": [2, 2], "score": [4, 3]}
-    assert all(set(item.columns) == {"rank"} for item in ranked_group(speaker, preference))
