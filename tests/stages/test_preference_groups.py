@@ -162,7 +162,7 @@ def test_one_answer_of_kto_is_compared_with_answers_to_other_prompts(place):
     with pytest.raises(DataError, match="all its answers are to one prompt"):
         run("prefer", objective="kto", data="one.jsonl")
     with pytest.raises(ConfigError, match="batch_size is 1"):
-        run("prefer", objective="kto", batch_size=1)
+        run("prefer", objective="kto", data="one.jsonl", batch_size=1)
 
 
 def test_odpo_without_scores_names_the_prompt(place):
