@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.nn.io_models import FILES, ours
@@ -179,3 +180,11 @@ def test_how_sure_people_were_reaches_the_answers_in_their_order(place):
     found = {name: [float(item.columns[name][-1]) for item in group] for name in group[0].columns}
     assert found == {"rank": [0, 1], "prob": [pytest.approx(0.8)] * 2, "margin": [2, 2], "score": [4, 3]}
     assert all(set(item.columns) == {"rank"} for item in ranked_group(speaker, preference))
+
+
+def test_what_the_assistant_said_before_is_part_of_the_prompt(place):
+    speaker = Speaker.load(place / "base", Machine(**MACHINE))
+    talk = (Message("user", "king"), Message("assistant", "a sea"), Message("user", "land"))
+    said = speaker.answer(talk, "no")
+    assert said.response.tolist() == speaker.answer(talk[:1], "no").response.tolist()
+    assert np.flatnonzero(said.loss_mask)[0] == len(speaker.prompt(talk))

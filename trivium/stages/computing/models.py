@@ -130,8 +130,8 @@ class Speaker:
         return self.answer(messages[:last], messages[last].content)
 
     def answer(self, prompt: tuple[Message, ...], response: str, *, is_stopped: bool = True) -> Example:
-        """A prompt and one answer to it; an answer that was cut off has no end token."""
-        rendered = render((*prompt, Message("assistant", response)), self.tokenizer, self.chat)
+        """A prompt and one answer to it, of which that answer counts alone; one that was cut off has no end token."""
+        rendered = render((*prompt, Message("assistant", response)), self.tokenizer, self.chat, train_on="last")
         end = int(np.flatnonzero(rendered.loss_mask)[-1]) + int(is_stopped)
         return Example(rendered.tokens[:end], rendered.loss_mask[:end], meta={"stopped": is_stopped})
 
