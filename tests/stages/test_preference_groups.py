@@ -150,7 +150,7 @@ def test_an_empty_answer_is_the_end_of_the_turn_and_one_that_was_cut_off_is_none
 
 
 @pytest.mark.parametrize("objective", ["kto", "bco"])
-def test_labelled_answers_are_read_as_they_are(objective):
+def test_labelled_answers_are_read_as_they_are(place, objective):
     rows = run("prefer", objective=objective, data="labels.jsonl")
     assert "12 labels" in log()
     assert rows[0]["accuracy"] == pytest.approx(0.5, abs=0.3)
