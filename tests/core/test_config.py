@@ -1,5 +1,7 @@
 """Options become checked objects; every mistake is one line that names the option."""
 
+import math
+import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -79,6 +81,9 @@ MISTAKES = {
     "below": ({"steps": 0}, "'steps' is 0: input should be greater than or equal to 1"),
     "above": ({"steps": 1001}, "'steps' is 1001: input should be less than or equal to 1000"),
     "range_in_union": ({"stage": {"objective": {"beta": 0}}}, "'stage.objective.beta' is 0: input should be greater than 0"),
+    "infinite": ({"lr": float("inf")}, "'lr' is inf: input should be a finite number"),
+    "no_number": ({"stage": {"objective": {"beta": float("nan")}}}, "'stage.objective.beta' is nan: input should be"),
+    "infinite_in_a_table": ({"data": {"path": "x", "weights": {"a": float("-inf")}}}, "'data.weights.a' is -inf: input should be a finite"),
     "choice": ({"stage": {"mode": "slow"}}, "'stage.mode' is 'slow'; it is one of: 'fast' or 'exact'"),
     "wrong_kind": ({"stage": {"objective": {"kind": "kto"}}}, "'stage.objective' is 'kto'; its kind is one of: 'dpo', 'ipo'"),
     "wrong_word": ({"stage": {"objective": "kto"}}, "'stage.objective' is 'kto'; its kind is one of: 'dpo', 'ipo'"),
@@ -107,6 +112,17 @@ def test_a_component_made_in_python_is_checked_too():
         DPO(beta=0)
     with pytest.raises(ConfigError, match="DPO: unknown option 'betta'; did you mean 'beta'"):
         DPO(betta=1)
+
+
+def test_a_component_made_in_python_has_finite_numbers_and_a_field_may_say_otherwise():
+    @component
+    class Limit:
+        most: float = Field(default=math.inf, gt=0, allow_inf_nan=True)
+
+    with pytest.raises(ConfigError, match="'beta' is inf: input should be a finite number"):
+        DPO(beta=math.inf)
+    assert Limit(most=math.inf) == Limit()
+    assert build(Limit, tomllib.loads(write_toml(plain(Limit())))) == Limit()
 
 
 def test_a_component_cannot_be_changed():

@@ -14,7 +14,7 @@ from trivium.core.config import plain
 from trivium.core.errors import ArtefactError, ConfigError, DataError, DivergedError
 from trivium.core.interrupt import Interrupted
 from trivium.core.run import Run
-from trivium.core.types import Document, Message, Preference
+from trivium.core.types import Document
 from trivium.generate.engine import Engine
 from trivium.nn.flops import flops_per_token
 from trivium.nn.io.config_json import read_config
@@ -22,8 +22,6 @@ from trivium.nn.io.directory import save_model
 from trivium.nn.model import Model, initialise
 from trivium.nn.native.library import why_not
 from trivium.stages.base import Foresight, Work
-from trivium.stages.computing.models import Speaker, ranked_group
-from trivium.stages.machine import Machine
 from trivium.stages.methods import methods
 from trivium.stages.pipeline import check
 from trivium.stages.recipe import single
@@ -116,29 +114,6 @@ def test_each_kind_of_objective_gets_what_it_takes_from_rankings(objective, said
     assert len(rows) == 2
     assert np.isfinite(rows[-1]["loss"])
     assert said in log()
-
-
-@pytest.mark.parametrize("objective", ["kto", "bco"])
-def test_labelled_answers_are_read_as_they_are(objective):
-    rows = run("prefer", objective=objective, data="labels.jsonl")
-    assert "12 labels" in log()
-    assert rows[0]["accuracy"] == pytest.approx(0.5, abs=0.3)
-
-
-def test_one_answer_of_kto_is_compared_with_answers_to_other_prompts(place):
-    write(
-        place / "one.jsonl", [{"prompt": "king", "completion": "a", "label": True}, {"prompt": "king", "completion": "b", "label": False}]
-    )
-    with pytest.raises(DataError, match="all its answers are to one prompt"):
-        run("prefer", objective="kto", data="one.jsonl")
-    with pytest.raises(ConfigError, match="batch_size is 1"):
-        run("prefer", objective="kto", batch_size=1)
-
-
-def test_odpo_without_scores_names_the_prompt(place):
-    write(place / "bare.jsonl", [{"prompt": "king", "chosen": "a", "rejected": "b"}])
-    with pytest.raises(DataError, match="has no 'scores', which odpo needs.*king.*take objective=dpo"):
-        run("prefer", objective="odpo", data="bare.jsonl")
 
 
 @pytest.mark.parametrize("objective", ["dpo", "kto", "tdpo"])
@@ -300,6 +275,12 @@ def test_a_dry_run_counts_replay_teachers_and_opponents():
     [
         ({}, "there is no reward"),
         ({"rewards": [LENGTH], "credit": "leave_one_out"}, "'answers' is 1, but credit leave_one_out"),
+        ({"rewards": [LENGTH], "method": "reinforce++", "credit": {"is_grouped": True}}, "'answers' is 1, but credit batch_mean compares"),
+        (
+            {"rewards": [LENGTH], "method": "online_dpo", "objective": {"has_probs": True}},
+            "has_probs reads from a file how sure people were",
+        ),
+        ({"rewards": [LENGTH], "method": "online_dpo", "objective": {"beta": float("inf")}}, "'objective.beta' is inf"),
         ({"rewards": [LENGTH], "refill": True}, "refill looks for prompts"),
         ({"rewards": [LENGTH], "objective": "kto", "answers": 2}, "kto does not learn from answers as they come"),
         ({"rewards": [LENGTH], "objective": "dpo"}, "dpo compares answers to one prompt"),
@@ -401,12 +382,3 @@ def test_a_method_that_is_none_gets_a_suggestion():
 def test_named_methods_run(method):
     rows = run("reinforce", method=method, rewards=[LENGTH], answers=2, missing_end_penalty=-0.5)
     assert np.isfinite(rows[-1]["loss"])
-
-
-def test_how_sure_people_were_reaches_the_answers_in_their_order(place):
-    speaker = Speaker.load(place / "base", Machine(**MACHINE))
-    asked = (Message("user", "king"),)
-    group = ranked_group(speaker, Preference(asked, ("a", "b"), (1, 0), {"prob": 0.2, "margin": 2}))
-    assert [[item.columns[name][-1] for item in group] for name in ("prob", "margin", "rank")] == [[np.float32(0.8)] * 2, [2, 2], [0, 1]]
-    with pytest.raises(DataError, match="'prob' is 1.5; a number from 0 to 1"):
-        ranked_group(speaker, Preference(asked, ("a", "b"), (0, 1), {"prob": 1.5}))

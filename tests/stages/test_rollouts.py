@@ -7,7 +7,7 @@ from trivium.core.config import build
 from trivium.core.errors import ConfigError, DivergedError
 from trivium.core.types import Example
 from trivium.generate.sampling import Sampling
-from trivium.learn.credit import GAE, Distillation, GreedyBaseline, GroupMean, Versus
+from trivium.learn.credit import GAE, BatchMean, Distillation, GreedyBaseline, GroupMean, LeaveOneOut, Versus
 from trivium.learn.kl import AdaptiveKL
 from trivium.stages.computing.rollouts import MAX_BLIND_PHASES, MAX_IMPORTANCE, MAX_REFILLS, Rollouts
 from trivium.stages.recipe import single
@@ -155,6 +155,42 @@ def test_a_run_whose_rewards_never_differ_is_ended_with_the_reason():
     resumed.load_state(kept)
     with pytest.raises(DivergedError, match="nothing to learn"):
         resumed(MAX_BLIND_PHASES - 1)
+
+
+BLIND = [
+    (LeaveOneOut(), {}, False),
+    (GroupMean(), {}, False),
+    (BatchMean(is_grouped=True), {}, False),
+    (GAE(), {"is_paired": True, "has_credit": False}, False),
+    (GreedyBaseline(), {}, False),
+    (Versus(), {}, True),
+]
+
+
+@pytest.mark.parametrize(("credit", "options", "has_opponent"), BLIND)
+def test_a_reward_that_depends_on_the_prompt_alone_ends_what_compares_answers_to_one_prompt(credit, options, has_opponent):
+    source = diced(credit, answers=2, passes=1, **options)
+    source.score = lambda answers, owners: np.array(owners, np.float64)
+    source.opponent = Dice() if has_opponent else None
+    for step in range(MAX_BLIND_PHASES - 1):
+        source(step)
+    with pytest.raises(DivergedError, match="every answer of the last 5 phases got the same reward as those that it is compared with"):
+        source(MAX_BLIND_PHASES - 1)
+
+
+@pytest.mark.parametrize("credit", [GAE(), BatchMean()])
+def test_what_compares_with_answers_to_other_prompts_learns_from_such_a_reward(credit):
+    source = diced(credit, answers=2, passes=1, prompts_per_phase=5)
+    source.score = lambda answers, owners: np.array(owners, np.float64)
+    for step in range(2 * MAX_BLIND_PHASES):
+        source(step)
+
+
+def test_one_group_that_differs_begins_the_count_again():
+    source = diced(GroupMean(), answers=2, passes=1)
+    for step in range(2 * MAX_BLIND_PHASES):
+        source.score = lambda answers, owners, step=step: np.array(owners) + (step % 4 == 0) * np.arange(len(answers))
+        source(step)
 
 
 def test_a_preference_loss_gets_the_best_before_the_worst_with_the_references_log_probs():

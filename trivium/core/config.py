@@ -27,11 +27,11 @@ UNKNOWN = ("unexpected_keyword_argument", "extra_forbidden")  # what pydantic ca
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(Field,))
 def component(cls: type[T]) -> type[T]:
-    """A frozen, keyword-only dataclass whose fields are checked and whose unknown keys are errors.
+    """A frozen, keyword-only dataclass whose fields are checked, numbers for being finite too, and whose unknown keys are errors.
 
     Made in Python, a wrong value raises ConfigError too: `DPO(beta=0)` says what beta may be.
     """
-    checked = pydantic_dataclass(cls, frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+    checked = pydantic_dataclass(cls, frozen=True, kw_only=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
     original: Callable[..., None] = checked.__init__
 
     def __init__(self: Any, **options: Any) -> None:

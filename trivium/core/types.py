@@ -39,7 +39,7 @@ Metrics = dict[str, Any]  # name -> a number, or a scalar tensor that becomes on
 
 COLUMN_WRITERS = {
     "old_logprobs": "the engine that samples",
-    "ref_logprobs": "`reference = MODEL`",
+    "ref_logprobs": "`prefer` and `reinforce`, which read the model that they start from",
     "values": "the critic of `reinforce`",
     "advantages": "a credit rule of `reinforce`",
     "returns": "the credit rule `gae`",
@@ -101,6 +101,11 @@ class Preference:
     responses: tuple[str, ...]
     ranks: tuple[int, ...]
     meta: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_stopped(self) -> Sequence[bool]:
+        """Whether each answer ended by itself, as `stopped` of the record says; without it all did."""
+        return self.meta.get("stopped") or (True,) * len(self.responses)
 
 
 @dataclass(frozen=True, slots=True)

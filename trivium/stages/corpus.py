@@ -34,7 +34,7 @@ class Part:
     """
 
     tokens: str
-    weight: float = Field(gt=0, allow_inf_nan=False)
+    weight: float = Field(gt=0)
     max_epochs: float = Field(default=0.0, ge=0)
     skip: int = Field(default=0, ge=0)
 

@@ -17,7 +17,7 @@ class Guard:
     phase's entropy, below which the policy has collapsed.
     """
 
-    max_kl: float = Field(default=math.inf, gt=0)
+    max_kl: float = Field(default=math.inf, gt=0, allow_inf_nan=True)
     models: Texts = ()
     patience: int = Field(default=2, ge=1)
     slack: float = Field(default=0.0, ge=0)

@@ -30,7 +30,8 @@ class Prefer:
     A ranking of K answers gives K(K-1)/2 pairs without ties; four of them are drawn. batch_size is in pairs, for kto
     and bco in answers, which are those of pairs or rows with a `label`, for rrhf in rankings. Reference log-probs are computed once, as a
     column; with reference_update the reference follows the policy (TR-DPO). heldout: preferences to measure on, before and after.
-    Preferences with an answer longer than seq_len are left out and counted. lora, unreadable: see finetune.
+    Preferences and labels with an answer that does not fit in seq_len tokens, its prompt included, are left out and counted. An empty
+    answer is the end of the turn alone. lora, unreadable: see finetune.
     """
 
     kind: Literal["prefer"] = "prefer"
@@ -64,7 +65,7 @@ class Prefer:
         if self.data.startswith("@"):
             return
         is_lenient = self.unreadable == "skip"
-        kind = "conversations" if isinstance(self.objective, OfAnswers) and is_labelled(self.data) else "preferences"
+        kind = "labels" if isinstance(self.objective, OfAnswers) and is_labelled(self.data) else "preferences"
         check_head(self.data, kind, is_lenient=is_lenient)
 
     def foresee(self, name: str, known: Foresight) -> Work:

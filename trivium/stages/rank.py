@@ -42,7 +42,7 @@ class Rank:
     intervals: Intervals = "bootstrap"
     resamples: int = Field(default=200, ge=20)
     anchor: str = ""
-    anchor_rating: float = Field(default=MEAN, allow_inf_nan=False)
+    anchor_rating: float = MEAN
     trust: Texts = ()
 
     def check(self) -> None:

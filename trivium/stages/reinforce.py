@@ -51,7 +51,8 @@ class Reinforce:
     a lag if it is given (docs/separate-samplers.md). sampler: the precision that our kernels sample in, auto: the trainer's; in fewer
     bits it is faster, and corrected for. rollouts: a folder; answers that are there are learned from without sampling, others are left
     there. truth: the rule behind the preferences where it is known; its score is reported, never trained
-    on. lora: see finetune; policy and reference share their frozen weights then, and so do critic and judge.
+    on. lora: see finetune; policy and reference share their frozen weights then, and so do critic and judge. A run ends if for five phases
+    no answer got another reward than those it is compared with: all others, those to its prompt, the greedy one or an opponent's.
     """
 
     kind: Literal["reinforce"] = "reinforce"
@@ -205,6 +206,11 @@ class Reinforce:
                     " (a KL in the loss is objective.kl_coef)"
                 )
         if isinstance(self.objective, PreferenceLoss):
+            if "prob" in self.objective.needs:
+                raise ConfigError(
+                    "objective.has_probs reads from a file how sure people were, which nobody says of answers as they come; leave it out,"
+                    " or use it with `trivium prefer`"
+                )
             if isinstance(self.objective, StepWide | ODPO | RRHF | TDPO):
                 raise ConfigError(f"objective {self.objective.kind} does not learn from answers as they come; use it with `trivium prefer`")
             if self.adaptive_kl is not None or self.missing_end == "mask":

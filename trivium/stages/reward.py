@@ -127,7 +127,8 @@ class Reward:
             return [(item,) for item in self._judged(run, speaker, self.data, self.unreadable)]
         data = data_source(run, self.data)
         rankings = gather(lambda on_skip: read_preferences(data, on_skip), run, self.unreadable)
-        return [group for _, group in ranked_groups(rankings, speaker, self.seq_len, run, source=self.data)]
+        found = ranked_groups(rankings, speaker, self.seq_len, run, source=self.data, needs=self.objective.needs)
+        return [group for _, group in found]
 
     def _heldout(self, run: Run, speaker: Any) -> list[Any]:
         """The solutions to measure on, or of each ranking (preference, its answers best first, their true scores where they are known)."""

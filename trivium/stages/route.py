@@ -57,7 +57,7 @@ class Route:
     routers: tuple[AnyRouter, ...] = (Random(), Similarity(), Matrix(), Classifier(), Preference())
     strong: str = ""
     weak: str = ""
-    costs: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(default_factory=dict)
+    costs: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
     share: float = Field(default=0.3, ge=0, le=1)
     budget: float | None = None
 

@@ -78,7 +78,7 @@ def label(by_principle: Sequence[float | None], lowest: float) -> float | None:
 
 def pairs_of_people(preference: Preference) -> Iterator[dict[str, Any]]:
     """The pairs of a ranking, the better answer first, as rows with the probability 1; ties make none."""
-    stopped = preference.meta.get("stopped", [True] * len(preference.responses))
+    stopped = preference.is_stopped
     order = sorted(range(len(preference.responses)), key=lambda place: preference.ranks[place])
     for better, worse in combinations(order, 2):
         if preference.ranks[better] < preference.ranks[worse]:

@@ -21,7 +21,9 @@ from trivium.text.rows import Row, format_of, is_known, rows
 
 S = TypeVar("S")
 T = TypeVar("T")
-RecordKind = Literal["documents", "conversations", "preferences", "solutions", "readings", "prompts", "definitions", "texts", "matches"]
+RecordKind = Literal[
+    "documents", "conversations", "preferences", "labels", "solutions", "readings", "prompts", "definitions", "texts", "matches"
+]  # fmt: skip
 
 _HEAD_FILES, _HEAD_ROWS = 16, 3
 
@@ -160,8 +162,8 @@ def check_head(source: str | Path, kind: RecordKind, *, field: str = "", is_leni
         return
     readers: dict[str, Callable[[Row], Any]] = {"documents": records.document, "definitions": records.definition, "texts": lambda row: None}
     chat_readers: dict[str, Callable[[Row], Any]] = {
-        "conversations": records.conversations, "preferences": records.preferences, "solutions": records.solutions,
-        "readings": records.readings,
+        "conversations": records.conversations, "preferences": records.preferences, "labels": records.labels,
+        "solutions": records.solutions, "readings": records.readings,
     }  # fmt: skip
     for path in files_of(source)[: 0 if is_lenient else _HEAD_FILES]:
         for row in islice(rows(path), _HEAD_ROWS if field else 0):

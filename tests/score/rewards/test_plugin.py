@@ -73,6 +73,16 @@ def test_numbers_of_numpy_are_numbers(write):
             r"my_rewards.py:score raised ZeroDivisionError: .*line 2\) for the answer 'bad'",
         ),
         ("return [1] * (1 // (len(answers) < 2))", "for 2 answers together, from 'good'"),
+        ("import numpy; return numpy.array(1.0)", r"gave an array of shape \(\) for 2 answers; a list of numbers is expected"),
+        ("import numpy; return numpy.ones((2, 1))", r"gave an array of shape \(2, 1\) for 2 answers"),
+        ("return [10**6000, 1]", "gave 'an integer of 19,932 bits' for the answer 'good'"),
+        ("raise KeyboardInterrupt", r"raised KeyboardInterrupt: .*line 2\) for the answer 'good'"),
+        ("raise SystemExit(3)", r"raised SystemExit: 3 \(line 2\) for the answer 'good'"),
+        ("raise type('Mute', (Exception,), {'__str__': None, '__repr__': None})", r"raised Mute: that cannot be shown \(line 2\)"),
+        ("return [type('Mute', (), {'__repr__': None})(), 1]", "gave 'Mute that cannot be shown' for the answer 'good'"),
+        ("return type('Bad', (list,), {'__iter__': None})()", "raised TypeError: .* for the answer 'good'"),
+        ("answers.clear(); raise ValueError('x')", r"raised ValueError: x \(line 2\) for the answer 'good'"),
+        ("return [input()]", r"raised EOFError: .*line 2\) for the answer 'good'"),
     ],
 )
 def test_what_a_function_does_wrong_is_one_line(write, body, message):
@@ -86,6 +96,7 @@ def test_what_a_function_does_wrong_is_one_line(write, body, message):
     ("source", "message"),
     [
         ("def scores(answers): pass", r"is not there \(functions in the file: scores\) while it is loaded"),
+        ("raise KeyboardInterrupt", "raised KeyboardInterrupt"),
         ("import no_such_module", "raised ModuleNotFoundError: No module named 'no_such_module'"),
         ("def score(answers:", "raised SyntaxError"),
         ("import os; os._exit(3)", r"ended its process \(code 3\) while it is loaded"),
@@ -108,6 +119,21 @@ def test_one_that_hangs_or_dies_again_ends_the_run(write, body, message):
     opened = write(f"def score(answers):\n    {body}", seconds=0.2)
     with pytest.raises(RankError, match=f"my_rewards.py:score {message}, for 1 answers from 'abc' on"):
         checked(opened, [said("abc")])
+
+
+@pytest.mark.parametrize("closes", ["os.closerange(0, 64)", "os.closerange(3, 64)"])
+def test_one_that_closes_what_it_answers_through_ends_the_run_without_a_traceback(write, closes, capfd):
+    opened = write(f"import os\ndef score(answers):\n    {closes}\n    return [1.0] * len(answers)")
+    with pytest.raises(RankError, match=r"my_rewards.py:score ended its process \(code 1\), twice, for 1 answers"):
+        checked(opened, [said("abc")])
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("closes", ["os.closerange(0, 3)", "sys.stdin.close(); sys.stdout.close()"])
+def test_one_that_closes_what_is_its_own_goes_on(write, closes, capfd):
+    opened = write(f"import os, sys\ndef score(answers):\n    {closes}\n    return [1.0] * len(answers)")
+    assert checked(opened, [said("abc")]) == checked(opened, [said("abc")]) == [1.0]
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent")

@@ -4,7 +4,7 @@ import pytest
 
 from trivium.core.errors import DataError
 from trivium.core.types import Message
-from trivium.text.read import is_labelled, read_labels
+from trivium.text.read import check_head, is_labelled, read_labels
 
 
 def write(path, *rows):
@@ -22,7 +22,14 @@ def test_an_answer_with_a_label_is_judged_alone(tmp_path):
     ]
 
 
-@pytest.mark.parametrize("row", [{"prompt": "q", "completion": "r"}, {"prompt": "q", "chosen": "a", "rejected": "b", "label": True}])
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": "q", "completion": "r"},
+        {"prompt": "q", "chosen": "a", "rejected": "b", "label": True},
+        {"prompt": "q", "output_1": "a", "output_2": "b", "label": 1},
+    ],
+)
 def test_other_rows_are_not(tmp_path, row):
     assert not is_labelled(write(tmp_path / "x.jsonl", row))
 
@@ -32,5 +39,14 @@ def test_a_label_is_true_or_false(tmp_path, label):
     path = write(
         tmp_path / "x.jsonl", {"prompt": "q", "completion": "r", "label": True}, {"prompt": "q", "completion": "r", "label": label}
     )
-    with pytest.raises(DataError, match="line 2: 'label' is missing or not true or false"):
+    with pytest.raises(DataError, match=f"line 2: 'label' is '?{label}'?; true or false is expected"):
         list(read_labels(path))
+    alone = write(tmp_path / "alone.jsonl", {"prompt": "q", "completion": "r", "label": label})
+    assert is_labelled(alone)
+    with pytest.raises(DataError, match="line 1: 'label' is"):
+        check_head(alone, "labels")
+
+
+def test_a_row_without_a_label_is_told(tmp_path):
+    with pytest.raises(DataError, match=r"line 1: 'label' is missing \(found: prompt, completion\)"):
+        list(read_labels(write(tmp_path / "x.jsonl", {"prompt": "q", "completion": "r"})))

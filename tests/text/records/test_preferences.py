@@ -9,6 +9,7 @@ from trivium.core.types import Message
 from trivium.text.read import check_head, read_preferences, read_prompts
 
 Q = (Message("user", "q"),)
+PAIR = {"prompt": "q", "chosen": "a", "rejected": "b"}
 POST = {"subreddit": "tifu", "title": "t", "post": "p", "id": "1"}
 TLDR = (Message("user", "SUBREDDIT: r/tifu\n\nTITLE: t\n\nPOST: p\n\nTL;DR:"),)
 SYSTEM = (Message("system", "s"), *Q)
@@ -208,12 +209,29 @@ def changed(shape, **fields):
         (changed("solutions", **{"6b": {"solution": "a", "is_correct": "no"}}), "'6b.is_correct' is text; true or false"),
         (changed("solutions", **{"6b": {"solution": None, "is_correct": True}}), "'6b.solution' is null"),
         (changed("llmbar", label="left out"), "'chosen' is missing"),
+        ({**PAIR, "scores": ["a", "b"]}, r"'scores' is \['a', 'b'\]; 2 finite numbers are expected, one for each response"),
+        ({**PAIR, "scores": [1.0]}, r"'scores' is \[1.0\]; 2 finite numbers"),
+        ({**PAIR, "scores": [1, True]}, "2 finite numbers"),
+        ({**PAIR, "margin": -1}, "'margin' is -1; a number from 0 is expected"),
+        ({**PAIR, "margin": "high"}, "'margin' is high; a number from 0 is expected"),
+        ({**PAIR, "meta": {"prob": 1.5}}, "'prob' is 1.5; a number from 0 to 1 is expected"),
+        ({**PAIR, "stopped": True}, "'stopped' is True; a list with true or false for each of the 2 responses"),
+        ({**PAIR, "stopped": [True, 0]}, r"'stopped' is \[True, 0\]"),
     ],
 )  # fmt: skip
 def test_a_wrong_preference_is_one_line_with_file_line_and_field(tmp_path, record, problem):
     with pytest.raises(DataError, match=problem) as caught:
         list(read_preferences(write(tmp_path, record)))
     assert str(caught.value).startswith(f"{tmp_path}/a.jsonl line 1: ")
+
+
+def test_a_judgement_that_is_null_or_something_else_is_as_if_it_were_not_there(tmp_path):
+    stated = {"margin": None, "prob": None, "stopped": None, "scores": {"judge": 3}}
+    [preference] = read_preferences(write(tmp_path, {**PAIR, **stated}))
+    assert preference.meta == stated
+    assert list(preference.is_stopped) == [True, True]
+    [cut] = read_preferences(write(tmp_path, {**PAIR, "stopped": [True, False]}))
+    assert list(cut.is_stopped) == [True, False]
 
 
 def test_two_responses_with_a_probability_are_ranked_by_it(tmp_path):

@@ -19,11 +19,15 @@ class BatchMean:
     """
 
     kind: Literal["batch_mean"] = "batch_mean"
-    min_answers: ClassVar[int] = 1
     needs_critic: ClassVar[bool] = False
     needs_greedy: ClassVar[bool] = False
     is_grouped: bool = False
     gamma: float = Field(default=1.0, ge=0, le=1)
+
+    @property
+    def min_answers(self) -> int:
+        """How many answers a prompt needs: alone, one is its own mean."""
+        return 2 if self.is_grouped else 1
 
     def __call__(self, answers: Answers) -> Credit:
         """Advantages of the tokens of each answer."""

@@ -56,6 +56,8 @@ class Judges:
         records = list(read_prompt_records(data_source(run, options.prompts)))
         rules = rules_of(run, options.rewards, [fields for _, fields in records])
         prompt_ids = [policy.prompt(messages) for messages, _ in records]
+        if empty := sum(not messages[-1].content for messages, _ in records):
+            run.log(f"{options.prompts}: {empty:,} of {len(records):,} prompts are empty; they are answered like the others")
 
         def speaker(reference: str, *, is_judge: bool = True) -> Speaker:
             return judge(run, policy, reference, prompt_ids, options.sampling, options.lora, is_trained=is_judge)

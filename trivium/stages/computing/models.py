@@ -1,6 +1,6 @@
 """Models in and out of a stage: the directory, its tokenizer and its chat format belong together."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -130,8 +130,8 @@ class Speaker:
         return self.answer(messages[:last], messages[last].content)
 
     def answer(self, prompt: tuple[Message, ...], response: str, *, is_stopped: bool = True) -> Example:
-        """A prompt and one answer to it; an answer that was cut off has no end token."""
-        rendered = render((*prompt, Message("assistant", response)), self.tokenizer, self.chat)
+        """A prompt and one answer to it, of which that answer counts alone; one that was cut off has no end token."""
+        rendered = render((*prompt, Message("assistant", response)), self.tokenizer, self.chat, train_on="last")
         end = int(np.flatnonzero(rendered.loss_mask)[-1]) + int(is_stopped)
         return Example(rendered.tokens[:end], rendered.loss_mask[:end], meta={"stopped": is_stopped})
 
@@ -286,19 +286,17 @@ def slower_sampling(engine: Engine) -> str | None:
     return f"no native kernels for sampling, which is slower: {engine.why_not_native}" if is_slower else None
 
 
-def ranked_group(speaker: Speaker, preference: Preference) -> tuple[Example, ...]:
-    """The answers of a preference as one group with the column `rank`, best first; with `margin` and `prob`, where the record has them."""
-    stopped = preference.meta.get("stopped", [True] * len(preference.responses))
-    if not isinstance(stopped, list) or len(stopped) != len(preference.responses):
-        raise DataError(
-            f"'stopped' is {str(stopped)[:40]}; it is a list with true or false for each of the {len(preference.responses)} responses"
-            f" (the prompt begins: {preference.prompt[0].content[:60]!r})"
-        )
-    order = np.argsort(preference.ranks, kind="stable")
+def ranked_group(speaker: Speaker, preference: Preference, needs: Collection[str] = ()) -> tuple[Example, ...]:
+    """The answers of a preference as one group with the column `rank`, best first.
+
+    needs: columns that are read; of `margin`, `prob` and `score` those among them are there if the record states them, and no others.
+    """
+    order = np.argsort(preference.ranks, kind="stable").tolist()
+    stated = {name: values for name, values in _judgement(preference, is_swapped=order[0] != 0).items() if name in needs}
     group = []
-    for i in order.tolist():
-        item = speaker.answer(preference.prompt, preference.responses[i], is_stopped=bool(stopped[i]))
-        values = {"rank": preference.ranks[i], **_judgement(preference, is_swapped=order[0] != 0)}
+    for i in order:
+        item = speaker.answer(preference.prompt, preference.responses[i], is_stopped=preference.is_stopped[i])
+        values = {"rank": preference.ranks[i], **{name: each[i] for name, each in stated.items()}}
         group.append(item.with_columns(**{name: np.full(len(item.tokens), value, np.float32) for name, value in values.items()}))
     return tuple(group)
 
@@ -322,19 +320,14 @@ def judged_steps(speaker: Speaker, solution: Solution, process: Process) -> Exam
     return Example(item.tokens, mask, {"correct": correct}, item.meta)
 
 
-def _judgement(preference: Preference, *, is_swapped: bool) -> dict[str, float]:
-    """How sure people were: `margin` of the record, at least 0, and `prob`, that the first answer as it is listed is the better one."""
-    found = {}
-    for name, high in (("margin", np.inf), ("prob", 1.0)):
-        value = preference.meta.get(name)
-        if value is None:
-            continue
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= high:
-            raise DataError(
-                f"'{name}' is {str(value)[:40]}; a number from 0{' to 1' if high == 1 else ''} is expected"
-                f" (the prompt begins: {preference.prompt[0].content[:60]!r})"
-            )
-        found[name] = 1.0 - value if name == "prob" and is_swapped else float(value)
+def _judgement(preference: Preference, *, is_swapped: bool) -> dict[str, Sequence[float]]:
+    """What the record says of each response: `margin` and `prob`, that the first one as it is listed is the better, of all; its `score`."""
+    meta, count = preference.meta, len(preference.responses)
+    found: dict[str, Sequence[float]] = {"score": meta["scores"]} if isinstance(meta.get("scores"), list) else {}
+    if meta.get("margin") is not None:
+        found["margin"] = [meta["margin"]] * count
+    if meta.get("prob") is not None:
+        found["prob"] = [1 - meta["prob"] if is_swapped else meta["prob"]] * count
     return found
 
 

@@ -2,37 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import combinations
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 
 from trivium.core.errors import DataError
 from trivium.core.run import Run
 from trivium.core.seeds import generator
-from trivium.core.types import Example, Group, Preference
+from trivium.core.types import Example, Group, Message, Preference
 from trivium.learn.objectives.preference import KTO, RRHF, OfAnswers, PreferenceLoss
 from trivium.stages.base import data_source, gather
 from trivium.stages.computing.models import Speaker, ranked_group
 from trivium.stages.prefer import PAIRS_PER_PROMPT, Prefer
 from trivium.text.read import is_labelled, read_labels, read_preferences
+from trivium.text.records import Labelled
+
+T = TypeVar("T")
+STATED = {"margin": "margin", "prob": "prob", "score": "scores"}  # columns that a record may state -> the field that does
 
 
 def groups_for(stage: Prefer, speaker: Speaker, run: Run) -> list[Group]:
     """The groups that the stage's objective takes, in the order of the file.
 
-    Raises DataError if there are none, or if the objective needs scores or labels that the file lacks.
+    Raises DataError if there are none, or if the objective reads what records of the file lack.
     """
-    objective, data, unreadable = stage.objective, data_source(run, stage.data), stage.unreadable
+    objective, data = stage.objective, data_source(run, stage.data)
     if isinstance(objective, OfAnswers) and is_labelled(data):
-        groups = [_labelled(speaker, *each) for each in gather(lambda on_skip: read_labels(data, on_skip), run, unreadable)]
+        groups = _labelled(stage, speaker, run)
     else:
-        found = ranked_groups(
-            gather(lambda on_skip: read_preferences(data, on_skip), run, unreadable), speaker, stage.seq_len, run, source=stage.data
-        )
-        needs_scores = "score" in objective.needs
-        ranked = [_scored(group, item, needs_scores, data) for item, group in found]
+        preferences = gather(lambda on_skip: read_preferences(data, on_skip), run, stage.unreadable)
+        found = ranked_groups(preferences, speaker, stage.seq_len, run, source=stage.data, needs=objective.needs)
+        ranked = [group for _, group in found]
         if isinstance(objective, RRHF):
             groups = [group for group in ranked if len({item.columns["rank"][0] for item in group}) > 1]
         else:
@@ -44,7 +46,7 @@ def groups_for(stage: Prefer, speaker: Speaker, run: Run) -> list[Group]:
         labelled = (group if len(group) == 1 else (_with(group[0], label=1.0), _with(group[1], label=-1.0)) for group in groups)
         singles: list[Group] = [(item,) for group in labelled for item in group]
         groups = singles
-    return mismatched(groups, stage.seq_len, str(data)) if isinstance(objective, KTO) else groups
+    return mismatched(groups, _longest(speaker, stage.seq_len), str(data)) if isinstance(objective, KTO) else groups
 
 
 def called(objective: PreferenceLoss) -> str:
@@ -53,21 +55,22 @@ def called(objective: PreferenceLoss) -> str:
 
 
 def ranked_groups(
-    preferences: Sequence[Preference], speaker: Speaker, seq_len: int, run: Run, *, source: str
+    preferences: Sequence[Preference], speaker: Speaker, seq_len: int, run: Run, *, source: str, needs: Collection[str] = ()
 ) -> list[tuple[Preference, Group]]:
     """Each preference with its ranked group; those with an answer that is too long for a row or the model are left out and counted.
 
-    source: what the user calls them. Raises DataError if none is left, or none has a better and a worse answer.
+    source: what the user calls them. needs: see `ranked_group`. Raises DataError if none is left, if none has a better and a worse answer,
+    or if one of them does not state what is needed.
     """
-    longest = min(seq_len, speaker.model.config.max_seq_len)
-    all_groups: list[tuple[Preference, Group]] = [(item, ranked_group(speaker, item)) for item in preferences]
-    kept = [(item, group) for item, group in all_groups if max(len(answer.tokens) for answer in group) <= longest]
-    if not kept:
-        raise DataError(
-            f"{source}: none of {len(all_groups):,} preferences fits in {longest:,} tokens, prompt and answer together; raise seq_len"
-        )
-    if len(kept) < len(all_groups):
-        run.log(f"{source}: {len(kept):,} of {len(all_groups):,} preferences fit in {longest:,} tokens; the others are left out")
+    _say_what_is_empty([(item.prompt, item.responses) for item in preferences], run, source=source, called="preferences")
+    begun = [item for item in preferences if all(text or end for text, end in zip(item.responses, item.is_stopped, strict=True))]
+    if len(begun) < len(preferences):
+        run.log(f"{source}: left out {len(preferences) - len(begun):,} preferences with an answer that was cut off before it began")
+    if not begun:
+        raise DataError(f"{source}: every preference has an answer that was cut off before it began, so there is nothing to compare")
+    found: list[tuple[Preference, Group]] = [(item, ranked_group(speaker, item, needs)) for item in begun]
+    _check_stated(found, needs, source)
+    kept = _fitting(found, _longest(speaker, seq_len), run, source=source, called="preferences")
     flat = sum(not pairs_of(group, 0, run.seed, 0) for _, group in kept)
     if flat == len(kept):
         raise DataError(f"{source}: gives no pairs; all answers to a prompt are equal or tied")
@@ -112,22 +115,53 @@ def _begin(item: Example) -> int:
     return int(np.flatnonzero(item.loss_mask)[0])
 
 
-def _labelled(speaker: Speaker, prompt: Any, response: str, is_good: bool) -> Group:
-    return (_with(speaker.answer(prompt, response), label=1.0 if is_good else -1.0),)
+def _labelled(stage: Prefer, speaker: Speaker, run: Run) -> list[Group]:
+    """The answers of a file with labels, each by itself, without those that are too long."""
+    data = data_source(run, stage.data)
+    records = gather(lambda on_skip: read_labels(data, on_skip), run, stage.unreadable)
+    _say_what_is_empty([(prompt, (response,)) for prompt, response, _ in records], run, source=stage.data, called="labels")
+    found: list[tuple[Labelled, Group]] = [
+        (record, (_with(speaker.answer(record[0], record[1]), label=1.0 if record[2] else -1.0),)) for record in records
+    ]
+    return [group for _, group in _fitting(found, _longest(speaker, stage.seq_len), run, source=stage.data, called="labels")]
 
 
-def _scored(group: Group, item: Preference, is_needed: bool, data: Any) -> Group:
-    """The ranked answers with the column `score`, where the record states scores."""
-    scores = item.meta.get("scores")
-    if not isinstance(scores, list):
-        if is_needed:
+def _longest(speaker: Speaker, seq_len: int) -> int:
+    return min(seq_len, speaker.model.config.max_seq_len)
+
+
+def _fitting(found: list[tuple[T, Group]], longest: int, run: Run, *, source: str, called: str) -> list[tuple[T, Group]]:
+    """Those whose answers fit in so many tokens with the prompt; how many do not is told. Raises DataError if none does."""
+    kept = [(item, group) for item, group in found if max(len(answer.tokens) for answer in group) <= longest]
+    if not kept:
+        raise DataError(f"{source}: none of {len(found):,} {called} fits in {longest:,} tokens, prompt and answer together; raise seq_len")
+    if len(kept) < len(found):
+        run.log(f"{source}: {len(kept):,} of {len(found):,} {called} fit in {longest:,} tokens; the others are left out")
+    return kept
+
+
+def _check_stated(found: Sequence[tuple[Preference, Group]], needs: Collection[str], source: str) -> None:
+    """Raise DataError if a record does not state a number that is read of it."""
+    for column, field in STATED.items():
+        lacking = [item for item, group in found if column in needs and column not in group[0].columns]
+        if lacking:
             raise DataError(
-                f"{data}: a record has no 'scores', which odpo needs to know how much better an answer is"
-                f" (the prompt begins: {item.prompt[0].content[:60]!r}); take objective=dpo"
+                f"{source}: {len(lacking):,} of {len(found):,} records have no '{field}', which the objective reads (the first prompt:"
+                f" {lacking[0].prompt[0].content[:60]!r}); add it, or choose an objective that does not read it"
             )
-        return group
-    order = np.argsort(item.ranks, kind="stable").tolist()
-    return tuple(_with(answer, score=float(scores[i])) for answer, i in zip(group, order, strict=True))
+
+
+def _say_what_is_empty(texts: Sequence[tuple[Sequence[Message], Sequence[str]]], run: Run, *, source: str, called: str) -> None:
+    """A line if there are empty prompts or answers, which are trained on as they are."""
+    prompts, answers = (
+        sum(not prompt[-1].content for prompt, _ in texts),
+        sum(not all(responses) for _, responses in texts),
+    )
+    if prompts or answers:
+        run.log(
+            f"{source}: {prompts:,} of {len(texts):,} {called} have an empty prompt, {answers:,} an empty answer, which is the end of the"
+            " turn alone; they are learned from like the others"
+        )
 
 
 def _with(item: Example, **values: float) -> Example:

@@ -125,7 +125,10 @@ class Rollouts:
         return self.options.passes * self.options.minibatches
 
     def __call__(self, step: int) -> list[Group]:
-        """The groups of update number `step`. Raises DivergedError if rewards have not differed for MAX_BLIND_PHASES phases."""
+        """The groups of update number `step`.
+
+        Raises DivergedError if for MAX_BLIND_PHASES phases no reward has differed from those that it is compared with.
+        """
         phase, part = divmod(step, self.steps_per_phase)
         if phase != self._phase:
             self._groups, self._phase = self._sample(phase), phase
@@ -146,14 +149,15 @@ class Rollouts:
         replaced = 0.0
         if self.options.refill:
             owners, answers, scores, replaced = self._refilled(owners, answers, scores, phase)
-        self._look_for_differences(scores)
+        others, other_scores = self._compared(owners, phase)
+        self._look_for_differences(scores, other_scores)
         answers, mismatch = self._read_again(answers, phase)
         answers, kl = self._referred(answers)
         self.measured = self._measure(owners, answers, scores, kl) | {"replaced_share": replaced} | mismatch | lag(answers, phase)
         if self.options.is_paired:
-            groups = self._pairs(owners, answers, scores, phase)
+            groups = self._pairs(answers, scores, others, other_scores, phase=phase)
         elif self.options.has_credit:
-            groups = self._credited(owners, answers, scores, kl, phase)
+            groups = self._credited(answers, scores, kl, other_scores)
         else:
             groups = self._grouped(answers)
         if self.options.adaptive_kl is not None:
@@ -231,8 +235,7 @@ class Rollouts:
         """
         size, asked, replaced = self.options.answers, self.options.prompts_per_phase, 0
         for attempt in range(MAX_REFILLS):
-            groups = scores.reshape(-1, size)
-            flat = np.flatnonzero(groups.max(1) == groups.min(1))
+            flat = np.flatnonzero(_are_equal(scores.reshape(-1, size)))
             if not len(flat):
                 break
             first = (phase * MAX_REFILLS + attempt) * asked
@@ -245,11 +248,19 @@ class Rollouts:
             replaced += len(flat)
         return owners, answers, scores, replaced / asked
 
-    def _look_for_differences(self, scores: np.ndarray) -> None:
-        self._blind = self._blind + 1 if np.ptp(scores) == 0 else 0
+    def _look_for_differences(self, scores: np.ndarray, other_scores: np.ndarray | None) -> None:
+        """Count phases in which no reward differs from those it is compared with: a baseline's, others to its prompt, or all of them."""
+        options = self.options
+        is_grouped = options.answers > 1 and (options.is_paired or (options.has_credit and options.credit.min_answers > 1))
+        if other_scores is not None:
+            compared = np.stack([scores, other_scores], 1)
+        else:
+            compared = scores.reshape(-1, options.answers if is_grouped else len(scores))
+        self._blind = self._blind + 1 if _are_equal(compared).all() else 0
         if self._blind == MAX_BLIND_PHASES:
+            same = f"got the reward {scores[0]:g}" if np.ptp(scores) == 0 else "got the same reward as those that it is compared with"
             raise DivergedError(
-                f"every answer of the last {MAX_BLIND_PHASES} phases got the reward {scores[0]:g}, so there is nothing to learn from;"
+                f"every answer of the last {MAX_BLIND_PHASES} phases {same}, so there is nothing to learn from;"
                 " look at the reward, at the prompts, or begin with a model that is sometimes right"
             )
 
@@ -265,7 +276,7 @@ class Rollouts:
             "unique_answers": len({answer.response.tobytes() for answer in answers}) / len(answers),
         }
         if self.options.answers > 1:
-            found["equal_groups"] = float((groups.max(1) == groups.min(1)).mean())
+            found["equal_groups"] = float(_are_equal(groups).mean())
         if lengths.std() > 0 and scores.std() > 0:
             found["reward_length_correlation"] = float(np.corrcoef(lengths, scores)[0, 1])
         if self.parts is not None:
@@ -277,7 +288,7 @@ class Rollouts:
         return found
 
     def _credited(
-        self, owners: Sequence[int], answers: Sequence[Example], scores: np.ndarray, kl: Sequence[np.ndarray], phase: int
+        self, answers: Sequence[Example], scores: np.ndarray, kl: Sequence[np.ndarray], other_scores: np.ndarray | None
     ) -> list[Group]:
         """The answers with advantages, and with a critic with values and returns, at the tokens that count."""
         rule, spans = self.options.credit, [np.flatnonzero(answer.loss_mask) for answer in answers]
@@ -288,8 +299,8 @@ class Rollouts:
                 self._penalties(kl, spans),
                 self.options.answers,
                 None if values is None else [column[span] for column, span in zip(values, spans, strict=True)],
-                self._greedy_scores(owners, phase) if rule.needs_greedy else None,
-                self._wins(owners, scores, phase) if self.opponent is not None else None,
+                other_scores if rule.needs_greedy else None,
+                self._wins(scores, other_scores) if self.opponent is not None else None,
                 _teaching(answers) if self.teacher is not None else None,
             )
         )
@@ -316,36 +327,37 @@ class Rollouts:
             answers = [each if each.meta["stopped"] else replace(each, loss_mask=np.zeros_like(each.loss_mask)) for each in answers]
         return [tuple(answers[i : i + self.options.answers]) for i in range(0, len(answers), self.options.answers)]
 
-    def _greedy_scores(self, owners: Sequence[int], phase: int) -> np.ndarray:
-        """The score of the policy's greedy answer to the prompt of each answer."""
+    def _compared(self, owners: Sequence[int], phase: int) -> tuple[list[Example], np.ndarray | None]:
+        """Scores that those of the answers are compared with, (N,): of an opponent's answers, which it gives, or of greedy ones."""
+        if self.opponent is not None:
+            prompts = [self.prompts[row] for row in owners]
+            answers = self.opponent.generate(prompts, self.options.sampling, seed=self.seed, purpose="opponent", step=phase)
+            return answers, self._scores(answers, owners)
+        if not self.options.has_credit or not self.options.credit.needs_greedy:
+            return [], None
         rows = list(dict.fromkeys(owners))
         greedy = Sampling(temperature=0, max_new_tokens=self.options.sampling.max_new_tokens)
         answers = self.engine.generate([self.prompts[row] for row in rows], greedy, seed=self.seed, purpose="greedy", step=phase)
         by_row = dict(zip(rows, self._scores(answers, rows), strict=True))
-        return np.array([by_row[owner] for owner in owners])
+        return [], np.array([by_row[owner] for owner in owners])
 
-    def _opposed(self, owners: Sequence[int], phase: int) -> tuple[list[Example], np.ndarray]:
-        """An opponent's answer beside each of the policy's, to the same prompt, and their scores."""
-        assert self.opponent is not None
-        prompts = [self.prompts[row] for row in owners]
-        answers = self.opponent.generate(prompts, self.options.sampling, seed=self.seed, purpose="opponent", step=phase)
-        return answers, self._scores(answers, owners)
-
-    def _wins(self, owners: Sequence[int], scores: np.ndarray, phase: int) -> np.ndarray:
+    def _wins(self, scores: np.ndarray, their_scores: np.ndarray | None) -> np.ndarray:
         """The probability that each answer is preferred to its opponent's, by Bradley and Terry's model of the scores; (N,)."""
-        wins = np.exp(-np.logaddexp(0.0, self._opposed(owners, phase)[1] - scores))
+        assert their_scores is not None
+        wins = np.exp(-np.logaddexp(0.0, their_scores - scores))
         self.measured["win_rate"] = float(wins.mean())
         return wins
 
-    def _pairs(self, owners: Sequence[int], answers: Sequence[Example], scores: np.ndarray, phase: int) -> list[Group]:
+    def _pairs(
+        self, answers: Sequence[Example], scores: np.ndarray, others: Sequence[Example], their_scores: np.ndarray | None, *, phase: int
+    ) -> list[Group]:
         """Of the answers to each prompt the best before the worst, for a preference loss; equal ones in an order drawn by lot.
 
         Guo et al. 2024, arXiv:2402.04792 (online DPO). A prompt whose answers are the same text has no pair to learn from: its pair gives
         no slope. With an opponent a pair is an answer of either.
         """
         size = self.options.answers
-        if self.opponent is not None:
-            others, their_scores = self._opposed(owners, phase)
+        if their_scores is not None:
             others = [other.with_columns(ref_logprobs=column) for other, column in zip(others, self.reference(others), strict=True)]
             sides = zip(_side(answers, is_reference=False), _side(others, is_reference=True), strict=True)
             answers, size = [item for pair in sides for item in pair], 2
@@ -356,6 +368,11 @@ class Rollouts:
             order = sorted(range(start, start + size), key=lambda i: (-scores[i], lots[i]))
             pairs.append((answers[order[0]], answers[order[-1]]))
         return pairs
+
+
+def _are_equal(compared_GK: np.ndarray) -> np.ndarray:
+    """Whether all rewards of a row are the same, (G,)."""
+    return compared_GK.max(1) == compared_GK.min(1)
 
 
 def _teaching(answers: Sequence[Example]) -> list[np.ndarray]:

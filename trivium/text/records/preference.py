@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from trivium.core.types import Preference
 from trivium.text.records import behaviour, pairs, rankings, trees, verdicts
+from trivium.text.records.judgements import check_judgements
 from trivium.text.rows import Row
 
 # The first shape whose fields a row has.
@@ -25,14 +26,22 @@ def preferences(row: Row) -> list[Preference]:
     verdicts: two answers and what a judge says (AlpacaEval, Auto-J, JudgeBench, LLMBar, PandaLM, SHP) | outputs of many models against one.
     behaviour: an answer that matches a behaviour, and one that does not (model-written evaluations, HHH).
     rankings: responses + ranking or scores | completions (UltraFeedback) | summaries (TL;DR) | solutions, right or wrong (GSM8K).
+    Any of them may state how the answers were judged, see `check_judgements`.
     """
-    if trees.is_tree(row):
-        return trees.preferences(row)
-    if verdicts.is_table(row):
-        return verdicts.table(row)
-    return [next((read for has, read in _SHAPES if has(row)), pairs.pair)(row)]
+    found = _shaped(row)
+    for each in found:
+        check_judgements(row, each)
+    return found
 
 
 def is_preference(row: Row) -> bool:
     """Whether the row has the fields of a shape."""
     return trees.is_tree(row) or verdicts.is_table(row) or pairs.is_pair(row) or any(has(row) for has, _ in _SHAPES)
+
+
+def _shaped(row: Row) -> list[Preference]:
+    if trees.is_tree(row):
+        return trees.preferences(row)
+    if verdicts.is_table(row):
+        return verdicts.table(row)
+    return [next((read for has, read in _SHAPES if has(row)), pairs.pair)(row)]
