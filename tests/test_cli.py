@@ -1,6 +1,7 @@
 """The command line as a user meets it: help without torch, plans that write nothing, chats, and interrupts that cost nothing."""
 
 import json
+import runpy
 import shutil
 import signal
 import subprocess
@@ -75,6 +76,13 @@ def test_without_arguments_it_shows_its_help(light, tmp_path):
     ended = light.run([], tmp_path)
     assert "Usage: trivium" in ended.out
     assert ended.err == ""
+
+
+def test_it_runs_as_a_module_too(monkeypatch):
+    started = []
+    monkeypatch.setattr("trivium.cli.main", lambda: started.append(sys.argv[0]))
+    runpy.run_module("trivium", run_name="__main__")
+    assert len(started) == 1
 
 
 def test_recipes_and_assets_are_listed(light, tmp_path):

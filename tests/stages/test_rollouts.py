@@ -3,15 +3,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from trivium.core.config import build
-from trivium.core.errors import ConfigError, DivergedError
+from trivium.core.errors import DivergedError
 from trivium.core.types import Example
 from trivium.generate.sampling import Sampling
 from trivium.learn.credit import GAE, BatchMean, Distillation, GreedyBaseline, GroupMean, LeaveOneOut, Versus
 from trivium.learn.kl import AdaptiveKL
 from trivium.stages.computing.rollouts import MAX_BLIND_PHASES, MAX_IMPORTANCE, MAX_REFILLS, Rollouts
 from trivium.stages.recipe import single
-from trivium.stages.reinforce import Reinforce
 
 PROMPT = np.array([1, 2], np.int32)
 
@@ -324,13 +322,3 @@ def test_the_whole_kl_is_measured_where_something_depends_on_it(options, needed)
         "reinforce", {"model": "base", "prompts": "p", "phases": 1, "rewards": [{"kind": "length", "max_words": 9}], **options}
     ).stages["reinforce"]
     assert stage.needs_kl == needed
-
-
-@pytest.mark.parametrize("objective", ["dpo", "xpo", "gkd"])
-def test_a_price_of_the_kl_that_nothing_reads_is_refused(objective):
-    learned_from = {"teacher": "@a/t"} if objective == "gkd" else {"rewards": [{"kind": "length", "max_words": 1}]}
-    options = {"model": "@a/m", "prompts": "@a/p", "phases": 1, "answers": 2, "objective": objective, **learned_from}
-    for kl_coef in (0.0, 0.05):  # none, and what it is if nobody says anything
-        build(Reinforce, options | {"kl_coef": kl_coef}).check()
-    with pytest.raises(ConfigError, match=f"kl_coef is 0.1, but objective {objective} has no KL in the reward"):
-        build(Reinforce, options | {"kl_coef": 0.1}).check()

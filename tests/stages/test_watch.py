@@ -34,19 +34,19 @@ def test_an_entropy_that_fell_to_a_share_of_the_first_one_is_a_collapse():
 
 
 def test_a_held_out_reward_may_fall_but_not_stay_below_its_best():
-    watch = Watch(Guard(patience=2))
+    watch = Watch(Guard(models="watcher", patience=2))
     found = [watch(step, PHASE | {"heldout_reward": score}) for step, score in enumerate((0.1, 0.5, 0.4, 0.6, 0.5, 0.4))]
     assert [reason is None for reason in found] == [True] * 5 + [False]
     assert "below its best, 0.600, for 2 phases" in found[-1]
 
 
 def test_what_is_within_the_slack_is_no_fall():
-    watch = Watch(Guard(patience=1, slack=0.2))
+    watch = Watch(Guard(models="watcher", patience=1, slack=0.2))
     assert [watch(step, PHASE | {"heldout_reward": score}) is None for step, score in enumerate((0.5, 0.35, 0.29))] == [True, True, False]
 
 
 def test_a_run_that_goes_on_remembers_what_it_saw():
-    first, second = Watch(Guard(patience=2)), Watch(Guard(patience=2))
+    first, second = Watch(Guard(models="watcher", patience=2)), Watch(Guard(models="watcher", patience=2))
     for score in (0.5, 0.4):
         first(1, PHASE | {"heldout_reward": score})
     second.load_state(first.state())

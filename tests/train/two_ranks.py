@@ -117,7 +117,7 @@ def watched(folder: Path, rank: int, rewards: Sequence[float]) -> int:
     """Train with a guard, which sees these rewards on this rank; after how many updates it was over."""
     case, model, seen = CASES["cross-entropy"], CASES["cross-entropy"].model(), list[int]()
     trainer = Trainer("policy", model, case.objective, AdamW(lr=0.01)(model), schedule=Schedule(), steps=WATCHED)
-    watch = Watch(Guard(patience=2))
+    watch = Watch(Guard(models="watcher", patience=2))
 
     def measured(done: int, metrics: dict[str, float]) -> None:
         seen.append(done)

@@ -15,6 +15,7 @@ from typing import Annotated, Any, TypeVar, cast, dataclass_transform, get_args,
 import tomli_w
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as pydantic_dataclass
+from pydantic.fields import FieldInfo
 
 from trivium.core.errors import ConfigError, did_you_mean
 
@@ -62,6 +63,17 @@ def plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [plain(option) for option in value]
     return str(value) if isinstance(value, Path) else value
+
+
+def default_of(option: dataclasses.Field[Any]) -> Any:
+    """The default of a field of a component; pydantic keeps its own description of some fields in its place."""
+    return option.default.default if isinstance(option.default, FieldInfo) else option.default
+
+
+def is_set(owner: Any, name: str) -> bool:
+    """Whether an option of a component is another than its default: where nobody would read it, that is worth an error."""
+    [option] = [field for field in dataclasses.fields(owner) if field.name == name]
+    return getattr(owner, name) != default_of(option)
 
 
 def read_toml(path: Path) -> Options:

@@ -1,8 +1,12 @@
 """Estimators of KL(policy || reference) from the tokens the policy sampled, and the controller that holds it at a target.
 
-log_ratio is log policy - log reference. Schulman 2020, "Approximating KL divergence": k1 and k3 are unbiased, k3 is never negative.
-In a reward use k1 (its gradient through the policy gradient is that of the KL); in a loss use k2 (the gradient of k1 is 0 in
-expectation, that of k3 is the forward KL's).
+log_ratio is log policy - log reference of a token. Schulman 2020, "Approximating KL divergence": k1 and k3 are unbiased, k3 is never
+negative. The KL between whole answers is the expected sum over tokens of D_t, the KL between the distributions of token t given the tokens
+before it, and its slope has two parts: how D_t changes, and how the policy comes to prefixes where D_t is small.
+k1 in the reward, summed over the answer or over what is to come, has both, exactly, through the policy gradient. A penalty in the loss has
+the first part alone, with prefixes held fixed: k2 on-policy, k3 times the ratio to the sampler off-policy too (at the sampler's prefixes),
+and k3 alone, on-policy, that of KL(reference || policy) instead; k1 has none. So a KL in the loss does not keep the policy from prefixes
+after which it is far from the reference. One-token answers have no second part.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ import math
 
 from pydantic import Field
 
-from trivium.core.config import Texts, component
+from trivium.core.config import Texts, component, is_set
 
 
 @component
@@ -23,3 +23,7 @@ class Guard:
     slack: float = Field(default=0.0, ge=0)
     min_stop_rate: float = Field(default=0.0, ge=0, le=1)
     min_entropy_share: float = Field(default=0.05, ge=0, lt=1)
+
+    def __post_init__(self) -> None:
+        if not self.models and (is_set(self, "patience") or is_set(self, "slack")):
+            raise ValueError("patience and slack are of the score by guard.models, and none is named; leave them out")

@@ -5,7 +5,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from pydantic_core import PydanticUndefined
 
-from trivium.core.config import plain
+from trivium.core.config import default_of, plain
 from trivium.stages.catalogue import RANKED, STAGES
 
 
@@ -32,7 +32,7 @@ def _type(annotation: Any) -> str:
 
 
 def _default(option: Any) -> str:
-    default = getattr(option.default, "default", option.default)  # pydantic keeps its own description of a field as the default
+    default = default_of(option)
     if default is dataclasses.MISSING or default is PydanticUndefined or default is ...:
         has_factory = option.default_factory is not dataclasses.MISSING or getattr(option.default, "default_factory", None) is not None
         return "" if has_factory else "(required)"

@@ -1,13 +1,13 @@
 """reinforce: the policy learns from the scores of its own answers, on a leash to where it started."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from trivium.core.config import Texts, component
+from trivium.core.config import Texts, component, is_set
 from trivium.core.errors import ConfigError
 from trivium.core.run import Run
 from trivium.generate.sampling import Sampling
@@ -30,8 +30,6 @@ from trivium.stages.machine import Machine
 from trivium.stages.replay import Replay
 from trivium.stages.samplers import AnyEngine, InProcess, Servers
 from trivium.stages.training import foresee_training, save
-
-KL_COEF = 0.05
 
 
 @component
@@ -72,7 +70,7 @@ class Reinforce:
     objective: Annotated[PolicyLoss | PreferenceLoss | GKD, Field(discriminator="kind")] = PolicyGradient()
     replay: Replay | None = None
     value: Value = Value()
-    kl_coef: float = Field(default=KL_COEF, ge=0)
+    kl_coef: float = Field(default=0.05, ge=0)
     adaptive_kl: AdaptiveKL | None = None
     missing_end: Literal["penalty", "mask"] = "penalty"
     missing_end_penalty: float = -1.0
@@ -149,6 +147,7 @@ class Reinforce:
             )
         self._check_reward()
         self._check_combination()
+        self._check_unread()
         check_rules(self.rewards)
         self._check_kl()
         self._check_engine()
@@ -213,14 +212,8 @@ class Reinforce:
                 )
             if isinstance(self.objective, StepWide | ODPO | RRHF | TDPO):
                 raise ConfigError(f"objective {self.objective.kind} does not learn from answers as they come; use it with `trivium prefer`")
-            if self.adaptive_kl is not None or self.missing_end == "mask":
-                raise ConfigError(
-                    f"objective {self.objective.kind} has neither a KL in the reward nor a mask; leave adaptive_kl and missing_end out"
-                )
             if self.answers < 2 and self.opponent is None:
                 raise ConfigError(f"objective {self.objective.kind} compares answers to one prompt; set answers to 2 or more")
-        elif isinstance(self.objective, GKD) and self.adaptive_kl is not None:
-            raise ConfigError("objective gkd has no KL in the reward; leave adaptive_kl out")
         elif self.objective.kind == "reinforce" and self.passes * self.minibatches > 1:
             raise ConfigError("objective reinforce is right for one update a phase only; set passes=1 and minibatches=1")
 
@@ -238,24 +231,65 @@ class Reinforce:
         if self.disagreement_coef and len(self.reward_model) < 2:
             raise ConfigError("disagreement_coef is for several reward models, which can disagree; name two or more, or leave it out")
 
+    def _check_unread(self) -> None:
+        """Refuse what was set and nobody would read."""
+        for name, why in self._unread():
+            if is_set(self, name):
+                raise ConfigError(f"'{name}' is set, but {why}, so nobody would read it; leave it out")
+
+    def _unread(self) -> Iterator[tuple[str, str]]:
+        """Options that nobody reads in this combination, and why; a price or penalty of 0 is none."""
+        kind = self.objective.kind
+        if not self.has_credit:
+            yield "credit", f"objective {kind} has no advantages"
+            yield "adaptive_kl", f"objective {kind} has no KL in the reward"
+            if self.kl_coef:
+                yield "kl_coef", f"objective {kind} has no KL in the reward (the leash of a preference loss is its beta)"
+        if self.is_paired:
+            yield "missing_end", f"objective {kind} has no mask"
+        if not self.has_critic:
+            yield "value", "there is no critic (credit=gae has one)"
+            yield "critic_optimizer", "there is no critic (credit=gae has one)"
+        if self.missing_end_penalty and self.missing_end == "mask":
+            yield "missing_end_penalty", "missing_end=mask leaves such answers out of the loss"
+        elif self.missing_end_penalty and self.is_taught:
+            yield "missing_end_penalty", "a teacher is learned from instead of a reward"
+
     def _check_kl(self) -> None:
         """A KL penalty stands in one place, where its estimate has the slope of what it says (learn/kl.py)."""
         if isinstance(self.objective, PreferenceLoss | GKD):
-            if self.kl_coef not in (0, KL_COEF):
-                raise ConfigError(
-                    f"kl_coef is {self.kl_coef:g}, but objective {self.objective.kind} has no KL in the reward, so nothing would read it;"
-                    " leave it out (the leash of a preference loss is its beta)"
-                )
             return
-        if self.kl_coef and self.objective.kl_coef:
+        loss = self.objective
+        if self.kl_coef and loss.kl_coef:
             raise ConfigError("the KL is priced twice, in the reward (kl_coef) and in the loss (objective.kl_coef); set one of them to 0")
         if self.adaptive_kl is not None and not self.kl_coef:
             raise ConfigError("adaptive_kl moves kl_coef, which is 0; begin with 0.1 or so")
-        if self.objective.kl_coef and self.objective.kl == "k3" and not isinstance(self.credit, GroupMean):
+        if loss.kl == "k3" and self._is_grpo:
+            return
+        if is_set(loss, "kl") and not loss.kl_coef:
             raise ConfigError(
-                "objective.kl=k3 has the slope of KL(reference || policy), and is here for GRPO as published (method=grpo);"
-                " set objective.kl to k2, or to ratio_k3 for several updates a phase"
+                f"objective.kl is '{loss.kl}', but objective.kl_coef is 0, so nobody would read it; set a price, or kl=k2, its default"
             )
+        if loss.kl == "k3":
+            raise ConfigError(
+                "objective.kl=k3 has the slope of KL(reference || policy), and is here for GRPO as published alone (method=grpo, with its"
+                " credit, ratio and reduction); set objective.kl to ratio_k3, or to k2 for one update a phase"
+            )
+        lag = 0 if self.is_read_again else self.engine.max_lag
+        if loss.kl_coef and loss.kl == "k2" and (self.passes * self.minibatches > 1 or lag):
+            where = f"answers of {lag} phase before" if lag else f"{self.passes * self.minibatches} updates a phase"
+            raise ConfigError(
+                f"objective.kl=k2 has the slope of the KL only where the policy is still the one that sampled, not with {where};"
+                " set objective.kl to ratio_k3, or passes=1, minibatches=1 and engine.max_lag=0"
+            )
+
+    @property
+    def _is_grpo(self) -> bool:
+        """Whether it is GRPO as published (method=grpo), but for amounts."""
+        return (
+            isinstance(self.credit, GroupMean) and self.credit.scale == "std" and isinstance(self.objective, PolicyGradient)
+            and self.objective.ratio == "token" and self.objective.reduction == "sequence"
+        )  # fmt: skip
 
     def foresee(self, name: str, known: Foresight) -> Work:
         config = known_model(known, self.model)

@@ -15,7 +15,7 @@ class BatchMean:
     """The reward to go of each token, with the KL penalty where it arises, whitened over all tokens of the phase.
 
     Hu 2025, arXiv:2501.03262, eq. 6 to 8. is_grouped takes the mean of the answers to the same prompt off the score first
-    (REINFORCE++-baseline there, which puts the KL into the loss: objective.kl=k2).
+    (REINFORCE++-baseline there, which puts the KL into the loss: objective.kl_coef).
     """
 
     kind: Literal["batch_mean"] = "batch_mean"

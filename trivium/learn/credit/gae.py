@@ -48,8 +48,6 @@ class GAE:
         return advantages, advantages + values_T
 
 
-def whiten(x: np.ndarray, *, shift_mean: bool = True) -> np.ndarray:
-    """Scale to variance 1 (population), and to mean 0 unless shift_mean is False."""
-    mean = x.mean()
-    white = (x - mean) / np.sqrt(x.var() + 1e-8)
-    return white if shift_mean else white + mean
+def whiten(x: np.ndarray) -> np.ndarray:
+    """Scale to mean 0 and variance 1 (population)."""
+    return (x - x.mean()) / np.sqrt(x.var() + 1e-8)

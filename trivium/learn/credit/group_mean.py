@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from trivium.core.config import component
+from trivium.core.config import component, is_set
 from trivium.core.errors import ConfigError
 from trivium.learn.credit.answers import Answers, Credit
 
@@ -27,6 +27,10 @@ class GroupMean:
     needs_greedy: ClassVar[bool] = False
     scale: Literal["none", "std", "batch", "beta"] = "none"
     std_ddof: int = Field(default=1, ge=0, le=1)
+
+    def __post_init__(self) -> None:
+        if self.scale in ("none", "beta") and is_set(self, "std_ddof"):
+            raise ValueError(f"std_ddof is {self.std_ddof}, but scale={self.scale} has no standard deviation to read it; leave it out")
 
     def __call__(self, answers: Answers) -> Credit:
         """Advantages of the answers; all 0 for a prompt whose rewards are equal."""

@@ -39,5 +39,5 @@ class CISPO:
         moved = log_ratio(out, batch)
         ratio = moved.exp()
         loss = -batch["advantages"] * ratio.detach().clamp(max=self.max_ratio) * out.logprobs_BL
-        loss = with_kl(loss, out, batch, ratio, kl_coef=self.kl_coef, kl=self.kl)
+        loss = with_kl(loss, out, batch, kl_coef=self.kl_coef, kl=self.kl)
         return loss, report(out, batch, moved, low=0.0, high=self.max_ratio)

@@ -22,9 +22,11 @@ class PolicyGradient:
     Schulman et al. 2017, arXiv:1707.06347, eq. 7; clip_high above clip_low is DAPO's clip-higher (Yu et al. 2025, arXiv:2503.14476,
     eq. 10). ratio=sequence: rho is that of the whole answer, to the power of 1 / length (GSPO: Zheng et al. 2025, arXiv:2507.18071, eq. 5;
     its clips are about 3e-4). max_ratio bounds rho where A < 0, where the clip does not (INTELLECT-2, arXiv:2505.07291, section 3.4).
-    The anchor is the sampler's own stored log-probs. kl_coef adds a KL penalty to the loss by one of three estimators:
-    k2 has the KL's gradient on-policy; ratio_k3, k3 weighted by the ratio, has it off-policy too (DeepSeek-V3.2, 2025);
-    k3 is GRPO as published (Shao et al. 2024, arXiv:2402.03300, eq. 4), whose gradient is that of KL(reference || policy).
+    The anchor is the sampler's own stored log-probs. kl_coef adds a KL penalty to the loss by one of three estimators, whose expected
+    slope is, token by token with the tokens before it held fixed, that of KL(policy || reference): k2 on-policy; ratio_k3, k3 weighted
+    by the token's ratio, off-policy too (DeepSeek-V3.2, 2025); or that of KL(reference || policy): k3, as GRPO was published (Shao et al.
+    2024, arXiv:2402.03300, eq. 4). What a token does to the KL of later ones is left out: the slope of the KL between whole answers comes
+    from the reward alone (learn/kl.py).
     """
 
     kind: Literal["policy_gradient"] = "policy_gradient"
@@ -55,7 +57,7 @@ class PolicyGradient:
         bounded = ratio if self.max_ratio is None else ratio.clamp(max=self.max_ratio)
         clipped = ratio.clamp(1 - self.clip_low, 1 + self.clip_high)
         loss = torch.maximum(-advantage * bounded, -advantage * clipped)
-        loss = with_kl(loss, out, batch, ratio, kl_coef=self.kl_coef, kl=self.kl)
+        loss = with_kl(loss, out, batch, kl_coef=self.kl_coef, kl=self.kl)
         if self.entropy_coef:
             loss = loss - self.entropy_coef * out.entropy_BL
         return loss, report(out, batch, moved, low=1 - self.clip_low, high=1 + self.clip_high)

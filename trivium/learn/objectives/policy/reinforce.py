@@ -36,5 +36,5 @@ class REINFORCE:
         """Loss of every token, (B, L)."""
         moved = log_ratio(out, batch)
         loss = -batch["advantages"] * out.logprobs_BL
-        loss = with_kl(loss, out, batch, moved.exp(), kl_coef=self.kl_coef, kl=self.kl)
+        loss = with_kl(loss, out, batch, kl_coef=self.kl_coef, kl=self.kl)
         return loss, report(out, batch, moved, low=0.0, high=float("inf"))

@@ -40,5 +40,5 @@ class SAPO:
         ratio = moved.exp()
         heat = torch.where(advantage > 0, self.temperature, self.bad_temperature)
         loss = -advantage * (4 / heat) * (heat * (ratio - 1)).sigmoid()
-        loss = with_kl(loss, out, batch, ratio, kl_coef=self.kl_coef, kl=self.kl)
+        loss = with_kl(loss, out, batch, kl_coef=self.kl_coef, kl=self.kl)
         return loss, report(out, batch, moved, low=0.0, high=float("inf"))

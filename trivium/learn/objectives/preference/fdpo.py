@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 import torch
 from pydantic import Field
 
-from trivium.core.config import component
+from trivium.core.config import component, is_set
 from trivium.core.types import Metrics
 from trivium.learn.objectives.preference.pairs import logsigmoid, read_pairs
 from trivium.learn.reduce import Reduction
@@ -35,6 +35,8 @@ class FDPO:
     def __post_init__(self) -> None:
         if self.divergence == "alpha" and self.alpha == 1:
             raise ValueError("alpha is 1, where the divergence is the reverse KL: take objective=dpo")
+        if self.divergence != "alpha" and is_set(self, "alpha"):
+            raise ValueError(f"alpha is {self.alpha:g}, but divergence={self.divergence} has none; leave it out, or take divergence=alpha")
 
     def __call__(self, out: Outputs, batch: Batch) -> tuple[torch.Tensor, Metrics]:
         """Loss of every pair, (G,)."""

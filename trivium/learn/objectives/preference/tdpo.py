@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 import torch
 from pydantic import Field
 
-from trivium.core.config import component
+from trivium.core.config import component, is_set
 from trivium.core.types import Metrics
 from trivium.learn.objectives.preference.pairs import logsigmoid, read_pairs
 from trivium.learn.reduce import Reduction
@@ -29,6 +29,10 @@ class TDPO:
     beta: float = Field(default=0.1, gt=0)  # see DPO
     version: Literal[1, 2] = 2
     weight: float = Field(default=0.5, ge=0)  # version 2's alpha
+
+    def __post_init__(self) -> None:
+        if self.version == 1 and is_set(self, "weight"):
+            raise ValueError(f"weight is {self.weight:g}, but version 1 has none (eq. 16); leave it out, or take version=2")
 
     def __call__(self, out: Outputs, batch: Batch) -> tuple[torch.Tensor, Metrics]:
         """Loss of every pair, (G,)."""
