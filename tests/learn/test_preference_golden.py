@@ -32,6 +32,7 @@ from trivium.learn.objectives.preference import (
     SPPO,
     TDPO,
     WPO,
+    XPO,
     DiscoPOP,
     RobustDPO,
     SimPO,
@@ -96,7 +97,7 @@ GOLDEN = {
     "discopop": (DiscoPOP(), 0.8493375792893855),
     "f-dpo forward": (FDPO(divergence="forward_kl"), 0.6311543835721054),
     "f-dpo js": (FDPO(divergence="js"), 0.6606521625101546),
-    "f-dpo alpha": (FDPO(divergence="alpha", alpha=2), 0.5931236612079824),
+    "f-dpo alpha": (FDPO(divergence="alpha", alpha=0.3), np.log1p(np.exp(-0.1 * (np.exp(0.3 * 0.5) - np.exp(-0.3)) / 0.3))),
     "ld-dpo without tail": (LDDPO(tail_weight=1), 0.6209570477895321),
     "ld-dpo": (LDDPO(tail_weight=0), np.log1p(np.exp(-0.1 * (0.8 + 0.5)))),  # four of the five tokens of the better answer
     "wpo": (WPO(), 0.6209570477895321 * np.exp(-2 - 3)),
@@ -122,6 +123,34 @@ def test_odpo_asks_for_more_where_scores_differ_more():
     gap = np.exp(0.3) - 1
     assert float(loss_of(ODPO(), *pair(score=(gap, 0.0)))) == pytest.approx(0.770957047789532, abs=2e-6)
     assert float(loss_of(ODPO(), *pair(score=(0.0, 5.0)))) == pytest.approx(0.6209570477895321, abs=2e-6)
+
+
+@pytest.mark.parametrize(("from_reference", "explored"), [((0.0, 1.0), -12.0), ((1.0, 0.0), -10.0)])
+@pytest.mark.parametrize("objective", [XPO(optimism=0.01)])
+def test_xpo_is_dpo_and_a_share_of_what_the_references_answer_has_left(objective, from_reference, explored):
+    assert float(loss_of(objective, *pair(from_reference=from_reference))) == pytest.approx(0.6209570477895321 + 0.01 * explored, abs=2e-6)
+
+
+@pytest.mark.parametrize("objective", [FDPO(divergence="alpha", alpha=0.999), FDPO(divergence="alpha", alpha=0.001)])
+def test_the_alpha_divergences_lie_between_the_forward_kl_and_dpo(objective):
+    end = FDPO(divergence="forward_kl") if objective.alpha > 0.5 else DPO()
+    assert float(loss_of(objective, *pair())) == pytest.approx(float(loss_of(end, *pair())), rel=1e-4)
+
+
+def test_discopop_starts_uphill_between_a_local_minimum_and_the_way_out():
+    """Slopes by x = beta margin, of the better answer's log-ratio alone: beta is 1."""
+
+    def at(x: float) -> tuple[float, float]:
+        logprobs = at_the_answer(x, 0.0).requires_grad_()
+        batch = one_token_answers(groups=[2], ref_logprobs=[0.0, 0.0])
+        loss_G, _ = DiscoPOP(beta=1.0)(SimpleNamespace(logprobs_BL=logprobs), batch)
+        return float(loss_G), float(torch.autograd.grad(loss_G.sum(), logprobs)[0][0, 1])
+
+    signs = [np.sign(at(x)[1]) for x in (-0.14, -0.10, 0.0, 0.06, 0.08, 1.0)]
+    assert signs == [-1, 1, 1, 1, -1, -1]
+    assert at(0.0)[1] == pytest.approx(5 * (1 - np.log(2)) - 0.25 - 0.5)  # m' (e^0 - log 2), and half of either slope
+    assert at(-0.119)[0] == pytest.approx(0.7859, abs=1e-4)
+    assert at(20.0)[0] < 1e-8
 
 
 def test_tdpo_is_dpo_where_both_answers_have_drifted_alike():
@@ -211,7 +240,7 @@ def test_orpos_log_odds():
     ) == (pytest.approx(-0.5))
 
 
-@pytest.mark.parametrize(("options", "word"), [({"divergence": "alpha", "alpha": 1.0}, "objective=dpo"), ({"beta": 0}, "beta")])
+@pytest.mark.parametrize(("options", "word"), [({"divergence": "alpha", "alpha": 1.0}, "alpha"), ({"beta": 0}, "beta")])
 def test_f_dpo_refuses_what_has_no_meaning(options, word):
     with pytest.raises(ConfigError, match=word):
         FDPO(**options)
