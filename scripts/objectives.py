@@ -81,7 +81,7 @@ def _parametrised() -> Iterator[tuple[str, str, str, str]]:
 
 
 def _tests(module: ModuleType) -> list[tuple[str, Any]]:
-    return [(name, value) for name, value in vars(module).items() if name.startswith("test_") and value.__module__ == module.__name__]
+    return [(name, test) for name, test in inspect.getmembers(module, inspect.isfunction) if name.startswith("test_")]
 
 
 def _kinds(value: Any) -> Iterator[str]:

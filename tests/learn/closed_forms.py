@@ -67,7 +67,7 @@ def forward_kl_optimum() -> list[float]:
 def least(loss: Callable[..., torch.Tensor]) -> list[float]:
     """The policy at which a smooth loss(d better, d worse, p better, p worse) is least on average, where no formula says it outright."""
     better, worse = [1, 0, 2, 1], [0, 1, 1, 2]
-    share = torch.tensor([WINS, 1 - WINS] * 2)
+    share = torch.tensor([WINS, 1 - WINS] * 2, dtype=torch.float64)
     logits = torch.zeros(3, dtype=torch.float64, requires_grad=True)
     solver = torch.optim.LBFGS([logits], max_iter=200, tolerance_grad=1e-10, tolerance_change=1e-14, line_search_fn="strong_wolfe")
 
