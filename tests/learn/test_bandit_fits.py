@@ -35,16 +35,21 @@ def test_imitation_arrives_at_the_shares_of_the_text(objective):
 
 
 @pytest.mark.parametrize(
-    "objective", [Ranking(), Ranking(centre=0.1), Ranking(has_probs=True)], ids=["ranking: log-odds of the wins", "centred", "soft labels"]
+    "objective",
+    [Ranking(), Ranking(has_probs=True), Ranking(centre=0.1)],
+    ids=["ranking: log-odds of the wins", "ranking, soft labels: the same", "ranking, centred: less"],
 )
 def test_scores_of_a_reward_model_differ_by_the_log_odds_of_the_wins(objective):
-    """1 for each step up; centring adds that the scores of a pair sum to 0 in the mean, and nothing to their differences."""
-    ranks = ({"rank": 0.0}, {"rank": 1.0})
-    groups = compared(WINS, ranks)
+    """1 for each step up. Centring holds the mean of each pair near 0, here half a step from it: sigmoid(gap) + centre gap / 2 = wins."""
+    groups = compared(WINS, ({"rank": 0.0}, {"rank": 1.0}))
     if objective.has_probs:
         groups = [(said(a, rank=0, prob=WINS), said(b, rank=1, prob=WINS)) for a, b in ((1, 0), (2, 1))]
+    low, high = 0.0, 2.0
+    for _ in range(50):
+        gap = (low + high) / 2
+        low, high = (gap, high) if 1 / (1 + np.exp(-gap)) + objective.centre * gap / 2 < WINS else (low, gap)
     score = of_choices(fitted(objective, groups), lambda out, _: out.scores_BL)
-    np.testing.assert_allclose(np.diff(score), [1.0, 1.0], atol=0.03)
+    np.testing.assert_allclose(np.diff(score), [low, low], atol=0.03)
     if objective.centre:
         assert score[1] == pytest.approx(0.0, abs=0.03)
 

@@ -107,7 +107,7 @@ def trained(objective: Objective, reference: Sequence[Sequence[float]], teacher:
 
 def test_the_formulas_of_two_lengths_are_not_one():
     found = np.array([optimum for _, optimum in LENGTHS.values()])[:-1]
-    assert min(np.abs(a - b).max() for number, a in enumerate(found) for b in found[:number]) > 0.03
+    assert min(np.abs(a - b).max() for number, a in enumerate(found) for b in found[:number]) > 0.02
 
 
 def test_with_the_whole_tail_both_ways_to_the_optimum_agree():
@@ -123,9 +123,9 @@ def test_tdpo_arrives_where_its_formula_says(objective):
     tail = normalised(second * np.exp(REWARD[1:4] / BETA))
     optimum = two_steps(first, second, tail, drift=(second * np.log(second / tail)).sum())
     found = policy_of(trained(objective, [column.tolist() for column in told], reference).model)
-    np.testing.assert_allclose(found, optimum, atol=1e-2)
+    np.testing.assert_allclose(found, optimum, atol=5e-3)
     plain = normalised(np.exp([column.sum() for column in told]) * np.exp(REWARD / BETA))
-    assert np.abs(optimum - plain).max() > 0.03  # where DPO would be
+    assert np.abs(optimum - plain).max() > 0.015  # where DPO would be
 
 
 BASELINE = -3.0  # below every reward, so that all advantages are above 0

@@ -146,7 +146,7 @@ def test_discopop_starts_uphill_between_a_local_minimum_and_the_way_out(objectiv
         logprobs = at_the_answer(x, 0.0).requires_grad_()
         batch = one_token_answers(groups=[2], ref_logprobs=[0.0, 0.0])
         loss_G, _ = objective(SimpleNamespace(logprobs_BL=logprobs), batch)
-        return float(loss_G), float(torch.autograd.grad(loss_G.sum(), logprobs)[0][0, 1])
+        return float(loss_G.detach()), float(torch.autograd.grad(loss_G.sum(), logprobs)[0][0, 1])
 
     signs = [np.sign(at(x)[1]) for x in (-0.14, -0.10, 0.0, 0.06, 0.08, 1.0)]
     assert signs == [-1, 1, 1, 1, -1, -1]
