@@ -64,7 +64,7 @@ def table() -> str:
     for kind, loss in sorted(losses.items()):
         cases = {name: case for name, case in CASES.items() if case.objective.kind == kind}
         arrives = "; ".join(name for file, _, name in tests[kind] if file.startswith("test_bandit")) or WITHOUT[kind]
-        rows.append([*_described(loss, loss()), _needs(loss(), list(cases.values())), ", ".join(cases), arrives])
+        rows.append([*_described(loss, loss()), _needs(loss(), list(cases.values())), "; ".join(cases), arrives])
     battery = sum("case" in inspect.signature(test).parameters for name, test in _tests(test_objective_battery))
     return HEAD + _lines(rows) + TESTS.format(battery=battery) + _lines(_by_test(tests)) + METHODS + _lines(_methods())
 
@@ -98,7 +98,7 @@ def _by_test(tests: Mapping[str, Sequence[tuple[str, str, str]]]) -> Iterator[li
     for kind, found in sorted(tests.items()):
         for file, test in dict.fromkeys((file, test) for file, test, _ in found):
             names = Counter(name for there, other, name in found if (there, other) == (file, test))
-            listed = ", ".join(name if count == 1 else f"{name} x {count}" for name, count in names.items())
+            listed = "; ".join(name if count == 1 else f"{name} x {count}" for name, count in names.items())
             yield [f"`{kind}`", f"`{file}::{test}`", listed]
 
 

@@ -102,8 +102,9 @@ def labelled(rng: np.random.Generator) -> Group:
 
 
 def mismatched(rng: np.random.Generator) -> Group:
-    """One answer, good or bad, and one that belongs to another prompt."""
-    return (*labelled(rng), _near(rng))
+    """One answer, good or bad, and one that belongs to another prompt, which the policy likes more than the reference does."""
+    other = _near(rng)
+    return (*labelled(rng), other.with_columns(ref_logprobs=other.columns["ref_logprobs"] - np.float32(0.5)))
 
 
 def _filled(item: Example, **values: float) -> Example:
