@@ -9,6 +9,7 @@ import argparse
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -107,7 +108,10 @@ def ours(case: Case, given: Mapping[str, Any]) -> tuple[float, np.ndarray]:
         spread([np.concatenate([[0.0], given["entropy"][item.meta["which"][1]]]) for item in items]) if case.trainer == "grpo" else values
     )
     batch = replace(batch, columns={name: spread([item.columns[name] for item in items]) for name in items[0].columns})
-    loss, _ = case.objective(SimpleNamespace(logprobs_BL=values, scores_BL=values, entropy_BL=entropy.detach()), batch)
+    out = SimpleNamespace(
+        logprobs_BL=values, scores_BL=values, entropy_BL=entropy.detach(), divergence=partial(_of_two_words, values, batch)
+    )
+    loss, _ = case.objective(out, batch)
     total = case.scale * reduce(loss, batch, Counts.of([batch], MAX_LENGTH), case.objective.reduction)
     total.backward()
     assert values.grad is not None
@@ -115,6 +119,18 @@ def ours(case: Case, given: Mapping[str, Any]) -> tuple[float, np.ndarray]:
     for end, item in zip(batch.last_N.tolist(), items, strict=True):
         found[item.meta["which"][1]] = slope[end + 2 - len(item.tokens) : end + 1]
     return float(total.detach()), np.concatenate([found[number] for number in sorted(found)])
+
+
+def _of_two_words(logprobs_BL: Any, batch: Any, beta: float) -> Any:
+    """The divergence from a teacher of the column ref_logprobs, where all there is to say is a token and one other; (B, L)."""
+    import torch
+
+    from trivium.nn.divergence import divergence_of_logits
+
+    before = [torch.roll(logprobs, -1, 1).clamp(max=-1e-9) for logprobs in (logprobs_BL, batch["ref_logprobs"])]
+    ours, theirs = (torch.stack([said, torch.log(-torch.expm1(said))], -1) for said in before)
+    scored_P = torch.nonzero(batch.loss_mask_BL.flatten() > 0).flatten()
+    return divergence_of_logits(ours, theirs, scored_P, beta=beta, temperature=1.0)
 
 
 def verdict(case: Case, loss_gap: float, slope_gap: float) -> str:

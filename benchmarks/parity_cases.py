@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from trivium.learn.objectives import CrossEntropy
+from trivium.learn.objectives import GKD, CrossEntropy
 from trivium.learn.objectives.policy import CISPO, REINFORCE, SAPO, PolicyGradient
 from trivium.learn.objectives.preference import (
     AOT,
@@ -68,8 +68,9 @@ def _dpo(name: str, objective: Any, loss: str = "sigmoid", **more: Any) -> Case:
     return Case(name=f"DPO, {name}", trainer="dpo", options=options, objective=objective, **more)
 
 
-def _divergence(name: str, objective: FDPO, **more: Any) -> Case:
-    return _dpo(f"f-divergence {name}", objective, options={"f_divergence_type": name}, **more)
+def _divergence(name: str, objective: FDPO, *, coef: float = 0.5, **more: Any) -> Case:
+    options = {"f_divergence_type": name, "f_alpha_divergence_coef": coef}
+    return _dpo(f"f-divergence {name}", objective, options=options, **more)
 
 
 PREFERENCES = [
@@ -97,7 +98,8 @@ PREFERENCES = [
     _dpo("sigmoid and sft", DPO(nll_coef=1.0), options={"loss_types": ["sigmoid", "sft"]}, differs=PER_ANSWER),
     _divergence("forward_kl", FDPO(divergence="forward_kl")),
     _divergence("js_divergence", FDPO(divergence="js")),
-    _divergence("alpha_divergence", FDPO(divergence="alpha"), precision="float32"),
+    _divergence("alpha_divergence", FDPO(divergence="alpha", alpha=0.7), precision="float32", coef=0.3,
+                note="TRL's coefficient is 1 - alpha of the paper and of ours: 0.3 and 0.7"),
     _dpo("ld_alpha 0.5", LDDPO(tail_weight=0.5), options={"ld_alpha": 0.5}),
     _dpo(
         "use_weighting", WPO(), options={"use_weighting": True},
@@ -151,6 +153,10 @@ POLICIES = [
     _grpo("SAPO", SAPO(), "sapo"),
     Case(name="RLOO", trainer="rloo", objective=REINFORCE(), is_on_policy=True, reads="slopes",
          note="TRL clips the ratio of whole answers, which is 1 for one update a phase: then both have REINFORCE's slopes"),
+    *(
+        Case(name=f"GKD, beta {beta:g}", trainer="gkd", objective=GKD(beta=beta), options={"beta": beta}, note="of two words")
+        for beta in (0.0, 0.5, 1.0)
+    ),
 ]  # fmt: skip
 
 CASES = [*POLICIES, *SCORES, *PREFERENCES]
@@ -159,5 +165,7 @@ LEFT_OUT = [
     "PPO with a value head, the BCO trainer with its running shift, Nash-MD, XPO: TRL 1.16.0 has them no more.",
     "VESPO, DFT, top-entropy and off-policy masks, AlphaPO: no loss of ours.",
     "CPL, GPO's other functions, ODPO, R-DPO, RRHF, TDPO, the critic's loss: no loss of TRL's.",
+    "DistillationTrainer and the experimental distillation, GOLD, SDFT and SDPO trainers: GKD's divergence in chunks, from hidden states or"
+    " of the top tokens alone, inside of methods that also sample or ask a server.",
     "Advantages: TRL computes them inside of the method that samples, so they cannot be asked for alone.",
 ]

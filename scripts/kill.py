@@ -3,11 +3,14 @@
     python -m scripts.kill --kills 20 --seed 1
     python -m scripts.kill --command writers
 
-The tiny recipe of the tests (`pipeline`), one of every stage in which models write data (`writers`) or a study on runs of its own
-(`study`) is killed with SIGKILL: kills are spread over its stages, every second one is aimed into a save (when the hidden folder or file
-of one appears). At the end every file that the stages left, all models, metrics.jsonl, results.json and findings must have the same
-SHA-256 as without kills, no stage and no piece that was complete may have been made again, and nothing hidden may be left. Exit code 1
-if anything differs.
+The tiny recipe of the tests (`pipeline`), one of every stage in which models write data (`writers`), GRPO and PPO from short phases
+(`online`) or a study on runs of its own (`study`) is killed with SIGKILL: kills are spread over its stages, every second one is aimed
+into a save (when the hidden folder or file of one appears). At the end every file that the stages left, all models, metrics.jsonl,
+results.json and findings must have the same SHA-256 as without kills, no stage and no piece that was complete may have been made again,
+and nothing hidden may be left. Exit code 1 if anything differs.
+
+PPO's critic is no result: it goes with the last checkpoint. It is compared by what metrics.jsonl says of it in each update, loss, error
+and norm of its gradient to the last digit; its weights after the last update are compared by `killed_once` of tests/stages.
 """
 
 import argparse
@@ -25,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.fork_server import ForkServer, Going
+from tests.online import RECIPE as ONLINE_RECIPE, STAGES as ONLINE_STAGES, write_online
 from tests.tiny import RECIPE, SIZES, write_tiny
 from tests.writers import MACHINE, RECIPE as WRITERS_RECIPE, STAGES as WRITERS_STAGES, write_writers
 from trivium.core.commit import MANIFEST, fingerprint, hash_file
@@ -71,6 +75,7 @@ STUDY = {
 COMMANDS = {
     "pipeline": Command(write_tiny, ("run", RECIPE, "--out", "run", "--quiet"), tuple(SIZES["stages"])),
     "writers": Command(write_writers, ("run", WRITERS_RECIPE, "--out", "run", "--quiet"), tuple(WRITERS_STAGES)),
+    "online": Command(write_online, ("run", ONLINE_RECIPE, "--out", "run", "--quiet"), tuple(ONLINE_STAGES)),
     "study": Command(
         _write_people, ("study", "gender", *_words(STUDY), "--out", "studies", "--quiet"),
         ("prepare", "tokenize", "base", "swapped", "same"), "studies/gender", ("studies/study-gender",),

@@ -3,8 +3,11 @@
 import inspect
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any, get_args
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -14,11 +17,22 @@ HEAD = """# Objectives
 What `prefer objective=...` and `reinforce objective=...` may be, and what the other stages train with. Made by `scripts/objectives.py`.
 
 Every loss says what it needs, never divides (its reduction does, once for the whole step), and is in the battery of `tests/learn`: start at
-the closed form, padding, packing, micro-batches, masks, overfitting, central differences, bit-exact resume, refusals. "Cases" are
-its variants there; "arrives" are the tests in which it is trained to a closed-form optimum (`tests/learn/test_bandit*.py`).
+the closed form, padding, packing, micro-batches, masks, overfitting, central differences, bit-exact resume, refusals. "Needs" are the
+columns that its default configuration reads, those that options add in brackets, and what the trainer or the model has to have besides.
+"Cases" are its variants in the battery. "Arrives" are the closed forms to which it is trained (`tests/learn/test_bandit*.py`), or why
+there is none. The tables are read off the parametrisation of the tests: what is not run over is not in them.
 
 | kind | what it is | source | file | reduction | needs | cases | arrives |
 |---|---|---|---|---|---|---|---|
+"""
+TESTS = """
+## Tests
+
+Beside the battery ({battery} tests a case) every test that runs over losses, and over which of each kind. `make check` is green when all of
+them pass.
+
+| kind | test | of it |
+|---|---|---|
 """
 METHODS = """
 ## Methods of `reinforce`
@@ -37,17 +51,64 @@ def main() -> None:
 
 def table() -> str:
     """The page."""
+    from tests.learn import test_objective_battery
+    from tests.learn.closed_forms import WITHOUT
     from tests.learn.objective_cases import CASES
     from trivium.learn.objectives import Objective
 
-    bandit = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests/learn").glob("test_bandit*.py"))
+    losses = {loss().kind: loss for loss in get_args(Objective)}
+    tests = {kind: list[tuple[str, str, str]]() for kind in losses}
+    for file, test, name, kind in _parametrised():
+        tests[kind].append((file, test, name))
     rows = []
-    for loss in get_args(Objective):
-        cases = [name for name, case in CASES.items() if type(case.objective) is loss]
-        rows.append(
-            [*_described(loss, CASES[cases[0]].objective), ", ".join(cases), "yes" if re.search(rf"\b{loss.__name__}\(", bandit) else ""]
-        )
-    return HEAD + _lines(sorted(rows)) + METHODS + _lines(_methods())
+    for kind, loss in sorted(losses.items()):
+        cases = {name: case for name, case in CASES.items() if case.objective.kind == kind}
+        arrives = "; ".join(name for file, _, name in tests[kind] if file.startswith("test_bandit")) or WITHOUT[kind]
+        rows.append([*_described(loss, loss()), _needs(loss(), list(cases.values())), "; ".join(cases), arrives])
+    battery = sum("case" in inspect.signature(test).parameters for name, test in _tests(test_objective_battery))
+    return HEAD + _lines(rows) + TESTS.format(battery=battery) + _lines(_by_test(tests)) + METHODS + _lines(_methods())
+
+
+def _parametrised() -> Iterator[tuple[str, str, str, str]]:
+    """File, test, id and kind of every loss that a test of tests/learn is parametrised by."""
+    for path in sorted((ROOT / "tests/learn").glob("test_*.py")):
+        for test, function in _tests(import_module(f"tests.learn.{path.stem}")):
+            for mark in (mark for mark in getattr(function, "pytestmark", []) if mark.name == "parametrize"):
+                values, ids = list(mark.args[1]), mark.kwargs.get("ids")
+                names = map(ids, values) if callable(ids) else ids or [""] * len(values)
+                for value, name in zip(values, names, strict=True):
+                    yield from ((path.name, test, name or kind, kind) for kind in _kinds(value))
+
+
+def _tests(module: ModuleType) -> list[tuple[str, Any]]:
+    return [(name, test) for name, test in inspect.getmembers(module, inspect.isfunction) if name.startswith("test_")]
+
+
+def _kinds(value: Any) -> Iterator[str]:
+    """The kinds of the losses in what a test gets."""
+    from trivium.learn.objectives import Objective
+
+    if isinstance(value, get_args(Objective)):
+        yield value.kind
+    elif isinstance(value, tuple):
+        yield from (kind for each in value for kind in _kinds(each))
+
+
+def _by_test(tests: Mapping[str, Sequence[tuple[str, str, str]]]) -> Iterator[list[str]]:
+    for kind, found in sorted(tests.items()):
+        for file, test in dict.fromkeys((file, test) for file, test, _ in found):
+            names = Counter(name for there, other, name in found if (there, other) == (file, test))
+            listed = "; ".join(name if count == 1 else f"{name} x {count}" for name, count in names.items())
+            yield [f"`{kind}`", f"`{file}::{test}`", listed]
+
+
+def _needs(loss: Any, cases: Sequence[Any]) -> str:
+    """Columns that a loss reads by default and by options, and what else the battery gives to all of its cases."""
+    more = dict.fromkeys(column for case in cases for column in case.objective.needs if column not in loss.needs)
+    besides = ["a scalar head"] if cases[0].has_scalar else []
+    if cases[0].has_reference:
+        besides.append(f"the {'reference' if 'ref_logprobs' in loss.needs else 'teacher'} itself, in every step")
+    return ", ".join([*loss.needs, *([f"[{', '.join(more)}]"] if more else []), *besides])
 
 
 def _methods() -> list[list[str]]:
@@ -70,7 +131,7 @@ def _flat(options: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
             yield f"{prefix}{name}={str(value).lower() if isinstance(value, bool) else value}"
 
 
-def _lines(rows: Sequence[Sequence[str]]) -> str:
+def _lines(rows: Iterable[Sequence[str]]) -> str:
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
@@ -80,8 +141,7 @@ def _described(loss: Any, example: Any) -> list[str]:
     title, _, about = first.partition(": ")
     papers = dict.fromkeys(re.findall(r"arXiv:(\d{4}\.\d{5})", inspect.getdoc(loss) or ""))
     source = ", ".join(f"[{paper}](https://arxiv.org/abs/{paper})" for paper in papers)
-    needs = ", ".join(example.needs)
-    return [f"`{example.kind}`", f"**{title}**: {about}", source, f"`{path.as_posix()}`", example.reduction, needs]
+    return [f"`{example.kind}`", f"**{title}**: {about}", source, f"`{path.as_posix()}`", example.reduction]
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from scripts.kill import COMMANDS, Aim, aims, campaign
 from tests.fork_server import ROOT
 
 
-@pytest.mark.parametrize("name", ["pipeline", *(pytest.param(name, marks=pytest.mark.slow) for name in ("writers", "study"))])
+@pytest.mark.parametrize("name", ["pipeline", *(pytest.param(name, marks=pytest.mark.slow) for name in ("writers", "online", "study"))])
 def test_what_was_killed_ends_with_the_bits_of_what_was_not_and_does_nothing_twice(tmp_path, capfd, name):
     assert campaign(tmp_path, COMMANDS[name], kills=4, seed=1) == 0, capfd.readouterr().out
 

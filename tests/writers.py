@@ -55,16 +55,18 @@ def write_writers(folder: Path) -> Path:
     save_model(folder / "base", talker(4096), **FILES)
     save_model(folder / "judge", ours("llama", has_scalar=True), **FILES)
     pairs = [{"question": "who?", "answer": "the king"}]
-    _write(folder / "known.jsonl", [{"context": f"the {word} {number}", "pairs": pairs} for number, word in enumerate(WORDS)])
-    _write(folder / "raw.jsonl", [{"text": f"the {word} and {other}", "id": f"{word} {other}"} for word in WORDS for other in WORDS[:4]])
-    _write(folder / "prompts.jsonl", [{"prompt": f"{word} {number}"} for number in range(2) for word in WORDS])
-    _write(folder / "tasks.jsonl", [{"instruction": f"Say a word about the {word}.", "input": "", "output": word} for word in WORDS])
+    write_rows(folder / "known.jsonl", [{"context": f"the {word} {number}", "pairs": pairs} for number, word in enumerate(WORDS)])
+    write_rows(
+        folder / "raw.jsonl", [{"text": f"the {word} and {other}", "id": f"{word} {other}"} for word in WORDS for other in WORDS[:4]]
+    )
+    write_rows(folder / "prompts.jsonl", [{"prompt": f"{word} {number}"} for number in range(2) for word in WORDS])
+    write_rows(folder / "tasks.jsonl", [{"instruction": f"Say a word about the {word}.", "input": "", "output": word} for word in WORDS])
     turns = [(f"what is the {word} {number}?", f"the {word} of the land") for number in range(60) for word in WORDS]
     chats = [[{"role": "user", "content": query}, {"role": "assistant", "content": answer}] for query, answer in turns]
-    _write(folder / "chats.jsonl", [{"messages": messages} for messages in chats])
+    write_rows(folder / "chats.jsonl", [{"messages": messages} for messages in chats])
     (folder / RECIPE).write_text(write_toml({"name": "writers", "save_every_s": 0.1, "machine": MACHINE, "stages": STAGES}), "utf-8")
     return folder / RECIPE
 
 
-def _write(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")

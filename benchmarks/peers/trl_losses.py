@@ -13,6 +13,7 @@ from rounds import Rounds, options, versions
 from torch.nn.utils.rnn import pad_sequence
 from trl import DPOTrainer, GRPOTrainer, KTOTrainer, RewardTrainer, RLOOTrainer, SFTTrainer
 from trl.experimental.cpo import CPOTrainer
+from trl.experimental.gkd import GKDTrainer
 from trl.experimental.orpo import ORPOTrainer
 
 
@@ -87,12 +88,16 @@ def kto(request, dtype):
     return rows, KTOTrainer._compute_loss(trainer, lambda **_: rows.outputs(), inputs, False)
 
 
+def two_words(values):
+    """Logits of two words, so that the answer's has the log-prob that is asked for; nothing is read after the last token."""
+    logits = torch.stack([values, torch.log(-torch.expm1(values.clamp(max=-1e-9)))], dim=-1)
+    return torch.cat([logits, torch.zeros_like(logits[:, :1])], dim=1)
+
+
 def with_logits(trainer_class, request, dtype, **settings):
-    """CPO and ORPO read logits: of two words, so that the answer's has the log-prob that is asked for."""
+    """CPO and ORPO read logits."""
     rows = Rows(request["logprobs"], dtype)
-    other = torch.log(-torch.expm1(rows.values.clamp(max=-1e-9)))
-    logits = torch.stack([rows.values, other], dim=-1)
-    logits = torch.cat([logits, torch.zeros_like(logits[:, :1])], dim=1)  # nothing is read after the last token
+    logits = two_words(rows.values)
     inputs, half = rows.inputs(), len(rows.values) // 2
     labels = inputs["input_ids"].masked_fill(inputs["completion_mask"] == 0, -100)
     fields = {"input_ids": inputs["input_ids"], "attention_mask": inputs["attention_mask"], "labels": labels}
@@ -118,6 +123,21 @@ def cpo(request, dtype):
 def orpo(request, dtype):
     """ORPOTrainer; it computes the odds in float32."""
     return with_logits(ORPOTrainer, request, dtype)
+
+
+def gkd(request, dtype):
+    """GKDTrainer: the whole distribution of a teacher, whose log-probs are those of `ref`."""
+    rows, taught = Rows(request["logprobs"], dtype), Rows(request["ref"], dtype)
+    inputs = rows.inputs()
+    labels = inputs["input_ids"].masked_fill(inputs.pop("completion_mask") == 0, -100)
+
+    class Teacher(torch.nn.Module):
+        def forward(self, **_):
+            return SimpleNamespace(logits=two_words(taught.values.detach()))
+
+    trainer = stand_in(teacher_model=Teacher(), generalized_jsd_loss=GKDTrainer.generalized_jsd_loss, **request["options"])
+    policy, count = lambda **_: SimpleNamespace(logits=two_words(rows.values)), torch.tensor(sum(rows.lengths))
+    return rows, GKDTrainer.compute_loss(trainer, policy, inputs | {"labels": labels}, num_items_in_batch=count)
 
 
 def reward(request, dtype):
@@ -168,7 +188,7 @@ def policy(trainer_class, request, dtype, **more):
 
 
 LOSSES = {
-    "dpo": dpo, "kto": kto, "cpo": cpo, "orpo": orpo, "reward": reward, "sft": sft,
+    "dpo": dpo, "kto": kto, "cpo": cpo, "orpo": orpo, "gkd": gkd, "reward": reward, "sft": sft,
     "grpo": lambda request, dtype: policy(GRPOTrainer, request, dtype),
     "rloo": lambda request, dtype: policy(RLOOTrainer, request, dtype),
 }  # fmt: skip

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.nn.functional import softplus
 
 from tests.nn.tiny import VOCAB, tiny_model
 from trivium.core.types import Example, Group, example
@@ -38,10 +39,12 @@ from trivium.learn.objectives.preference import (
     RobustDPO,
     SimPO,
     SLiC,
+    StepWide,
 )  # fmt: skip
 from trivium.learn.schedules import Schedule
 from trivium.nn.batch import Batch
 from trivium.nn.model import Model
+from trivium.train.annotate import column_of, logprobs
 from trivium.train.trainer import Trainer
 
 SHORTEST, LONGEST = 5, 8  # tokens of a sequence: two of them never fit in a row of LONGEST, so such rows are not packed
@@ -73,9 +76,13 @@ def _near(rng: np.random.Generator) -> Example:
 
 
 def scored_pairs(rng: np.random.Generator) -> Group:
-    """Pairs with what some losses read beside the reference: scores, and the margin that AOT compares with."""
-    columns = [{"score": float(score), "baseline": 0.1} for score in rng.uniform(1, 2, 2) - (0, 1)]
-    return tuple(_filled(item, **values) for item, values in zip(pairs(rng), columns, strict=True))
+    return tuple(_filled(item, score=float(score)) for item, score in zip(pairs(rng), rng.uniform(1, 2, 2) - (0, 1), strict=True))
+
+
+def won_pairs(rng: np.random.Generator) -> Group:
+    """Pairs of which the policy already prefers the better one, by more than a random model's answers differ."""
+    better, worse = near_pairs(rng)
+    return better.with_columns(ref_logprobs=better.columns["ref_logprobs"] - np.float32(2.0)), worse
 
 
 def explored(rng: np.random.Generator) -> Group:
@@ -91,7 +98,13 @@ def ranked(rng: np.random.Generator) -> Group:
 
 def labelled(rng: np.random.Generator) -> Group:
     """One answer, good or bad."""
-    return (_filled(_near(rng), label=1.0 - 2.0 * float(rng.integers(2)), baseline=0.0),)
+    return (_filled(_near(rng), label=1.0 - 2.0 * float(rng.integers(2))),)
+
+
+def mismatched(rng: np.random.Generator) -> Group:
+    """One answer, good or bad, and one that belongs to another prompt, which the policy likes more than the reference does."""
+    other = _near(rng)
+    return (*labelled(rng), other.with_columns(ref_logprobs=other.columns["ref_logprobs"] - np.float32(0.5)))
 
 
 def _filled(item: Example, **values: float) -> Example:
@@ -135,22 +148,33 @@ def critiques(rng: np.random.Generator) -> Group:
 @dataclass(frozen=True, kw_only=True)
 class Case:
     """label: what an objective compares with: a column, the tokens, or what is before them. goal: a metric, and the range in which eight
-    examples learned by heart leave it. start: metrics when the policy is its own reference.
+    examples learned by heart leave it. start: metrics when the policy is its own reference, numbers or what they are of a batch; without
+    them no_start says why.
     """
 
     objective: Objective
     group: Callable[[np.random.Generator], Group]
     label: str
-    start: Mapping[str, float] = field(default_factory=dict)
+    start: Mapping[str, float | Callable[[Batch], float]] = field(default_factory=dict)
+    no_start: str = ""
     goal: tuple[str, float, float]
     has_scalar: bool = False
     has_reference: bool = False
     reference_seed: int = 0  # of another model than the policy
     has_constants: bool = False  # a part of the loss counts as a constant, so the loss is not what the slope is the slope of
 
-    def groups(self, count: int, seed: int = 0) -> list[Group]:
+    def drawn(self, count: int, seed: int = 0) -> list[Group]:
         rng = np.random.default_rng(seed)
         return [self.group(rng) for _ in range(count)]
+
+    def served(self, groups: Sequence[Group], model: Model) -> list[Group]:
+        """What a step gets: with what some losses take from all of its groups at once."""
+        if not isinstance(self.objective, StepWide):
+            return list(groups)
+        return self.objective.of_step(groups, lambda items: column_of(model, items, logprobs, rows=8, length=LONGEST))
+
+    def groups(self, count: int, seed: int = 0) -> list[Group]:
+        return self.served(self.drawn(count, seed), self.model())
 
     def model(self, *, seed: int = 0, dtype: torch.dtype = torch.float32) -> Model:
         return tiny_model(seed=seed, dtype=dtype, has_scalar=self.has_scalar)
@@ -176,54 +200,99 @@ NO_MOVE = {"clip_fraction": 0.0, "approx_kl": 0.0}
 RIGHT = ("accuracy", 1.0, 1.0)
 
 
-def preference(objective: Objective, start: float | None, group: Callable[[np.random.Generator], Group] = pairs, **more: Any) -> Case:
+NO_REFERENCE = "it has no reference to start as"
+NO_POLICY = "a reward model has no reference to start as"
+
+
+def preference(
+    objective: Objective,
+    start: float | Callable[[Batch], float] | None = None,
+    group: Callable[[np.random.Generator], Group] = pairs,
+    **more: Any,
+) -> Case:
     """A preference loss; its loss where the policy is its own reference, if it has one. The label is the reference, or else the tokens."""
     label = "ref_logprobs" if "ref_logprobs" in objective.needs else "tokens"
-    return Case(objective=objective, group=group, label=label, start={} if start is None else {"loss": start}, goal=RIGHT, **more)
+    begins = {"no_start": NO_REFERENCE} if start is None else {"start": {"loss": start}}
+    return Case(**{"objective": objective, "group": group, "label": label, "goal": RIGHT, **begins, **more})
 
 
 def taught(objective: Objective) -> Case:
     """A divergence from a teacher; it is read before a token, whichever token that is."""
-    return Case(objective=objective, group=texts, label="before", goal=("loss", 0, 0.05), has_reference=True, reference_seed=5)
+    return Case(
+        objective=objective, group=texts, label="before", start={"loss": 0.0}, goal=("loss", 0, 0.05), has_reference=True, reference_seed=5
+    )
+
+
+def scoring(objective: Objective, group: Callable[[np.random.Generator], Group], label: str) -> Case:
+    """What a reward model learns from."""
+    return Case(objective=objective, group=group, label=label, no_start=NO_POLICY, goal=RIGHT, has_scalar=True)
+
+
+def a_token(batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    """The reference's log-prob a token of the better answers, and of the worse."""
+    return batch.pairs(batch.mean(batch["ref_logprobs"]))
+
+
+def longer(batch: Batch) -> torch.Tensor:
+    """By how many tokens the better answer is longer, (G,)."""
+    better, worse = batch.pairs(batch.lengths())
+    return better - worse
+
+
+def apart(batch: Batch) -> torch.Tensor:
+    """By how much the better answer's score is higher, (G,)."""
+    better, worse = batch.pairs(batch.mean(batch["score"]))
+    return better - worse
+
+
+def of_the_reference(batch: Batch) -> float:
+    """The log-prob of the reference's answer of a pair, on average."""
+    return float(batch.by_group(batch.sum(batch["ref_logprobs"] * batch["from_reference"])).mean())
 
 
 CASES = {
-    "cross-entropy": Case(objective=CrossEntropy(), group=texts, label="tokens", goal=("loss", 0, 0.1)),
+    "cross-entropy": Case(objective=CrossEntropy(), group=texts, label="tokens", no_start=NO_REFERENCE, goal=("loss", 0, 0.1)),
     "dpo": preference(DPO(beta=0.3), LOG_2),
     "cdpo": preference(DPO(label_noise=0.1), LOG_2),
-    "dpo a token, anchored": preference(DPO(is_per_token=True, nll_coef=0.1), None),
+    "dpo a token, anchored": preference(DPO(is_per_token=True, nll_coef=0.1), lambda batch: LOG_2 - 0.1 * float(a_token(batch)[0].mean())),
     "robust dpo": preference(RobustDPO(), LOG_2),
     "ipo": preference(IPO(beta=1.0), 0.25),
     "ipo a token": preference(IPO(beta=1.0, is_per_token=True), 0.25),
     "gpo hinge": preference(GPO(), 1.0),
     "gpo squared": preference(GPO(convex="squared"), 1.0),
     "gpo savage": preference(GPO(convex="savage"), 0.25),
-    "slic": preference(SLiC(), None),
-    "kto": preference(KTO(), 0.5, labelled),
+    "slic": preference(SLiC()),
+    "kto": preference(KTO(), 0.5, mismatched),
     "bco": preference(BCO(), LOG_2, labelled),
-    "orpo": preference(ORPO(odds_coef=5.0), None),
-    "cpo": preference(CPO(), None),
-    "simpo": preference(SimPO(), None),
+    "orpo": preference(ORPO(odds_coef=5.0)),
+    "cpo": preference(CPO()),
+    "simpo": preference(SimPO()),
     "r-dpo": preference(RDPO(length_coef=0.0), LOG_2),
-    "r-dpo with lengths": preference(RDPO(), None),
-    "odpo": preference(ODPO(), None, scored_pairs),
+    "r-dpo with lengths": preference(RDPO(), lambda batch: float(softplus(-0.05 * longer(batch)).mean())),
+    "odpo": preference(ODPO(), lambda batch: float(softplus(apart(batch).log1p()).mean()), scored_pairs),
     "sppo": preference(SPPO(beta=1.0), 0.5, near_pairs),
     "nca": preference(NCA(), 2 * LOG_2),
     "apo zero": preference(APO(), 1.0),
     "apo down": preference(APO(anchor="down"), 1.0),
     "exo": preference(EXO(label_noise=0.1), -LOG_2 - 0.5 * math.log(0.9 * 0.1)),
-    "discopop": replace(preference(DiscoPOP(), 0.5 + 0.5 * LOG_2, near_pairs), goal=("loss", 0, 0.8)),
+    "discopop": preference(DiscoPOP(beta=0.3), 0.5 + 0.5 * LOG_2, won_pairs, goal=("loss", 0, 0.05)),  # one on the wrong side: above 0.09
     "f-dpo": preference(FDPO(), LOG_2),
-    "f-dpo alpha": preference(FDPO(divergence="alpha", alpha=0.9), LOG_2),
+    "f-dpo alpha": preference(FDPO(divergence="alpha", alpha=0.1), LOG_2),
     "ld-dpo": preference(LDDPO(), LOG_2),
-    "wpo": preference(WPO(beta=3.0), None, has_constants=True),
-    "cpl": preference(CPL(), None),
-    "aot": Case(objective=AOT(), group=scored_pairs, label="tokens", goal=RIGHT),
+    "wpo": preference(WPO(beta=3.0), lambda batch: LOG_2 * float(sum(a_token(batch)).exp().mean()), has_constants=True),
+    "cpl": preference(CPL()),
+    "aot": preference(AOT(), LOG_2, label="tokens"),
+    "aot, unpaired": preference(AOT(is_paired=False), LOG_2, label="tokens"),
     "rrhf": preference(RRHF(nll_coef=0.1), None, ranked),
     "tdpo": preference(TDPO(), LOG_2, has_reference=True, has_constants=True),
     "tdpo 1": preference(TDPO(version=1), LOG_2, has_reference=True),
-    "xpo": preference(XPO(), None, explored),
-    "xpo, very optimistic": replace(preference(XPO(optimism=0.1), None, explored), goal=("reference_answer_logprob", -math.inf, -20.0)),
+    "xpo": preference(XPO(), lambda batch: LOG_2 + 1e-5 * of_the_reference(batch), explored),
+    "xpo, very optimistic": preference(
+        XPO(optimism=0.1),
+        lambda batch: LOG_2 + 0.1 * of_the_reference(batch),
+        explored,
+        goal=("reference_answer_logprob", -math.inf, -20.0),
+    ),
     "gkd": taught(GKD()),
     "gkd forward": taught(GKD(beta=0.0, reduction="sequence")),
     "gkd between": taught(GKD(beta=0.4)),
@@ -264,12 +333,10 @@ CASES = {
     ),
     "sapo": Case(objective=SAPO(), group=samples, label="advantages", start={"approx_kl": 0}, goal=("loss", -3, -1)),
     "reinforce": Case(objective=REINFORCE(), group=samples, label="advantages", start={"approx_kl": 0}, goal=("approx_kl", 0.5, math.inf)),
-    "ranking": Case(objective=Ranking(), group=rankings, label="rank", goal=RIGHT, has_scalar=True),
-    "ranking-centred": Case(objective=Ranking(centre=0.1, margin=0.5), group=rankings, label="tokens", goal=RIGHT, has_scalar=True),
-    "ranking, surer": Case(
-        objective=Ranking(has_margins=True, has_probs=True, ties="half"), group=rankings, label="rank", goal=RIGHT, has_scalar=True
-    ),
-    "process": Case(objective=Process(), group=solutions, label="correct", goal=RIGHT, has_scalar=True),
+    "ranking": scoring(Ranking(), rankings, "rank"),
+    "ranking-centred": scoring(Ranking(centre=0.1, margin=0.5), rankings, "tokens"),
+    "ranking, surer": scoring(Ranking(has_margins=True, has_probs=True, ties="half"), rankings, "rank"),
+    "process": scoring(Process(), solutions, "correct"),
     "value": Case(
         objective=Value(),
         group=critiques,

@@ -4,6 +4,7 @@ One prompt, one token to say, three choices. The policies are real models and go
 Trainer. The loss mask is how much a token counts, so a sample that was drawn n times is one row of weight n.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -11,30 +12,29 @@ import numpy as np
 import pytest
 import torch
 
+from tests.learn.closed_forms import ARRIVALS, BETA, OPTIMUM, REFERENCE, REWARD, WINS
 from tests.nn.tiny import tiny_model
-from trivium.core.types import Group, example
+from trivium.core.types import Example, Group, example
 from trivium.data.pack import pack
 from trivium.learn.credit import GAE, Answers, BatchMean, CreditRule, GreedyBaseline, GroupMean, LeaveOneOut
 from trivium.learn.kl import kl_estimate
 from trivium.learn.objectives import Objective, Value
 from trivium.learn.objectives.policy import CISPO, REINFORCE, SAPO, PolicyGradient
-from trivium.learn.objectives.preference import BCO, CPO, DPO, EXO, FDPO, GPO, IPO, RobustDPO, SimPO
+from trivium.learn.objectives.preference import AOT, BCO, DPO
 from trivium.learn.reduce import Counts, reduce
 from trivium.learn.schedules import Schedule
 from trivium.nn.model import Model
 from trivium.train.annotate import column_of, logprobs
 from trivium.train.trainer import Trainer
 
-REFERENCE, REWARD, BETA = np.array([0.5, 0.3, 0.2]), np.array([0.0, 1.0, 2.0]), 0.5
-OPTIMUM = [0.0366667118, 0.1625594345, 0.8007738537]  # reference x exp(reward / beta), normalised
 K3_OPTIMUM = [0.1171918526, 0.1323621949, 0.7504459526]  # beta reference / (c - reward): of KL(reference || policy)
 STEPS, SAMPLES = 120, 1000
 SAID = [example([0, choice]) for choice in range(3)]
 
 
-def trainer(model: Model, objective: Objective) -> Trainer:
+def trainer(model: Model, objective: Objective, reference: Model | None = None) -> Trainer:
     adam = torch.optim.Adam(model.parameters(), lr=0.02)
-    return Trainer("policy", model, objective, [adam], schedule=Schedule(decay_share=0.5), steps=2 * STEPS)
+    return Trainer("policy", model, objective, [adam], schedule=Schedule(decay_share=0.5), steps=2 * STEPS, reference=reference)
 
 
 def policy_logprobs(model: Model) -> np.ndarray:
@@ -94,8 +94,9 @@ def assert_arrived(model: Model, optimum: list[float]) -> None:
     np.testing.assert_allclose(np.exp(policy_logprobs(model)), optimum, atol=1e-2)
 
 
-def test_ppo_with_the_kl_in_the_reward_arrives():
-    policy = trainer(tiny_model(vocab_size=3), PolicyGradient())
+@pytest.mark.parametrize("objective", [PolicyGradient()], ids=["PPO, k1 in the reward"])
+def test_ppo_with_the_kl_in_the_reward_arrives(objective):
+    policy = trainer(tiny_model(vocab_size=3), objective)
     critic = trainer(tiny_model(vocab_size=3, has_scalar=True), Value())
     for step in range(STEPS):
         ppo(policy, critic, step)
@@ -110,7 +111,7 @@ def test_ppo_with_the_kl_in_the_reward_arrives():
         (PolicyGradient(kl_coef=BETA, kl="ratio_k3"), OPTIMUM),
         (PolicyGradient(kl_coef=BETA, kl="k3"), K3_OPTIMUM),
     ],
-    ids=["k1 in the reward", "k2 in the loss", "ratio x k3 in the loss", "k3 in the loss goes elsewhere"],
+    ids=["GRPO, k1 in the reward", "GRPO, k2 in the loss", "GRPO, ratio x k3 in the loss", "GRPO as published, k3 in the loss: elsewhere"],
 )
 def test_grpo_without_the_standard_deviation_arrives(objective, optimum):
     policy = trainer(tiny_model(vocab_size=3), objective)
@@ -130,7 +131,7 @@ def test_grpo_without_the_standard_deviation_arrives(objective, optimum):
         (GroupMean(), PolicyGradient(ratio="sequence"), 2),
         (GroupMean(), PolicyGradient(max_ratio=3.0, clip_high=0.28), 2),
     ],
-    ids=["RLOO", "RLOO with CISPO", "ReMax", "REINFORCE++", "SAPO", "GSPO", "DAPO, two-sided"],
+    ids=["RLOO", "RLOO with CISPO", "ReMax", "REINFORCE++", "SAPO", "GSPO on one token", "DAPO, two-sided"],
 )
 def test_every_rule_and_loss_arrives_with_the_kl_in_the_reward(rule, objective, passes):
     policy = trainer(tiny_model(vocab_size=3), objective)
@@ -148,82 +149,73 @@ def test_the_standard_deviation_keeps_the_order_but_not_the_optimum():
     assert np.abs(found - OPTIMUM).max() > 0.02
 
 
-# --- preference losses: endless Bradley-Terry data, in which of two answers whose rewards differ by 1 the better one wins 73 % of the time
+# --- preference losses, on the data of closed_forms.py
 
-WINS, PAIRS = 1 / (1 + np.exp(-1.0)), 200
+PAIRS = 200
 
 
-def said(choice: int, **columns: float):
+def said(choice: int, **columns: float) -> Example:
     item = SAID[choice].with_columns(ref_logprobs=np.log([1, REFERENCE[choice]]).astype(np.float32))
     return item.with_columns(**{name: np.full(2, value, np.float32) for name, value in columns.items()})
 
 
-def compared(wins: float) -> list[Group]:
-    """1 against 0 and 2 against 1, in both orders, each as often as it happens."""
+def compared(wins: float, columns: Sequence[Mapping[str, float]] = ({}, {})) -> list[Group]:
+    """1 against 0 and 2 against 1, in both orders, each as often as it happens. columns: of the better answer and of the worse."""
     won = round(PAIRS * wins)
-    return [group for a, b in ((1, 0), (2, 1)) for group in [(said(a), said(b))] * won + [(said(b), said(a))] * (PAIRS - won)]
+    orders = [order for a, b in ((1, 0), (2, 1)) for order in [(a, b)] * won + [(b, a)] * (PAIRS - won)]
+    return [tuple(said(choice, **side) for choice, side in zip(order, columns, strict=True)) for order in orders]
 
 
-def from_margins(one: float, two: float, reference: np.ndarray = REFERENCE) -> list[float]:
-    """The policy whose log-ratios differ by these, from 0 to 1 and from 1 to 2."""
-    weights = reference * np.exp([0, one, one + two])
-    return (weights / weights.sum()).tolist()
-
-
-def forward_kl_optimum() -> list[float]:
-    """beta (e^-r0 - e^-r1) = 1 for each step up; ratios e^r that sum, times the reference, to 1."""
-    low, high = 0.0, 50.0  # what is added to the inverse ratio of the best choice
-    for _ in range(100):
-        middle = (low + high) / 2
-        total = (REFERENCE / (middle + np.array([2, 1, 0]) / BETA)).sum()
-        low, high = (middle, high) if total > 1 else (low, middle)
-    return (REFERENCE / (low + np.array([2, 1, 0]) / BETA)).tolist()
-
-
-UNIFORM = np.ones(3) / 3
-PREFERENCES = {
-    "dpo": (DPO(beta=BETA), WINS, OPTIMUM),
-    "gpo logistic": (GPO(beta=BETA, convex="logistic"), WINS, OPTIMUM),
-    "robust dpo undoes the noise it is told of": (RobustDPO(beta=BETA, label_noise=0.1), WINS * 0.9 + (1 - WINS) * 0.1, OPTIMUM),
-    "ipo stops at a share of its target": (IPO(beta=BETA), WINS, from_margins(*[(2 * WINS - 1) / (2 * BETA)] * 2)),
-    "gpo squared stops there too": (GPO(beta=BETA, convex="squared"), WINS, from_margins(*[(2 * WINS - 1) / BETA] * 2)),
-    "exo meets the smoothed label": (EXO(beta=BETA, label_noise=0.1), 1.0, from_margins(*[np.log(9) / BETA] * 2)),
-    "cpo has a uniform reference": (CPO(beta=BETA, nll_coef=0), WINS, from_margins(2, 2, UNIFORM)),
-    "simpo too": (SimPO(beta=BETA, gamma=0), WINS, from_margins(2, 2, UNIFORM)),
-    "f-dpo with the forward kl": (FDPO(beta=BETA, divergence="forward_kl"), WINS, forward_kl_optimum()),
-}
-
-
-@pytest.mark.parametrize(("objective", "wins", "optimum"), PREFERENCES.values(), ids=PREFERENCES.keys())
-def test_preference_losses_arrive_where_their_formulas_say(objective, wins, optimum):
-    policy = trainer(tiny_model(vocab_size=3), objective)
-    batches = pack(compared(wins), rows=4 * PAIRS, length=2)
+@pytest.mark.parametrize("arrival", ARRIVALS.values(), ids=ARRIVALS.keys())
+def test_preference_losses_arrive_where_their_formulas_say(arrival):
+    policy = trainer(tiny_model(vocab_size=3), arrival.objective)
+    batches = pack(compared(arrival.wins, arrival.columns), rows=4 * PAIRS, length=2)
     for step in range(2 * STEPS):
         policy.step(step, batches)
-    assert_arrived(policy.model, optimum)
+    assert_arrived(policy.model, arrival.optimum)
 
 
-def test_dpo_with_the_label_noise_of_the_data_needs_each_pair_once():
-    policy = trainer(tiny_model(vocab_size=3), DPO(beta=BETA, label_noise=1 - WINS))
+@pytest.mark.parametrize("objective", [DPO(beta=BETA, label_noise=1 - WINS)], ids=["cdpo"])
+def test_dpo_with_the_label_noise_of_the_data_needs_each_pair_once(objective):
+    policy = trainer(tiny_model(vocab_size=3), objective)
     batches = pack([(said(1), said(0)), (said(2), said(1))], rows=4, length=2)
     for step in range(2 * STEPS):
         policy.step(step, batches)
     assert_arrived(policy.model, OPTIMUM)
 
 
-def test_bcos_log_ratios_are_the_log_odds_of_being_good():
+def served(objective: Objective, groups: Sequence[Group]) -> np.ndarray:
+    """The log-ratios after a training in which the loss looks at all groups before each step."""
+    policy = trainer(tiny_model(vocab_size=3), objective)
+    for step in range(2 * STEPS):
+        read = lambda items: column_of(policy.model, items, logprobs, rows=30, length=2)  # noqa: E731
+        policy.step(step, pack(objective.of_step(groups, read), rows=30, length=2))
+    return policy_logprobs(policy.model) - np.log(REFERENCE)
+
+
+@pytest.mark.parametrize("objective", [BCO(beta=BETA)], ids=["bco"])
+def test_bcos_log_ratios_are_the_log_odds_of_being_good(objective):
     """Choice 0 is good in 20 %, 1 in 50 %, 2 in 80 % of its judgements; nothing else tells where the level lies."""
     shares = (0.2, 0.5, 0.8)
     judged = [
-        (said(choice, label=label, baseline=0.0),)
+        (said(choice, label=label),)
         for choice, share in enumerate(shares) for label, times in ((1.0, share), (-1.0, 1 - share)) for _ in range(round(10 * times))
     ]  # fmt: skip
-    policy, objective = trainer(tiny_model(vocab_size=3), BCO(beta=BETA)), BCO(beta=BETA)
-    for step in range(2 * STEPS):
-        read = lambda items: column_of(policy.model, items, logprobs, rows=30, length=2)  # noqa: E731
-        policy.step(step, pack(objective.of_step(judged, read), rows=30, length=2))
-    log_ratio = policy_logprobs(policy.model) - np.log(REFERENCE)
-    np.testing.assert_allclose(np.diff(log_ratio), [np.log(4) / BETA] * 2, rtol=0.05)
+    np.testing.assert_allclose(np.diff(served(objective, judged)), [np.log(4) / BETA] * 2, rtol=0.05)
+
+
+@pytest.mark.parametrize("objective", [AOT(beta=BETA)], ids=["aot"])
+def test_aots_margin_is_that_at_which_the_sorted_margins_are_in_balance(objective):
+    """1 beats 0 in 11 of 15 comparisons; the reference says u = log .3 / .5 of it, sorted 11 x u and 4 x -u beside 4 x -m and 11 x m."""
+    log_ratio = served(objective, [(said(1), said(0))] * 11 + [(said(0), said(1))] * 4)
+    margin, u = np.diff(log_ratio)[0] + np.log(0.3 / 0.5), np.log(0.3 / 0.5)
+    pull = lambda x: 1 / (1 + np.exp(BETA * x))  # noqa: E731
+    low, high = 0.0, 20.0
+    for _ in range(60):
+        m = (low + high) / 2
+        low, high = (m, high) if 7 * pull(m - u) + 4 * pull(m + u) > 4 * pull(-m - u) else (low, m)
+    assert margin == pytest.approx(low, abs=0.05)
+    assert abs(low - (np.log(11 / 4) / BETA + u)) > 0.2  # where DPO would be
 
 
 # --- which estimator of the KL has which gradient where, by exact enumeration of six choices

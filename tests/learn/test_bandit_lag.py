@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from tests.learn.test_bandit import BETA, OPTIMUM, REFERENCE, REWARD, assert_arrived, policy_logprobs
+from tests.learn.closed_forms import BETA, OPTIMUM, REFERENCE, REWARD
+from tests.learn.test_bandit import assert_arrived, policy_logprobs
 from tests.learn.test_bandit_online import STEPS, policy_of, weighed
 from trivium.learn.objectives.policy import CISPO, REINFORCE, PolicyGradient
 from trivium.nn.model import Model
@@ -42,7 +43,9 @@ def test_what_is_not_corrected_does_not_arrive():
 
 
 @pytest.mark.parametrize(
-    "objective", [PolicyGradient(clip_low=0.9, clip_high=9.0, reduction="token"), CISPO(reduction="token")], ids=["ppo", "cispo"]
+    "objective",
+    [PolicyGradient(clip_low=0.9, clip_high=9.0, reduction="token"), CISPO(reduction="token")],
+    ids=["PPO, a lag of one", "CISPO, a lag of one"],
 )
 def test_a_ratio_to_the_sampler_itself_corrects_a_lag_of_one(objective):
     assert_arrived(arrived_with(1, objective, anchor="sampler"), OPTIMUM)

@@ -8,17 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests.learn.test_bandit import (
-    BETA,
-    OPTIMUM,
-    REFERENCE,
-    REWARD,
-    SAID,
-    UNIFORM,
-    assert_arrived,
-    policy_logprobs,
-    said,
-)
+from tests.learn.closed_forms import BETA, OPTIMUM, REFERENCE, REWARD, UNIFORM
+from tests.learn.test_bandit import SAID, assert_arrived, policy_logprobs, said
 from tests.nn.tiny import tiny_model
 from trivium.core.types import example
 from trivium.data.pack import pack
@@ -61,7 +52,10 @@ def weighed(drawn_by: np.ndarray, **columns: np.ndarray) -> list[Batch]:
     return pack([(example([0, choice], [0, np.exp(drawn_by[choice])], **filled[choice]),) for choice in range(3)], rows=3, length=2)
 
 
-def policy_of(objective: Objective = REINFORCE(reduction="token"), **options: Any) -> Trainer:  # noqa: B008
+BY_TOKEN = REINFORCE(reduction="token")
+
+
+def policy_of(objective: Objective = BY_TOKEN, **options: Any) -> Trainer:
     model = tiny_model(vocab_size=3)
     adam = torch.optim.Adam(model.parameters(), lr=0.04)
     return Trainer("policy", model, objective, [adam], schedule=Schedule(decay_share=0.5), steps=STEPS, **options)
@@ -87,11 +81,15 @@ def equilibrium(reference: np.ndarray, share: float) -> list[float]:
 
 
 @pytest.mark.parametrize(
-    ("reference", "share"), [(REFERENCE, 0.0), (REFERENCE, 0.5), (REFERENCE, 1.0), (UNIFORM, 0.125)],
-    ids=["self-play: the regularised equilibrium", "half of the reference", "against the reference", "a fair circle"],
+    ("objective", "reference", "share"),
+    [(BY_TOKEN, REFERENCE, 0.0), (BY_TOKEN, REFERENCE, 0.5), (BY_TOKEN, REFERENCE, 1.0), (BY_TOKEN, UNIFORM, 0.125)],
+    ids=[
+        "Nash-MD, self-play: the regularised equilibrium", "Nash-MD, half of the reference", "Nash-MD against the reference",
+        "Nash-MD in a fair circle",
+    ],
 )  # fmt: skip
-def test_nash_md_arrives_where_preferences_run_in_a_circle(reference, share):
-    policy = policy_of()
+def test_nash_md_arrives_where_preferences_run_in_a_circle(objective, reference, share):
+    policy = policy_of(objective)
     for step in range(STEPS):
         update(policy, step, Versus(), reference=reference, wins=lambda now: CIRCLE @ mixture(now, reference, share))
     assert_arrived(policy.model, equilibrium(reference, share))
@@ -104,7 +102,7 @@ def test_in_a_fair_circle_nobody_is_better_than_all():
 # --- XPO, by exact enumeration: every answer of the policy beside every one of the reference, either of them the better
 
 
-def xpo_optimum(optimism: float) -> np.ndarray:
+def xpo_optimum(objective: XPO) -> np.ndarray:
     sides = [(a, b, a_wins) for a in range(3) for b in range(3) for a_wins in (True, False)]
     pairs = [(said(a, from_reference=0.0), said(b, from_reference=1.0)) for a, b, _ in sides]
     [batch] = pack([pair if side[2] else pair[::-1] for pair, side in zip(pairs, sides, strict=True)], rows=36, length=2)
@@ -115,19 +113,21 @@ def xpo_optimum(optimism: float) -> np.ndarray:
         log_p = logits.log_softmax(-1)
         spoken = log_p[batch.tokens_BL[:, 1]]
         out = SimpleNamespace(logprobs_BL=torch.stack([torch.zeros_like(spoken), spoken], 1))
-        loss_G, _ = XPO(beta=BETA, optimism=optimism)(out, batch)
+        loss_G, _ = objective(out, batch)
         adam.zero_grad()
         (loss_G * share * log_p.exp().detach()[[a for a, *_ in sides]]).sum().backward()
         adam.step()
     return logits.detach().softmax(-1).numpy()
 
 
-def test_xpo_without_optimism_is_online_dpo():
-    np.testing.assert_allclose(xpo_optimum(0.0), OPTIMUM, atol=1e-3)
+@pytest.mark.parametrize("objective", [XPO(beta=BETA, optimism=0.0)], ids=["xpo without optimism: online dpo's"])
+def test_xpo_without_optimism_is_online_dpo(objective):
+    np.testing.assert_allclose(xpo_optimum(objective), OPTIMUM, atol=1e-3)
 
 
-def test_xpo_leaves_what_the_reference_says():
-    optimism, found = 0.02, xpo_optimum(0.02)
+@pytest.mark.parametrize("objective", [XPO(beta=BETA, optimism=0.02)], ids=["xpo: away from the reference"])
+def test_xpo_leaves_what_the_reference_says(objective):
+    optimism, found = objective.optimism, xpo_optimum(objective)
     margin = np.log(found / REFERENCE)[:, None] - np.log(found / REFERENCE)[None, :]
     wins = 1 / (1 + np.exp(REWARD[None, :] - REWARD[:, None]))
     pull = found[:, None] * REFERENCE[None, :] * (wins - 1 / (1 + np.exp(-BETA * margin)))
@@ -141,21 +141,23 @@ def test_xpo_leaves_what_the_reference_says():
 TEACHER = np.array([0.2, 0.15, 0.65])
 
 
-@pytest.mark.parametrize("price", [0.0, BETA])
-def test_distillation_arrives_at_the_teacher_or_between_it_and_the_reference(price):
-    policy = policy_of()
+@pytest.mark.parametrize(
+    ("objective", "price"), [(BY_TOKEN, 0.0), (BY_TOKEN, BETA)], ids=["distillation: the teacher", "distillation, with a price of the KL"]
+)
+def test_distillation_arrives_at_the_teacher_or_between_it_and_the_reference(objective, price):
+    policy = policy_of(objective)
     for step in range(STEPS):
         update(policy, step, Distillation(), price=price, teacher=TEACHER)
     between = TEACHER ** (1 / (1 + price)) * REFERENCE ** (price / (1 + price))
     assert_arrived(policy.model, (between / between.sum()).tolist())
 
 
-@pytest.mark.parametrize("beta", [0.0, 0.5, 1.0])
-def test_gkd_arrives_at_the_teacher(beta):
+@pytest.mark.parametrize("objective", [GKD(beta=0.0), GKD(beta=0.5), GKD(beta=1.0)], ids=lambda each: f"gkd {each.beta:g}: the teacher")
+def test_gkd_arrives_at_the_teacher(objective):
     teacher = tiny_model(vocab_size=3, seed=7).requires_grad_(False)
     with torch.no_grad():
         teacher.trunk.head.weight.mul_(3)  # so that it has opinions
-    policy = policy_of(GKD(beta=beta), reference=teacher)
+    policy = policy_of(objective, reference=teacher)
     batches = pack([(item,) for item in SAID], rows=3, length=2)
     assert np.abs(np.exp(policy_logprobs(policy.model)) - np.exp(policy_logprobs(teacher))).max() > 0.1
     for step in range(STEPS):
@@ -186,10 +188,10 @@ def ptx_optimum() -> list[float]:
     return share_at(low).tolist()
 
 
-def test_ppo_ptx_arrives_where_reward_and_text_are_in_balance():
+@pytest.mark.parametrize("beside", [CrossEntropy()], ids=["PPO-ptx: in balance with the reward"])
+def test_ppo_ptx_arrives_where_reward_and_text_are_in_balance(beside):
     text = [(SAID[choice],) for choice in range(3) for _ in range(TEXT[choice])]
-    beside = Beside("replay", lambda _: text, CrossEntropy(), GAMMA, rows=4, length=2)
-    policy = policy_of(beside=beside)
+    policy = policy_of(beside=Beside("replay", lambda _: text, beside, GAMMA, rows=4, length=2))
     for step in range(STEPS):
         update(policy, step)
     assert_arrived(policy.model, ptx_optimum())

@@ -71,26 +71,30 @@ def ranking_loss(rule: Ranking, scores: list[float], **columns: list[float]) -> 
     return float(rule(SimpleNamespace(scores_BL=at_the_answer(*scores)), batch)[0])
 
 
-def test_margins_of_the_data_push_further_where_people_were_surer():
-    assert ranking_loss(Ranking(has_margins=True), [1.2, 0.5], rank=[0, 1], margin=[1.0, 1.0]) == pytest.approx(0.8543552444685272)
-    assert ranking_loss(Ranking(has_margins=True), [1.2, 0.5], rank=[0, 1], margin=[0.0, 0.0]) == pytest.approx(0.4031860488854579)
+@pytest.mark.parametrize("objective", [Ranking(has_margins=True)])
+def test_margins_of_the_data_push_further_where_people_were_surer(objective):
+    assert ranking_loss(objective, [1.2, 0.5], rank=[0, 1], margin=[1.0, 1.0]) == pytest.approx(0.8543552444685272)
+    assert ranking_loss(objective, [1.2, 0.5], rank=[0, 1], margin=[0.0, 0.0]) == pytest.approx(0.4031860488854579)
 
 
-def test_a_probability_mixes_both_directions():
+@pytest.mark.parametrize("objective", [Ranking(has_probs=True)])
+def test_a_probability_mixes_both_directions(objective):
     right, wrong = np.log1p(np.exp(-0.7)), np.log1p(np.exp(0.7))
-    assert ranking_loss(Ranking(has_probs=True), [1.2, 0.5], rank=[0, 1], prob=[0.75, 0.75]) == pytest.approx(0.75 * right + 0.25 * wrong)
+    assert ranking_loss(objective, [1.2, 0.5], rank=[0, 1], prob=[0.75, 0.75]) == pytest.approx(0.75 * right + 0.25 * wrong)
 
 
-def test_a_tie_may_count_half_in_either_direction():
+@pytest.mark.parametrize("objective", [Ranking(ties="half")])
+def test_a_tie_may_count_half_in_either_direction(objective):
     even = 0.5 * (np.log1p(np.exp(-1)) + np.log1p(np.exp(1)))
-    assert ranking_loss(Ranking(ties="half"), [3, 2], rank=[0, 0]) == pytest.approx(even)
+    assert ranking_loss(objective, [3, 2], rank=[0, 0]) == pytest.approx(even)
     three = (even + np.log1p(np.exp(-3)) + np.log1p(np.exp(-2))) / 3
-    assert ranking_loss(Ranking(ties="half"), [3, 2, 0], rank=[0, 0, 1]) == pytest.approx(three)
+    assert ranking_loss(objective, [3, 2, 0], rank=[0, 0, 1]) == pytest.approx(three)
 
 
-def test_a_step_costs_what_its_label_was_unlikely():
+@pytest.mark.parametrize("objective", [Process()])
+def test_a_step_costs_what_its_label_was_unlikely(objective):
     batch = one_token_answers(correct=[1.0, 0.0, 0.25])
-    loss_BL, metrics = Process()(SimpleNamespace(scores_BL=at_the_answer(2, 2, -1)), batch)
+    loss_BL, metrics = objective(SimpleNamespace(scores_BL=at_the_answer(2, 2, -1)), batch)
     right, wrong = np.log1p(np.exp(-2)), np.log1p(np.exp(2))
     soft = 0.25 * np.log1p(np.exp(1)) + 0.75 * np.log1p(np.exp(-1))
     assert loss_BL[:, 1].tolist() == pytest.approx([right, wrong, soft])
@@ -140,10 +144,11 @@ def test_gae_without_discount_and_decay_is_the_reward_to_go_minus_the_value():
     ("ratio", "advantage", "loss", "is_clipped"),
     [(1.5, 1, -1.2, 1), (0.5, 1, -0.5, 1), (1.5, -1, 1.5, 1), (0.5, -1, 0.8, 1), (1.1, 1, -1.1, 0)],
 )
-def test_ppo_clips_only_where_it_would_gain(ratio, advantage, loss, is_clipped):
+@pytest.mark.parametrize("objective", [PolicyGradient()])
+def test_ppo_clips_only_where_it_would_gain(objective, ratio, advantage, loss, is_clipped):
     batch = one_token_answers(old_logprobs=[0.0], advantages=[advantage])
     out = SimpleNamespace(logprobs_BL=at_the_answer(np.log(ratio)), entropy_BL=at_the_answer(0))
-    loss_BL, metrics = PolicyGradient()(out, batch)
+    loss_BL, metrics = objective(out, batch)
     assert float(loss_BL[0, 1]) == pytest.approx(loss, abs=1e-12)
     assert float(metrics["clip_fraction"][0]) == is_clipped
 
@@ -162,9 +167,10 @@ def test_the_estimator_that_has_no_gradient_is_refused_in_a_loss():
 
 
 @pytest.mark.parametrize(("old", "value", "loss"), [(0.5, 0.6, 0.08), (0.5, 1.5, 0.125), (1.5, 0.9, 0.045), (0.0, 0.5, 0.32)])
-def test_the_value_loss_is_the_larger_of_plain_and_clipped(old, value, loss):
+@pytest.mark.parametrize("objective", [Value(clip=0.2)])
+def test_the_value_loss_is_the_larger_of_plain_and_clipped(objective, old, value, loss):
     batch = one_token_answers(values=[old], returns=[1.0])
-    loss_BL, _ = Value(clip=0.2)(SimpleNamespace(values_BL=at_the_answer(value)), batch)
+    loss_BL, _ = objective(SimpleNamespace(values_BL=at_the_answer(value)), batch)
     assert float(loss_BL[0, 1]) == pytest.approx(loss, abs=1e-7)
 
 
@@ -343,7 +349,8 @@ def test_policy_losses(objective, ratio, advantage, loss):
     assert float(objective(out, batch)[0][0, 1]) == pytest.approx(loss, abs=1e-6)
 
 
-def test_the_ratio_of_a_sequence_is_the_geometric_mean_of_its_tokens():
+@pytest.mark.parametrize("objective", [PolicyGradient(ratio="sequence", clip_high=9.0)])
+def test_the_ratio_of_a_sequence_is_the_geometric_mean_of_its_tokens(objective):
     [batch] = pack(
         [
             (example([0, 1, 1, 1], old_logprobs=np.zeros(4), advantages=np.ones(4)),),
@@ -353,7 +360,7 @@ def test_the_ratio_of_a_sequence_is_the_geometric_mean_of_its_tokens():
         length=6,
     )
     out = SimpleNamespace(logprobs_BL=torch.tensor([[0.0, 0.1, -0.2, 0.3, 0.0, 0.5]], dtype=DOUBLE), entropy_BL=torch.zeros(1, 6))
-    loss_BL, _ = PolicyGradient(ratio="sequence", clip_high=9.0)(out, batch)
+    loss_BL, _ = objective(out, batch)
     assert loss_BL[0, [1, 2, 3, 5]].tolist() == pytest.approx([-1.0689391057472464] * 3 + [-np.exp(0.5)])
 
 

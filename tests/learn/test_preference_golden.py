@@ -32,6 +32,7 @@ from trivium.learn.objectives.preference import (
     SPPO,
     TDPO,
     WPO,
+    XPO,
     DiscoPOP,
     RobustDPO,
     SimPO,
@@ -96,7 +97,7 @@ GOLDEN = {
     "discopop": (DiscoPOP(), 0.8493375792893855),
     "f-dpo forward": (FDPO(divergence="forward_kl"), 0.6311543835721054),
     "f-dpo js": (FDPO(divergence="js"), 0.6606521625101546),
-    "f-dpo alpha": (FDPO(divergence="alpha", alpha=2), 0.5931236612079824),
+    "f-dpo alpha": (FDPO(divergence="alpha", alpha=0.3), np.log1p(np.exp(-0.1 * (np.exp(0.3 * 0.5) - np.exp(-0.3)) / 0.3))),
     "ld-dpo without tail": (LDDPO(tail_weight=1), 0.6209570477895321),
     "ld-dpo": (LDDPO(tail_weight=0), np.log1p(np.exp(-0.1 * (0.8 + 0.5)))),  # four of the five tokens of the better answer
     "wpo": (WPO(), 0.6209570477895321 * np.exp(-2 - 3)),
@@ -118,30 +119,63 @@ def test_dpo_with_probabilities_is_the_mixture_that_the_data_asks_for():
         DPO(has_probs=True, label_noise=0.1)
 
 
-def test_odpo_asks_for_more_where_scores_differ_more():
+@pytest.mark.parametrize("objective", [ODPO()])
+def test_odpo_asks_for_more_where_scores_differ_more(objective):
     gap = np.exp(0.3) - 1
-    assert float(loss_of(ODPO(), *pair(score=(gap, 0.0)))) == pytest.approx(0.770957047789532, abs=2e-6)
-    assert float(loss_of(ODPO(), *pair(score=(0.0, 5.0)))) == pytest.approx(0.6209570477895321, abs=2e-6)
+    assert float(loss_of(objective, *pair(score=(gap, 0.0)))) == pytest.approx(0.770957047789532, abs=2e-6)
+    assert float(loss_of(objective, *pair(score=(0.0, 5.0)))) == pytest.approx(0.6209570477895321, abs=2e-6)
 
 
-def test_tdpo_is_dpo_where_both_answers_have_drifted_alike():
-    assert float(loss_of(TDPO(version=1), *pair(kl=(0.7 / 5, 0.7 / 4)))) == pytest.approx(0.6209570477895321, abs=2e-6)
-    one = float(loss_of(TDPO(version=1), *pair(kl=(0.5 / 5, 1.5 / 4))))
+@pytest.mark.parametrize(("from_reference", "explored"), [((0.0, 1.0), -12.0), ((1.0, 0.0), -10.0)])
+@pytest.mark.parametrize("objective", [XPO(optimism=0.01)])
+def test_xpo_is_dpo_and_a_share_of_what_the_references_answer_has_left(objective, from_reference, explored):
+    assert float(loss_of(objective, *pair(from_reference=from_reference))) == pytest.approx(0.6209570477895321 + 0.01 * explored, abs=2e-6)
+
+
+@pytest.mark.parametrize("objective", [FDPO(divergence="alpha", alpha=0.999), FDPO(divergence="alpha", alpha=0.001)])
+def test_the_alpha_divergences_lie_between_the_forward_kl_and_dpo(objective):
+    end = FDPO(divergence="forward_kl") if objective.alpha > 0.5 else DPO()
+    assert float(loss_of(objective, *pair())) == pytest.approx(float(loss_of(end, *pair())), rel=1e-4)
+
+
+@pytest.mark.parametrize("objective", [DiscoPOP(beta=1.0)])
+def test_discopop_starts_uphill_between_a_local_minimum_and_the_way_out(objective):
+    """Slopes by x = beta margin, of the better answer's log-ratio alone: beta is 1."""
+
+    def at(x: float) -> tuple[float, float]:
+        logprobs = at_the_answer(x, 0.0).requires_grad_()
+        batch = one_token_answers(groups=[2], ref_logprobs=[0.0, 0.0])
+        loss_G, _ = objective(SimpleNamespace(logprobs_BL=logprobs), batch)
+        return float(loss_G.detach()), float(torch.autograd.grad(loss_G.sum(), logprobs)[0][0, 1])
+
+    signs = [np.sign(at(x)[1]) for x in (-0.14, -0.10, 0.0, 0.06, 0.08, 1.0)]
+    assert signs == [-1, 1, 1, 1, -1, -1]
+    assert at(0.0)[1] == pytest.approx(5 * (1 - np.log(2)) - 0.25 - 0.5)  # m' (e^0 - log 2), and half of either slope
+    assert at(-0.119)[0] == pytest.approx(0.7859, abs=1e-4)
+    assert at(20.0)[0] < 1e-8
+
+
+@pytest.mark.parametrize("objective", [TDPO(version=1)])
+def test_tdpo_is_dpo_where_both_answers_have_drifted_alike(objective):
+    assert float(loss_of(objective, *pair(kl=(0.7 / 5, 0.7 / 4)))) == pytest.approx(0.6209570477895321, abs=2e-6)
+    one = float(loss_of(objective, *pair(kl=(0.5 / 5, 1.5 / 4))))
     assert one == pytest.approx(np.log1p(np.exp(-0.1 * (1.5 - 1.0))), abs=2e-6)
     assert float(loss_of(TDPO(version=2, weight=1.0), *pair(kl=(0.5 / 5, 1.5 / 4)))) == pytest.approx(one)
 
 
 @pytest.mark.parametrize(("label", "loss"), [(1.0, 0.48750260351578967), (-1.0, 0.47502081252106)])
-def test_kto_values_a_good_and_a_bad_answer(label, loss):
+@pytest.mark.parametrize("objective", [KTO()])
+def test_kto_values_a_good_and_a_bad_answer(objective, label, loss):
     side = 0 if label > 0 else 1
-    found = loss_of(KTO(), pair(label=(1.0, -1.0), baseline=(0.5, 0.5))[side])
+    found = loss_of(objective, pair(label=(1.0, -1.0), baseline=(0.5, 0.5))[side])
     assert float(found) == pytest.approx(loss, abs=2e-6)
     assert float(loss_of(KTO(good_weight=2, bad_weight=2), pair(label=(1.0, -1.0), baseline=(0.5, 0.5))[side])) == pytest.approx(2 * loss)
 
 
-def test_bco_of_a_pair_is_the_sum_of_its_answers():
+@pytest.mark.parametrize("objective", [BCO()])
+def test_bco_of_a_pair_is_the_sum_of_its_answers(objective):
     both = pair(label=(1.0, -1.0), baseline=(0.0, 0.0))
-    assert sum(float(loss_of(BCO(), side)) for side in both) == pytest.approx(1.3128563080868572, abs=2e-6)
+    assert sum(float(loss_of(objective, side)) for side in both) == pytest.approx(1.3128563080868572, abs=2e-6)
 
 
 def now(*totals: float):
@@ -166,12 +200,13 @@ def test_bcos_baseline_is_half_way_between_good_and_bad():
     assert BCO().of_step(groups[:2], now(1.0, 3.0, 0.0))[0][0].columns["baseline"][1] == 2.0
 
 
-def test_aot_compares_margins_of_the_same_place():
+@pytest.mark.parametrize("objective", [AOT(beta=0.1)])
+def test_aot_compares_margins_of_the_same_place(objective):
     """Margins of the policy 2, -1 and of the reference 0.5, 0.5."""
     groups = [(said(0, 0.5), said(1)), (said(2, 0.5), said(3))]
-    served = AOT(beta=0.1).of_step(groups, now(2.0, 0.0, -1.0, 0.0))
+    served = objective.of_step(groups, now(2.0, 0.0, -1.0, 0.0))
     batch = one_token_answers(groups=[2, 2], ref_logprobs=[0.5, 0, 0.5, 0], baseline=[x.columns["baseline"][1] for g in served for x in g])
-    loss_G, _ = AOT(beta=0.1)(SimpleNamespace(logprobs_BL=at_the_answer(2, 0, -1, 0)), batch)
+    loss_G, _ = objective(SimpleNamespace(logprobs_BL=at_the_answer(2, 0, -1, 0)), batch)
     assert loss_G.tolist() == pytest.approx([np.log1p(np.exp(-0.15)), np.log1p(np.exp(0.15))], abs=1e-7)
 
 
@@ -181,15 +216,17 @@ def test_aot_gives_each_pair_the_references_margin_of_the_place_it_has_under_the
     assert [group[0].columns["baseline"][1] for group in served] == [1.0, 3.0, 2.0]
 
 
-def test_unpaired_aot_meets_the_worst_of_both_sides_with_each_other():
+@pytest.mark.parametrize("objective", [AOT(is_paired=False)])
+def test_unpaired_aot_meets_the_worst_of_both_sides_with_each_other(objective):
     groups = [(said(0), said(1)), (said(2), said(3))]
-    served = AOT(is_paired=False).of_step(groups, now(5.0, -1.0, 2.0, 4.0))
+    served = objective.of_step(groups, now(5.0, -1.0, 2.0, 4.0))
     assert [[int(item.tokens[1]) for item in group] for group in served] == [[2, 1], [0, 3]]
 
 
-def test_rrhf_ranks_by_the_log_prob_a_token_and_imitates_the_best():
+@pytest.mark.parametrize("objective", [RRHF()])
+def test_rrhf_ranks_by_the_log_prob_a_token_and_imitates_the_best(objective):
     answers = [answer(-4.0, 0, 4, rank=1.0), answer(-6.0, 0, 2, rank=0.0), answer(-2.0, 0, 1, rank=2.0)]  # -1, -3, -2 a token
-    assert float(loss_of(RRHF(), *answers)) == pytest.approx((-1 + 3) + (-2 + 3) + 0.0 + 6.0)
+    assert float(loss_of(objective, *answers)) == pytest.approx((-1 + 3) + (-2 + 3) + 0.0 + 6.0)
 
 
 def test_rrhf_imitates_all_that_are_best():
@@ -211,7 +248,7 @@ def test_orpos_log_odds():
     ) == (pytest.approx(-0.5))
 
 
-@pytest.mark.parametrize(("options", "word"), [({"divergence": "alpha", "alpha": 1.0}, "objective=dpo"), ({"beta": 0}, "beta")])
+@pytest.mark.parametrize(("options", "word"), [({"divergence": "alpha", "alpha": 1.0}, "alpha"), ({"beta": 0}, "beta")])
 def test_f_dpo_refuses_what_has_no_meaning(options, word):
     with pytest.raises(ConfigError, match=word):
         FDPO(**options)

@@ -2,6 +2,7 @@
 
 import json
 import re
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -79,24 +80,29 @@ def weights(out: str, kind: str) -> bytes:
     return (Path(out) / kind / "model/model.safetensors").read_bytes()
 
 
-def killed_once(kind: str, at: int, monkeypatch: pytest.MonkeyPatch, **options: Any) -> None:
-    """Run it once straight, and once with a kill before update `at` and again: the same bits."""
-    run(kind, "straight", save_every_s=0.0, **options)
-    step = Trainer.step
+def killed_once(kind: str, at: int, monkeypatch: pytest.MonkeyPatch, **options: Any) -> set[str]:
+    """Run it once straight, and once with a kill before update `at` and again: the same bits, of the model and of every trainer's last
+    state, weights and moments (a critic is nowhere else in the end). Gives the trainers' names.
+    """
+    step, trainers, ends = Trainer.step, dict[str, Trainer](), dict[str, dict[str, Any]]()
+    for out, stop in (("straight", None), ("killed", at), ("killed", None)):
 
-    def stopped(self: Trainer, n: int, *batches: Any) -> dict[str, float]:
-        if n == at:
-            raise Interrupted(15, "power loss")
-        return step(self, n, *batches)
+        def watched(self: Trainer, n: int, *batches: Any, stop: int | None = stop) -> dict[str, float]:
+            if n == stop:
+                raise Interrupted(15, "power loss")
+            trainers[self.name] = self
+            return step(self, n, *batches)
 
-    with monkeypatch.context() as patched:
-        patched.setattr(Trainer, "step", stopped)
-        with pytest.raises(Interrupted):
-            run(kind, "killed", save_every_s=0.0, **options)
-    run(kind, "killed", save_every_s=0.0, **options)
+        with monkeypatch.context() as patched, nullcontext() if stop is None else pytest.raises(Interrupted):
+            patched.setattr(Trainer, "step", watched)
+            run(kind, out, save_every_s=0.0, **options)
+        ends[out] = {name: trainer.state() for name, trainer in trainers.items()}
+        trainers.clear()
+    torch.testing.assert_close(ends["killed"], ends["straight"], rtol=0, atol=0)
     assert weights("killed", kind) == weights("straight", kind)
     kept = [(Path(out) / "metrics.jsonl").read_bytes() for out in ("killed", "straight")]
     assert kept[0] == kept[1]
+    return set(ends["killed"])
 
 
 @pytest.mark.parametrize(
@@ -197,7 +203,8 @@ RESUMED = (
 @pytest.mark.parametrize("method", RESUMED)
 def test_reinforce_goes_on_with_the_same_bits(method, monkeypatch):
     stage = single("reinforce", {"model": "base", **SAMPLED, **ONLINE[method]}).stages["reinforce"]
-    killed_once("reinforce", stage.passes * stage.minibatches, monkeypatch, **ONLINE[method], phases=3)
+    trained = killed_once("reinforce", stage.passes * stage.minibatches, monkeypatch, **ONLINE[method], phases=3)
+    assert ("critic" in trained) == stage.has_critic
 
 
 def test_text_of_pre_training_pulls_on_the_same_update():

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -197,6 +198,33 @@ def test_a_preference_loss_gets_the_best_before_the_worst_with_the_references_lo
     assert [len(group) for group in groups] == [2] * 8
     assert all(group[0].tokens[-1] >= group[1].tokens[-1] for group in groups)
     assert all("ref_logprobs" in item.columns for group in groups for item in group)
+
+
+class Ending(Parrot):
+    """The same, whose answers all stop."""
+
+    def generate(self, prompts, sampling, *, seed, purpose, step):
+        answers = super().generate(prompts, sampling, seed=seed, purpose=purpose, step=step)
+        return [replace(answer, meta={"stopped": True}) for answer in answers]
+
+
+def paired(scores, **options):
+    """The lengths of the answers of each pair, the better first; scores: of the answers, which are 1, 2, 3 ... tokens long."""
+    source = rollouts(GAE(), is_paired=True, has_credit=False, **options)
+    source.engine, source.score = Ending(), lambda answers, _: np.array(scores)
+    return [tuple(len(item.tokens) - len(PROMPT) for item in group) for group in source(0)]
+
+
+def test_a_pair_is_the_best_answer_and_the_worst_whatever_lies_between():
+    pairs = paired([2.0, 9.0, -3.0, 5.0, 1.0, -7.0, 6.0, 8.0], prompts_per_phase=2, answers=4)
+    assert sorted(pairs) == [(2, 3), (8, 6)]
+
+
+def test_equal_answers_are_put_in_an_order_by_lot():
+    pairs = paired([1.0] * 48, prompts_per_phase=24, answers=2)
+    first = sum(better < worse for better, worse in pairs)
+    assert 4 <= first <= 20  # of 24 tosses; fewer or more in 1 of 4,000 seeds
+    assert paired([1.0] * 48, prompts_per_phase=24, answers=2) == pairs
 
 
 def test_the_greedy_answer_is_scored_once_for_each_prompt():

@@ -21,8 +21,8 @@ MAX_EXPONENT = 40.0  # e^40 is far beyond any margin that still has a slope, and
 class FDPO:
     """-log sigmoid(beta (g(log-ratio of the better) - g(log-ratio of the worse))), g(r) = f'(e^r) up to a constant.
 
-    Wang et al. 2023, arXiv:2309.16240, eq. 10. forward_kl: g = -e^-r. js: g = log sigmoid(r). alpha: g = e^((alpha - 1) r) / (alpha - 1),
-    which is between the two KLs for alpha in (0, 1). (reverse KL: g = r is DPO itself.)
+    Wang et al. 2023, arXiv:2309.16240, eq. 10 and table 1. forward_kl: g = -e^-r. js: g = log sigmoid(r). alpha: g = -e^(-alpha r) / alpha,
+    from the reverse KL (alpha near 0, g = r: DPO itself) to the forward KL (alpha near 1). TRL's f_alpha_divergence_coef is 1 - alpha.
     """
 
     kind: Literal["fdpo"] = "fdpo"
@@ -30,11 +30,9 @@ class FDPO:
     reduction: ClassVar[Reduction] = "group"
     beta: float = Field(default=0.1, gt=0)  # see DPO
     divergence: Literal["forward_kl", "js", "alpha"] = "js"
-    alpha: float = Field(default=0.5, gt=0)
+    alpha: float = Field(default=0.5, gt=0, lt=1)
 
     def __post_init__(self) -> None:
-        if self.divergence == "alpha" and self.alpha == 1:
-            raise ValueError("alpha is 1, where the divergence is the reverse KL: take objective=dpo")
         if self.divergence != "alpha" and is_set(self, "alpha"):
             raise ValueError(f"alpha is {self.alpha:g}, but divergence={self.divergence} has none; leave it out, or take divergence=alpha")
 
@@ -47,5 +45,5 @@ class FDPO:
     def _slope(self, log_ratio: torch.Tensor) -> torch.Tensor:
         if self.divergence == "js":
             return logsigmoid(log_ratio)
-        power = -1.0 if self.divergence == "forward_kl" else self.alpha - 1
+        power = -1.0 if self.divergence == "forward_kl" else -self.alpha
         return (power * log_ratio).clamp(max=MAX_EXPONENT).exp() / power
