@@ -48,7 +48,7 @@ def launched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
-    assert ended.returncode == 0, ended.stderr[-4000:]
+    assert ended.returncode == 0, ended.stderr
     return folder
 
 
@@ -66,7 +66,9 @@ def below(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tens
 def test_two_ranks_give_the_gradients_of_one_process(two_ranks, name, kind):
     case = CASES[name]
     loss, gradients = case.gradients(sum(shares(case)[kind], []))
-    torch.testing.assert_close(below(f"{name}/{kind}/", two_ranks), {**gradients, "loss": loss}, **CLOSE)
+    largest = max(float(gradient.abs().max()) for gradient in gradients.values())  # 8.5 of IPO
+    close = {"rtol": 1e-6, "atol": 1e-6 * max(1.0, largest)}
+    torch.testing.assert_close(below(f"{name}/{kind}/", two_ranks), {**gradients, "loss": loss}, **close)
 
 
 @pytest.mark.parametrize("name", CLIPPED)

@@ -105,6 +105,7 @@ def save_and_go_on(folder: Path, rank: int, trainer: Trainer, batches: list[Batc
     checkpoint.write = lambda *words: (may_write.wait(), real(*words))
     with (Run if rank == 0 else Follower)(folder, quiet=True) as run:
         run.begin("pretrain", {})
+        dist.barrier()  # rank 0 makes the folder, as in a pipeline
         checkpoints = Checkpoints(run)
         checkpoints.save(SAVED_AT, [trainer])
         train(trainer, batches, SAVED_AT, STEPS)
@@ -125,6 +126,7 @@ def watched(folder: Path, rank: int, rewards: Sequence[float]) -> int:
 
     with (Run if rank == 0 else Follower)(folder, quiet=True) as run:
         run.begin("reinforce", {})
+        dist.barrier()
         fit(
             run, lambda n: case.groups(6, seed=n), [trainer], steps=WATCHED, layout=Layout(rows=2, length=LONGEST),
             checkpoints=Checkpoints(run, companions=[watch]), hooks=[measured, watch],
