@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from tests.nn.io_models import FILES, SHAPES, TOKENIZER, ours
+from tests.stages.power import lost_before
 from trivium.core.config import plain
 from trivium.core.errors import ArtefactError, ConfigError, DataError
-from trivium.core.interrupt import Interrupted
 from trivium.core.run import Run
 from trivium.core.types import Conversation, Message
 from trivium.data.pack import pack
@@ -27,7 +27,6 @@ from trivium.stages.planning.plan import plan
 from trivium.stages.recipe import single
 from trivium.text.chat_forms import forms
 from trivium.train.annotate import final_scores
-from trivium.train.trainer import Trainer
 
 MACHINE = {"threads": 1, "precision": "float32", "compile": "off", "ceiling": 5e10, "kernels": "torch"}
 WORDS = ("king", "land", "ships", "people", "user", "hello", "world", "assistant", "the", "of")
@@ -79,18 +78,9 @@ def weights(out: str = "out") -> bytes:
     return (Path(out) / "finetune/model/model.safetensors").read_bytes()
 
 
-def kill_at(update: int, monkeypatch: pytest.MonkeyPatch, **options: Any) -> None:
-    step = Trainer.step
-
-    def stopped(self: Trainer, n: int, *batches: Any) -> dict[str, float]:
-        if n == update:
-            raise Interrupted(15, "power loss")
-        return step(self, n, *batches)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Trainer, "step", stopped)
-        with pytest.raises(Interrupted):
-            run("killed", save_every_s=0.0, **options)
+def kill_at(update: int, **options: Any) -> None:
+    with lost_before(update):
+        run("killed", save_every_s=0.0, **options)
 
 
 # --- how long
@@ -197,7 +187,7 @@ def test_a_share_is_kept_out_of_training_and_does_not_depend_on_how_long_that_is
     ],
     ids=["loss", "reward", "adapter"],
 )
-def test_the_best_model_is_kept_and_a_kill_does_not_change_which(options, metric, sign, monkeypatch):
+def test_the_best_model_is_kept_and_a_kill_does_not_change_which(options, metric, sign):
     options = {"steps": 6, "batch_size": 4, "evaluate_every": 1, "optimizer": {"lr": 0.05}, "neftune_alpha": 5.0, **options}
     rows = run("straight", save_every_s=0.0, **options)
     scores = [sign * row[metric] for row in rows]
@@ -207,7 +197,7 @@ def test_the_best_model_is_kept_and_a_kill_does_not_change_which(options, metric
     results = {row["measure"]: row["value"] for row in json.loads(Path("straight/finetune/results.json").read_text())}
     assert results[metric] == pytest.approx(rows[best][metric], rel=1e-6)
     for update in (best + 1, 5):
-        kill_at(update, monkeypatch, **options)
+        kill_at(update, **options)
     assert run("killed", save_every_s=0.0, **options) == rows
     assert weights("killed") == weights("straight")
 
@@ -255,10 +245,10 @@ def test_prompts_that_leave_no_room_are_refused():
 
 
 @pytest.mark.parametrize(("name", "value"), [("neftune_alpha", 5.0), ("dropout", 0.2)])
-def test_noise_resumes_with_the_same_bits_and_none_is_none(name, value, monkeypatch):
+def test_noise_resumes_with_the_same_bits_and_none_is_none(name, value):
     options = {"steps": 4, "batch_size": 4, name: value}
     rows = run("straight", **options)
-    kill_at(2, monkeypatch, **options)
+    kill_at(2, **options)
     assert run("killed", save_every_s=0.0, **options) == rows
     assert weights("killed") == weights("straight")
     without = run("without", steps=4, batch_size=4)

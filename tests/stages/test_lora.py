@@ -12,6 +12,7 @@ from safetensors import safe_open
 
 from tests.nn.adapters import SMALL, fill
 from tests.nn.io_models import FILES, SHAPES, logits, ours
+from tests.stages.power import lost_before
 from trivium.core.errors import ArtefactError, ConfigError
 from trivium.core.interrupt import Interrupted
 from trivium.core.run import Run
@@ -102,19 +103,10 @@ def test_a_stage_leaves_an_adapter_and_the_model_it_was_merged_into(place, kind)
 
 
 @pytest.mark.parametrize("kind", STAGES)
-def test_killed_and_continued_is_the_same_to_the_bit(place, kind, monkeypatch):
+def test_killed_and_continued_is_the_same_to_the_bit(place, kind):
     straight = run(kind, "straight", save_every_s=0.0)
-    step = Trainer.step
-
-    def stopped(self: Trainer, n: int, *batches: Any) -> dict[str, float]:
-        if n == (2 if kind != "reinforce" else 3):
-            raise Interrupted(15, "power loss")
-        return step(self, n, *batches)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Trainer, "step", stopped)
-        with pytest.raises(Interrupted):
-            run(kind, "killed", save_every_s=0.0)
+    with lost_before(2 if kind != "reinforce" else 3):
+        run(kind, "killed", save_every_s=0.0)
     resumed = run(kind, "killed", save_every_s=0.0)
     for part in ("adapter", "model"):
         assert files(resumed / part) == files(straight / part)

@@ -17,9 +17,9 @@ import torch
 
 from tests.generate.fake_vllm import servers
 from tests.nn.io_models import FILES, STOPS, ours
+from tests.stages.power import lost_before
 from tests.stages.test_alignment import LENGTH, MACHINE, SAMPLED, killed_once, log, place, run, weights
 from trivium.core.errors import ArtefactError, ConfigError, EngineError
-from trivium.core.interrupt import Interrupted
 from trivium.generate import samplers
 from trivium.generate.engine import Engine
 from trivium.generate.own_sampler import OwnSampler
@@ -28,7 +28,6 @@ from trivium.stages import sampler_process
 from trivium.stages.computing import separate
 from trivium.stages.pipeline import execute
 from trivium.stages.recipe import single
-from trivium.train.trainer import Trainer
 
 __all__ = ["place"]  # a fixture
 
@@ -274,18 +273,9 @@ def test_a_stage_that_is_complete_is_run_again_when_answers_that_it_took_from_ot
     assert weights("second", "reinforce") != learned
 
 
-def test_a_run_that_was_killed_goes_on_although_it_has_left_answers_since(monkeypatch):
-    step = Trainer.step
-
-    def stopped(self, n, *batches):
-        if n == 3:
-            raise Interrupted(15, "power loss")
-        return step(self, n, *batches)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Trainer, "step", stopped)
-        with pytest.raises(Interrupted):
-            whole("killed")
+def test_a_run_that_was_killed_goes_on_although_it_has_left_answers_since():
+    with lost_before(3):
+        whole("killed")
     said = whole("killed")
     assert "going on after step 2" in said
     assert "changed" not in said

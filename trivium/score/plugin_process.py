@@ -36,9 +36,8 @@ def serve(file: str, name: str, digest: str, parent: str) -> None:
         requests.readline()
         first, function = _loaded(Path(file), name, digest)
         _reply(replies, first)
-        while function is not None and (line := requests.readline()).endswith(
-            "\n"
-        ):  # else the parent died, in the middle of a line perhaps
+        # a line without an end is the last that a parent wrote before it died
+        while function is not None and (line := requests.readline()).endswith("\n"):
             _reply(replies, _scored(function, [_said(fields) for fields in json.loads(line)], file))
     except (OSError, ValueError):  # of a pipe that is closed: by the function, or because the parent is dead
         os._exit(1)

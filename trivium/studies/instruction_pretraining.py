@@ -26,7 +26,8 @@ ORDER = (("mix", "vanilla"), ("instruct", "mix"))  # as published
 POSITIVE, NEGATIVE = ("instruct", "shuffled"), ("shuffled", "mix")  # pairs of the right text; pairs of another
 HEADER = ("run", *ARMS, "low", "high", "questions")
 
-# Of the recipe: fewer texts and updates, so that three seeds take a laptop twelve minutes; all arms still read as many tokens
+# Of the recipe: fewer texts and updates; all arms still read as many tokens. They are too few by what was seen: after 800 updates every arm
+# was still at chance (LOG.md).
 LAPTOP: Mapping[str, Mapping[str, int]] = {
     "pages": {"num_raw": 2500}, "tokenize": {"vocab_size": 2048}, "synthesizer": {"steps": 300},
     **dict.fromkeys(ARMS, {"depth": 3, "steps": 300, "evaluate_every": 300}),
