@@ -32,11 +32,6 @@ HEADER = (
 LOST = 0.05  # of the rise: what a guard may give away
 MIN_PHASES = 20
 RESAMPLES = 2000
-# Of the recipe: a smaller base, fewer prompts and phases
-LAPTOP = {
-    "pretrain": {"depth": 3, "width": 192, "steps": 300}, "demonstrate": {"num_heldout": 800}, "finetune": {"steps": 150},
-    "watcher": {"steps": 75}, **dict.fromkeys(("free", "guarded"), {"phases": 40}),
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +92,7 @@ class Overoptimisation:
     expected: ClassVar = "the true reward turns within a few nats of KL, and the guard ends its run before the fall"
 
     def trials(self, preset: Preset) -> Sequence[Trial]:
-        return [Trial("overoptimisation", {"pretrain": {"depth": 8, "width": 0, "steps": 5000}} if preset == "gpu" else LAPTOP)]
+        return [Trial("overoptimisation", {"pretrain": {"depth": 8, "width": 0, "steps": 5000}} if preset == "gpu" else {})]
 
     def find(self, folders: Sequence[Path]) -> Finding:
         records = [read_record(folder) for folder in folders]
