@@ -113,4 +113,7 @@ def test_a_session_is_a_process_and_what_it_has_started():
         os.killpg(parent.pid, 9)
     assert len(states) == 2
     assert now >= before + 0.05
+    deadline = time.monotonic() + 30  # the parent was waited for; what it had started goes in its own time
+    while of_session(parent.pid) is not None and time.monotonic() < deadline:
+        time.sleep(0.02)
     assert of_session(parent.pid) is None
