@@ -310,7 +310,7 @@ class Also(Runs):
     name: ClassVar = "also"
 
     def trials(self, preset):
-        return [*super().trials(preset)[:1], Trial("small.toml", {"prepare": {"sources": ["gone.jsonl"]}}, "gone")]
+        return [*Runs.trials(self, preset)[:1], Trial("small.toml", {"prepare": {"sources": ["gone.jsonl"]}}, "gone")]
 
 
 def test_a_run_that_fails_costs_only_the_studies_that_need_it_and_a_shared_one_is_made_once(studies, monkeypatch):
