@@ -84,14 +84,15 @@ class _Pool:
 
     def __init__(self, runs: list[_Run], workers: int, quiet: bool) -> None:
         self.waiting, self.total = sorted(runs, key=lambda run: run.seconds, reverse=True), len(runs)
-        self.idle = [RunProcess(threads=max(1, num_cores() // workers)) for _ in range(workers)]
+        self.workers = [RunProcess(threads=max(1, num_cores() // workers)) for _ in range(workers)]
+        self.idle = list(self.workers)
         self.working: dict[Future[Exception | None], tuple[_Run, RunProcess]] = {}
         self.quiet, self.room = quiet, MEMORY_SHARE * memory_bytes()
 
     def ended(self) -> Generator[Ended, None, None]:
         """See `made`. The next runs begin before it is told that one has ended, since who hears it may compute for a while."""
         ended: list[Ended] = []
-        with ThreadPoolExecutor(len(self.idle)) as threads, Progress("runs", self.total, quiet=self.quiet) as progress:
+        with ThreadPoolExecutor(len(self.workers)) as threads, Progress("runs", self.total, quiet=self.quiet) as progress:
             try:
                 while self.waiting or self.working or ended:
                     while self.idle and (run := self.next_run()) is not None:
@@ -123,12 +124,11 @@ class _Pool:
         return run.folder, future.result()
 
     def stop(self) -> None:
-        """No process runs after this; those with a run may save before."""
-        workers = [worker for _, worker in self.working.values()]
+        """No process runs after this; those with a run may save before, unless we are interrupted again."""
         try:
-            for worker in workers:
+            for worker in self.workers:
                 worker.interrupt()
             wait(self.working, SAVE_S)
         finally:
-            for worker in [*workers, *self.idle]:
+            for worker in self.workers:
                 worker.close()
