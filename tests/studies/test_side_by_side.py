@@ -20,7 +20,7 @@ from trivium.studies.run_process import RunProcess
 from trivium.studies.side_by_side import made
 
 MACHINE = {"device": "cpu", "precision": "float32", "compile": "off", "ceiling": 5e10, "kernels": "torch"}
-ROWS = {"seq_len": 33, "batch_tokens": 132, "micro_batch_rows": 4, "depth": 1, "width": 16, "head_dim": 16, "context": 128}
+ROWS = {"seq_len": 33, "batch_tokens": 132, "micro_batch_rows": 4, "depth": 1, "width": 32, "head_dim": 16, "context": 128}
 BEGIN = "((run[1] / 'begun').write_text(''), time.sleep(60))"
 SLEEPS = f"import time; from trivium.studies import run_process; run_process.execute = lambda *run, **how: {BEGIN}; run_process.serve()"
 
@@ -186,7 +186,7 @@ def begun(process: RunProcess, folder: Path) -> tuple[Thread, list]:
 
     thread = Thread(target=make)
     thread.start()
-    while not (folder / "begun").exists():
+    while thread.is_alive() and not (folder / "begun").exists():
         time.sleep(0.02)
     return thread, came
 
