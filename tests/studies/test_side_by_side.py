@@ -43,7 +43,7 @@ def content(folder: Path) -> dict[str, bytes]:
 def test_runs_side_by_side_are_those_made_one_after_another_and_one_that_fails_costs_no_other(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(side_by_side, "num_cores", lambda: 2)
-    _write_rows(Path("corpus.jsonl"), [{"text": text, "id": str(number)} for number, text in enumerate(_documents(60))])
+    _write_rows(Path("corpus.jsonl"), [{"text": text, "id": str(number)} for number, text in enumerate(_documents(120))])
     runs = {Path("one"): recipe(1), Path("gone"): recipe(source="gone.jsonl"), Path("two"): recipe(2)}
     with closing(made(runs, quiet=True)) as ended:
         failures = dict(ended)

@@ -35,7 +35,7 @@ AGAIN = "the others were ended; the same command goes on from the last checkpoin
 
 
 class ChildError(TriviumError):
-    """A rank ended with an error of its own, which this is."""
+    """A rank, or another process of ours, ended with an error of its own, which this is."""
 
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
