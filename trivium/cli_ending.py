@@ -2,14 +2,13 @@
 
 import signal
 import sys
-from types import FrameType
 from typing import Any
 
 import typer
 
 from trivium.core.errors import RankError, TriviumError
 from trivium.core.heartbeat import Heartbeat
-from trivium.core.interrupt import Interrupted
+from trivium.core.interrupt import interrupted
 from trivium.core.world import HEAVY, defer, end_with_parent, prepare_environment, ranks_folder, world
 
 # typer carries a click of its own since 0.2x; the base class of its complaints is reached through the one that it exports
@@ -21,7 +20,7 @@ def run_app(app: typer.Typer) -> None:
     prepare_environment()
     defer(*HEAVY)
     for number in (signal.SIGTERM, signal.SIGUSR1):
-        signal.signal(number, _terminated)
+        signal.signal(number, interrupted)
     folder = ranks_folder()
     if folder is None:
         _run(app, None)
@@ -62,10 +61,6 @@ def _run(app: typer.Typer, heartbeat: Heartbeat | None) -> None:
     if code == 130:  # typer turns Ctrl-C into this code and says nothing
         _fail("stopped", 130, heartbeat)
     sys.exit(code or 0)
-
-
-def _terminated(number: int, frame: FrameType | None) -> None:
-    raise Interrupted(number, "what was complete is kept; the same command goes on from there")
 
 
 def _usage(error: Any) -> str:

@@ -18,7 +18,7 @@ from trivium.stages.machine import Machine
 from trivium.stages.planning.jobs import jobs_of
 from trivium.stages.planning.plan import seconds
 from trivium.stages.recipe import load_recipe
-from trivium.studies import run
+from trivium.studies import run, side_by_side
 from trivium.studies.catalogue import STUDIES
 from trivium.studies.finding import Control, Figure, Finding
 from trivium.studies.overview import controls_of, overview
@@ -104,6 +104,7 @@ def studies(tmp_path, monkeypatch):
     (tmp_path / "small.toml").write_text('name = "small"\n[stages.prepare]\nsources = ["text.jsonl"]\nheldout_share = 0.1\nfilters = []\n')
     known = {study.name: study for study in (Plain, Runs, Broken)}
     monkeypatch.setattr(run, "STUDIES", known)
+    monkeypatch.setattr(side_by_side, "num_cores", lambda: 1)  # runs are made here; those in processes are in test_side_by_side.py
     LOOKS.clear()
     return tmp_path
 
@@ -185,7 +186,7 @@ def test_one_study_that_fails_costs_no_other_its_answer_and_its_error_ends_the_c
     assert "cannot tell at this scale: runs; no answer: broken." in said.replace(worst.name, "broken")
     assert why in said
     assert said.splitlines()[-1] == "study:  runs/studies/studies.html"
-    assert LOOKS == ["runs", "plain"]
+    assert LOOKS == ["plain", "runs"]  # what needs no run is answered first
 
 
 def test_a_control_that_is_wrong_outweighs_the_answer():
@@ -294,9 +295,40 @@ def test_the_command_line_prints_verdict_controls_and_page(studies, capsys):
     assert said.splitlines()[:2] == ["It is.", "verdict: seen; controls: 2 right"]
 
 
+@pytest.mark.parametrize("preset", ["laptop", "gpu"])
+def test_studies_that_share_a_folder_ask_for_the_same_run(preset):
+    seen = {}
+    for study in STUDIES.values():
+        for trial in study().trials(preset):
+            assert seen.setdefault(trial.folder, trial) == trial
+
+
+@component
+class Also(Runs):
+    """Looks at one of the runs, which another study makes too, and at one that fails."""
+
+    name: ClassVar = "also"
+
+    def trials(self, preset):
+        return [*Runs.trials(self, preset)[:1], Trial("small.toml", {"prepare": {"sources": ["gone.jsonl"]}}, "gone")]
+
+
+def test_a_run_that_fails_costs_only_the_studies_that_need_it_and_a_shared_one_is_made_once(studies, monkeypatch):
+    monkeypatch.setattr(run, "STUDIES", {"also": Also, "runs": Runs})
+    real, started = side_by_side.execute, []
+    monkeypatch.setattr(side_by_side, "execute", lambda recipe, folder, **how: (started.append(folder.name), real(recipe, folder, **how)))
+    table, _, failure = run.run_all([], {}, None, quiet=True)
+    assert started == ["small-1", "gone", "small-2"]
+    assert isinstance(failure, DataError)
+    assert "gone.jsonl" in str(failure)
+    assert f"seen:     {failure}" in table
+    assert table.endswith("cannot tell at this scale: runs; no answer: also.")
+    assert LOOKS == ["runs"]
+
+
 def test_a_kill_between_two_runs_costs_only_the_second(studies, monkeypatch):
     """Every study stops at once when it is asked to, also among all of them, and goes on with what is not complete."""
-    real, started = run.execute, []
+    real, started = side_by_side.execute, []
 
     def killed(recipe, folder, **options):
         started.append(folder.name)
@@ -304,7 +336,7 @@ def test_a_kill_between_two_runs_costs_only_the_second(studies, monkeypatch):
             raise Interrupted(15, "what was complete is kept")
         return real(recipe, folder, **options)
 
-    monkeypatch.setattr(run, "execute", killed)
+    monkeypatch.setattr(side_by_side, "execute", killed)
     with pytest.raises(Interrupted):
         run.run_all([], {}, None, quiet=True)
     assert (started, LOOKS) == (["small-1", "small-2"], ["plain"])

@@ -6,6 +6,7 @@ from types import FrameType, TracebackType
 from trivium.core.errors import TriviumError
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+KEPT = "what was complete is kept; the same command goes on from there"
 
 
 class Interrupted(TriviumError):
@@ -14,6 +15,11 @@ class Interrupted(TriviumError):
     def __init__(self, signal_number: int, saved: str) -> None:
         super().__init__(f"stopped by {signal.Signals(signal_number).name}; {saved}")
         self.exit_code = 128 + signal_number
+
+
+def interrupted(number: int, frame: FrameType | None) -> None:
+    """What a signal does where nothing is saved on the way."""
+    raise Interrupted(number, KEPT)
 
 
 class Interrupts:

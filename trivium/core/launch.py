@@ -20,7 +20,7 @@ from types import FrameType
 
 from trivium.core.errors import RankError, TriviumError
 from trivium.core.heartbeat import read
-from trivium.core.interrupt import SIGNALS, Interrupted
+from trivium.core.interrupt import KEPT, SIGNALS, Interrupted
 from trivium.core.processes import of_process
 from trivium.core.world import rank_environment
 
@@ -35,7 +35,7 @@ AGAIN = "the others were ended; the same command goes on from the last checkpoin
 
 
 class ChildError(TriviumError):
-    """A rank ended with an error of its own, which this is."""
+    """A rank, or another process of ours, ended with an error of its own, which this is."""
 
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
@@ -144,7 +144,7 @@ class _Ranks:
                 break
         self._look(leave_s=0.0)
         if self.told and any(seen.code == -self.told for seen in self.seen):  # before it could listen
-            return Interrupted(self.told, "what was complete is kept; the same command goes on from there")
+            return Interrupted(self.told, KEPT)
         return fault(self.seen)
 
     def end(self) -> None:

@@ -21,14 +21,26 @@ class NoReplyError(Exception):
 
 
 class LineProcess:
-    """The process. is_quiet: what it says on stderr is nobody's; else it is ours. close: ends it; it has nothing to lose."""
+    """The process. is_quiet: what it says on stderr is nobody's; else it is ours. is_apart: Ctrl-C does not reach it.
 
-    def __init__(self, program: Sequence[str], *, is_quiet: bool = False) -> None:
+    close: ends it; it has nothing to lose.
+    """
+
+    def __init__(self, program: Sequence[str], *, is_quiet: bool = False, is_apart: bool = False) -> None:
         self._process = subprocess.Popen(
             program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL if is_quiet else None,
-            text=True, encoding="utf-8",
+            text=True, encoding="utf-8", process_group=0 if is_apart else None,
         )  # fmt: skip
         self.close = weakref.finalize(self, end, self._process)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it can be asked."""
+        return self._process.poll() is None
+
+    def tell(self, signal_number: int) -> None:
+        """Send it a signal, if it has not ended."""
+        self._process.send_signal(signal_number)
 
     def ask(self, request: str, seconds: float | None = None) -> str:
         """Its reply to a line, within so many seconds. Raises NoReplyError."""

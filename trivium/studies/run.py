@@ -2,8 +2,10 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from glob import escape
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import Any, get_args
 
@@ -11,11 +13,11 @@ from trivium.core.commit import commit_file, fingerprint, hash_file
 from trivium.core.config import build, merge, plain
 from trivium.core.errors import ConfigError, DataError, TriviumError, did_you_mean
 from trivium.core.interrupt import Interrupted
-from trivium.stages.pipeline import execute
-from trivium.stages.recipe import ABOVE, load_recipe
+from trivium.stages.recipe import ABOVE, Recipe, load_recipe
 from trivium.studies.catalogue import STUDIES
 from trivium.studies.finding import PAGE, found_before
 from trivium.studies.overview import controls_of, overview
+from trivium.studies.side_by_side import made
 from trivium.studies.study import Preset, Study
 
 ROOT = Path("runs/studies")  # where the runs that studies make lie, next to what was found: studies share them
@@ -29,16 +31,12 @@ def run_study(
     OUT is the first of the folders; without folders, where the study makes its own runs by the preset, runs/studies. options: those of
     the study, and of its recipes by stage. Raises ConfigError for what is unknown.
     """
-    study, below = _study_of(name, options)
-    size = _preset(preset)
-    trials = () if folders else study.trials(size)
-    if below and not trials:
-        unknown = f"unknown option '{next(iter(below))}'{did_you_mean(next(iter(below)), _fields(STUDIES[name]))}"
-        raise ConfigError(f"{unknown}; options of stages change the study's own runs, and there are none to make" if folders else unknown)
-    recipes = {trial.folder: load_recipe(trial.recipe, merge(trial.options, below)) for trial in trials}
+    study, recipes = _planned(name, folders, options, _preset(preset))
     root = out or (folders[0] if folders else ROOT)
-    for folder, recipe in recipes.items():
-        execute(recipe, root / folder, quiet=quiet)
+    with closing(made({root / folder: recipe for folder, recipe in recipes.items()}, quiet=quiet)) as runs:
+        for _, failure in runs:
+            if failure is not None:
+                raise failure
     return _answered(study, list(folders) or [root / folder for folder in recipes], root / f"study-{name}")
 
 
@@ -47,30 +45,30 @@ def run_all(
 ) -> tuple[str, Path, Exception | None]:
     """Every study on runs of its own, and one page about all of them, OUT/studies.html; returns the table in words, and the page.
 
-    What is complete is skipped. A study that fails says why, and the others go on; what the first of them failed with is returned too.
-    options: seed and the like.
+    What is complete is skipped; a study is answered as soon as its runs are there. One that fails, or a run of it, says why, and the
+    others go on; what the first of them failed with is returned too. options: seed and the like.
     """
     if folders:
         raise ConfigError(f"{folders[0]}: 'all' makes runs of its own; name one study to look at folders of yours")
     for option in options:
         if option not in ABOVE:
             raise ConfigError(f"unknown option '{option}'{did_you_mean(option, ABOVE)}; only these can be set for all studies at once")
-    size, root, found, table = _preset(preset), out or ROOT, [], ""
-    failure: Exception | None = None
-    for name, kind in STUDIES.items():
-        study: Study = kind()
-        try:
-            facts, _ = run_study(name, (), options if study.trials(size) else {}, root, preset=preset, quiet=quiet)
-        except Interrupted:
-            raise
-        except Exception as error:  # also a defect of ours in one study must not cost the answers of the others; the caller raises it
-            failure = failure or error
-            why = str(error) if isinstance(error, TriviumError) else f"{type(error).__name__}: {error}"
-            facts = {**about(study), "outcome": "no answer", "verdict": why, "controls": []}
-        found.append(facts)
-        table, page = overview(found)
-        commit_file(root / "studies.html", page)
-    return table, root / "studies.html", failure
+    size, root, found, table = _preset(preset), out or ROOT, dict[str, dict[str, Any]](), ""
+    studies = {name: _planned(name, (), options if kind().trials(size) else {}, size) for name, kind in STUDIES.items()}
+    recipes = {root / folder: recipe for _, needed in studies.values() for folder, recipe in needed.items()}
+    ended, failures = dict[Path, Exception | None](), dict[str, Exception]()
+    with closing(made(recipes, quiet=quiet)) as runs:
+        for folder, failure in chain([(root, None)], runs):  # first those that need no run
+            ended[folder] = failure
+            for name, (study, needed) in studies.items():
+                own = [root / each for each in needed]
+                if name in found or not ended.keys() >= set(own):
+                    continue
+                found[name], why = _outcome(study, own, [ended[each] for each in own], root / f"study-{name}")
+                failures |= {name: why} if why is not None else {}
+                table, page = overview([found[name] for name in STUDIES if name in found])
+                commit_file(root / "studies.html", page)
+    return table, root / "studies.html", next((failures[name] for name in STUDIES if name in failures), None)
 
 
 def told(
@@ -98,6 +96,32 @@ def _study_of(name: str, options: Mapping[str, Any]) -> tuple[Study, dict[str, A
         raise ConfigError(f"there is no study '{name}'{did_you_mean(name, [*STUDIES, 'all'])}; there are: {', '.join(STUDIES)}")
     own = {option: value for option, value in options.items() if option in _fields(STUDIES[name])}
     return build(STUDIES[name], own), {option: value for option, value in options.items() if option not in own}
+
+
+def _planned(name: str, folders: Sequence[Path], options: Mapping[str, Any], size: Preset) -> tuple[Study, dict[str, Recipe]]:
+    """The study, and the recipes of the runs that it makes by the names of their folders: none where the user names folders."""
+    study, below = _study_of(name, options)
+    trials = () if folders else study.trials(size)
+    if below and not trials:
+        unknown = f"unknown option '{next(iter(below))}'{did_you_mean(next(iter(below)), _fields(STUDIES[name]))}"
+        raise ConfigError(f"{unknown}; options of stages change the study's own runs, and there are none to make" if folders else unknown)
+    return study, {trial.folder: load_recipe(trial.recipe, merge(trial.options, below)) for trial in trials}
+
+
+def _outcome(
+    study: Study, folders: Sequence[Path], failures: Sequence[Exception | None], place: Path
+) -> tuple[dict[str, Any], Exception | None]:
+    """What a study among others finds, or that there is no answer and why: of its runs the first that failed, or what it raised itself."""
+    try:
+        for failure in failures:
+            if failure is not None:
+                raise failure
+        return _answered(study, folders, place)[0], None
+    except Interrupted:
+        raise
+    except Exception as error:  # also a defect of ours in one study must not cost the answers of the others; the caller raises it
+        why = str(error) if isinstance(error, TriviumError) else f"{type(error).__name__}: {error}"
+        return {**about(study), "outcome": "no answer", "verdict": why, "controls": []}, error
 
 
 def _preset(name: str) -> Preset:
