@@ -5,7 +5,7 @@ on both. On a GPU, on one core and for one run they are made one after another, 
 next run, so torch is loaded once in each. Left out: runs that take cores from each other by turns; the last run keeps its share.
 """
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -61,7 +61,7 @@ def _num_workers(runs: Mapping[Path, Recipe]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """One that is to be made. seconds: planned, on a machine that is there only to compare."""
+    """One that is to be made. seconds: planned, on a machine that is there only to compare; infinite where nothing can be foreseen."""
 
     folder: Path
     recipe: Recipe
@@ -79,11 +79,15 @@ def _expected(folder: Path, recipe: Recipe) -> _Run:
     return _Run(folder, recipe, sum(times), max(job.work.memory_bytes for job in jobs))
 
 
+def _planned(runs: Iterable[_Run]) -> float:
+    return sum(run.seconds for run in runs if run.seconds < float("inf"))
+
+
 class _Pool:
     """The processes, and the runs that wait or are under way, the longest first."""
 
     def __init__(self, runs: list[_Run], workers: int, quiet: bool) -> None:
-        self.waiting, self.total = sorted(runs, key=lambda run: run.seconds, reverse=True), len(runs)
+        self.waiting, self.total, self.planned = sorted(runs, key=lambda run: run.seconds, reverse=True), len(runs), _planned(runs)
         self.workers = [RunProcess(threads=max(1, num_cores() // workers)) for _ in range(workers)]
         self.idle = list(self.workers)
         self.working: dict[Future[Exception | None], tuple[_Run, RunProcess]] = {}
@@ -92,18 +96,24 @@ class _Pool:
     def ended(self) -> Generator[Ended, None, None]:
         """See `made`. The next runs begin before it is told that one has ended, since who hears it may compute for a while."""
         ended: list[Ended] = []
-        with ThreadPoolExecutor(len(self.workers)) as threads, Progress("runs", self.total, quiet=self.quiet) as progress:
+        with ThreadPoolExecutor(len(self.workers)) as threads, Progress("runs", round(self.planned), quiet=self.quiet) as progress:
             try:
                 while self.waiting or self.working or ended:
                     while self.idle and (run := self.next_run()) is not None:
                         self.begin(run, threads)
-                    names = ", ".join(run.folder.name for run, _ in self.working.values())
-                    progress.update(self.total - len(self.waiting) - len(self.working), names)
+                    self.show(progress)
                     yield from ended
                     finished, _ = wait(self.working, LOOK_EVERY_S, FIRST_COMPLETED)
                     ended = [self.end(future) for future in finished]
             finally:
                 self.stop()
+
+    def show(self, progress: Progress) -> None:
+        """In planned seconds, since one run takes ten times as long as another."""
+        working = [run for run, _ in self.working.values()]
+        left = [*self.waiting, *working]
+        names = ", ".join(run.folder.name for run in working)
+        progress.update(round(self.planned - _planned(left)), f"{self.total - len(left)} of {self.total} runs; {names}")
 
     def next_run(self) -> _Run | None:
         """The longest that fits into the memory that the others leave; one alone may try."""
