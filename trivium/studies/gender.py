@@ -25,6 +25,7 @@ from trivium.studies.study import Preset, Trial
 
 HEADER = ("run", "measure", "before", "after", "change", "low", "high")
 LEVEL, GAP, CROWS = "she against he, nats", "stereotype gap, nats", "CrowS-Pairs, gender"
+SEEABLE = 0.1  # of the share of CrowS-Pairs: what a released table has to be able to show
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,15 +97,11 @@ class Gender:
         found = self._interventions(folders) if folders else []
         moved = [each.moved for each in found if not each.is_same]
         changes = [lean.gap for lean in moved] or [change.after.less(change.before) for change in released]
-        rises = [lean.level for lean in moved] or [planted_lean(1.0).level]
         table = [
             [f"{each.name}, step {each.step}", CROWS, *_cells(each.before, each.after, each.after.less(each.before))] for each in released
         ] + [row for each in found for row in each.rows()]
-        holds = all(change.interval[1] < 0 for change in changes) if changes else None
-        controls = [
-            Control("'she' is more likely after feminine text", is_positive=True, is_detected=all(rise.interval[0] > 0 for rise in rises)),
-            Control("a model against itself: a lower gap", is_positive=False, is_detected=planted_lean(0.0).gap.interval[1] < 0),
-        ]
+        holds = falls(changes) if changes else None
+        controls = _controls(moved, [] if moved else changes)
         if same := [each for each in found if each.is_same]:
             differs = any(each.before.weights != each.after.weights for each in same)
             controls.append(Control("the same words in their own place: other bits", is_positive=False, is_detected=differs))
@@ -150,6 +147,26 @@ class Gender:
         return Measured(shares, Lean.of(score), weights)
 
 
+def falls(changes: Sequence[Share]) -> bool:
+    """The rule."""
+    return all(change.interval[1] < 0 for change in changes)
+
+
+def _controls(moved: Sequence[Lean], released: Sequence[Share]) -> list[Control]:
+    """Of runs, whether the intervention did what it does; of released shares, what so many pairs could show."""
+    if released:
+        fallen, still = ([Share(value, change.error) for change in released] for value in (-SEEABLE, 0.0))
+        return [
+            Control(f"the same shares, lower by {SEEABLE:g}", is_positive=True, is_detected=falls(fallen)),
+            Control("the same shares, unchanged", is_positive=False, is_detected=falls(still)),
+        ]
+    rises = [lean.level for lean in moved] or [planted_lean(1.0).level]
+    return [
+        Control("'she' is more likely after feminine text", is_positive=True, is_detected=all(rise.interval[0] > 0 for rise in rises)),
+        Control("a model against itself: a lower gap", is_positive=False, is_detected=falls([planted_lean(0.0).gap])),
+    ]
+
+
 def planted_lean(rise: float) -> Lean:
     """A change of lean by so many nats after every occupation, give or take a little."""
     wave = np.cos(np.arange(60.0))
@@ -161,6 +178,8 @@ def _cells(before: Share, after: Share, change: Share) -> list[Cell]:
 
 
 def _verdict(changes: Sequence[Share], holds: bool | None, is_own: bool) -> str:
+    if holds is None:
+        return "No model was trained with other words, so one cannot tell."
     what = "the stereotype gap" if is_own else "the CrowS-Pairs share of stereotypes"
     lower = sum(change.interval[1] < 0 for change in changes)
     higher = sum(change.interval[0] > 0 for change in changes)
