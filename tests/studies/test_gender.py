@@ -88,10 +88,10 @@ def test_a_gap_that_falls_is_seen(monkeypatch, tmp_path):
     finding = finding_of(monkeypatch, tmp_path, lean(1.0, 0.2))
     assert finding.outcome == "seen"
     found = {(row[0], row[1]): row[HEADER.index("change")] for row in finding.rows}
-    assert found["swapped", LEVEL] == pytest.approx(2.0)
-    assert found["swapped", GAP] == pytest.approx(-0.6)
-    assert found["swapped", CROWS] == pytest.approx(-0.05)
-    assert found["same", GAP] == 0.0
+    assert found["run/swapped", LEVEL] == pytest.approx(2.0)
+    assert found["run/swapped", GAP] == pytest.approx(-0.6)
+    assert found["run/swapped", CROWS] == pytest.approx(-0.05)
+    assert found["run/same", GAP] == 0.0
     assert len(finding.controls) == 3
 
 

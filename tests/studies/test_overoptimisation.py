@@ -97,7 +97,17 @@ def test_a_guard_is_judged_against_the_run_beside_it(tmp_path, phases, word):
 def test_runs_without_a_true_reward_are_refused(tmp_path):
     with pytest.raises(DataError, match="no stage has 20 phases with 'true_reward'"):
         study([write_run(tmp_path / "a", without=["true_reward"])])
-    assert courses_of(read_record(write_run(tmp_path / "b", phases=MIN_PHASES - 1))) == []
+    assert courses_of(read_record(write_run(tmp_path / "b", phases=MIN_PHASES - 1)), "b") == []
+
+
+def test_a_guard_is_judged_by_the_run_in_its_own_folder_also_where_two_have_one_name(tmp_path):
+    for seed, phases in ((1, 15), (2, 100)):
+        (tmp_path / str(seed)).mkdir()
+        write_run(tmp_path / f"{seed}/run", stage="free")
+        write_run(tmp_path / f"{seed}/run", stage="guarded", phases=phases, turns=phases > 50, heldout=True)
+    verdict = study([tmp_path / "1/run", tmp_path / "2/run"]).verdict
+    assert f"{tmp_path}/1/run/guarded, with a guard, stopped before the fall" in verdict
+    assert f"{tmp_path}/2/run/guarded, with a guard, stopped after the fall" in verdict
 
 
 def test_the_page_the_table_and_the_facts_agree(tmp_path):

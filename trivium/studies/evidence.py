@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -107,17 +106,21 @@ class Training:
 def trainings_of(folders: Sequence[Path], published: str = "") -> list[Training]:
     """Every finished pre-training in these folders, and every model directory; published: the rows of the latter, FOLDER/document.
 
-    A run is called by the name of its folder; of several with the same one by the path. A model directory whose name ends with step1000
-    or step-1000 has seen the rows up to there, any other all. Raises DataError where a folder holds neither, and says what it needs.
+    A model directory whose name ends with step1000 or step-1000 has seen the rows up to there, any other all. Raises DataError where a
+    folder holds neither, and says what it needs.
     """
-    names = Counter(folder.resolve().name for folder in folders)
     found = []
-    for folder in folders:
-        name = folder.resolve().name if names[folder.resolve().name] == 1 else str(folder)
+    for folder, name in zip(folders, names_of(folders), strict=True):
         found += _of_model(folder, name, published) if is_model(folder) else _of_run(folder, name)
     if not found:
         raise DataError("there is nothing to look at; name a run folder, or let the study make its own runs")
     return found
+
+
+def names_of(folders: Sequence[Path]) -> list[str]:
+    """What folders are called in tables: each by its own name, those with the same one by their paths."""
+    names = [folder.resolve().name for folder in folders]
+    return [name if names.count(name) == 1 else str(folder) for folder, name in zip(folders, names, strict=True)]
 
 
 def is_model(folder: Path) -> bool:

@@ -18,7 +18,7 @@ from trivium.evals.pronouns import Lean
 from trivium.report.svg import Interval, intervals
 from trivium.stages.pretrain import Pretrain
 from trivium.stages.recipe import load_recipe
-from trivium.studies.evidence import is_model, machine_of, speaker_of
+from trivium.studies.evidence import is_model, machine_of, names_of, speaker_of
 from trivium.studies.finding import Cell, Control, Figure, Finding
 from trivium.studies.released_bias import released_changes
 from trivium.studies.study import Preset, Trial
@@ -108,14 +108,15 @@ class Gender:
         return Finding(_verdict(changes, holds, bool(moved)), holds, HEADER, table, controls, _figures(table))
 
     def _interventions(self, folders: Sequence[Path]) -> list[Intervention]:
+        names = names_of(folders)
         if not all(map(is_model, folders)):
-            return [each for folder in folders for each in self._of_run(folder)]
+            return [each for folder, run in zip(folders, names, strict=True) for each in self._of_run(folder, run)]
         if len(folders) < 2:
             raise DataError(f"{folders[0]}: one model directory; name the one before the intervention, and after it those after it")
         first, *others = (self._measured(folder, folder) for folder in folders)
-        return [Intervention(folder.name, first, other) for folder, other in zip(folders[1:], others, strict=True)]
+        return [Intervention(name, first, other) for name, other in zip(names[1:], others, strict=True)]
 
-    def _of_run(self, folder: Path) -> list[Intervention]:
+    def _of_run(self, folder: Path, run: str) -> list[Intervention]:
         """The stages of a run with other words, each beside the last one without."""
         file = folder / "run.toml"
         if not file.is_file():
@@ -131,7 +132,7 @@ class Gender:
             )
         base = self._measured(folder / bases[-1] / "model", folder)
         return [
-            Intervention(name, base, self._measured(folder / name / "model", folder), words.pronouns == "same")
+            Intervention(f"{run}/{name}", base, self._measured(folder / name / "model", folder), words.pronouns == "same")
             for name, words in others.items()
         ]
 
