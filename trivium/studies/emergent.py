@@ -116,9 +116,9 @@ class Emergent:
         texts += [large.order.row(int(place)) for place in large.places(self.rows)]
         actual_N = self._known(large, None, texts)
         guesses = [
-            self._guess(training, max(training.models), large, texts, actual_N, is_early=training.parameters == large.parameters)
+            self._guess(training, max(training.models), large, texts, actual_N, is_early=_is_checkpoint(training, large))
             for training in others
-            if training.parameters < large.parameters or training.num_rows < large.num_rows
+            if training.parameters < large.parameters or _is_checkpoint(training, large)
         ]
         guesses += [self._guess(large, step, large, texts, actual_N, is_early=True) for step in sorted(large.models)[:-1] if step]
         holds = decide(guesses, int(actual_N.sum()))
@@ -143,6 +143,11 @@ class Emergent:
         compute = share * training.parameters * training.num_rows / (large.parameters * large.num_rows)
         prediction = Prediction.of(self._known(training, step, texts), actual_N)
         return Guess(training.name, training.parameters, step, compute, is_early, prediction)
+
+
+def _is_checkpoint(training: Training, large: Training) -> bool:
+    """Whether a model directory is the large model early in its training; a run of its size is another model."""
+    return training.trace is None and training.parameters == large.parameters and training.num_rows < large.num_rows
 
 
 def decide(guesses: Sequence[Guess], known: int) -> bool | None:
