@@ -55,7 +55,7 @@ def test_the_level_holds_over_all_models_together():
     assert np.mean(found) < 0.11
 
 
-FEW, LATE = [0, 1] * 4 + [0] * 148, [0] * 150 + [1, 1, 2, 3, 5, 8]  # neither has rows enough to see a ramp
+FEW, LATE = ([1] + [0] * 38) * 4, [0] * 150 + [1, 1, 2, 3, 5, 8]  # neither has rows enough to see a ramp
 ALIKE = np.random.default_rng(1).poisson(5.0, 156).tolist()
 
 

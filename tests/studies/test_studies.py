@@ -115,6 +115,7 @@ def test_a_model_directory_has_seen_the_rows_up_to_the_step_in_its_name(tmp_path
     _write_index(tmp_path / "document.idx", np.full(len(ids), 17, np.int32), np.dtype("<u2"))
     seen = {}
     for name in ("a/pythia-step3", "b/pythia-step3", "step-2", "step9", "pythia-160m"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         save_model(tmp_path / name, ours("gpt_neox"), **FILES)
         [training] = trainings_of([tmp_path / name], str(tmp_path / "document"))
         seen[name] = training.num_rows, list(training.models)

@@ -30,10 +30,10 @@ def test_the_gap_of_a_learner_is_that_of_its_law():
 
 
 def test_the_intervals_hold_the_law_of_the_learner():
-    spans = [learner(lambda seen: seen / 100, seed=seed).spans() for seed in range(20)]
-    assert sum(low <= 90 <= high for (low, high), _ in spans) >= 17
-    blind = [learner(lambda seen: 0.5, seed=seed).spans() for seed in range(20)]
-    assert sum(low <= 0 <= high for _, (low, high) in blind) >= 17
+    spans = [learner(lambda seen: seen / 100, seed=seed).spans() for seed in range(8)]
+    assert sum(low <= 90 <= high for (low, high), _ in spans) >= 6
+    blind = [learner(lambda seen: 0.5, seed=seed).spans() for seed in range(8)]
+    assert sum(low <= 0 <= high for _, (low, high) in blind) >= 6
     assert all(low > 0.9 for _, (low, _) in spans)
 
 
