@@ -13,6 +13,7 @@ from trivium.data.digest import digest_of
 from trivium.data.mix import Mix
 from trivium.data.order import epoch_places, epoch_rows
 from trivium.data.pack import pack
+from trivium.data.share import share
 from trivium.data.sources import Corpus, Span, TextSource
 from trivium.data.training_order import TrainingOrder
 
@@ -46,10 +47,11 @@ def test_a_row_and_a_batch_are_what_the_source_gives(make):
 @SOURCES
 @pytest.mark.parametrize("ranks", [1, 2, 4])
 def test_what_all_ranks_read_is_an_exact_prefix(make, ranks):
-    """Each rank takes every ranks-th row of each step; together, in order, they are the order of training."""
-    order = TrainingOrder(make())
-    shares = [[order.batch(step)[rank::ranks] for step in range(STEPS)] for rank in range(ranks)]
-    union = np.stack([np.stack(share) for share in shares], axis=2).reshape(STEPS * 4, -1)
+    """Each rank is dealt every ranks-th row of each step; together, in order, they are the order of training."""
+    source = make()
+    order = TrainingOrder(source)
+    dealt = [[[item.tokens for (item,) in share(source(step), rank, ranks)] for step in range(STEPS)] for rank in range(ranks)]
+    union = np.array(dealt).transpose(1, 2, 0, 3).reshape(STEPS * 4, -1)
     assert union.tolist() == [order.row(place).tolist() for place in range(STEPS * 4)]
 
 

@@ -7,9 +7,12 @@ import pytest
 
 from tests.tiny import _documents
 from trivium.core.errors import DataError
+from trivium.report.intervals import mean_interval
 from trivium.stages.pipeline import execute
 from trivium.stages.recipe import load_recipe, recipe_of
 from trivium.studies.dedup import HEADER, Dedup
+from trivium.studies.evidence import trainings_of
+from trivium.studies.held_out import heldout_shard, measured
 
 MACHINE = {"threads": 1, "precision": "float32", "compile": "off", "ceiling": 5e10, "kernels": "torch"}
 MODEL = {
@@ -43,11 +46,16 @@ def test_the_same_corpus_is_no_difference_and_one_document_for_half_of_it_is_see
     finding = Dedup(k=8, l=4).find([run])
     [row] = [dict(zip(HEADER, row, strict=True)) for row in finding.rows]
     assert row["pair"] == "run/raw_tiny / dedup_tiny"
-    assert (row["difference"], row["low"], row["high"], row["difference of bits"]) == (0, 0, 0, 0)
+    assert (row["difference"], row["low"], row["high"]) == (row["difference of bits"], row["bits low"], row["bits high"]) == (0, 0, 0)
     assert row["points with copies"] > 20  # it has learned something
     assert row["rows by heart with copies, %"] == row["rows by heart without, %"]
+    assert row["by heart with: low"] <= row["rows by heart with copies, %"] < row["by heart with: high"]
     assert row["seconds with copies"] > 0
     assert [(control.is_positive, control.is_detected) for control in finding.controls] == [(False, False), (True, True)]
+    named = {training.stage: training for training in trainings_of([run])}
+    shard = heldout_shard(named["dedup_tiny"])
+    whole, one = (measured(named[stage].model, named[stage], shard) for stage in ("dedup_tiny", "one_tiny"))
+    assert mean_interval((one.bits_N - whole.bits_N).tolist())[1] > 0  # worse in bits per byte too
 
 
 def test_a_pair_that_saw_different_numbers_of_tokens_is_refused(run, tmp_path):

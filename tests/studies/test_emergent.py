@@ -75,6 +75,26 @@ def test_the_study_predicts_the_largest_model_from_the_others(monkeypatch):
     assert len(finding.figures) == 1
 
 
+def checkpoint(folder, parameters, known, rows, step=0):
+    """A model directory: one model, which says how far it is by its name or not at all."""
+    made = training(folder, parameters, {step: known})
+    made.num_rows = rows
+    return made
+
+
+def test_model_directories_of_the_large_size_are_its_checkpoints(monkeypatch):
+    large, early = checkpoint("pythia-step30", 1000, 30, 60, 30), checkpoint("pythia-step15", 1000, 25, 30, 15)
+    monkeypatch.setattr(emergent, "trainings_of", lambda folders, published: [large, early, checkpoint("small", 100, 8, 60)])
+    finding = Emergent(rows=60).find(())
+    assert finding.outcome == "seen"
+    found = [dict(zip(HEADER, row, strict=True)) for row in finding.rows]
+    assert [(row["predictor"], row["updates"], row["compute, of the large one's"], row["both"]) for row in found] == [
+        ("small", 0, 0.1, 8),
+        ("pythia-step15", 15, 0.5, 25),
+    ]
+    assert "its checkpoint after 15 updates recalls 83%" in finding.verdict
+
+
 def test_without_smaller_models_one_cannot_tell(monkeypatch):
     monkeypatch.setattr(emergent, "trainings_of", lambda folders, published: [training("alone", 100, {20: 30})])
     finding = Emergent(rows=60).find(())

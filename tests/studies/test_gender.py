@@ -59,6 +59,9 @@ def test_released_numbers_show_no_clear_change(tmp_path):
     assert [row[1] for row in finding.rows] == [CROWS, CROWS]
     assert finding.rows[1][HEADER.index("change")] == pytest.approx(0.5875 - 0.60625)
     assert "not clearly changed in 2" in finding.verdict
+    assert [control.is_right for control in finding.controls] == [True, True]
+    (tmp_path / "v0.csv").write_text(V0.replace(",0.027", ",0.06"))  # too few pairs to see a fall of a tenth
+    assert Gender(released=str(tmp_path / "v0.csv")).find(()).outcome == "controls failed"
 
 
 def lean(level, gap):
@@ -85,10 +88,10 @@ def test_a_gap_that_falls_is_seen(monkeypatch, tmp_path):
     finding = finding_of(monkeypatch, tmp_path, lean(1.0, 0.2))
     assert finding.outcome == "seen"
     found = {(row[0], row[1]): row[HEADER.index("change")] for row in finding.rows}
-    assert found["swapped", LEVEL] == pytest.approx(2.0)
-    assert found["swapped", GAP] == pytest.approx(-0.6)
-    assert found["swapped", CROWS] == pytest.approx(-0.05)
-    assert found["same", GAP] == 0.0
+    assert found["run/swapped", LEVEL] == pytest.approx(2.0)
+    assert found["run/swapped", GAP] == pytest.approx(-0.6)
+    assert found["run/swapped", CROWS] == pytest.approx(-0.05)
+    assert found["run/same", GAP] == 0.0
     assert len(finding.controls) == 3
 
 
@@ -99,6 +102,12 @@ def test_pronouns_alike_after_all_occupations_are_no_change_of_the_gap(monkeypat
 @pytest.mark.parametrize(("after", "weights"), [(lean(-1.0, 0.2), "base"), (lean(1.0, 0.2), "differ")])
 def test_an_intervention_that_did_nothing_or_a_control_that_did_is_told(monkeypatch, tmp_path, after, weights):
     assert finding_of(monkeypatch, tmp_path, after, weights).outcome == "controls failed"
+
+
+def test_the_control_alone_cannot_tell(monkeypatch, tmp_path):
+    finding = finding_of(monkeypatch, tmp_path, lean(1.0, 0.2), stages=("base", "same"))
+    assert finding.outcome == "cannot tell"
+    assert finding.verdict == "No model was trained with other words, so one cannot tell."
 
 
 def test_what_is_missing_is_said(monkeypatch, tmp_path):

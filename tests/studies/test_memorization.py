@@ -56,6 +56,16 @@ def test_a_small_model_that_knows_more_is_against_it(monkeypatch):
     assert found(monkeypatch, training("large", 1000, seen_often(8)), training("small", 100, seen_often(4))).outcome == "not seen"
 
 
+@pytest.mark.parametrize(("small", "outcome"), [(8, "seen"), (4, "not seen")])
+def test_several_seeds_of_the_largest_size_are_taken_together(monkeypatch, small, outcome):
+    seeds = (training("seed 1", 1000, seen_often(8)), training("seed 2", 1000, seen_often(16)))  # of which one knows 16, the other 8
+    both = (*seeds, training("small", 100, seen_often(16) if small == 8 else seen_often(8)))
+    assert found(monkeypatch, *both).outcome == outcome
+    assert found(monkeypatch, *seeds[::-1], both[-1]).outcome == outcome
+    rows = (training("seed 1", 1000, ROWS[:30]), training("seed 2", 1000, ROWS[:2]))
+    assert found(monkeypatch, *rows, canaries=[]).outcome == "cannot tell"  # they have one size
+
+
 def test_nothing_known_and_one_size_without_canaries_decide_nothing(monkeypatch):
     assert found(monkeypatch, training("large", 1000, []), training("small", 100, [])).outcome == "cannot tell"
     alone = found(monkeypatch, training("alone", 1000, ROWS[:30]), canaries=[])

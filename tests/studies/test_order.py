@@ -1,10 +1,13 @@
 """The study of order: its verdict by simulated counts, its power, and where canaries were last seen."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
+import pytest
 
-from trivium.studies.order import POWER, ks_distance, last_place_p, order_matters, power
+from trivium.studies import order
+from trivium.studies.order import POWER, Arrivals, Order, ks_distance, last_place_p, order_matters, power
 
 
 def test_homogeneous_counts_are_accepted_and_a_ramp_is_not():
@@ -50,3 +53,26 @@ def test_the_level_holds_over_all_models_together():
     draw = np.random.default_rng(2)
     found = [any(order_matters(draw.poisson(5.0, 50).tolist(), models=8) for _ in range(8)) for _ in range(150)]
     assert np.mean(found) < 0.11
+
+
+FEW, LATE = ([1] + [0] * 38) * 4, [0] * 150 + [1, 1, 2, 3, 5, 8]  # neither has rows enough to see a ramp
+ALIKE = np.random.default_rng(1).poisson(5.0, 156).tolist()
+
+
+@pytest.mark.parametrize(
+    ("counts", "outcome", "says"),
+    [
+        ([FEW], "cannot tell", "Too few rows"),
+        ([ALIKE, FEW], "seen", "In none of 1 models that can tell"),
+        ([LATE], "not seen", "In 1 of 1 models the order matters"),
+        ([ALIKE, LATE], "not seen", "In 1 of 2 models the order matters"),
+    ],
+)
+def test_what_deviates_is_said_also_of_a_model_with_few_memorised_rows(monkeypatch, counts, outcome, says):
+    assert max(power(FEW), power(LATE)) < POWER
+    trainings = [SimpleNamespace(name=str(number), parameters=1, counts=each) for number, each in enumerate(counts)]
+    monkeypatch.setattr(order, "trainings_of", lambda folders, published: trainings)
+    monkeypatch.setattr(Order, "_arrivals", lambda self, training: Arrivals(training, 20_000, training.counts, None, 0))
+    finding = Order().find(())
+    assert finding.outcome == outcome
+    assert says in finding.verdict

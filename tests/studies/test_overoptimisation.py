@@ -83,21 +83,35 @@ def test_noise_alone_is_no_turn(tmp_path):
     assert not study([folder]).holds
 
 
-@pytest.mark.parametrize(("phases", "word"), [(15, "before"), (100, "after")])
-def test_a_guard_is_judged_against_the_run_beside_it(tmp_path, phases, word):
-    write_run(tmp_path / "a", stage="free")
+def write_guarded(folder, phases):
+    """A run without a guard, and one that a guard ended after so many of its phases."""
+    write_run(folder, stage="free")
     kl_N = np.linspace(0.01, 60, 100)[:phases]
-    with (tmp_path / "a" / "metrics.jsonl").open("a") as file:
+    with (folder / "metrics.jsonl").open("a") as file:
         for step, kl in enumerate(kl_N.tolist(), start=1):
             row = {"reward": kl, "true_reward": float(gold(np.array(kl))), "kl": kl, "heldout_reward": 0.0}
             file.write(json.dumps({"stage": "guarded", "step": step, **row}) + "\n")
+
+
+@pytest.mark.parametrize(("phases", "word"), [(15, "before"), (100, "after")])
+def test_a_guard_is_judged_against_the_run_beside_it(tmp_path, phases, word):
+    write_guarded(tmp_path / "a", phases)
     assert f"a/guarded, with a guard, stopped {word} the fall" in study([tmp_path / "a"]).verdict
 
 
 def test_runs_without_a_true_reward_are_refused(tmp_path):
     with pytest.raises(DataError, match="no stage has 20 phases with 'true_reward'"):
         study([write_run(tmp_path / "a", without=["true_reward"])])
-    assert courses_of(read_record(write_run(tmp_path / "b", phases=MIN_PHASES - 1))) == []
+    assert courses_of(read_record(write_run(tmp_path / "b", phases=MIN_PHASES - 1)), "b") == []
+
+
+def test_a_guard_is_judged_by_the_run_in_its_own_folder_also_where_two_have_one_name(tmp_path):
+    for seed, phases in ((1, 15), (2, 100)):
+        (tmp_path / str(seed)).mkdir()
+        write_guarded(tmp_path / f"{seed}/run", phases)
+    verdict = study([tmp_path / "1/run", tmp_path / "2/run"]).verdict
+    assert f"{tmp_path}/1/run/guarded, with a guard, stopped before the fall" in verdict
+    assert f"{tmp_path}/2/run/guarded, with a guard, stopped after the fall" in verdict
 
 
 def test_the_page_the_table_and_the_facts_agree(tmp_path):

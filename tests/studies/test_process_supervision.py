@@ -80,7 +80,7 @@ def write_run(folder: Path, *, names=("steps", "results", "control")) -> Path:
 
 
 def test_models_are_read_from_a_run_and_what_was_cut_off_is_never_chosen(tmp_path):
-    found = judged_in(write_run(tmp_path / "a"))
+    found = judged_in(write_run(tmp_path / "a"), "a")
     assert [(each.name, each.learned, each.is_control) for each in found] == [
         ("steps", "steps", False), ("results", "results", False), ("control", "steps", True)
     ]  # fmt: skip

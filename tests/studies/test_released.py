@@ -3,8 +3,10 @@
 import csv
 import gzip
 import math
+from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from trivium.core.errors import DataError
@@ -19,6 +21,44 @@ MEANS = {"70m": (37.99, 37.94), "160m": (42.56, 42.41), "410m": (50.66, 49.47), 
          "2.8b": (54.98, 54.89), "6.9b": (56.69, 58.31), "12b": (59.98, 59.00)}  # fmt: skip
 LAMBADA = {"1.4b": (57.8, 56.0, "1M"), "1b": (50.7, 52.0, "0.5M"), "410m": (45.5, 48.3, "0.5M"), "160m": (25.7, 29.3, "0.5M"),
            "70m": (12.5, 17.8, "0.25M")}  # fmt: skip
+
+
+# Rows of the tables that were released (EleutherAI/pythia @ a19eecb807ec, evals/pythia-v1, Apache-2.0), of the last step, as they are there
+RELEASED = Path(__file__).parent / "pythia_released.csv"
+
+
+def test_the_released_means_and_their_difference_are_the_published_ones(tmp_path):
+    means = task_means(read_evaluations(RELEASED))
+    assert [size for size, *_ in means] == list(MEANS)
+    for size, standard, deduplicated in means:
+        assert (100 * standard.mean, 100 * deduplicated.mean) == pytest.approx(MEANS[size], abs=0.025)  # published with rounded tasks
+    facts, _ = run_study("dedup", [], {"released": str(RELEASED)}, tmp_path)
+    assert facts["outcome"] == "seen"
+    assert np.mean([row["difference"] for row in facts["table"]]) == pytest.approx(0.14, abs=0.01)
+    assert [row["difference"] > 0 for row in facts["table"]] == [False, False, False, True, True, False, True, False]
+
+
+def test_the_released_batch_sizes_are_the_published_ones_and_two_models_are_too_few_to_tell(tmp_path):
+    found = batch_pairs(read_evaluations(RELEASED))
+    assert {size: (round(100 * large.mean, 1), round(100 * small.mean, 1)) for size, large, small in found} == {
+        size: (large, small) for size, (large, small, _) in LAMBADA.items()
+    }
+    facts, _ = run_study("batch_size", [], {"released": str(RELEASED)}, tmp_path)
+    assert facts["outcome"] == "cannot tell"  # of 1b the interval goes from -3.2 to +0.6 points
+    assert "below 1B it costs 3.9 points on average" in facts["verdict"]
+    assert all(row["high"] < 0 for row in facts["table"][:3])  # below 1B it does
+
+
+def test_the_released_intervention_changed_no_share_clearly(tmp_path):
+    found = {change.name: (change.before.value, change.after.value) for change in released_changes(RELEASED)}
+    published = {
+        "70m, intervention": (0.562, 0.578), "410m, intervention": (0.619, 0.619), "1.4b, intervention": (0.616, 0.616),
+        "1.4b, intervention, long": (0.616, 0.606), "6.9b, intervention": (0.672, 0.678),
+    }  # fmt: skip
+    assert found == {name: pytest.approx(shares, abs=0.00051) for name, shares in published.items()}
+    facts, _ = run_study("gender", [], {"released": str(RELEASED)}, tmp_path)
+    assert facts["outcome"] == "not seen"
+    assert "lower in 0, higher in 0 and not clearly changed in 5" in facts["verdict"]
 
 
 @pytest.fixture
@@ -75,7 +115,13 @@ def test_arithmetic_is_averaged_over_operands(tmp_path):
             for shots in (0, 16)]  # fmt: skip
     with (tmp_path / "terms.csv").open("w", newline="") as file:
         csv.writer(file).writerows([["model", "checkpoint", "task", "fewshot", "acc"], *rows])
-    assert arithmetic_means(tmp_path / "terms.csv") == {("big", "addition"): {13000: pytest.approx(0.1), 26000: pytest.approx(0.2)}}
+    half = 4.30265 / 3**0.5  # of three operands, times their deviation
+    assert arithmetic_means(tmp_path / "terms.csv") == {
+        ("big", "addition"): {
+            13000: pytest.approx((0.1, 0.1 - 0.1 * half, 0.1 + 0.1 * half)),
+            26000: pytest.approx((0.2, 0.2 - 0.2 * half, 0.2 + 0.2 * half)),
+        }
+    }
     facts, _ = run_study("term_frequency", [], {"released": str(tmp_path / "terms.csv")}, tmp_path)
     assert facts["outcome"] == "cannot tell"
     assert "does 20.0% of addition at step 26,000" in facts["verdict"]

@@ -90,6 +90,14 @@ class Defective(Plain):
 
 
 @component
+class Counted(Runs):
+    """Makes runs, and has an option of its own."""
+
+    name: ClassVar = "counted"
+    number: int = 1
+
+
+@component
 class Told(Plain):
     """Reads rows that somebody published."""
 
@@ -198,10 +206,33 @@ def test_a_control_that_is_wrong_outweighs_the_answer():
         Finding("Seen.", True, ("x",), [(1,)], RIGHT[:1])
 
 
+def test_a_number_that_is_not_finite_is_none_for_programs(studies):
+    finding = Finding("Never.", False, ("year", "n"), [(float("inf"), 1), (float("nan"), 2), (2028.5, 3)], RIGHT)
+    finding.write(studies / "found", run.about(Plain()))
+
+    def refused(constant):
+        raise AssertionError(constant)
+
+    facts = json.loads((studies / "found/finding.json").read_text(), parse_constant=refused)
+    assert facts["table"] == [{"year": None, "n": 1}, {"year": None, "n": 2}, {"year": 2028.5, "n": 3}]
+    assert facts == finding.facts(run.about(Plain()))
+
+
+def test_a_run_that_goes_on_is_looked_at_again(studies):
+    (studies / "mine/prepare").mkdir(parents=True)
+    (studies / "mine/prepare/done.json").write_text("{}")
+    for metrics, looks in (("a", 1), ("a", 1), ("ab", 2)):
+        (studies / "mine/metrics.jsonl").write_text(metrics)
+        run.run_study("runs", [studies / "mine"], {}, studies / "out")
+        assert ["runs"] * looks == LOOKS
+
+
 @pytest.mark.parametrize(
     ("name", "folders", "options", "preset", "message"),
     [
         ("plaim", [], {}, "laptop", "there is no study 'plaim'; did you mean 'plain'"),
+        ("told", [], {"publised": "rows"}, "laptop", "unknown option 'publised'; did you mean 'published'"),
+        ("counted", [], {"nunber": 1}, "laptop", "unknown option 'nunber'; did you mean 'number'"),
         ("plain", [], {"numbr": 1}, "laptop", "unknown option 'numbr'; did you mean 'number'"),
         ("runs", ["."], {"prepare": {"heldout_share": 0.2}}, "laptop", "there are none to make"),
         ("runs", [], {"prepar": {"heldout_share": 0.2}}, "laptop", "unknown option 'prepar'; did you mean 'prepare'"),
@@ -210,6 +241,7 @@ def test_a_control_that_is_wrong_outweighs_the_answer():
     ],
 )
 def test_mistakes_are_one_line(studies, name, folders, options, preset, message):
+    run.STUDIES.update(told=Told, counted=Counted)
     with pytest.raises(ConfigError, match=message):
         run.run_study(name, [studies / folder for folder in folders], options, None, preset=preset, quiet=True)
 

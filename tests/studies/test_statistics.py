@@ -84,6 +84,16 @@ def test_poisson_counts_pass_at_the_stated_rate():
     assert 0.90 <= np.mean(flat) <= 0.99
 
 
+@pytest.mark.parametrize("events", [3, 6, 30])
+def test_few_events_are_not_found_to_clump_by_chance(events):
+    draw = np.random.default_rng(events)
+    counts = [np.bincount(draw.integers(156, size=events), minlength=156) for _ in range(400)]
+    p_N = np.array([dispersion(each).p for each in counts])
+    assert (p_N < 0.005).mean() <= 0.015  # by chi-squared it is 3 % of three events, whenever two of them meet
+    assert (p_N < 0.1).mean() <= 0.15
+    assert dispersion([0] * 155 + [events]).p < 0.005
+
+
 def test_a_ramp_is_rejected():
     ramps = [np.random.default_rng(seed).poisson(np.linspace(0, 10, 500)) for seed in range(200)]
     assert np.mean([dispersion(ramp).p < 0.05 for ramp in ramps]) > 0.99

@@ -129,6 +129,9 @@ def test_a_table_of_data_sets_of_ones_own_says_how_fast_they_grow(tmp_path):
     facts, page = run_study("stock", [], {"systems": str(table), "tokens": 1e13}, tmp_path / "out")
     assert facts["table"][0]["growth, powers of ten a year"] == pytest.approx(0.5)
     assert page.is_file()
+    table.write_text("year,tokens\n2020,1e9\n2021,-1\n2022,1e10\n")
+    with pytest.raises(DataError, match=r"sets\.csv: 3 dates and 3 sizes of data sets; .* with tokens above 0"):
+        DataStock(systems=str(table)).find(())
     table.write_text("year,tokens\n2020,many\n")
     with pytest.raises(DataError, match=r"sets.csv line 2: 'tokens' is 'many'; a number is expected"):
         DataStock(systems=str(table)).find(())

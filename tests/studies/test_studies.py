@@ -12,7 +12,9 @@ from trivium.core.errors import DataError
 from trivium.core.types import Document
 from trivium.nn.io.directory import save_model
 from trivium.stages.recipe import load_recipe
+from trivium.studies import evidence
 from trivium.studies.catalogue import STUDIES
+from trivium.studies.evidence import trainings_of
 from trivium.studies.run import run_study
 from trivium.text.shards import _write_index, write_shard
 
@@ -102,6 +104,28 @@ def test_a_model_directory_needs_the_rows_that_it_was_trained_on(tmp_path):
     facts, _ = run_study("order", [tmp_path / "model"], options, tmp_path / "out")
     assert [(row["rows"], row["groups"]) for row in facts["table"]] == [(40, 5)]
     assert facts["outcome"] == "cannot tell"
+    facts, _ = run_study("emergent", [tmp_path / "model"], {"published": options["published"], "k": 3, "l": 2}, tmp_path / "out")
+    assert facts["outcome"] == "cannot tell"
+
+
+def test_a_model_directory_has_seen_the_rows_up_to_the_step_in_its_name(tmp_path, monkeypatch):
+    monkeypatch.setattr(evidence, "ROWS_PER_STEP", 8)
+    ids = np.random.default_rng(1).integers(0, TOKENIZER.vocab_size, (40, 17)).astype("<u2")
+    (tmp_path / "document.bin").write_bytes(ids.tobytes())
+    _write_index(tmp_path / "document.idx", np.full(len(ids), 17, np.int32), np.dtype("<u2"))
+    seen = {}
+    for name in ("a/pythia-step3", "b/pythia-step3", "step-2", "step9", "pythia-160m"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        save_model(tmp_path / name, ours("gpt_neox"), **FILES)
+        [training] = trainings_of([tmp_path / name], str(tmp_path / "document"))
+        seen[name] = training.num_rows, list(training.models)
+        assert training.name == name.rpartition("/")[2]
+        assert training.places(1000).max() == training.num_rows - 1
+    assert seen == {
+        "a/pythia-step3": (24, [3]), "b/pythia-step3": (24, [3]), "step-2": (16, [2]), "step9": (40, [9]), "pythia-160m": (40, [0]),
+    }  # fmt: skip
+    folders = [tmp_path / name for name in seen]
+    assert [each.name for each in trainings_of(folders)] == [*map(str, folders[:2]), "step-2", "step9", "pythia-160m"]
 
 
 @pytest.mark.parametrize("name", ["memorization", "batch_size", "term_frequency"])

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from trivium.core.errors import DataError
+from trivium.core.errors import ConfigError, DataError
 from trivium.studies import term_frequency
 from trivium.studies.term_frequency import Measured, TermFrequency, is_right
 
@@ -27,6 +27,19 @@ def test_the_gap_of_a_learner_is_that_of_its_law():
     error = 100 * np.sqrt(2 * 0.05 * 0.95 / 500)  # of one gap: two means of 10 x 50 tries
     assert np.mean(gaps) == pytest.approx(90, abs=3 * error / 10)
     assert np.std(gaps) == pytest.approx(error, rel=0.35)
+
+
+def test_the_intervals_hold_the_law_of_the_learner():
+    spans = [learner(lambda seen: seen / 100, seed=seed).spans() for seed in range(8)]
+    assert sum(low <= 90 <= high for (low, high), _ in spans) >= 6
+    blind = [learner(lambda seen: 0.5, seed=seed).spans() for seed in range(8)]
+    assert sum(low <= 0 <= high for _, (low, high) in blind) >= 6
+    assert all(low > 0.9 for _, (low, _) in spans)
+
+
+def test_more_demonstrations_than_other_first_numbers_are_refused():
+    with pytest.raises(ConfigError, match="shots is 20; each has another first number than the question, of which there are 19"):
+        TermFrequency(first=20, shots=20)
 
 
 def test_a_learner_that_is_blind_to_the_count_does_not_rise():

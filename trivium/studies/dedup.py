@@ -10,7 +10,7 @@ from pydantic import Field
 
 from trivium.core.config import component
 from trivium.core.errors import DataError
-from trivium.report.intervals import mean_interval
+from trivium.report.intervals import mean_interval, share_interval
 from trivium.report.svg import Interval, intervals
 from trivium.studies.evidence import Training, trainings_of
 from trivium.studies.extraction import leading_matches
@@ -22,17 +22,21 @@ from trivium.studies.study import Preset, Trial, refuse_folders
 
 HEADER = (
     "pair", "points with copies", "points without", "difference", "low", "high", "bits per byte with copies", "bits per byte without",
-    "difference of bits", "rows by heart with copies, %", "rows by heart without, %", "seconds with copies", "seconds without",
+    "difference of bits", "bits low", "bits high", "rows by heart with copies, %", "by heart with: low", "by heart with: high",
+    "rows by heart without, %", "by heart without: low", "by heart without: high", "seconds with copies", "seconds without",
 )  # fmt: skip
 WITH, WITHOUT = "raw_", "dedup_"  # what the stages of a pair are called
 HURT, SAME = "one_", "again_"  # of the controls: half of the text one document; the same as raw once more
+
+Span = tuple[float, float | None, float | None]  # a value and the ends of its 95 % interval, None where there is none
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
     """Two models that differ in their corpus. points: of 100, with copies and without; low, high: 95 % of the difference over texts.
 
-    bits: per byte; copied: of 100 rows of training that are extracted; seconds: of training. None where they are not known.
+    bits: per byte; more_bits: their difference; copied: of 100 rows of training that are extracted; both with their 95 % intervals.
+    seconds: of training. None where they are not known.
     """
 
     name: str
@@ -40,7 +44,8 @@ class Pair:
     low: float | None
     high: float | None
     bits: tuple[float, float] | None = None
-    copied: tuple[float, float] | None = None
+    more_bits: Span | None = None
+    copied: tuple[Span, Span] | None = None
     seconds: tuple[float | None, float | None] = (None, None)
 
     @property
@@ -97,8 +102,8 @@ class Dedup:
         differences = [pair.difference for pair in pairs]
         found = equivalence(differences, self.margin)
         holds, told = _judged(found, differences)
-        bits = [pair.bits[1] - pair.bits[0] for pair in pairs if pair.bits]
-        more = f" Bits per byte change by {np.mean(bits):+.4f}." if bits else ""
+        bits = [pair.more_bits[0] for pair in pairs if pair.more_bits]
+        more = f" Bits per byte change by {_told(mean_interval(bits))}." if bits else ""
         verdict = f"{told} over {len(pairs)} pairs (sign test p = {sign_test(differences):.2f}).{more}"
         rows = [_row(pair) for pair in pairs]
         shown = [Interval(pair.name, pair.difference, pair.low, pair.high) for pair in pairs]
@@ -114,29 +119,31 @@ class Dedup:
         shard = heldout_shard(raw, self.heldout)
         models = [measured(each.model, each, shard) for each in both]
         low, high = mean_interval((models[1].points_N - models[0].points_N).tolist())[1:]
+        more_bits = mean_interval((models[1].bits_N - models[0].bits_N).tolist())
         copied = (self._copied(raw), self._copied(deduplicated)) if raw.has_order and deduplicated.has_order else None
         bits, seconds = (models[0].bits, models[1].bits), (raw.seconds, deduplicated.seconds)
-        return Pair(name, (models[0].points, models[1].points), low, high, bits, copied, seconds)
+        return Pair(name, (models[0].points, models[1].points), low, high, bits, more_bits, copied, seconds)
 
-    def _copied(self, training: Training) -> float:
+    def _copied(self, training: Training) -> Span:
         """Of 100 rows of training those that are extracted."""
         rows = [training.order.row(int(place)) for place in training.places(1000)]
         matches = leading_matches(training.speaker().model, rows, prompt=self.k, length=self.l)
-        return 100 * float((matches == self.l).mean())
+        share, low, high = share_interval(int((matches == self.l).sum()), len(matches))
+        return 100 * share, 100 * low, 100 * high
 
     def _trained_controls(self, trainings: Sequence[Training]) -> list[Control]:
         """Models of the study's own run whose corpus must hurt, or is the same."""
-        named = {training.stage: training for training in trainings}
+        named = {(training.run, training.stage): training for training in trainings}
         controls = []
-        for stage, training in named.items():
+        for (run, stage), training in named.items():
             for prefix, against, is_positive in ((HURT, WITHOUT, True), (SAME, WITH, False)):
-                base = named.get(stage.replace(prefix, against, 1)) if stage.startswith(prefix) else None
+                base = named.get((run, stage.replace(prefix, against, 1))) if stage.startswith(prefix) else None
                 if base is not None:
                     about = "half of the text is one document" if is_positive else "the same corpus once more"
                     shard = heldout_shard(base, self.heldout)
                     first, second = (measured(each.model, each, shard) for each in (base, training))
                     controls.append(control(f"{about} ({training.name})", lost(first, second), self.margin, is_positive=is_positive))
-        return controls if len(controls) > 1 else []
+        return controls if {each.is_positive for each in controls} == {True, False} else []
 
     def _published(self) -> Finding:
         pairs = [
@@ -211,6 +218,10 @@ def _interval(raw: Mean, deduplicated: Mean) -> tuple[float, float]:
 
 
 def _row(pair: Pair) -> list[Cell]:
-    bits, copied = pair.bits or (None, None), pair.copied or (None, None)
-    change = bits[1] - bits[0] if bits[0] is not None and bits[1] is not None else None
-    return [pair.name, *pair.points, pair.difference, pair.low, pair.high, *bits, change, *copied, *pair.seconds]
+    bits, more, copied = pair.bits or (None,) * 2, pair.more_bits or (None,) * 3, pair.copied or ((None,) * 3,) * 2
+    return [pair.name, *pair.points, pair.difference, pair.low, pair.high, *bits, *more, *copied[0], *copied[1], *pair.seconds]
+
+
+def _told(span: Span) -> str:
+    value, low, high = span
+    return f"{value:+.4f}" if low is None or high is None else f"{value:+.4f} [{low:+.4f}, {high:+.4f}]"

@@ -80,7 +80,8 @@ class Guess:
 class Emergent:
     """Of run folders with models of several sizes that saw the same rows, or with models kept on the way (pretrain keep_every).
 
-    k, l, rows: as in the study memorization. published: for model directories, the rows that they were trained on.
+    k, l, rows: as in the study memorization. published: for model directories, the rows that they were trained on; checkpoints of the large
+    model are those of its size whose names end with an earlier step.
     """
 
     name: ClassVar = "emergent"
@@ -105,8 +106,8 @@ class Emergent:
         return [suite(preset)]
 
     def find(self, folders: Sequence[Path]) -> Finding:
-        *smaller, large = sorted(trainings_of(folders, self.published), key=lambda training: training.parameters)
-        for training in smaller:
+        *others, large = sorted(trainings_of(folders, self.published), key=lambda training: (training.parameters, training.num_rows))
+        for training in others:
             if training.fingerprint != large.fingerprint:
                 raise DataError(
                     f"{training.name}: has another tokenizer than {large.name}, so they did not see the same texts; leave it out"
@@ -115,9 +116,9 @@ class Emergent:
         texts += [large.order.row(int(place)) for place in large.places(self.rows)]
         actual_N = self._known(large, None, texts)
         guesses = [
-            self._guess(training, max(training.models), large, texts, actual_N, is_early=False)
-            for training in smaller
-            if training.parameters < large.parameters
+            self._guess(training, max(training.models), large, texts, actual_N, is_early=_is_checkpoint(training, large))
+            for training in others
+            if training.parameters < large.parameters or _is_checkpoint(training, large)
         ]
         guesses += [self._guess(large, step, large, texts, actual_N, is_early=True) for step in sorted(large.models)[:-1] if step]
         holds = decide(guesses, int(actual_N.sum()))
@@ -138,10 +139,15 @@ class Emergent:
     def _guess(
         self, training: Training, step: int, large: Training, texts: Sequence[np.ndarray], actual_N: np.ndarray, *, is_early: bool
     ) -> Guess:
-        share = step / max(training.models)
+        share = step / max(training.models) if step else 1.0  # of a model directory that does not say how far it is
         compute = share * training.parameters * training.num_rows / (large.parameters * large.num_rows)
         prediction = Prediction.of(self._known(training, step, texts), actual_N)
         return Guess(training.name, training.parameters, step, compute, is_early, prediction)
+
+
+def _is_checkpoint(training: Training, large: Training) -> bool:
+    """Whether a model directory is the large model early in its training; a run of its size is another model."""
+    return training.trace is None and training.parameters == large.parameters and training.num_rows < large.num_rows
 
 
 def decide(guesses: Sequence[Guess], known: int) -> bool | None:

@@ -1,6 +1,7 @@
 """What studies look at: the trainings of run folders, or model directories with the rows that they were trained on."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -27,7 +28,8 @@ from trivium.text.tokenizer import Tokenizer
 if TYPE_CHECKING:
     from trivium.stages.computing.models import Speaker
 
-ROWS_PER_STEP = 1024  # of a Pythia checkpoint, whose folder does not say how far it is
+ROWS_PER_STEP = 1024  # of a Pythia checkpoint
+_STEP = re.compile(r"step-?(\d+)$")  # how the name of a checkpoint's folder ends, if it says how far it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +106,21 @@ class Training:
 def trainings_of(folders: Sequence[Path], published: str = "") -> list[Training]:
     """Every finished pre-training in these folders, and every model directory; published: the rows of the latter, FOLDER/document.
 
-    Raises DataError where a folder holds neither, and says what it needs.
+    A model directory whose name ends with step1000 or step-1000 has seen the rows up to there, any other all. Raises DataError where a
+    folder holds neither, and says what it needs.
     """
-    found = [training for folder in folders for training in (_of_model(folder, published) if is_model(folder) else _of_run(folder))]
+    found = []
+    for folder, name in zip(folders, names_of(folders), strict=True):
+        found += _of_model(folder, name, published) if is_model(folder) else _of_run(folder, name)
     if not found:
         raise DataError("there is nothing to look at; name a run folder, or let the study make its own runs")
     return found
+
+
+def names_of(folders: Sequence[Path]) -> list[str]:
+    """What folders are called in tables: each by its own name, those with the same one by their paths."""
+    names = [folder.resolve().name for folder in folders]
+    return [name if names.count(name) == 1 else str(folder) for folder, name in zip(folders, names, strict=True)]
 
 
 def is_model(folder: Path) -> bool:
@@ -136,7 +147,7 @@ def machine_of(folder: Path) -> Machine:
     return kept.measured() if kept.ceiling else this_machine()
 
 
-def _of_run(folder: Path) -> list[Training]:
+def _of_run(folder: Path, run: str) -> list[Training]:
     file = folder / "run.toml"
     if not file.is_file():
         raise ArtefactError(f"{folder}: is neither a run folder (no run.toml) nor a model directory (no {CONFIG_FILE})")
@@ -151,10 +162,13 @@ def _of_run(folder: Path) -> list[Training]:
         heldout = located(folder, stage.tokens) / "heldout" if stage.tokens else None
         has_text = heldout is not None and heldout.is_dir()
         num_rows = stage.steps * stage.rows_per_step
-        found.append(Training(folder.name, name, num_rows, models, machine, trace.order.source, heldout if has_text else None, trace))
+        found.append(Training(run, name, num_rows, models, machine, trace.order.source, heldout if has_text else None, trace))
     return found
 
 
-def _of_model(folder: Path, published: str) -> list[Training]:
+def _of_model(folder: Path, name: str, published: str) -> list[Training]:
     rows = PythiaRows(Path(published), rows_per_step=ROWS_PER_STEP) if published else None
-    return [Training(folder.name, "", rows.num_rows if rows else 0, {0: folder}, this_machine(), rows)]
+    said = _STEP.search(folder.resolve().name)
+    step = int(said[1]) if said else 0
+    num_rows = min(rows.num_rows, step * ROWS_PER_STEP or rows.num_rows) if rows else 0
+    return [Training(name, "", num_rows, {step: folder}, this_machine(), rows)]

@@ -6,6 +6,7 @@ A committed finding is a folder with study.html, table.csv, its figures as SVG, 
 import csv
 import io
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -86,7 +87,7 @@ class Finding:
         def files(place: Path) -> None:
             (place / PAGE).write_text(self.page(about), "utf-8")
             (place / "table.csv").write_text(self.csv(), "utf-8")
-            (place / FACTS).write_text(json.dumps(self.facts(about), indent=1), "utf-8")
+            (place / FACTS).write_text(json.dumps(self.facts(about), indent=1, allow_nan=False), "utf-8")
             for number, figure in enumerate(self.figures, start=1):
                 (place / f"figure-{number}.svg").write_text(figure.svg(), "utf-8")
 
@@ -94,9 +95,9 @@ class Finding:
         return folder / PAGE
 
     def facts(self, about: Mapping[str, str]) -> dict[str, Any]:
-        """The finding without its pictures, for programs."""
+        """The finding without its pictures, for programs; numbers that are not finite, which JSON does not know, are None."""
         controls = [asdict(control) for control in self.controls]
-        table_rows = [dict(zip(self.header, row, strict=True)) for row in self.rows]
+        table_rows = [dict(zip(self.header, map(_finite, row), strict=True)) for row in self.rows]
         said = {"verdict": self.verdict, "holds": self.holds, "outcome": self.outcome, "controls": controls}
         return {**about, **said, "table": table_rows}
 
@@ -136,6 +137,10 @@ def found_before(folder: Path, identity: str) -> dict[str, Any] | None:
     except ArtefactError:
         return None
     return json.loads((folder / FACTS).read_text())
+
+
+def _finite(cell: Cell) -> Cell:
+    return None if isinstance(cell, float) and not math.isfinite(cell) else cell
 
 
 def _shown(cell: Cell) -> str:

@@ -18,13 +18,14 @@ from trivium.evals.pronouns import Lean
 from trivium.report.svg import Interval, intervals
 from trivium.stages.pretrain import Pretrain
 from trivium.stages.recipe import load_recipe
-from trivium.studies.evidence import is_model, machine_of, speaker_of
+from trivium.studies.evidence import is_model, machine_of, names_of, speaker_of
 from trivium.studies.finding import Cell, Control, Figure, Finding
 from trivium.studies.released_bias import released_changes
 from trivium.studies.study import Preset, Trial
 
 HEADER = ("run", "measure", "before", "after", "change", "low", "high")
 LEVEL, GAP, CROWS = "she against he, nats", "stereotype gap, nats", "CrowS-Pairs, gender"
+SEEABLE = 0.1  # of the share of CrowS-Pairs: what a released table has to be able to show
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,29 +97,26 @@ class Gender:
         found = self._interventions(folders) if folders else []
         moved = [each.moved for each in found if not each.is_same]
         changes = [lean.gap for lean in moved] or [change.after.less(change.before) for change in released]
-        rises = [lean.level for lean in moved] or [planted_lean(1.0).level]
         table = [
             [f"{each.name}, step {each.step}", CROWS, *_cells(each.before, each.after, each.after.less(each.before))] for each in released
         ] + [row for each in found for row in each.rows()]
-        holds = all(change.interval[1] < 0 for change in changes) if changes else None
-        controls = [
-            Control("'she' is more likely after feminine text", is_positive=True, is_detected=all(rise.interval[0] > 0 for rise in rises)),
-            Control("a model against itself: a lower gap", is_positive=False, is_detected=planted_lean(0.0).gap.interval[1] < 0),
-        ]
+        holds = falls(changes) if changes else None
+        controls = _controls(moved, [] if moved else changes)
         if same := [each for each in found if each.is_same]:
             differs = any(each.before.weights != each.after.weights for each in same)
             controls.append(Control("the same words in their own place: other bits", is_positive=False, is_detected=differs))
         return Finding(_verdict(changes, holds, bool(moved)), holds, HEADER, table, controls, _figures(table))
 
     def _interventions(self, folders: Sequence[Path]) -> list[Intervention]:
+        names = names_of(folders)
         if not all(map(is_model, folders)):
-            return [each for folder in folders for each in self._of_run(folder)]
+            return [each for folder, run in zip(folders, names, strict=True) for each in self._of_run(folder, run)]
         if len(folders) < 2:
             raise DataError(f"{folders[0]}: one model directory; name the one before the intervention, and after it those after it")
         first, *others = (self._measured(folder, folder) for folder in folders)
-        return [Intervention(folder.name, first, other) for folder, other in zip(folders[1:], others, strict=True)]
+        return [Intervention(name, first, other) for name, other in zip(names[1:], others, strict=True)]
 
-    def _of_run(self, folder: Path) -> list[Intervention]:
+    def _of_run(self, folder: Path, run: str) -> list[Intervention]:
         """The stages of a run with other words, each beside the last one without."""
         file = folder / "run.toml"
         if not file.is_file():
@@ -134,7 +132,7 @@ class Gender:
             )
         base = self._measured(folder / bases[-1] / "model", folder)
         return [
-            Intervention(name, base, self._measured(folder / name / "model", folder), words.pronouns == "same")
+            Intervention(f"{run}/{name}", base, self._measured(folder / name / "model", folder), words.pronouns == "same")
             for name, words in others.items()
         ]
 
@@ -150,6 +148,26 @@ class Gender:
         return Measured(shares, Lean.of(score), weights)
 
 
+def falls(changes: Sequence[Share]) -> bool:
+    """The rule."""
+    return all(change.interval[1] < 0 for change in changes)
+
+
+def _controls(moved: Sequence[Lean], released: Sequence[Share]) -> list[Control]:
+    """Of runs, whether the intervention did what it does; of released shares, what so many pairs could show."""
+    if released:
+        fallen, still = ([Share(value, change.error) for change in released] for value in (-SEEABLE, 0.0))
+        return [
+            Control(f"the same shares, lower by {SEEABLE:g}", is_positive=True, is_detected=falls(fallen)),
+            Control("the same shares, unchanged", is_positive=False, is_detected=falls(still)),
+        ]
+    rises = [lean.level for lean in moved] or [planted_lean(1.0).level]
+    return [
+        Control("'she' is more likely after feminine text", is_positive=True, is_detected=all(rise.interval[0] > 0 for rise in rises)),
+        Control("a model against itself: a lower gap", is_positive=False, is_detected=falls([planted_lean(0.0).gap])),
+    ]
+
+
 def planted_lean(rise: float) -> Lean:
     """A change of lean by so many nats after every occupation, give or take a little."""
     wave = np.cos(np.arange(60.0))
@@ -161,6 +179,8 @@ def _cells(before: Share, after: Share, change: Share) -> list[Cell]:
 
 
 def _verdict(changes: Sequence[Share], holds: bool | None, is_own: bool) -> str:
+    if holds is None:
+        return "No model was trained with other words, so one cannot tell."
     what = "the stereotype gap" if is_own else "the CrowS-Pairs share of stereotypes"
     lower = sum(change.interval[1] < 0 for change in changes)
     higher = sum(change.interval[0] > 0 for change in changes)

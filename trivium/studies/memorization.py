@@ -92,27 +92,29 @@ class Memorization:
         return Extracted(training, canaries, known, matches, float(scores.mean()), new)
 
     def _judged(self, found: Sequence[Extracted]) -> tuple[str, bool | None]:
-        largest = found[-1]
+        largest, same = found[-1], [each for each in found if _size(each) == _size(found[-1])]  # the same once more: other seeds
         counts = [self._num(each.canary_matches if largest.canaries else each.row_matches) for each in found]
+        has_most = sum(counts[-len(same) :]) / len(same) >= max(counts[: -len(same)], default=0)
         what = "canaries" if largest.canaries else "rows"
         told = ", ".join(f"{count:,} from {_millions(each.training)}" for count, each in zip(counts, found, strict=True))
         if not max(counts):
             return f"Nothing is extracted from any model: one cannot tell ({told} of {len(largest.row_matches):,} rows).", None
         if largest.canaries:
-            rho, p = self._dose(largest)
-            grows = counts[-1] == max(counts) and rho > 0 and p < 0.05
+            rho, p = self._dose(same)
+            grows = has_most and rho > 0 and p < 0.05
             return f"{what.capitalize()} extracted: {told}; of the largest, with the times seen rho = {rho:.2f} (p = {p:.4f}).", grows
-        if len(found) == 1:
+        if len(found) == len(same):
             return f"{what.capitalize()} extracted: {told}; with one size, and no canaries, one cannot tell whether it grows.", None
         ends = [share_interval(counts[i], len(found[i].row_matches)) for i in (0, -1)]
-        return f"{what.capitalize()} extracted: {told}.", counts[-1] == max(counts) and ends[1][1] > ends[0][2]
+        return f"{what.capitalize()} extracted: {told}.", has_most and ends[1][1] > ends[0][2]
 
     def _num(self, matches: np.ndarray) -> int:
         return int((matches == self.l).sum())
 
-    def _dose(self, each: Extracted) -> tuple[float, float]:
-        seen = [len(canary.places) for canary in each.canaries]
-        return spearman(seen, (each.canary_matches == self.l).astype(float).tolist())
+    def _dose(self, models: Sequence[Extracted]) -> tuple[float, float]:
+        seen = [len(canary.places) for each in models for canary in each.canaries]
+        known = [float(matches == self.l) for each in models for matches in each.canary_matches]
+        return spearman(seen, known)
 
     def _by_dose(self, each: Extracted) -> dict[int, list[int]]:
         """Doublings of the times seen (0, 1, 2, 4 ...) -> matches of the canaries."""

@@ -58,10 +58,10 @@ class Order:
     claim: ClassVar = "the order of training does not influence what is memorised (Biderman et al. 2023, section 3.2)"
     question: ClassVar = "Is a row of training more likely to be known by heart for having come early or late?"
     rule: ClassVar = (
-        "order does not matter (the claim is seen) if in no model the dispersion of counts, their trend (Poisson regression, Wald), or the"
-        " place at which a canary was last seen deviates, tested at 5 % together, over all models (Bonferroni); a model can tell if"
-        " a rate that rises from 0 to twice its mean would be rejected with a power of 80 % at its number of memorised rows; if"
-        " none can, one cannot tell"
+        "order matters (the claim is not seen) if in some model the dispersion of counts, their trend (Poisson regression, Wald), or the"
+        " place at which a canary was last seen deviates, tested at 5 % together, over all models (Bonferroni); it does not if in none"
+        " does and one at least could tell: a rate that rises from 0 to twice its mean would be rejected with a power of 80 % at its"
+        " number of memorised rows; if none could, one cannot tell"
     )
     expected: ClassVar = "no deviation; the smallest models, which forget what they saw first, may show one, and know few rows by heart"
     k: int = Field(default=16, ge=1)
@@ -77,7 +77,7 @@ class Order:
         found = [self._arrivals(training) for training in trainings_of(folders, self.published)]
         models = len(found)
         able = [each for each in found if power(each.counts, models=models, tests=each.num_tests) >= POWER]
-        matters = [each for each in able if order_matters(each.counts, each.canary_p, models=models)]
+        matters = [each for each in found if order_matters(each.counts, each.canary_p, models=models)]
         reference = generator(1, "order, controls").poisson
         ramp = np.linspace(0, 10, 500)
         controls = [
@@ -85,17 +85,16 @@ class Order:
             Control("500 counts of a rate of 5", is_positive=False, is_detected=order_matters(reference(5.0, 500).tolist())),
         ]
         told = "; ".join(f"{each.training.name}: {sum(each.counts):,} of {each.num_rows:,} rows" for each in found)
-        if not able:
-            verdict = f"Too few rows are known by heart to see even a rate that rises from 0 ({told}): one cannot tell."
-        elif matters:
+        if matters:
             names = ", ".join(each.training.name for each in matters)
-            verdict = f"In {len(matters)} of {len(able)} models that can tell, the order matters ({names}); known by heart: {told}."
+            verdict = f"In {len(matters)} of {len(found)} models the order matters ({names}); known by heart: {told}."
+        elif not able:
+            verdict = f"Too few rows are known by heart to see even a rate that rises from 0 ({told}): one cannot tell."
         else:
             verdict = f"In none of {len(able)} models that can tell does the order matter; known by heart: {told}."
         rows = [_row(each, models) for each in found]
-        return Finding(
-            verdict, not matters if able else None, HEADER, rows, controls, [figure for each in found for figure in _figures(each)]
-        )
+        holds = not matters if matters or able else None
+        return Finding(verdict, holds, HEADER, rows, controls, [figure for each in found for figure in _figures(each)])
 
     def _arrivals(self, training: Training) -> Arrivals:
         source = training.order.source

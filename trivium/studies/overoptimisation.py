@@ -21,6 +21,7 @@ from trivium.report.reading import Record, read_record
 from trivium.report.smoothing import Point, smooth
 from trivium.report.svg import Line, line_chart
 from trivium.studies import best_of_n
+from trivium.studies.evidence import names_of
 from trivium.studies.finding import Cell, Control, Figure, Finding
 from trivium.studies.study import Preset, Trial
 
@@ -96,7 +97,7 @@ class Overoptimisation:
 
     def find(self, folders: Sequence[Path]) -> Finding:
         records = [read_record(folder) for folder in folders]
-        courses = [course for record in records for course in courses_of(record)]
+        courses = [course for record, run in zip(records, names_of(folders), strict=True) for course in courses_of(record, run)]
         choices = [choice for record in records for choice in best_of_n.choices_of(record)]
         if not courses:
             raise DataError(
@@ -129,7 +130,7 @@ def planted(last_kl: float, *, noise: float = 0.01) -> Course:
     return Course("planted", "reinforce", gold_N, kl_N / 10, kl_N, is_guarded=False)
 
 
-def courses_of(record: Record) -> list[Course]:
+def courses_of(record: Record, run: str) -> list[Course]:
     """The stages of a run that can be looked at, of MIN_PHASES phases or, if a guard ended them, of two."""
     found = []
     for stage in record.stages:
@@ -139,7 +140,7 @@ def courses_of(record: Record) -> list[Course]:
         true_N, proxy_N, kl_N = (np.array([value for _, value in curves[name]], np.float64) for name in ("true_reward", "reward", "kl"))
         is_guarded = "heldout_reward" in curves
         if len(true_N) >= (2 if is_guarded else MIN_PHASES) and np.isfinite(np.stack([true_N, proxy_N, kl_N])).all():
-            found.append(Course(record.name, stage, true_N, proxy_N, kl_N, is_guarded))
+            found.append(Course(run, stage, true_N, proxy_N, kl_N, is_guarded))
     return found
 
 

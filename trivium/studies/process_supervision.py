@@ -24,7 +24,7 @@ from trivium.stages.recipe import load_recipe
 from trivium.stages.reward import Reward
 from trivium.stages.sample import Sample
 from trivium.stages.selection import SCORED, scored_table
-from trivium.studies.evidence import machine_of
+from trivium.studies.evidence import machine_of, names_of
 from trivium.studies.finding import Cell, Control, Figure, Finding
 from trivium.studies.study import Preset, Trial
 
@@ -103,7 +103,7 @@ class ProcessSupervision:
         return [Trial("process_supervision", larger if preset == "gpu" else {})]
 
     def find(self, folders: Sequence[Path]) -> Finding:
-        judged = [each for folder in folders for each in judged_in(folder)]
+        judged = [each for folder, run in zip(folders, names_of(folders), strict=True) for each in judged_in(folder, run)]
         controls = [each for each in judged if each.is_control] or [planted("no better than a draw", 0.0)]
         steps, results = ([each for each in judged if each.learned == by and not each.is_control] for by in (STEPS, RESULTS))
         pairs = [(one, other) for one in steps for other in results if one.run == other.run]
@@ -126,7 +126,7 @@ class ProcessSupervision:
         )  # fmt: skip
 
 
-def judged_in(folder: Path) -> list[Judged]:
+def judged_in(folder: Path, run: str) -> list[Judged]:
     """What each process reward model of a run makes of the answers that it was not trained on."""
     from trivium.stages.computing.models import Speaker
 
@@ -140,7 +140,7 @@ def judged_in(folder: Path) -> list[Judged]:
         if isinstance(source, Sample) and isinstance(source.keep, Steps) and file.is_file() and (folder / name / "done.json").is_file():
             table, learned = list(scored_table(file)()), RESULTS if stage.objective.score == "last" else STEPS
             speaker = Speaker.load_judge(folder / name / "model", machine_of(folder))
-            found.append(judged(folder.resolve().name, name, learned, _scores(speaker, table), _right(table, source.keep.at_least)))
+            found.append(judged(run, name, learned, _scores(speaker, table), _right(table, source.keep.at_least)))
     return found
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trivium.core.errors import DataError
+from trivium.report.intervals import mean_interval
 from trivium.text.rows import rows
 
 TASKS = ("lambada_openai", "piqa", "winogrande", "wsc", "arc_easy", "arc_challenge", "sciq", "logiqa")
@@ -18,6 +19,7 @@ SIZES = ("70m", "160m", "410m", "1b", "1.4b", "2.8b", "6.9b", "12b")
 SMALLER_BATCHES = {"70m": "0.25M", "160m": "0.5M", "410m": "0.5M", "1b": "0.5M", "1.4b": "1M"}  # tokens; the suite's are 2M
 ARITHMETIC = "num_reasoning_arithmetic_"  # what tasks begin with; the operation and the first operand follow
 Scores = Mapping[tuple[str, str], float]  # (task, metric) -> value
+Span = tuple[float, float | None, float | None]  # a value and the ends of its 95 % interval, None where there is none
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +59,8 @@ def batch_pairs(evaluations: Mapping[tuple[str, str], Mapping[int, Scores]], tas
     return found
 
 
-def arithmetic_means(path: Path, shots: int = 16) -> dict[tuple[str, str], dict[int, float]]:
-    """(model, addition or multiplication) -> checkpoint -> accuracy, 0 to 1, over all first operands."""
+def arithmetic_means(path: Path, shots: int = 16) -> dict[tuple[str, str], dict[int, Span]]:
+    """(model, addition or multiplication) -> checkpoint -> accuracy, 0 to 1, over all first operands, with its 95 % interval."""
     sums: dict[tuple[str, str], dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     for row in rows(path):
         if row.finite("fewshot") == shots:
@@ -66,7 +68,7 @@ def arithmetic_means(path: Path, shots: int = 16) -> dict[tuple[str, str], dict[
             if not task.startswith(ARITHMETIC):
                 row.fail(f"'task' is {task!r}; {ARITHMETIC}addition_X or {ARITHMETIC}multiplication_X is expected")
             sums[model, task.removeprefix(ARITHMETIC).split("_")[0]][int(row.finite("checkpoint"))].append(row.finite("acc"))
-    return {name: {step: sum(values) / len(values) for step, values in sorted(steps.items())} for name, steps in sums.items()}
+    return {name: {step: mean_interval(values) for step, values in sorted(steps.items())} for name, steps in sums.items()}
 
 
 def _standard(size: str, shots: str, evaluations: Mapping[tuple[str, str], object]) -> tuple[str, str]:

@@ -93,8 +93,12 @@ def about(study: Study) -> dict[str, str]:
 def _study_of(name: str, options: Mapping[str, Any]) -> tuple[Study, dict[str, Any]]:
     """The study with its own options, and the rest of them."""
     if name not in STUDIES:
-        raise ConfigError(f"there is no study '{name}'{did_you_mean(name, [*STUDIES, 'all'])}; there are: {', '.join(STUDIES)}")
-    own = {option: value for option, value in options.items() if option in _fields(STUDIES[name])}
+        raise ConfigError(f"there is no study '{name}'{did_you_mean(name, [*STUDIES, 'all'])}")
+    known = _fields(STUDIES[name])
+    for option, value in options.items():
+        if option not in known and option not in ABOVE and not isinstance(value, Mapping):  # a stage has options of its own
+            raise ConfigError(f"unknown option '{option}'{did_you_mean(option, known)}")
+    own = {option: value for option, value in options.items() if option in known}
     return build(STUDIES[name], own), {option: value for option, value in options.items() if option not in own}
 
 
@@ -155,14 +159,15 @@ def _answered(study: Study, folders: Sequence[Path], place: Path) -> tuple[dict[
 
 
 def _content(path: Path) -> dict[str, str]:
-    """What tells whether a path holds the same: of a run folder its stages' marks, of other folders their files, or the file.
+    """What tells whether a path holds the same: of a run folder its stages' marks and metrics, of other folders their files, or the file.
 
     What is neither may be how the names of large files begin (FOLDER/document), of which sizes and times have to do.
     """
     if not path.exists():
         begun = [(file.name, file.stat()) for file in sorted(path.parent.glob(f"{escape(path.name)}*"))]
         return {name: f"{about.st_size} {about.st_mtime_ns}" for name, about in begun}
-    files = [path] if path.is_file() else sorted(path.glob("*/done.json")) or sorted(path.glob("*")) if path.is_dir() else []
+    marks = [*sorted(path.glob("*/done.json")), *path.glob("metrics.jsonl")]  # of a stage that goes on the metrics alone change
+    files = [path] if path.is_file() else marks or sorted(path.glob("*")) if path.is_dir() else []
     return {file.name if file.parent == path else file.parent.name: hash_file(file)[0] for file in files if file.is_file()}
 
 

@@ -7,8 +7,13 @@ unless its function says otherwise.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
+
+from trivium.core.seeds import generator
+
+LOTS = 4000  # draws that stand for a law that has no formula
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +86,31 @@ class Dispersion:
 
 
 def dispersion(counts: Sequence[int]) -> Dispersion:
-    """Fisher's index of dispersion (Fisher, Thornton, Mackenzie 1922). Counts of nothing have p = 1."""
+    """Fisher's index of dispersion (Fisher, Thornton, Mackenzie 1922). Counts of nothing have p = 1.
+
+    Below a mean of 1 the statistic is not chi-squared: p is then of as many events as there are, which fall into the groups by lot.
+    """
     count_N = np.asarray(counts, np.float64)
     mean, degrees = float(count_N.mean()), len(count_N) - 1
     if mean == 0 or degrees < 1:
         return Dispersion(mean, 0.0, degrees, 1.0)
     statistic = float(((count_N - mean) ** 2).sum() / mean)
     above = chi2_above(statistic, degrees)
-    return Dispersion(mean, statistic, degrees, min(1.0, 2 * min(above, 1 - above)))
+    ends = (above, 1 - above) if mean >= 1 else _ends_by_lot(int(count_N.sum()), len(count_N), int((count_N**2).sum()))
+    return Dispersion(mean, statistic, degrees, min(1.0, 2 * min(ends)))
+
+
+def _ends_by_lot(events: int, groups: int, squares: int) -> tuple[float, float]:
+    """The shares of draws in which the squares of the counts, with which dispersion grows, sum to at least, and at most, so much."""
+    drawn_R = _squares_by_lot(events, groups)
+    return (1 + int((drawn_R >= squares).sum())) / (LOTS + 1), (1 + int((drawn_R <= squares).sum())) / (LOTS + 1)
+
+
+@cache
+def _squares_by_lot(events: int, groups: int) -> np.ndarray:
+    """Sums of squared counts of so many events that fall into groups by lot, (LOTS,) int64."""
+    draw = generator(1, "dispersion by lot", events, groups)
+    return np.array([(np.bincount(draw.integers(groups, size=events)) ** 2).sum() for _ in range(LOTS)])
 
 
 def chi2_above(x: float, degrees: float) -> float:

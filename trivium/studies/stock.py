@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from trivium.core.config import component
+from trivium.core.errors import DataError
 from trivium.report.svg import Line, line_chart
 from trivium.studies.finding import Cell, Control, Figure, Finding
 from trivium.studies.stock_model import (
@@ -90,7 +91,10 @@ class DataStock:
 def _growth(path: Path) -> Spread:
     """Of a user's own table of data sets."""
     years, tokens = zip(*((row.finite("year"), row.finite("tokens")) for row in rows(path)), strict=True)
-    return growth_of(years, tokens, SEED)
+    try:
+        return growth_of(years, tokens, SEED)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
 
 
 def _row(name: str, demand: Demand, years: np.ndarray) -> list[Cell]:

@@ -11,9 +11,10 @@ import numpy as np
 from pydantic import Field
 
 from trivium.core.config import component
-from trivium.core.errors import DataError
+from trivium.core.errors import ConfigError, DataError
 from trivium.core.seeds import generator
-from trivium.report.correlation import spearman
+from trivium.report.correlation import correlation, ranks, spearman
+from trivium.report.intervals import RESAMPLES, mean_interval
 from trivium.report.svg import Line, line_chart
 from trivium.studies.evidence import Training, trainings_of
 from trivium.studies.finding import Cell, Control, Figure, Finding
@@ -26,8 +27,11 @@ from trivium.text.tokenizer.pieces import decoder_of
 if TYPE_CHECKING:
     from trivium.stages.computing.models import Speaker
 
-HEADER = ("training", "parameters", "updates", "operands", "mean accuracy", "top - bottom tenth, points", "rho", "p")
-RELEASED_HEADER = ("model", "task", "checkpoint", "mean accuracy")
+HEADER = (
+    "training", "parameters", "updates", "operands", "mean accuracy", "low", "high", "top - bottom tenth, points", "gap low", "gap high",
+    "rho", "rho low", "rho high", "p",
+)  # fmt: skip
+RELEASED_HEADER = ("model", "task", "checkpoint", "mean accuracy", "low", "high")
 EVEN = "even"  # what a stage is called whose operands stand alike often: the negative control
 NUMBER = re.compile(r"\d{1,5}")
 LEARNED = 0.05  # mean accuracy from which on a model counts as knowing some of the task
@@ -62,9 +66,15 @@ class Measured:
     @property
     def gap(self) -> float:
         """Accuracy of the tenth of operands that were seen most minus that of the tenth seen least, in points."""
-        order, tenth = np.argsort(self.seen, kind="stable"), max(1, len(self.seen) // 10)
-        accuracy_X = np.array(self.accuracy)
-        return 100 * float(accuracy_X[order[-tenth:]].mean() - accuracy_X[order[:tenth]].mean())
+        return _gap(np.array(self.seen), np.array(self.accuracy))
+
+    def spans(self) -> tuple[tuple[float, float], tuple[float, float]]:
+        """The ends of the 95 % intervals of the gap and of rho, percentiles over resampled operands."""
+        draw, seen_X, accuracy_X = generator(1, "operands"), np.array(self.seen), np.array(self.accuracy)
+        picks = draw.integers(len(seen_X), size=(RESAMPLES, len(seen_X)))
+        found = [(_gap(seen_X[pick], accuracy_X[pick]), correlation(ranks(seen_X[pick]), ranks(accuracy_X[pick]))) for pick in picks]
+        (gap_low, rho_low), (gap_high, rho_high) = np.quantile(found, [0.025, 0.975], axis=0).tolist()
+        return (gap_low, gap_high), (rho_low, rho_high)
 
 
 @component
@@ -87,6 +97,12 @@ class TermFrequency:
     second: int = Field(default=9, ge=1)
     shots: int = Field(default=2, ge=0)
     released: str = ""
+
+    def __post_init__(self) -> None:
+        if self.shots >= self.first:
+            raise ConfigError(
+                f"shots is {self.shots}; each has another first number than the question, of which there are {self.first - 1}"
+            )
 
     def trials(self, preset: Preset) -> Sequence[Trial]:
         if self.released:
@@ -144,14 +160,14 @@ class TermFrequency:
 
     def _published(self) -> Finding:
         means = arithmetic_means(Path(self.released))
-        rows = [[model, task, step, mean] for (model, task), steps in means.items() for step, mean in steps.items()]
+        rows = [[model, task, step, *span] for (model, task), steps in means.items() for step, span in steps.items()]
         if not rows:
             raise DataError(f"{self.released}: has no 16-shot accuracies; is it Pythia's table of term frequency?")
-        model, task, step, mean = max(rows, key=lambda row: row[3])
+        mean, step, model, task = max((span[0], step, *name) for name, steps in means.items() for step, span in steps.items())
         verdict = (
             f"The table has accuracies and no counts, so one cannot tell; the best, {model}, does {mean:.1%} of {task} at step {step:,}."
         )
-        lines = [Line(name, [(float(at), value) for at, value in steps.items()]) for (name, what), steps in means.items() if what == task]
+        lines = [Line(name, [(float(at), span[0]) for at, span in steps.items()]) for (name, what), steps in means.items() if what == task]
         figure = Figure(f"{task}, 16 shots", "mean accuracy", line_chart(f"{task}, 16 shots", lines))
         return Finding(verdict, None, RELEASED_HEADER, rows, _controls([], list(range(100))), [figure])
 
@@ -170,12 +186,22 @@ def _controls(even: Sequence[Measured], seen: Sequence[int]) -> list[Control]:
 
 
 def _told(each: Measured) -> str:
-    rho, p = spearman(each.seen, each.accuracy)
-    return f"{each.name} does {each.mean:.1%} of the sums, rho = {rho:.2f} (p = {p:.4f}), top - bottom tenth {each.gap:+.0f} points"
+    (rho, p), ((gap_low, gap_high), (low, high)) = spearman(each.seen, each.accuracy), each.spans()
+    return (
+        f"{each.name} does {each.mean:.1%} of the sums, rho = {rho:.2f} [{low:.2f}, {high:.2f}] (p = {p:.4f}), top - bottom tenth"
+        f" {each.gap:+.0f} points [{gap_low:+.0f}, {gap_high:+.0f}]"
+    )
+
+
+def _gap(seen_X: np.ndarray, accuracy_X: np.ndarray) -> float:
+    order, tenth = np.argsort(seen_X, kind="stable"), max(1, len(seen_X) // 10)
+    return 100 * float(accuracy_X[order[-tenth:]].mean() - accuracy_X[order[:tenth]].mean())
 
 
 def _row(each: Measured) -> list[Cell]:
-    return [each.name, each.parameters, each.step, len(each.seen), each.mean, each.gap, *spearman(each.seen, each.accuracy)]
+    (rho, p), (gap, of_rho) = spearman(each.seen, each.accuracy), each.spans()
+    mean = mean_interval(each.accuracy)
+    return [each.name, each.parameters, each.step, len(each.seen), *mean, each.gap, *gap, rho, *of_rho, p]
 
 
 def _figure(each: Measured) -> Figure:
@@ -183,8 +209,9 @@ def _figure(each: Measured) -> Figure:
     by_bin: dict[int, list[tuple[float, float]]] = {}
     for point in points:
         by_bin.setdefault(round(point[0] * 5), []).append(point)
-    means = [tuple(np.mean(of_bin, axis=0).tolist()) for _, of_bin in sorted(by_bin.items())]
-    line = Line("accuracy", [(x, y) for x, y in means], raw=points, is_cloud=True)
+    means = [(float(np.mean([x for x, _ in of_bin])), mean_interval([y for _, y in of_bin])) for _, of_bin in sorted(by_bin.items())]
+    spans = [(x, low, high) for x, (_, low, high) in means if low is not None and high is not None]
+    line = Line("accuracy", [(x, y) for x, (y, *_) in means], raw=points, is_cloud=True, whiskers=spans)
     return Figure(
         "accuracy and frequency", f"{each.name}, {each.step:,} updates", line_chart("accuracy", [line], x_name="log10 of 1 + rows")
     )
