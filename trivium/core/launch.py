@@ -185,9 +185,9 @@ def _free_port() -> int:
 
 
 def lines(words: Sequence[str], size: int) -> tuple[str, str]:
-    """The same for torchrun, and for Slurm, which warns two minutes before it takes the machine.
+    """The same for torchrun, and for Slurm, which starts again what it preempted, and warns two minutes before a job's time is up.
 
-    A run that was warned saves and ends, which Slurm takes for a failure: it goes back into the queue by its own word.
+    A run that was warned saves and ends, which Slurm takes for a failure: the job puts itself back into the queue.
     """
     command = shlex.join(words)
     torchrun = f"torchrun --standalone --nproc-per-node {size} -m trivium.cli {command}"
