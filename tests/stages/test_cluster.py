@@ -98,7 +98,7 @@ def test_reinforcement_learning_is_split_by_simulation_and_planned_as_the_recipe
 
 
 def figure_phases(sections):
-    return next(stage.phases for stage in load_recipe("quickstart").stages.values() if stage.kind == "reinforce")
+    return next(stage.phases for stage in load_recipe("quickstart", {}).stages.values() if stage.kind == "reinforce")
 
 
 def test_separate_samplers_have_nodes_of_their_own_where_there_are_several():
@@ -170,7 +170,7 @@ def test_what_was_measured_of_layers_makes_the_plan_calibrated(monkeypatch):
     assert layer_fit(jobs, device("h100"), with_calibration=False) == fit
     sections = found_for("llama-3.1-8b", SHAPE)
     assert figure(sections, "tokens/s").tag == "calibrated"
-    assert figure(sections, "MFU, PaLM's count").value == pytest.approx(0.2 * 57.9 / 72.9, rel=0.1)  # all is computed again
+    assert 0.95 * 0.2 * 57.9 / 72.9 <= figure(sections, "MFU, PaLM's count").value <= 0.2  # the lower where all is computed again
 
 
 def test_a_machine_for_dials_is_as_fast_as_the_cluster():
