@@ -107,6 +107,12 @@ def test_separate_samplers_have_nodes_of_their_own_where_there_are_several():
     assert [each.note.split(": ")[1].startswith("8 GPUs sample, ") for each in split.figures[:3]] == [False, True, True]
 
 
+def test_one_gpu_does_not_sample_and_train_apart():
+    options = ["reinforce.engine.kind=vllm", "reinforce.engine.max_lag=1", "reinforce.engine.urls=http://localhost:8000"]
+    with pytest.raises(ConfigError, match="reinforce samples on GPUs of its own, but 1 x H100 do not hold servers and trainers apart"):
+        found_for("quickstart", options, gpus=1)
+
+
 def test_alternatives_are_cheaper_or_faster_and_at_most_three():
     jobs = jobs_of(asked("llama-3.1-8b", {"tokens": 1e12}, SHAPE).recipe)
     plan = plan_cluster(jobs, Cluster(device("a100"), 64))

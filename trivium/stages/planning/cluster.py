@@ -20,6 +20,7 @@ from trivium.stages.machine import Machine
 from trivium.stages.planning.jobs import Job, extra_flops, shape_of
 from trivium.stages.prefer import Prefer
 from trivium.stages.reinforce import Reinforce
+from trivium.stages.samplers import Servers
 
 MEAN_SHARE, VARIATION = 0.25, 0.9  # assumed of answers: their mean in longest answers, and how far they are spread
 ROWS = 64  # that a sampler answers at one time, where a stage does not say
@@ -132,12 +133,19 @@ def _stage(job: Job, cluster: Cluster, fit: LayerFit | None, is_fp8: bool) -> St
     if isinstance(job.stage, Reinforce):
         asked, found = way_of(job.stage), _splits(job.stage, job, cluster, choice, fit)
         splits = tuple(sorted(found, key=lambda each: (each.name != asked, each.timeline.seconds)))
+        if splits[0].name != asked:
+            raise ConfigError(
+                f"{job.name} samples on GPUs of its own, but {cluster.gpus} x {cluster.device.name} do not hold servers and trainers apart;"
+                " take more of them, or engine=in_process"
+            )
         return StagePlan(job, job.stage.phases * splits[0].timeline.seconds, choice, splits)
     return StagePlan(job, rest + job.updates * choice.step.seconds + _sampling(work, job, cluster), choice)
 
 
 def way_of(stage: Reinforce) -> str:
-    """How its recipe shares GPUs in a phase."""
+    """How its recipe shares GPUs in a phase. Our own process samples on the trainer's."""
+    if not isinstance(stage.engine, Servers):
+        return IN_TURNS
     return STREAM if stage.engine.in_flight else ONE_OFF if stage.engine.max_lag else IN_TURNS
 
 
