@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -261,3 +262,10 @@ def test_the_lines_for_torchrun_and_slurm():
     torchrun, sbatch = lines(["run", "quickstart", "--out", "my run", "--ranks", "8"], 8)
     assert torchrun == "torchrun --standalone --nproc-per-node 8 -m trivium.cli run quickstart --out 'my run' --ranks 8"
     assert sbatch.startswith("sbatch --nodes 1 --ntasks 1 --gpus-per-node 8 --signal USR1@120 --requeue --wrap ")
+    [*_, script] = shlex.split(sbatch)
+    srun, scontrol = (f'{name}() {{ echo {name} "$@"; return $CODE; }}; ' for name in ("srun", "scontrol"))
+    for code, said in ((0, []), (8, []), (138, ["scontrol requeue 7"])):  # which Slurm would take for a failure
+        environment = {**os.environ, "CODE": str(code), "SLURM_JOB_ID": "7"}
+        ended = subprocess.run(["bash", "-c", srun + scontrol + script], env=environment, capture_output=True, text=True, check=False)
+        assert ended.stdout.splitlines() == ["srun trivium run quickstart --out my run --ranks 8", *said]
+        assert ended.returncode == code

@@ -272,6 +272,35 @@ def test_in_flight_a_server_that_another_batch_loses_meanwhile_is_no_defect(publ
     asker.close()
 
 
+def test_in_flight_what_was_under_way_while_weights_were_taken_by_halves_is_asked_again(published):
+    """It went on under half of the new ones, and bears the name of the old ones."""
+    began, torn = threading.Event(), threading.Event()
+
+    class Torn(Told):
+        def load(self, weights, *, is_in_flight):
+            if weights.version and not torn.is_set():
+                torn.set()
+                time.sleep(0.05)  # what was under way comes back before it is known
+                raise EngineError("reads a half")
+
+        def sample(self, batch, numbers):
+            if torn.is_set():
+                return [replace(GOOD, versions=[1, 1])] * len(numbers)
+            began.set()
+            assert torn.wait(timeout=10)
+            return [Answer([WORD, WORD, END], [-1.0] * 3, [0] * 3, "stop")] * len(numbers)
+
+    asker = Samplers([Torn()], stop_ids=STOPS, vocab_size=V, context=64, is_in_flight=True, ahead=1)
+    asker.publish(published[0])
+    asked = asker.submit(ONE)
+    assert began.wait(timeout=10)
+    asker.publish(published[1])
+    [answer] = asked.result(timeout=10)
+    asker.close()
+    assert answer.response.tolist() == [WORD, END]
+    assert answer.columns["policy_step"][answer.loss_mask > 0].tolist() == [1, 1]
+
+
 def test_in_flight_an_answer_may_begin_under_older_weights(published):
     mixed = replace(GOOD, versions=[0, 1])
     asker = Samplers([Told(GOOD, mixed)], stop_ids=STOPS, vocab_size=V, context=64, is_in_flight=True, ahead=1)

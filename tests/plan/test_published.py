@@ -14,8 +14,8 @@ from trivium.stages.planning.jobs import shape_of
 
 H100 = device("h100")
 GIB = 2**30
-SMALL = {"rows": 2, "seq_len": 8192, "recompute": "selective"}
-LARGE = {"rows": 16, "seq_len": 8192, "recompute": "full", "tensor": 8}
+SMALL = {"rows": 2, "seq_len": 8192, "recompute": "selective", "is_ours": False}
+LARGE = {"rows": 16, "seq_len": 8192, "recompute": "full", "tensor": 8, "is_ours": False}
 
 
 def test_the_work_of_a_token_is_57_9_gigaflop_by_palm_and_51_5_causal():

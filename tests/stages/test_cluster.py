@@ -15,6 +15,7 @@ from trivium.stages.planning.cluster import alternatives, machine_for, others_th
 from trivium.stages.planning.jobs import asked, jobs_of
 from trivium.stages.planning.layers import layer_fit, measure
 from trivium.stages.planning.outlay import plan_of
+from trivium.stages.recipe import load_recipe
 
 SHAPE = ["tokens=1e12"]
 TAGS = {"exact", "measured", "calibrated", "assumed"}
@@ -34,10 +35,15 @@ def figure(sections, name):
 
 
 def test_8b_on_a_trillion_tokens_takes_what_its_flops_say():
-    """57.9 GF a token at 40 % of 64 x 989 TFLOP/s are 26 days; a tenth more for what is not arithmetic, stops and recomputation."""
+    """57.9 GF a token at 40 % of 64 x 989 TFLOP/s are 26 days, and 15 more GF for the forward pass that is computed again.
+
+    Products and norms alone do not fit beside the whole copy of the weights (32 GB). A twentieth for what is not arithmetic, and stops.
+    """
     sections = found_for("llama-3.1-8b", SHAPE)
     days = figure(sections, "time").value / 86400
-    assert 1e12 * 57.9e9 / (0.4 * 64 * 989e12) / 86400 <= days <= 1.1 * 1e12 * 57.9e9 / (0.4 * 64 * 989e12) / 86400
+    least = 1e12 * (57.9e9 + 15.0e9) / (0.4 * 64 * 989e12) / 86400
+    assert least <= days <= 1.05 * least
+    assert figure(sections, "whole weights").value == 4 * figure(sections, "parameters").value
     assert figure(sections, "GPU-hours").value == pytest.approx(days * 24 * 64)
     assert figure(sections, "cost").value == pytest.approx(days * 24 * 64 * 2.5)
     assert figure(sections, "MFU, PaLM's count").value > figure(sections, "MFU, causal").value
@@ -68,12 +74,43 @@ def test_every_number_of_every_section_says_where_it_comes_from():
     assert all(section.title in as_text(sections) for section in sections)
 
 
-def test_reinforcement_learning_is_split_by_simulation_and_the_fastest_is_taken():
-    sections = found_for("quickstart", gpus=8)
+@pytest.mark.parametrize(
+    ("words", "taken"),
+    [
+        ([], "all GPUs sample, then train"),
+        (["kind=vllm", "max_lag=1"], "one step off"),
+        (["kind=vllm", "max_lag=3", "in_flight=true"], "asynchronous"),
+    ],
+)
+def test_reinforcement_learning_is_split_by_simulation_and_planned_as_the_recipe_has_it(words, taken):
+    options = [f"reinforce.engine.{word}" for word in words] + ["reinforce.engine.urls=http://localhost:8000"] * bool(words)
+    sections = found_for("quickstart", options, gpus=8)
+    [split] = [section for section in sections if section.title.startswith(f"a phase of reinforce, simulated; taken: {taken}")]
+    first, *others = split.figures[:3]
+    assert first.name == taken
+    assert others[0].value <= others[1].value
+    assert {each.name for each in (first, *others)} == {"all GPUs sample, then train", "one step off", "asynchronous"}
+    assert figure(sections, "reinforce").value == pytest.approx(first.value * figure_phases(sections), rel=1e-6)
+    samplers = int(first.note.split(" GPUs sample")[0].split()[-1]) if words else 0
+    lines = sections[-1].lines
+    assert f"--nproc-per-node {8 - samplers} " in lines[-1] or (samplers == 7 and "torchrun" not in lines[-1])
+    assert ("vllm serve" in lines[0]) == bool(words)
+
+
+def figure_phases(sections):
+    return next(stage.phases for stage in load_recipe("quickstart", {}).stages.values() if stage.kind == "reinforce")
+
+
+def test_separate_samplers_have_nodes_of_their_own_where_there_are_several():
+    sections = found_for("grpo", gpus=16)
     [split] = [section for section in sections if section.title.startswith("a phase of reinforce")]
-    seconds = [each.value for each in split.figures[:3]]
-    assert seconds == sorted(seconds)
-    assert {each.name for each in split.figures[:3]} == {"all GPUs sample, then train", "one step off", "asynchronous"}
+    assert [each.note.split(": ")[1].startswith("8 GPUs sample, ") for each in split.figures[:3]] == [False, True, True]
+
+
+def test_one_gpu_does_not_sample_and_train_apart():
+    options = ["reinforce.engine.kind=vllm", "reinforce.engine.max_lag=1", "reinforce.engine.urls=http://localhost:8000"]
+    with pytest.raises(ConfigError, match="reinforce samples on GPUs of its own, but 1 x H100 do not hold servers and trainers apart"):
+        found_for("quickstart", options, gpus=1)
 
 
 def test_alternatives_are_cheaper_or_faster_and_at_most_three():
@@ -103,6 +140,10 @@ def test_an_update_that_is_too_small_for_the_gpus_is_said():
         ("llama-3.1-8b", [], {}, "tokens is a number here, such as tokens=1e12"),
         ("llama-3.1-8b", ["tokens=corpus"], {}, "tokens is a number here"),
         ("llama-3.1-8b", ["tokens=0"], {}, "'tokens' is 0; it is a number above 0"),
+        ("llama-3.1-8b", ["tokens=1e300"], {}, r"'tokens' is 1e\+300; it is a number above 0 and at most 1e\+18"),
+        ("llama-3.1-8b", ["tokens=true"], {}, "tokens is a number here"),
+        ("llama-3.1-8b", ["tokens=[1, 2]"], {}, "tokens is a number here"),
+        ("llama-3.1-8b", [*SHAPE, "unique_tokens=much"], {}, "unique_tokens is a number here"),
         ("llama-3.1-8b", SHAPE, {"gpu": "h101"}, "no GPU 'h101' is known; did you mean 'h100'?"),
         ("llama-3.1-8b", SHAPE, {"gpus": 1, "gpu": "a30"}, "do not fit on 1 x A30: .* what would fit: "),
         ("llama-3.1-8b", SHAPE, {"with_calibration": True}, "--calibrate measures the device at hand, which is '.*', for a plan of H100"),
@@ -135,7 +176,7 @@ def test_what_was_measured_of_layers_makes_the_plan_calibrated(monkeypatch):
     assert layer_fit(jobs, device("h100"), with_calibration=False) == fit
     sections = found_for("llama-3.1-8b", SHAPE)
     assert figure(sections, "tokens/s").tag == "calibrated"
-    assert figure(sections, "MFU, PaLM's count").value == pytest.approx(0.2, rel=0.1)
+    assert 0.95 * 0.2 * 57.9 / 72.9 <= figure(sections, "MFU, PaLM's count").value <= 0.2  # the lower where all is computed again
 
 
 def test_a_machine_for_dials_is_as_fast_as_the_cluster():

@@ -1,9 +1,10 @@
 import pytest
 
+from trivium.core.config import parse_overrides
 from trivium.core.errors import ConfigError, ResourceError
 from trivium.core.run import Run
-from trivium.stages.pipeline import _content, _sources
-from trivium.stages.recipe import recipe_of
+from trivium.stages.pipeline import _content, _sources, execute
+from trivium.stages.recipe import load_recipe, recipe_of
 
 
 def test_a_folder_that_no_run_made_is_never_adopted(tmp_path):
@@ -38,3 +39,10 @@ def test_a_pattern_is_the_content_of_the_files_that_fit_it(tmp_path, monkeypatch
     before = _content("*.jsonl")
     (tmp_path / "b.jsonl").write_text("2")
     assert len(_content("*.jsonl")) == len(before) + 1
+
+
+def test_ranks_that_cannot_be_cut_as_the_recipe_says_are_refused_before_the_first_stage(tmp_path):
+    recipe = load_recipe("quickstart", parse_overrides(["parallel.shard=3"]))
+    with pytest.raises(ConfigError, match="1 ranks cannot be cut into shard=3"):
+        execute(recipe, tmp_path / "out", quiet=True)
+    assert not (tmp_path / "out").exists()

@@ -22,6 +22,8 @@ from trivium.nn.batch import Batch
 from trivium.nn.model import Model
 from trivium.nn.preset import preset
 from trivium.nn.tensor_parallel import why_not_spread
+from trivium.plan.memory import Layout, memory
+from trivium.stages.planning.jobs import shape_of
 from trivium.stages.recipe import single
 from trivium.train.mesh import Parallel, Sizes, arranged
 from trivium.train.parallel import data_rank
@@ -177,6 +179,20 @@ def test_64_ranks_that_share_everything():
         assert {group["params"][0].device_mesh.ndim for group in trainer.optimizers[0].param_groups} == {2, 3}
     weights = 2 * LAYERS + 1
     assert found == {"gather": weights + LAYERS + 1, "reduce-scatter": 2 * LAYERS + 1, "all-reduce": LAYERS + 1 + 4 * LAYERS}
+
+
+@pytest.mark.parametrize("parallel", [Parallel(), Parallel(shard=8), Parallel(tensor=2), Parallel(shard=4, context=2, tensor=2)])
+def test_a_rank_holds_what_the_plan_counts(parallel):
+    """Its part of the weights, with gradients and moments as large, and a copy of all of them; what tensor ranks do not share is whole."""
+    cut = parallel.sizes(64)
+    with pretended(64, parallel):
+        trainer = pythia_trainer()
+        held = sum(weight.to_local().numel() for weight in trainer.model.parameters())
+        whole = sum(weight.numel() for weight in trainer.whole.parameters())
+    layout = Layout(shard=cut.shard, replicate=cut.replicate, tensor=cut.tensor, context=cut.context)
+    found = memory(shape_of(preset("pythia-14m")), layout)
+    assert found.states == pytest.approx(16 * held, rel=0.02)  # norms and some biases are not shared by tensor ranks either
+    assert found.whole == 4 * whole
 
 
 def test_recomputing_gathers_no_weight_more():

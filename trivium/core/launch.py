@@ -1,6 +1,6 @@
 """A launcher for the ranks of one host that also watches them: if one ends, stops or hangs, all end, and one line says which and why.
 
-Processes of this Python with torchrun's variables, so under torchrun or srun the same command does the same without it. What is judged is
+Processes of this Python with torchrun's variables, so under torchrun the same command does the same without it. What is judged is
 told apart from how it is measured: `fault` is a function of what was seen.
 """
 
@@ -185,10 +185,11 @@ def _free_port() -> int:
 
 
 def lines(words: Sequence[str], size: int) -> tuple[str, str]:
-    """The same for torchrun, and for Slurm, which warns two minutes before it takes the machine, and starts again what it preempted."""
+    """The same for torchrun, and for Slurm, which starts again what it preempted, and warns two minutes before a job's time is up.
+
+    A run that was warned saves and ends, which Slurm takes for a failure: the job puts itself back into the queue.
+    """
     command = shlex.join(words)
     torchrun = f"torchrun --standalone --nproc-per-node {size} -m trivium.cli {command}"
-    sbatch = (
-        f"sbatch --nodes 1 --ntasks 1 --gpus-per-node {size} --signal USR1@120 --requeue --wrap {shlex.quote(f'srun trivium {command}')}"
-    )
-    return torchrun, sbatch
+    again = f"srun trivium {command}; code=$?; [ $code = {128 + signal.SIGUSR1} ] && scontrol requeue $SLURM_JOB_ID; exit $code"
+    return torchrun, f"sbatch --nodes 1 --ntasks 1 --gpus-per-node {size} --signal USR1@120 --requeue --wrap {shlex.quote(again)}"

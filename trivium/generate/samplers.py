@@ -9,6 +9,7 @@ length, and no longer repeatable. A request that failed is asked again with the 
 import math
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -96,6 +97,7 @@ class Samplers:
         self._vocab_size, self._context = vocab_size, context
         self._held: dict[str, Weights] = {}  # by server; those that are lost are missing
         self._reasons: dict[str, str] = {}  # why they are lost
+        self._losses = Counter[str]()  # how often they were
         self._current: Weights | None = None
         self._is_closed = False
         self._has_loaded, self._loading = threading.Event(), _none_yet()
@@ -148,6 +150,7 @@ class Samplers:
 
     def _lose(self, server: Server, reason: str) -> None:
         self._held.pop(server.name, None)
+        self._losses[server.name] += 1
         if self._reasons.get(server.name) != reason and not self._is_closed:
             self.log(f"the sampler {server.name} {reason}")
         self._reasons[server.name] = reason
@@ -181,12 +184,17 @@ class Samplers:
 
     def _round(self, batch: Batch, missing: Sequence[int], most: Sequence[int], attempt: int) -> tuple[dict[int, Answer], str]:
         """What can be used of what the servers answer, each to its share of the requests; and why some of it cannot."""
-        now = dict(self._held)  # in flight another batch may lose a server meanwhile
+        now, losses = dict(self._held), Counter(self._losses)  # in flight another batch may lose a server meanwhile
         there = [(server, now[server.name]) for server in self.servers if server.name in now]
         shares = [missing[(place + attempt) % len(there) :: len(there)] for place in range(len(there))]
         said = _together([partial(self._ask, server, batch, share) for (server, _), share in zip(there, shares, strict=True)])
+        if self.is_in_flight:
+            self._loading.exception()  # until they are taken: by halves, they have spoilt what was under way, which bears the old name
         found, reason = {}, ""
         for (server, held), share, answers in zip(there, shares, said, strict=True):
+            if self._losses[server.name] > losses[server.name]:
+                reason = "new weights failed under its answers"
+                continue
             newest = self._current if self.is_in_flight and self._current is not None else held
             faults = [self._fault(each, most[number], held.version, newest.version) for number, each in zip(share, answers, strict=True)]
             found |= {number: each for number, each, fault in zip(share, answers, faults, strict=True) if not fault}

@@ -21,9 +21,10 @@ def options_of(layout: Layout) -> list[str]:
 
 
 def launch_lines(words: Sequence[str], cluster: Cluster) -> list[str]:
-    """words: of the command after `trivium`. Slurm warns two minutes before it takes the machines, and starts again what it preempted.
+    """words: of the command after `trivium`. Slurm starts again what it preempted, and warns two minutes before a job's time is up.
 
-    By SIGTERM: torchrun hands that on to its ranks, and would end by SIGUSR1 itself.
+    By SIGTERM: torchrun hands that on to its ranks, and would end by SIGUSR1 itself. What was warned saves and ends, and is to be sent
+    again: torchrun's code is that of any failure.
     """
     command = shlex.join(words)
     if cluster.gpus == 1:

@@ -37,9 +37,10 @@ class Training:
         return replace(found, margin=self.margin) if self.margin else found
 
     def step(self, layout: Layout, cluster: Cluster, accumulate: int) -> Step:
-        """One update."""
+        """One update, whose last micro-batches may not be full."""
         share = self.share or efficiency(self.shape.parameters)
-        return step(self.shape, layout, cluster, share=share, accumulate=accumulate, is_fp8=self.is_fp8, trained=self.trained)
+        found = step(self.shape, layout, cluster, share=share, accumulate=accumulate, is_fp8=self.is_fp8, trained=self.trained)
+        return replace(found, tokens=min(found.tokens, max(self.update_tokens, self.seq_len)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ def choices(training: Training, cluster: Cluster) -> Iterator[Choice]:
                 )  # fmt: skip
                 if layout.gpus != busy.gpus:
                     continue
-                accumulate = max(1, round(rows_of_update / (data * rows)))
+                accumulate = -(-rows_of_update // (data * rows))
                 yield Choice(busy, layout, training.memory(layout), training.step(layout, busy, accumulate))
 
 
@@ -93,6 +94,7 @@ def _misfit(training: Training, cluster: Cluster, leanest: Choice) -> str:
     words = (
         f"{training.shape.parameters / 1e9:.1f}B parameters in rows of {training.seq_len:,} tokens do not fit on"
         f" {cluster.gpus} x {device.name}: {leanest.memory.total / 2**30:.0f} GiB of {device.memory_gib:.0f} on each in the leanest layout"
+        + (f", {leanest.memory.whole / 2**30:.0f} of them for the whole copy that every rank keeps" if leanest.memory.whole else "")
     )
     options = [Cluster(device, gpus, cluster.network) for gpus in _more(cluster.gpus)]
     larger = sorted((each for each in devices().values() if each.memory_gib > device.memory_gib and each.link), key=lambda each: each.price)

@@ -26,6 +26,11 @@ class Shape:
         return self.num_layers * self.layer_parameters + self.vocab_size * self.hidden_size
 
     @property
+    def rest(self) -> int:
+        """Weights outside of the layers: embedding, head and the last norm."""
+        return self.parameters - self.num_layers * self.layer_parameters
+
+    @property
     def kv_bytes(self) -> int:
         """Of a token's keys and values in bf16."""
         return 2 * 2 * self.num_layers * self.kv_size

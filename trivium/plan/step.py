@@ -70,25 +70,26 @@ def step(
     shape: Shape, layout: Layout, cluster: Cluster, *, share: float, accumulate: int = 1, is_fp8: bool = False, trained: int | None = None
 ) -> Step:
     """share: of the data sheet's bf16, reached by the arithmetic. accumulate: micro-batches an update. trained: as for `memory`."""
-    N, t, tokens = shape.parameters, layout.tensor, layout.tokens
-    learning = N if trained is None else trained
+    t, tokens, head = layout.tensor, layout.tokens, 6 * shape.vocab_size * shape.hidden_size
+    held = layout.of_shared(shape.num_layers * shape.layer_parameters, shape.rest)
+    learning = held if trained is None else trained
     flops_per_s = cluster.device.bf16 * share * (FP8_GAIN if is_fp8 else 1.0)
     work = shape.flops_per_token(layout.seq_len, is_causal=False) + 2 * shape.multiplied * (layout.recompute == "full")
     work -= 2 * shape.multiplied * (trained is not None)  # the gradient of a weight that stays
-    d, layers, micro = shape.hidden_size, shape.num_layers, accumulate * shape.num_layers
-    compute = max(accumulate * tokens * work / t / flops_per_s, micro * LAUNCH_S)
+    d, micro = shape.hidden_size, accumulate * shape.num_layers
+    compute = max(accumulate * tokens * layout.of_shared(work - head, head) / flops_per_s, micro * LAUNCH_S)
     weights, within = layout.shard * layout.context, layout.shard * layout.context * t
     between = (weights - 1) / weights
-    moved = accumulate * 4 * N / t * between, 4 * learning / t * between
-    replicas = 2 * 4 * learning / t / weights * (layout.replicate > 1)
+    moved = accumulate * (4 * held + 4 * learning) * between  # gradients are reduced with every micro-batch: whole ones have no room
+    replicas = 2 * 4 * learning / weights * (layout.replicate > 1)
     wire, network = cluster.bytes_per_s(within), cluster.bytes_per_s(layout.gpus)
-    gather = sum(moved) / wire + replicas / network + (2 * micro + layers) * COLLECTIVE_S * (weights > 1)
+    gather = moved / wire + replicas / network + 3 * micro * COLLECTIVE_S * (weights > 1)
     sums = micro * 4 * 2 * tokens * d * 2 * (t - 1) / t * (FP8_TENSOR_SHARE if is_fp8 else 1.0)
     tensor = sums / cluster.bytes_per_s(t) + micro * 8 * COLLECTIVE_S * (t > 1)
     keys = 2 * 2 * shape.kv_size / t * layout.rows * layout.seq_len * (layout.context - 1) / layout.context
     context = micro * 3 * keys / cluster.bytes_per_s(layout.context * t)
     exposed = (2 + 4) * shape.layer_parameters / t * between / wire  # the first layer's gather, the last one's reduction
-    optimizer = STATE_BYTES * learning / within / cluster.device.bandwidth
+    optimizer = STATE_BYTES * learning / weights / cluster.device.bandwidth
     total = accumulate * tokens * layout.replicate * layout.shard * layout.context
     enough = tokens * gather / compute if gather else 0.0
-    return Step(compute, gather, tensor, context, exposed, optimizer, accumulate, total, sum(moved) + replicas, enough, flops_per_s)
+    return Step(compute, gather, tensor, context, exposed, optimizer, accumulate, total, moved + replicas, enough, flops_per_s)

@@ -60,6 +60,8 @@ def execute(recipe: Recipe, out: Path, *, quiet: bool = False, plugins: Sequence
     The same call after a kill goes on where it was, with the same bits.
     """
     hashes = check(recipe, plugins)
+    if any(stage.kind in RANKED for stage in recipe.stages.values()):
+        recipe.parallel.sizes(world().size)  # before the stages that come first have spent hours
     with _joined(), arranged(recipe.parallel), _opened(recipe, out, quiet) as run:
         run.plugins = hashes
         recipe = _begun(recipe, out, run)

@@ -68,6 +68,11 @@ class Prefer:
         kind = "labels" if isinstance(self.objective, OfAnswers) and is_labelled(self.data) else "preferences"
         check_head(self.data, kind, is_lenient=is_lenient)
 
+    @property
+    def keeps_reference(self) -> bool:
+        """Whether a reference is there while it trains, instead of its log-probs alone."""
+        return isinstance(self.objective, TDPO) or self.reference_update is not None
+
     def foresee(self, name: str, known: Foresight) -> Work:
         config = known_model(known, self.model)
         tokens = self.steps * self.batch_size * (1 if isinstance(self.objective, OfAnswers) else 2) * known.sequence_tokens

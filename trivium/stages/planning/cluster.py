@@ -18,13 +18,22 @@ from trivium.plan.timeline import Batch, Timeline, asynchronous, colocated, one_
 from trivium.stages.base import Work
 from trivium.stages.machine import Machine
 from trivium.stages.planning.jobs import Job, extra_flops, shape_of
+from trivium.stages.prefer import Prefer
 from trivium.stages.reinforce import Reinforce
+from trivium.stages.samplers import Servers
 
 MEAN_SHARE, VARIATION = 0.25, 0.9  # assumed of answers: their mean in longest answers, and how far they are spread
 ROWS = 64  # that a sampler answers at one time, where a stage does not say
 SAVE_BYTES_PER_S, LEAST_SAVE_S = 10e9, 1.0  # assumed: states are copied to the host, and written while training goes on
 OTHERS = ("A100", "H100", "H200", "B200", "MI300X")  # kinds that alternatives are looked for among
 STATE_BYTES = 12  # of a weight that a checkpoint holds: itself and Adam's moments
+LAG = 4  # phases, where the recipe has none
+IN_TURNS, ONE_OFF, STREAM = "all GPUs sample, then train", "one step off", "asynchronous"
+WAYS = {  # to share GPUs in a phase: the options of the stage for each
+    IN_TURNS: "engine=in_process",
+    ONE_OFF: "engine=vllm engine.max_lag=1",
+    STREAM: f"engine=vllm engine.max_lag={LAG} engine.in_flight=true",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +47,7 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class StagePlan:
-    """A stage on a cluster. splits: of reinforcement learning, the fastest first."""
+    """A stage on a cluster. splits: of reinforcement learning, first the fastest as the recipe has it, then others by their time."""
 
     job: Job
     seconds: float
@@ -104,12 +113,13 @@ def plan_cluster(jobs: list[Job], cluster: Cluster, fit: LayerFit | None = None,
 def training_of(job: Job, fit: LayerFit | None = None, *, is_fp8: bool = False) -> Training:
     """What a training stage asks of a cluster."""
     assert job.config is not None
-    copies, reads = 1, int(job.stage.kind == "prefer")
+    copies, reads = 1, int(isinstance(job.stage, Prefer) and job.stage.keeps_reference)
     if isinstance(job.stage, Reinforce):
         copies, reads = 1 + job.stage.has_critic, 1 + len(job.stage.reward_model)
+    trained = None if job.lora is None else job.lora.num_parameters(job.config)
     return Training(
         shape_of(job.config), int(plain(job.stage)["seq_len"]), job.update_tokens, head_tokens=HEAD_CHUNK,
-        trained=None if job.lora is None else job.lora.num_parameters(job.config), copies=copies, read_only=reads, is_fp8=is_fp8,
+        trained=trained, copies=copies, read_only=reads * (trained is None), is_fp8=is_fp8,  # adapters share the weights below
         share=fit.share if fit else 0.0, margin=fit.margin if fit else 0.0,
     )  # fmt: skip
 
@@ -121,9 +131,22 @@ def _stage(job: Job, cluster: Cluster, fit: LayerFit | None, is_fp8: bool) -> St
         return StagePlan(job, rest + _sampling(work, job, cluster))
     choice = best(training_of(job, fit, is_fp8=is_fp8), cluster)
     if isinstance(job.stage, Reinforce):
-        splits = tuple(sorted(_splits(job.stage, job, cluster, choice), key=lambda each: each.timeline.seconds))
+        asked, found = way_of(job.stage), _splits(job.stage, job, cluster, choice, fit)
+        splits = tuple(sorted(found, key=lambda each: (each.name != asked, each.timeline.seconds)))
+        if splits[0].name != asked:
+            raise ConfigError(
+                f"{job.name} samples on GPUs of its own, but {cluster.gpus} x {cluster.device.name} do not hold servers and trainers apart;"
+                " take more of them, or engine=in_process"
+            )
         return StagePlan(job, job.stage.phases * splits[0].timeline.seconds, choice, splits)
     return StagePlan(job, rest + job.updates * choice.step.seconds + _sampling(work, job, cluster), choice)
+
+
+def way_of(stage: Reinforce) -> str:
+    """How its recipe shares GPUs in a phase. Our own process samples on the trainer's."""
+    if not isinstance(stage.engine, Servers):
+        return IN_TURNS
+    return STREAM if stage.engine.in_flight else ONE_OFF if stage.engine.max_lag else IN_TURNS
 
 
 def _reading(job: Job, flops: float, cluster: Cluster, fit: LayerFit | None) -> float:
@@ -143,8 +166,8 @@ def _sampling(work: Work, job: Job, cluster: Cluster) -> float:
     return work.tokens_generated / samplers / replica.tokens_per_s(ROWS, job.sequence_tokens)
 
 
-def _splits(stage: Reinforce, job: Job, cluster: Cluster, choice: Choice) -> list[Split]:
-    """Every way to share the GPUs, an eighth of them at a time."""
+def _splits(stage: Reinforce, job: Job, cluster: Cluster, choice: Choice, fit: LayerFit | None) -> list[Split]:
+    """Every way to share the GPUs, an eighth of them at a time, and whole nodes where there are several."""
     assert job.config is not None
     shape = shape_of(job.config)
     replica = Replica.of(shape, cluster.device)
@@ -162,18 +185,20 @@ def _splits(stage: Reinforce, job: Job, cluster: Cluster, choice: Choice) -> lis
     train_gpu_s += steps * per_update * cluster.gpus
     # one GPU samples with the trainer's own weights
     together, switch = max(cluster.gpus, replica.gpus), switch_seconds(shape) if cluster.gpus > 1 else 0.0
-    found = [Split("all GPUs sample, then train", 0, colocated(batch, replica, together, train_gpu_s, switch_s=switch))]
+    found = [Split(IN_TURNS, 0, colocated(batch, replica, together, train_gpu_s, switch_s=switch))]
     sync = sync_seconds(shape, is_packed=cluster.nodes == 1)
-    unit = max(replica.gpus, cluster.gpus // 8)
-    training = training_of(job)
+    least = GPUS_PER_NODE if cluster.nodes > 1 else 1
+    unit, lag = max(replica.gpus, -(-(cluster.gpus // 8) // least) * least), stage.engine.max_lag or LAG
+    training = training_of(job, fit)
     for samplers in range(unit, cluster.gpus, unit):
         trainers = cluster.gpus - samplers
         layout = replace(choice.layout, shard=max(1, trainers // (choice.layout.tensor * choice.layout.context)), replicate=1)
-        if training.memory(layout).total > (1 - FREE_SHARE) * cluster.device.memory_bytes:
+        uneven = trainers % (layout.tensor * layout.context)
+        if uneven or training.memory(layout).total > (1 - FREE_SHARE) * cluster.device.memory_bytes:
             continue
         off = one_step_off(batch, replica, samplers, trainers, train_gpu_s, sync_s=sync)
-        free = asynchronous(batch, replica, samplers, trainers, train_gpu_s, sync_s=sync)
-        found += [Split("one step off", samplers, off), Split("asynchronous", samplers, free)]
+        free = asynchronous(batch, replica, samplers, trainers, train_gpu_s, sync_s=sync, lag=lag)
+        found += [Split(ONE_OFF, samplers, off), Split(STREAM, samplers, free)]
     return found
 
 

@@ -28,6 +28,7 @@ from trivium.stages.reward import Reward
 from trivium.stages.settle import settle
 
 LONGEST_ROWS = 8192  # of a preset, where nobody says how long its rows are
+MOST_TOKENS = 1e18  # that are planned for
 RUN_FILE = "run.toml"
 
 
@@ -145,16 +146,13 @@ def _asked_model(stage: AnyStage, known: Foresight) -> ModelConfig | None:
 
 def _shape_alone(options: dict[str, Any], words: list[str]) -> Asked:
     """Pre-training of a shape on so many tokens of text that need not be there."""
-    tokens, unique = options.pop("tokens", None), float(options.pop("unique_tokens", 0.0))
-    if isinstance(tokens, str) or tokens is None:
-        raise ConfigError("tokens is a number here, such as tokens=1e12: those to train on; a recipe names a folder")
-    if not (math.isfinite(tokens) and tokens >= 1):
-        raise ConfigError(f"'tokens' is {tokens:g}; it is a number above 0, such as 1e12")
+    unique = _amount("unique_tokens", options.pop("unique_tokens")) if "unique_tokens" in options else 0.0
+    tokens = _amount("tokens", options.pop("tokens", None))
     if "seq_len" not in options and options.get("preset"):
         options["seq_len"] = min(LONGEST_ROWS, preset(str(options["preset"])).max_seq_len)
     options = with_method("pretrain", {"kind": "pretrain", "tokens": "@tokenize", **options})
     stage = build(Pretrain, options)
-    batch = stage.batch_tokens or batch_for(float(tokens), stage.seq_len)
+    batch = stage.batch_tokens or batch_for(tokens, stage.seq_len)
     stage = replace(stage, batch_tokens=batch, steps=stage.steps or max(1, round(tokens / batch)))
     kept = [word for word in words if not word.startswith(("tokens=", "unique_tokens=", "seq_len=", "batch_tokens=", "steps="))]
     return Asked(
@@ -162,6 +160,15 @@ def _shape_alone(options: dict[str, Any], words: list[str]) -> Asked:
         ("pretrain", "tokens=FOLDER", *kept, f"seq_len={stage.seq_len}", f"batch_tokens={stage.batch_tokens}", f"steps={stage.steps}"),
         unique_tokens=unique, is_shape=True,
     )  # fmt: skip
+
+
+def _amount(name: str, given: object) -> float:
+    """Of text that need not be there."""
+    if isinstance(given, bool) or not isinstance(given, int | float):
+        raise ConfigError(f"{name} is a number here, such as {name}=1e12: those to train on; a recipe names a folder")
+    if not 1 <= given <= MOST_TOKENS:
+        raise ConfigError(f"'{name}' is {given:g}; it is a number above 0 and at most {MOST_TOKENS:g}, such as 1e12")
+    return float(given)
 
 
 def _unique(folder: Path) -> float:

@@ -14,9 +14,10 @@ from trivium.plan.sampling import Replica
 from trivium.plan.search import Choice
 from trivium.plan.step import mfu, tokens_to_hide
 from trivium.report.units import count, duration, flops, share, size
-from trivium.stages.planning.cluster import ClusterPlan, StagePlan, alternatives, machine_for, others_than, plan_cluster
+from trivium.stages.planning.cluster import WAYS, ClusterPlan, StagePlan, alternatives, machine_for, others_than, plan_cluster
 from trivium.stages.planning.jobs import Asked, Job, jobs_of, shape_of
 from trivium.stages.planning.layers import layer_fit
+from trivium.stages.reinforce import Reinforce
 
 TOKENS_PER_CORE_S = 1e12 / (2 * 1000 * 3600)  # datatrove #106: signatures of 1T tokens took 1,000 cores 2 hours
 MOST_EPOCHS = 4  # that are worth nearly as much as new text (Muennighoff et al. 2023, arXiv:2305.16264)
@@ -40,8 +41,18 @@ def told(asked: Asked, plan: ClusterPlan, jobs: list[Job], fit: LayerFit | None)
     sections.append(_together(plan))
     sections += [Section("text", figures, lines) for figures, lines in _text(asked, plan) if figures]
     sections.append(_others(plan, jobs, fit))
-    words = [*asked.words, *_layout_words(asked, plan.main)]
-    return [*sections, Section("to start it", lines=[f"  {line}" for line in launch_lines(words, plan.cluster)])]
+    return [*sections, Section("to start it", lines=[f"  {line}" for line in _lines(asked, plan)])]
+
+
+def _lines(asked: Asked, plan: ClusterPlan) -> Iterator[str]:
+    """For servers, if the recipe samples on some, and for the ranks, which are on the other GPUs then."""
+    samplers = 0
+    for each in plan.stages:
+        if each.splits and isinstance(each.job.stage, Reinforce) and each.splits[0].samplers:
+            samplers, stage = each.splits[0].samplers, each.job.stage
+            yield from (f"{note}   # on {samplers} of the GPUs" for note in stage.engine.notes(stage.model, stage.seq_len))
+    trainers = replace(plan.cluster, gpus=plan.cluster.gpus - samplers)
+    yield from launch_lines([*asked.words, *_layout_words(asked, plan.main)], trainers)
 
 
 def _layout_words(asked: Asked, main: StagePlan | None) -> list[str]:
@@ -73,15 +84,17 @@ def _memory(each: StagePlan, choice: Choice, fit: LayerFit | None) -> Section:
     found, tag = choice.memory, "calibrated" if fit and fit.margin else "assumed"
     terms = {
         "states": (found.states, "weights, gradients and Adam's moments in fp32, sharded"),
-        "models beside": (found.beside, "that are only read, in bf16"),
-        "gathered weights": (found.gathered, "two layers under way, embedding and head"),
+        "whole weights": (found.whole, "a copy in fp32 that every rank keeps, for what reads the model; at the start there is one more"),
+        "models beside": (found.beside, "that are only read, in fp32"),
+        "gathered weights": (found.gathered, "two layers under way, embedding and head, and their gradients"),
         "activations": (found.activations, f"recomputed: {choice.layout.recompute}"),
         "logits": (found.logits, "of a chunk of positions"),
     }
+    sure = ("states", "whole weights", "models beside")
     figures = [
-        Figure(name, value, size(value), "exact" if name == "states" else "assumed", note) for name, (value, note) in terms.items() if value
+        Figure(name, value, size(value), "exact" if name in sure else "assumed", note) for name, (value, note) in terms.items() if value
     ]
-    margin = f"all but states x {found.margin:.2f}; the model is right to about 15 %"
+    margin = f"the last three x {found.margin:.2f}; right to about 15 % where it was checked (docs/plan.md)"
     free = 1 - found.total / choice.cluster.device.memory_bytes
     return Section(
         f"memory of each GPU in {each.job.name}",
@@ -146,7 +159,7 @@ def _split(each: StagePlan, kind: Device) -> Section:
         line = split.timeline
         where = f"{split.samplers} GPUs sample, " if split.samplers else ""
         lag = f", answers are {line.mean_lag:.1f} updates old, at most {line.most_lag}" if line.mean_lag else ""
-        note = f"{where}samplers idle {line.idle_sampling:.0%}, trainer idle {line.idle_training:.0%}{lag}"
+        note = f"{WAYS[split.name]}: {where}samplers idle {line.idle_sampling:.0%}, trainer idle {line.idle_training:.0%}{lag}"
         figures.append(Figure(split.name, line.seconds, duration(line.seconds), "assumed", note))
     assert each.job.config is not None
     shape = shape_of(each.job.config)
@@ -156,7 +169,7 @@ def _split(each: StagePlan, kind: Device) -> Section:
         Figure("weights of a sampler", 2 * shape.parameters, size(2 * shape.parameters), "exact", f"in bf16, on {replica.gpus} GPU(s)")
     )
     figures.append(Figure("answers at one time", slots, f"{slots:,}", "assumed", f"each keeps {size(shape.kv_bytes)} a token"))
-    return Section(f"a phase of {each.job.name}, simulated; the first is taken ({chosen.name})", figures)
+    return Section(f"a phase of {each.job.name}, simulated; taken: {chosen.name}, as the recipe has it", figures)
 
 
 def _together(plan: ClusterPlan) -> Section:
