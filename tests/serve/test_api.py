@@ -150,6 +150,14 @@ def test_what_users_write_is_never_a_control_token(content, monkeypatch):
     assert control == [["<|endoftext|>", "<|user|>", "<|end|>", "<|assistant|>"], ["<|endoftext|>"]]
 
 
+def test_what_is_null_counts_as_left_out(client):
+    nulls = dict.fromkeys(("n", "stop", "stream", "stream_options", "logprobs", "top_logprobs", "tools", "user"))
+    assert chat(client, **nulls)["choices"] == chat(client)["choices"]
+    turn = CHAT["messages"][0] | {"name": None, "tool_calls": None}
+    assert chat(client, messages=[turn])["choices"] == chat(client)["choices"]
+    assert client.post("/v1/chat/completions", json=CHAT | {"model": None}).json()["error"]["param"] == "model"
+
+
 WRONG = [
     ({"messages": []}, "messages"),
     ({"messages": [{"role": "user"}]}, "messages"),

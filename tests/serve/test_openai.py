@@ -53,6 +53,18 @@ def test_a_chat_streams_what_it_answers_whole(official):
     assert logprobs == choice.logprobs.content
 
 
+def test_a_chat_goes_on_from_the_message_that_the_client_was_given(official):
+    """As OpenAI's own guide has it: the message object, with its null fields, is appended to the chat."""
+    said = official.chat.completions.create(**CHAT).choices[0].message
+    more = {"role": "user", "content": "and?"}
+    plain = {"role": "assistant", "content": said.content}
+    texts = {
+        official.chat.completions.create(**CHAT | {"messages": [*MESSAGES, message, more]}).choices[0].message.content
+        for message in (said, said.model_dump(), plain)
+    }
+    assert len(texts) == 1
+
+
 def test_log_probs_are_probabilities_of_what_was_likeliest(official):
     choice = official.chat.completions.create(**CHAT | {"temperature": 0}, logprobs=True, top_logprobs=20).choices[0]
     for entry in choice.logprobs.content:

@@ -14,7 +14,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from trivium.core.errors import ConfigError, DataError
+from trivium.core.errors import ConfigError, DataError, ResourceError
 from trivium.core.types import Message
 from trivium.serve.asked import ChatAsked, RefusedError, TextAsked, checked
 from trivium.serve.body import json_body
@@ -107,7 +107,11 @@ class _Routes:
         if self.votes is None:
             raise RefusedError("votes are not collected here; start the server with --votes FOLDER", status=404)
         match = checked(Vote, await json_body(request)).match(self.worker.models)
-        await run_in_threadpool(self.votes.add, match)
+        try:
+            await run_in_threadpool(self.votes.add, match)
+        except ResourceError as error:
+            self.worker.log(str(error))
+            raise RefusedError("the vote could not be kept; the server's own log says why", status=503) from None
         return JSONResponse({"object": "vote"}, 201)
 
     async def _answered(self, request: Request, asked: ChatAsked | TextAsked, served: Served, prompts: list[np.ndarray]) -> Response:
