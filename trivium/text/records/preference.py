@@ -3,8 +3,9 @@
 from collections.abc import Callable
 
 from trivium.core.types import Preference
-from trivium.text.records import behaviour, matches, pairs, rankings, trees, verdicts
+from trivium.text.records import behaviour, pairs, rankings, trees, verdicts
 from trivium.text.records.judgements import check_judgements
+from trivium.text.records.matches import is_voted, voted
 from trivium.text.rows import Row
 
 # The first shape whose fields a row has.
@@ -14,7 +15,7 @@ _SHAPES: tuple[tuple[Callable[[Row], bool], Callable[[Row], Preference]], ...] =
     (lambda row: "summaries" in row.values, rankings.summaries),
     (verdicts.is_pair, verdicts.pair),
     (rankings.is_judged, rankings.judged),
-    (matches.is_voted, matches.voted),
+    (is_voted, voted),
     (behaviour.is_matching, behaviour.matching),
     (behaviour.is_graded, behaviour.graded),
 )
