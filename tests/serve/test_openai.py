@@ -136,11 +136,15 @@ def test_what_is_refused_is_the_clients_own_error(official, wrong, kind):
 
 
 def test_a_wrong_key_and_too_many_answers_have_errors_of_their_own():
-    with listening(make_worker(most=2), key=KEY) as port:
+    worker = make_worker(most=2)
+    go_on, _ = held_at(worker, 1)
+    with listening(worker, key=KEY) as port:
         with client_at(port) as client, pytest.raises(openai.AuthenticationError):
             client.chat.completions.create(**CHAT)
         with client_at(port, KEY) as client:
-            with pytest.raises(openai.RateLimitError) as caught:
-                client.chat.completions.create(**CHAT, n=3)
+            with client.chat.completions.create(**CHAT, n=2, stream=True), pytest.raises(openai.RateLimitError) as caught:
+                client.chat.completions.create(**CHAT)
+            go_on.set()
+            until(lambda: worker.open == 0)
             assert int(caught.value.response.headers["retry-after"]) >= 1
             assert client.chat.completions.create(**CHAT).choices

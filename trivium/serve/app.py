@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 
 import numpy as np
 from starlette.applications import Starlette
@@ -28,6 +28,7 @@ from trivium.stages.use.deciding import Decider
 from trivium.stages.use.votes import Votes
 
 Endpoint = Callable[[Request], Awaitable[Response]]
+LATE_S = 20.0  # after its deadline, in which a client may read what was answered until then
 
 
 def make_app(
@@ -155,12 +156,13 @@ class _Streamed(Response):
         self.init_headers({"cache-control": "no-store"})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send each chunk as it comes."""
-        with _ended(self.answers, receive, self.deadline_s):
-            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-            async for chunk in self._events():
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        """Send each chunk as it comes; a client that reads slowly does not hold its place for ever."""
+        with _ended(self.answers, receive, self.deadline_s), suppress(TimeoutError):
+            async with asyncio.timeout(self.deadline_s + LATE_S):
+                await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+                async for chunk in self._events():
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _events(self) -> AsyncIterator[bytes]:
         if self.told.is_chat:
