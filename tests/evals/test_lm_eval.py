@@ -7,6 +7,7 @@ import pytest
 
 pytest.importorskip("lm_eval", reason="lm-eval is not installed: pip install 'trivium[eval]'")
 
+import numpy as np
 from lm_eval import simple_evaluate
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
@@ -15,7 +16,7 @@ from benchmarks.lm_eval_tasks import as_lm_eval
 from tests.nn.io_models import FILES, ours
 from trivium.core.errors import DataError
 from trivium.evals.harness import rows_of
-from trivium.evals.lm_eval import TriviumLM, rows_of_task
+from trivium.evals.lm_eval import TriviumLM, _score, rows_of_task
 from trivium.evals.scoring import Answer
 from trivium.evals.task import NamedTask
 from trivium.nn.io.directory import save_model
@@ -85,6 +86,14 @@ def test_a_task_of_lm_eval_becomes_our_rows(place):
     assert [row["item"] for row in rows] == list(range(4))
     for row, one in zip(rows, ours_, strict=True):
         assert row["scores"] == {name: one["scores"][name] for name in ("acc", "acc_norm")}
+
+
+def test_a_number_of_an_item_is_a_number_whatever_made_it():
+    for value in (True, 1, 1.0, np.bool_(True), np.int64(1), np.float32(1)):
+        assert _score("acc", value) == 1.0
+    assert _score("perplexity", -2.0) == 2.0
+    assert _score("word_perplexity", (-6.0, 3)) == [6.0, 3.0]
+    assert _score("f1", (0, 1)) is None
 
 
 def test_what_lm_eval_cannot_load_is_one_line():

@@ -105,3 +105,14 @@ def test_a_record_that_does_not_fit_is_named(record, says):
 def test_greedy_answers_are_not_sampled_twice():
     with pytest.raises(ConfigError, match="greedy answers are all the same"):
         Answer(samples=4)
+
+
+@pytest.mark.parametrize(
+    "scoring",
+    [Pair(first="{{a}}", second="x"), Pair(first="x", second="{{a}} "), Continuation(target="{{a}}")],
+    ids=("first", "second", "target"),
+)
+def test_a_text_that_is_empty_would_be_likelier_than_any_other_and_is_refused(scoring):
+    assert scoring.requests("", {"a": "king"}, " ", "t")
+    with pytest.raises(DataError, match=r"t (first|second|target): is empty"):
+        scoring.requests("", {"a": ""}, " ", "t")

@@ -6,6 +6,7 @@ import torch
 
 from tests.nn.io_models import STOPS, TOKENIZER, logits, ours
 from tests.nn.tiny import tiny_model
+from trivium.core.errors import ConfigError
 from trivium.core.types import example
 from trivium.evals import subject as module
 from trivium.evals.scoring import Request
@@ -162,6 +163,13 @@ def test_answers_end_at_the_stop_text_and_do_not_depend_on_their_neighbours():
     assert cut[0] == (text[: text.find(stop)], True)
     [alone] = subject(model).answer(prompts[1:2], sampling, (), seed=1, purpose="t", numbers=[1])
     assert alone == free[1]
+
+
+def test_answers_that_leave_no_room_for_a_prompt_are_refused():
+    with pytest.raises(ConfigError, match="nq: answers of 64 tokens leave no room for a prompt, as the model reads 64; lower"):
+        subject(ours("llama")).answer(
+            [TOKENIZER.encode("the king")], Sampling(temperature=0, max_new_tokens=64), (), seed=1, purpose="nq", numbers=[0]
+        )
 
 
 def test_a_text_is_cut_at_the_first_of_its_ends():

@@ -121,6 +121,12 @@ def test_a_task_that_is_not_there_is_named(reference, says):
         NamedTask.read(reference)
 
 
+def test_a_task_of_ones_own_without_data_is_told_where_to_name_it(tmp_path):
+    (tmp_path / "own.toml").write_text('prompt = "x"\n[scoring]\nkind = "choices"\n')
+    with pytest.raises(ConfigError, match=r'own.toml: it has no data; add data = "FILE"'):
+        NamedTask.read(str(tmp_path / "own.toml"))
+
+
 def test_a_shipped_task_takes_data_of_ones_own():
     task = NamedTask.read("arc_easy:tasks/rows.jsonl")
     task.check()

@@ -184,6 +184,23 @@ def test_a_model_that_lost_every_match_has_a_rating_with_a_bound():
     assert board.places[-1].rating > -1000
 
 
+@pytest.mark.parametrize("kind", ["bootstrap", "sandwich"])
+@pytest.mark.parametrize(
+    "matches",
+    [
+        played(*[("a", "b", 1.0)] * 5),  # whoever is drawn again, the first has won
+        played(("a", "b", 0.8), ("b", "a", 0.4), prompt=(Message("user", "the only one"),)),
+    ],
+)
+def test_what_always_came_out_alike_is_not_sure(kind, matches):
+    table = tabulate(matches)
+    first, second = leaderboard(table, How(intervals=kind, resamples=20), seed=1).places
+    known = leaderboard(table, How(intervals="analytic"), seed=1).places[0]
+    assert first.high - first.low >= known.high - known.low > 300
+    assert first.low < second.high  # so that both share a rank
+    assert second.rank == 1
+
+
 def test_held_out_matches_are_put_right_about_as_often_as_the_truth_does():
     table = tabulate(world([1.5, 0.0, -1.5], 3000, seed=9))
     [bradley_terry, elo] = heldout_accuracy(table, How(intervals="analytic"), seed=1)

@@ -25,6 +25,13 @@ def test_the_raw_rate_is_the_mean_and_the_baseline_is_found():
     assert win_rates(table, "base")[0].controlled is None
 
 
+def test_a_model_that_won_every_match_may_still_lose_one():
+    [rate] = win_rates(tabulate([Match(("a", "base"), 1.0)] * 10), "base")
+    assert (rate.raw, rate.low, rate.high) == (100, pytest.approx(72.2, abs=0.1), pytest.approx(100))  # Wilson, 10 of 10
+    [rate] = win_rates(tabulate([Match(("a", "base"), score) for score in (0.2, 0.4, 0.6)]), "base")
+    assert (rate.low, rate.high) == (pytest.approx(40 - 4.30265 * 20 / 3**0.5), pytest.approx(40 + 4.30265 * 20 / 3**0.5))  # Student
+
+
 def test_a_judge_who_prefers_length_alone_leaves_one_half_at_equal_lengths():
     [rate] = win_rates(tabulate(judged(lambda longer, _: 2.5 * np.tanh(longer / 12), size=60)), "base")
     assert rate.raw > 65

@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.nn.io_models import STOPS, TOKENIZER
-from tests.serve.conftest import MODELS, client_of, make_worker
+from tests.serve.conftest import MODELS, client_of, make_worker, until
+from tests.serve.test_connections import held_at
 from trivium.core.types import Message
 from trivium.generate.engine import Engine
 from trivium.generate.sampling import Sampling
@@ -150,6 +151,14 @@ def test_what_users_write_is_never_a_control_token(content, monkeypatch):
     assert control == [["<|endoftext|>", "<|user|>", "<|end|>", "<|assistant|>"], ["<|endoftext|>"]]
 
 
+def test_what_is_null_counts_as_left_out(client):
+    nulls = dict.fromkeys(("n", "stop", "stream", "stream_options", "logprobs", "top_logprobs", "tools", "user"))
+    assert chat(client, **nulls)["choices"] == chat(client)["choices"]
+    turn = CHAT["messages"][0] | {"name": None, "tool_calls": None}
+    assert chat(client, messages=[turn])["choices"] == chat(client)["choices"]
+    assert client.post("/v1/chat/completions", json=CHAT | {"model": None}).json()["error"]["param"] == "model"
+
+
 WRONG = [
     ({"messages": []}, "messages"),
     ({"messages": [{"role": "user"}]}, "messages"),
@@ -217,13 +226,26 @@ def test_other_types_sizes_paths_and_methods_are_refused(client):
 
 
 def test_more_than_may_wait_are_told_to_come_back_and_then_served():
-    with client_of(make_worker(most=3)) as client:
-        full = client.post("/v1/chat/completions", json=CHAT | {"n": 4})
+    worker = make_worker(most=3)
+    go_on, _ = held_at(worker, 0)
+    with client_of(worker) as client, ThreadPoolExecutor(1) as pool:
+        first = pool.submit(chat, client, n=2)
+        until(lambda: worker.open == 2)
+        full = client.post("/v1/chat/completions", json=CHAT | {"n": 2})
         assert full.status_code == 429
         assert int(full.headers["retry-after"]) >= 1
         assert full.json()["error"]["type"] == "rate_limit_error"
+        go_on.set()
+        assert len(first.result()["choices"]) == 2
         for _ in range(3):
             chat(client, n=3)
+
+
+def test_more_than_it_ever_holds_is_refused_and_not_told_to_come_back():
+    with client_of(make_worker(most=3)) as client:
+        never = client.post("/v1/chat/completions", json=CHAT | {"n": 4})
+        assert never.status_code == 400
+        assert "4 answers are asked for at once; this server holds 3 at most" in never.json()["error"]["message"]
 
 
 def test_at_its_deadline_an_answer_ends_where_it_is():

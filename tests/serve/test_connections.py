@@ -141,3 +141,15 @@ def test_who_does_not_read_is_dropped(monkeypatch, connected):
         until(lambda: worker.open == 8)
         until(lambda: worker.open == 0)
         assert b"[DONE]" not in everything(connection)[-100:]
+
+
+def test_who_reads_slowly_holds_a_place_no_longer_than_the_deadline(monkeypatch, connected):
+    monkeypatch.setattr(app, "LATE_S", 0.2)
+    monkeypatch.setattr(app, "event", lambda _: b"data: " + b"x" * (1 << 20) + b"\n\n")
+    worker = make_worker()
+    with listening(worker, deadline_s=0.2) as port:
+        connection = connected(port)
+        connection.sendall(request(LONG | {"n": 8}))
+        until(lambda: worker.open == 8)
+        assert connection.recv(1 << 10)  # a little now and then, so that no buffer stays full
+        until(lambda: worker.open == 0)

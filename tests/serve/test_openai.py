@@ -53,6 +53,18 @@ def test_a_chat_streams_what_it_answers_whole(official):
     assert logprobs == choice.logprobs.content
 
 
+def test_a_chat_goes_on_from_the_message_that_the_client_was_given(official):
+    """As OpenAI's own guide has it: the message object, with its null fields, is appended to the chat."""
+    said = official.chat.completions.create(**CHAT).choices[0].message
+    more = {"role": "user", "content": "and?"}
+    plain = {"role": "assistant", "content": said.content}
+    texts = {
+        official.chat.completions.create(**CHAT | {"messages": [*MESSAGES, message, more]}).choices[0].message.content
+        for message in (said, said.model_dump(), plain)
+    }
+    assert len(texts) == 1
+
+
 def test_log_probs_are_probabilities_of_what_was_likeliest(official):
     choice = official.chat.completions.create(**CHAT | {"temperature": 0}, logprobs=True, top_logprobs=20).choices[0]
     for entry in choice.logprobs.content:
@@ -124,11 +136,15 @@ def test_what_is_refused_is_the_clients_own_error(official, wrong, kind):
 
 
 def test_a_wrong_key_and_too_many_answers_have_errors_of_their_own():
-    with listening(make_worker(most=2), key=KEY) as port:
+    worker = make_worker(most=2)
+    go_on, _ = held_at(worker, 1)
+    with listening(worker, key=KEY) as port:
         with client_at(port) as client, pytest.raises(openai.AuthenticationError):
             client.chat.completions.create(**CHAT)
         with client_at(port, KEY) as client:
-            with pytest.raises(openai.RateLimitError) as caught:
-                client.chat.completions.create(**CHAT, n=3)
+            with client.chat.completions.create(**CHAT, n=2, stream=True), pytest.raises(openai.RateLimitError) as caught:
+                client.chat.completions.create(**CHAT)
+            go_on.set()
+            until(lambda: worker.open == 0)
             assert int(caught.value.response.headers["retry-after"]) >= 1
             assert client.chat.completions.create(**CHAT).choices

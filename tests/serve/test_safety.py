@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import re
 import socket
 from hashlib import sha256
@@ -14,7 +15,7 @@ from trivium.core.errors import ConfigError
 from trivium.serve.start import Place, _listening, is_loopback, serve
 from trivium.stages.use.chat import named
 from trivium.stages.use.votes import Votes
-from trivium.text.read import read_matches
+from trivium.text.read import read_matches, read_preferences
 
 ADDRESS = "127.0.0.1"
 KEY = "a key of sixteen or more".replace(" ", "-")
@@ -156,7 +157,30 @@ def test_a_vote_is_on_disk_and_read_as_a_match(tmp_path):
     assert (one.models, one.score, one.answers) == (("two", "one"), 0.0, ("x", "y\n"))
     assert one.prompt[0].content == "<b>hi</b>\n\u2028"
     assert other.score == 0.5
+    won, drawn = read_preferences(tmp_path / "votes" / "votes.jsonl")  # and so `prefer` and `reward` can learn from it
+    assert (won.prompt, won.responses, won.ranks, drawn.ranks) == (one.prompt, one.answers, (1, 0), (0, 0))
+    assert won.meta == {"model_a": "two", "model_b": "one"}
     assert [file.name for file in (tmp_path / "votes").iterdir()] == ["votes.jsonl"]
+
+
+def test_a_vote_that_was_cut_off_is_told_and_the_next_one_is_whole(tmp_path, monkeypatch):
+    said, worker, write = [], make_worker(), os.write
+    worker.log = said.append
+    vote = GOOD["/votes"]
+    with client_of(worker, votes=Votes(tmp_path)) as client:
+        assert client.post("/votes", json=vote).status_code == 201
+        monkeypatch.setattr(os, "write", lambda file, line: write(file, line[:9]))  # as on a full disk
+        found = client.post("/votes", json=vote)
+        monkeypatch.undo()
+        assert (found.status_code, found.json()["error"]["type"]) == (503, "server_error")
+        assert str(tmp_path) not in found.text
+        assert "the disk is full" in said[0]
+        with (tmp_path / "votes.jsonl").open("a") as file:
+            file.write('{"model_a": "on')  # a power loss
+        assert client.post("/votes", json=vote | {"winner": "b"}).status_code == 201
+        (tmp_path / "votes.jsonl").write_text((tmp_path / "votes.jsonl").read_text().rstrip("\n"))  # somebody's editor
+        assert client.post("/votes", json=vote | {"winner": "tie"}).status_code == 201
+    assert [match.score for match in read_matches(tmp_path / "votes.jsonl")] == [1.0, 0.0, 0.5]
 
 
 def test_without_a_folder_no_vote_is_taken(client):
@@ -168,6 +192,8 @@ def test_votes_are_not_written_through_a_link(tmp_path):
     (tmp_path / "votes.jsonl").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(ConfigError, match="no plain file"):
         Votes(tmp_path)
+    with pytest.raises(ConfigError, match="elsewhere: is a file; votes go into a folder"):
+        Votes(tmp_path / "elsewhere")
 
 
 FIELDS = [

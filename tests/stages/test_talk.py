@@ -2,6 +2,7 @@
 
 import json
 import signal
+from contextlib import nullcontext
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from tests.nn.io_models import FILES, STOPS, TOKENIZER, ours
-from trivium.core.errors import ConfigError
+from trivium.core.errors import ConfigError, DataError
 from trivium.core.types import Message
 from trivium.generate.engine import Engine
 from trivium.generate.sampling import Sampling
@@ -20,7 +21,7 @@ from trivium.stages.computing.models import Speaker
 from trivium.stages.pipeline import execute
 from trivium.stages.recipe import single
 from trivium.stages.use.ancestry import stages_behind, texts_behind, was_taught_single_turns
-from trivium.stages.use.chat import named
+from trivium.stages.use.chat import named, prompts_in
 from trivium.stages.use.talk import Chat, Voice, talk
 from trivium.text.chat import PLAIN
 
@@ -131,6 +132,33 @@ def test_a_router_chooses_line_by_line_and_the_chat_is_one():
     said = console.export_text()
     assert said.index("big: ") < said.index("small: ")
     assert [turn.role for turn in turns] == ["user", "assistant"] * 2
+
+
+class Lost(ByLength):
+    def __call__(self, prompts):
+        if "lost" in prompts[0][-1].content:
+            raise DataError("this router reads no such line")
+        return super().__call__(prompts)
+
+
+def test_a_line_that_nobody_could_read_is_as_if_it_was_not_said():
+    turns: list[Message] = []
+    talking, _ = chat(voice("big", turns=turns), voice("small", turns=turns), router=Lost())
+    with pytest.raises(DataError):
+        talking.say("lost")
+    assert turns == []
+    alone, console = chat()
+    for line in ("the king", "\ud800", "and?"):
+        with pytest.raises(DataError) if line == "\ud800" else nullcontext():
+            alone.say(line)
+    assert [turn.role for turn in alone.voices[0].turns] == ["user", "assistant"] * 2
+    assert console.export_text().count("model: ") == 2
+
+
+def test_a_name_of_a_file_that_is_not_there_is_no_prompt():
+    with pytest.raises(DataError, match="gone.jsonl: there is no such file"):
+        prompts_in("gone.jsonl")
+    assert [prompts_in(text)[0][0].content for text in ("what is in gone.jsonl", "king")] == ["what is in gone.jsonl", "king"]
 
 
 def test_commands_save_and_reset_and_help(tmp_path):

@@ -11,7 +11,7 @@ from tests.nn.io_models import FILES, STOPS, TOKENIZER, ours
 from tests.score.chat_server import says, serving
 from trivium.core.errors import ArtefactError, ConfigError, DataError
 from trivium.core.run import Run
-from trivium.evals import harness
+from trivium.evals import harness, task as tasks
 from trivium.evals.harness import in_order, is_yes_no, rows_of
 from trivium.evals.subject import Subject
 from trivium.evals.task import Item, NamedTask
@@ -214,14 +214,52 @@ def test_dialogues_are_graded_turn_by_turn_and_compared_in_both_orders():
         assert row["scores"]["grade"] == (row["scores"]["grade_1"] + row["scores"]["grade_2"]) / 2
     others = [json.loads(line) for line in Path("out/evaluate/items/other/talk.jsonl").read_text().splitlines()]
     sizes = [
-        (len(b), len(a))
+        (sum(map(len, other["responses"][:turn])), sum(map(len, mine["responses"][:turn])))
         for mine, other in zip(rows, others, strict=True)
-        for a, b in zip(mine["responses"], other["responses"], strict=True)
+        for turn in (1, 2)  # a later answer is compared with all that its model said before it
     ]
     won = sum(0.5 if b == a else float(b > a) for b, a in sizes) / len(sizes)
     assert table["other", "talk: win_rate over base"]["value"] == won
     texts = [each["body"]["messages"][0]["content"] for each in asked]
     assert sum("assistant:" in text.split("CONVERSATION")[1] for text in texts) == len(texts) / 2  # the second turn is shown with the first
+    told = [text for text in texts if "compare how well they end" in text]
+    assert len(told) == 2 * 2
+    for text in told:
+        first, second = (re.split(r"\w{16} (?:ANSWER|END)", text.split(f"ANSWER {side}\n")[1])[0] for side in "AB")
+        both = [row["responses"] for row in (*rows, *others)]
+        for shown in (first, second):  # each with its own first answer
+            assert any(shown.strip() == f"assistant:\n{one}\n\nuser:\nand land\n\nassistant:\n{two}".strip() for one, two in both)
+
+
+def test_the_card_of_instructgpt_has_grades_a_win_rate_and_what_is_so_of_the_answers():
+    Path("p.jsonl").write_text("".join(json.dumps({"prompt": word}) + "\n" for word in WORDS[:4]))
+
+    def judged(handler: Any, text: str) -> None:
+        nonce = re.search(r"VERDICT (\w+) VALUE", text)[1]
+        values = re.search(r"VALUE replaced by (.*):", text)[1]
+        if values == "yes or no":
+            value = "yes" if "express an opinion" in text and "king" in text.split("CONVERSATION")[1].split("ANSWER")[0] else "no"
+        else:
+            value = "7" if values == "a whole number from 1 (worst) to 7 (best)" else "TIE"
+        says(f"VERDICT {nonce} {value}")(handler, text)
+
+    short = Path(NamedTask.read("instructgpt:p.jsonl").task.data)
+    card = (Path(tasks.__file__).parent / "tasks/instructgpt.toml").read_text().replace("max_new_tokens = 256", "max_new_tokens = 6")
+    Path("card.toml").write_text(f'data = "{short}"\n{card}')
+    with serving(judged) as (url, asked):
+        execute(single("evaluate", options(tasks=["card.toml"], judge={"url": url, "model": "m"})), Path("out"), quiet=True)
+    assert len(asked) == 2 * 4 * (1 + 11) + 4 * 2
+    table = {(row["stage"], row["measure"]): row for row in json.loads(Path("out/results.json").read_text())}
+    assert table["base", "card: grade"]["value"] == 7
+    assert table["other", "card: win_rate over base"]["value"] == 0.5
+    assert [table["base", f"card: {name}"]["value"] for name in ("opinion", "hallucination")] == [0.25, 0]
+    assert table["base", "card: opinion"]["low"] == pytest.approx(0.0456, abs=1e-3)  # Wilson, 1 of 4
+
+
+def test_a_question_about_answers_has_a_name_of_its_own():
+    Path("odd.toml").write_text('data = "rows.jsonl"\n[scoring]\nkind = "dialogue"\nquestions = {grade = "Is it?"}\n')
+    with pytest.raises(ConfigError, match="odd.toml: .*'grade' names a measure"):
+        NamedTask.read("odd.toml")
 
 
 def test_a_dialogue_without_a_judge_is_refused():

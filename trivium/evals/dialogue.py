@@ -4,6 +4,7 @@ Judges see each pair of answers in both orders (score/rewards/llm_judge.py).
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from trivium.core.types import Message
 from trivium.evals.harness import Row, row_of
@@ -11,22 +12,24 @@ from trivium.evals.scoring import Dialogue, Scores
 from trivium.evals.subject import Subject
 from trivium.evals.task import Item, NamedTask
 from trivium.generate.sampling import Sampling
-from trivium.score.rewards.llm_judge import OpenJudge
+from trivium.score.rewards.llm_judge import GRADES, OpenJudge, transcript
 from trivium.score.said import Said
 
 TURNS = 16  # random numbers of an item are those of its number times this, and its turn
 
 
 def dialogue_rows(subject: Subject, named: NamedTask, items: Sequence[Item], judge: OpenJudge, *, seed: int) -> list[Row]:
-    """The rows of these items: the answers, and the grade of each, 1 to 10."""
-    answers = _led(subject, named, items, seed=seed)
+    """The rows of these items: the answers, the grade of each, and what else the judge says of them."""
+    answers, scoring = _led(subject, named, items, seed=seed), _scoring(named)
     asked = [said for item, texts in zip(items, answers, strict=True) for said in _said(named, item, texts)]
-    grades = iter([1 + 9 * score for score in judge(asked)])
+    grades = iter([int(word) for word in judge.words(asked, judge.options.criteria, GRADES[: scoring.grades])])
+    told = {name: iter(judge.words(asked, text, ("yes", "no"))) for name, text in scoring.questions.items()}
     rows = []
     for item, texts in zip(items, answers, strict=True):
         mine = [next(grades) for _ in texts]
         scores: Scores = {"grade": sum(mine) / len(mine)}
-        scores |= {f"grade_{turn}": grade for turn, grade in enumerate(mine, start=1)}
+        scores |= {f"grade_{turn}": float(grade) for turn, grade in enumerate(mine, start=1)}
+        scores |= {name: sum(next(words) == "yes" for _ in texts) / len(texts) for name, words in told.items()}
         rows.append(row_of(item, scores, responses=texts))
     return rows
 
@@ -34,12 +37,13 @@ def dialogue_rows(subject: Subject, named: NamedTask, items: Sequence[Item], jud
 def compared_rows(named: NamedTask, items: Sequence[Item], a: Sequence[Row], b: Sequence[Row], judge: OpenJudge) -> list[Row]:
     """How often the answers of `a` are found better than those of `b` to the same items, a tie counted as half; the mean over turns.
 
-    The conversation that is shown before a later answer is that of `a`.
+    Each later answer is shown at the end of the conversation that its own model led (the paper's section 3.4: complete conversations in
+    one prompt).
     """
     pairs: list[tuple[Said, Said]] = []
     sizes = []
     for item, mine, other in zip(items, a, b, strict=True):
-        both = [_said(named, item, row["responses"]) for row in (mine, other)]
+        both = [[_whole(said) for said in _said(named, item, row["responses"])] for row in (mine, other)]
         pairs += zip(*both, strict=True)
         sizes.append(len(both[0]))
     won = iter(judge.compare(pairs))
@@ -76,6 +80,16 @@ def _said(named: NamedTask, item: Item, answers: Sequence[str]) -> list[Said]:
             before = (Message("system", f"For the judge only, a reference answer to the last question: {references[turn]}"), *before)
         found.append(Said(before, text, True, item.fields))
     return found
+
+
+def _whole(said: Said) -> Said:
+    """An answer that two models are compared by; a later one with all that came after the first question."""
+    first = next(place for place, turn in enumerate(said.prompt) if turn.role == "user") + 1
+    if first == len(said.prompt):
+        return said
+    rule = Message("system", "For the judge only: each answer is a conversation that goes on from here; compare how well they end.")
+    text = transcript((*said.prompt[first:], Message("assistant", said.response)))
+    return replace(said, prompt=(rule, *said.prompt[:first]), response=text)
 
 
 def _turns(users: Sequence[str], answers: Sequence[str]) -> tuple[Message, ...]:

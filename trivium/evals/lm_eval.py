@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from lm_eval import simple_evaluate
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
@@ -111,6 +112,8 @@ def _rows(group: str, items: Sequence[dict[str, Any]]) -> list[Row]:
 
 def _score(metric: str, value: Any) -> float | list[float] | None:
     """An item's number; of likelihoods that are summed over something, the pair as `measures.py` has it; None of what has no mean."""
+    if isinstance(value, np.generic):
+        value = value.item()  # numpy's bool and int are no subclasses of Python's
     if isinstance(value, (tuple, list)) and len(value) == 2 and metric.endswith(("perplexity", "bits_per_byte")):
         return [-float(value[0]) / (math.log(2) if metric == "bits_per_byte" else 1.0), float(value[1])]
     if not isinstance(value, (bool, int, float)):

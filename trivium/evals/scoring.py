@@ -5,6 +5,7 @@ The first four ask how likely texts are; `answer` lets the model speak. Each giv
 """
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -109,7 +110,7 @@ class Pair:
 
     def requests(self, context: str, fields: Fields, delimiter: str, where: str) -> list[Request]:
         """Both texts. After an empty context nothing stands before them."""
-        texts = (render(self.first, fields, f"{where} first"), render(self.second, fields, f"{where} second"))
+        texts = (_text(self.first, fields, f"{where} first"), _text(self.second, fields, f"{where} second"))
         return [Request(context, (delimiter if context else "") + text) for text in texts]
 
     def shot(self, fields: Fields, where: str) -> str:
@@ -139,7 +140,7 @@ class Continuation:
 
     def shot(self, fields: Fields, where: str) -> str:
         """The target."""
-        return render(self.target, fields, f"{where} target")
+        return _text(self.target, fields, f"{where} target")
 
     def scores(self, found: Sequence[Likelihood], fields: Fields, where: str) -> Scores:
         """acc, nats and perplexity."""
@@ -229,8 +230,9 @@ class Dialogue:
     """A conversation of several turns, each answer graded by the run's judge, and compared with the first model's (MT-bench, both modes).
 
     turns: expression, what the user says, in order. temperature: expression. reference: expression, an answer to each turn that the judge
-    is shown, or nothing. grade: mean over turns, 1 to 10; grade_1, grade_2, ...: of each turn. Zheng et al. 2023, arXiv:2306.05685,
-    section 3; difference: a grade that cannot be read is an error, there it is left out.
+    is shown, or nothing. grade: mean over turns, from 1 to `grades`; grade_1, grade_2, ...: of each turn. Zheng et al. 2023,
+    arXiv:2306.05685, section 3; difference: a grade that cannot be read is an error, there it is left out. questions: name -> what the
+    judge answers with yes or no about each answer, of which the share of yes is told (Ouyang et al. 2022, arXiv:2203.02155, table 3).
     """
 
     kind: Literal["dialogue"] = "dialogue"
@@ -238,6 +240,12 @@ class Dialogue:
     temperature: str = "0.0"
     reference: str = "[]"
     max_new_tokens: int = Field(default=512, gt=0)
+    grades: int = Field(default=10, ge=3, le=10)
+    questions: dict[str, str] = Field(default={})
+
+    def __post_init__(self) -> None:
+        if odd := next((name for name in self.questions if not re.fullmatch(r"[a-z]+(_[a-z]+)*", name) or name == "grade"), None):
+            raise ValueError(f"questions: '{odd}' names a measure: small letters with '_' between words, and not 'grade'")
 
     def said_by_user(self, fields: Fields, where: str) -> list[str]:
         """What the user says. Raises DataError if that is no list of texts."""
@@ -261,6 +269,14 @@ class Dialogue:
 
 Alone = Text | Preference | Dialogue  # asked without examples
 AnyScoring = Annotated[Choices | Pair | Continuation | Answer | Alone, Field(discriminator="kind")]
+
+
+def _text(template: str, fields: Fields, where: str) -> str:
+    """Of a text whose likelihood is asked. Raises DataError for an empty one, which would be likelier than any other."""
+    found = render(template, fields, where)
+    if not found.strip():
+        raise DataError(f"{where}: is empty; a text that can be likely is expected")
+    return found
 
 
 def _won(margins: Sequence[float]) -> float:

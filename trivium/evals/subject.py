@@ -14,6 +14,7 @@ import numpy as np
 import tokenizers
 import torch
 
+from trivium.core.errors import ConfigError
 from trivium.core.types import Example, Message
 from trivium.data.pack import pack
 from trivium.evals.scoring import Likelihood, Request
@@ -69,10 +70,16 @@ class Subject:
     ) -> list[tuple[str, bool]]:
         """A text for each prompt and whether it ended by itself: by the model's end token, or before one of the texts in `stop`.
 
-        numbers: of the requests, which their random numbers depend on.
+        numbers: of the requests, which their random numbers depend on. Raises ConfigError if answers leave no room for a prompt.
         """
-        room = self.model.config.max_seq_len - sampling.max_new_tokens
-        fitted = [prompt[-max(1, room) :] for prompt in prompts]
+        reads = self.model.config.max_seq_len
+        room = reads - sampling.max_new_tokens
+        if room < 1:
+            raise ConfigError(
+                f"{purpose}: answers of {sampling.max_new_tokens:,} tokens leave no room for a prompt, as the model reads {reads:,};"
+                " lower max_new_tokens in the task's file"
+            )
+        fitted = [prompt[-room:] for prompt in prompts]
         self.num_cut += sum(len(short) < len(prompt) for short, prompt in zip(fitted, prompts, strict=True))
         is_over = self._is_over(stop) if stop else None
         found = self.engine.generate(fitted, sampling, seed=seed, purpose=purpose, numbers=numbers, is_over=is_over)

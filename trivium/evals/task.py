@@ -120,7 +120,10 @@ class NamedTask:
             options = merge(options, {"data": data})
         task = build(Task, _beside(options, path) if not is_shipped else options, where=where)
         if not task.data:
-            raise ConfigError(f"{where}: its data is in no package; name a file of it: tasks=[{name}:FILE]")
+            how = (
+                f"its data is in no package; name a file of it: tasks=[{name}:FILE]" if is_shipped else 'it has no data; add data = "FILE"'
+            )
+            raise ConfigError(f"{where}: {how}")
         return NamedTask(name if is_shipped else path.stem, where, task)
 
     def check(self) -> None:

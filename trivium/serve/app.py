@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 
 import numpy as np
 from starlette.applications import Starlette
@@ -14,7 +14,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from trivium.core.errors import ConfigError, DataError
+from trivium.core.errors import ConfigError, DataError, ResourceError
 from trivium.core.types import Message
 from trivium.serve.asked import ChatAsked, RefusedError, TextAsked, checked
 from trivium.serve.body import json_body
@@ -28,6 +28,7 @@ from trivium.stages.use.deciding import Decider
 from trivium.stages.use.votes import Votes
 
 Endpoint = Callable[[Request], Awaitable[Response]]
+LATE_S = 20.0  # after its deadline, in which a client may read what was answered until then
 
 
 def make_app(
@@ -107,7 +108,11 @@ class _Routes:
         if self.votes is None:
             raise RefusedError("votes are not collected here; start the server with --votes FOLDER", status=404)
         match = checked(Vote, await json_body(request)).match(self.worker.models)
-        await run_in_threadpool(self.votes.add, match)
+        try:
+            await run_in_threadpool(self.votes.add, match)
+        except ResourceError as error:
+            self.worker.log(str(error))
+            raise RefusedError("the vote could not be kept; the server's own log says why", status=503) from None
         return JSONResponse({"object": "vote"}, 201)
 
     async def _answered(self, request: Request, asked: ChatAsked | TextAsked, served: Served, prompts: list[np.ndarray]) -> Response:
@@ -151,12 +156,13 @@ class _Streamed(Response):
         self.init_headers({"cache-control": "no-store"})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send each chunk as it comes."""
-        with _ended(self.answers, receive, self.deadline_s):
-            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-            async for chunk in self._events():
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        """Send each chunk as it comes; a client that reads slowly does not hold its place for ever."""
+        with _ended(self.answers, receive, self.deadline_s), suppress(TimeoutError):
+            async with asyncio.timeout(self.deadline_s + LATE_S):
+                await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+                async for chunk in self._events():
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _events(self) -> AsyncIterator[bytes]:
         if self.told.is_chat:

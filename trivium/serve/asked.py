@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from trivium.core.errors import DataError
 from trivium.core.types import Message, Role
@@ -24,9 +24,14 @@ class RefusedError(DataError):
 
 
 class Strict(BaseModel):
-    """Fields of their type and no others."""
+    """Fields of their type and no others; one that is null counts as left out, since clients send back the nulls that they were told."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, given: Any) -> Any:
+        return {name: value for name, value in given.items() if value is not None} if isinstance(given, Mapping) else given
 
 
 class Part(Strict):

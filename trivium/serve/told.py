@@ -104,7 +104,7 @@ def event(content: Json | str) -> bytes:
 
 def refusal(error: RefusedError) -> Json:
     """The body of an error."""
-    kinds = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error", 500: "server_error"}
+    kinds = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error", 500: "server_error", 503: "server_error"}
     return {
         "error": {
             "message": str(error), "type": kinds.get(error.status, "invalid_request_error"), "param": error.param, "code": error.code,

@@ -90,7 +90,10 @@ class Worker:
                 raise DataError("the parts of this proxy write turns in different ways, which only generate and sample can do")
             if not 0 < len(prompt) < served.context:
                 raise DataError(f"the prompt has {len(prompt):,} tokens; it needs 1 to {served.context - 1:,} to leave room for an answer")
-        if self.open + len(prompts) * copies > self.most:
+        count = len(prompts) * copies
+        if count > self.most:
+            raise DataError(f"{count} answers are asked for at once; this server holds {self.most} at most")
+        if self.open + count > self.most:
             raise FullError
         answers = Answers(self, served, stop)
         for prompt in prompts:

@@ -9,11 +9,21 @@ from trivium.core.seeds import key, uniforms
 from trivium.report.intervals import clustered_share_interval
 from trivium.score.calibration import per_cluster
 from trivium.score.ranking.elo import elo_expected, elo_over_orders, online_elo
-from trivium.score.ranking.strengths import SEPARATED, Data, Strengths, data_of, fit
+from trivium.score.ranking.strengths import Data, Strengths, data_of, fit
 from trivium.score.ranking.style import Style, style_covariates
 from trivium.score.ranking.table import MatchTable, check_connected
 from trivium.score.ranking.ties import Ties, check_ties
-from trivium.score.ranking.uncertainty import RESAMPLES, Intervals, against, against_mean, analytic, bootstrap, penalty_of, sandwich
+from trivium.score.ranking.uncertainty import (
+    RESAMPLES,
+    Intervals,
+    against,
+    against_mean,
+    analytic,
+    bootstrap,
+    is_separated,
+    penalty_of,
+    sandwich,
+)
 
 POINTS = 400 / np.log(10)  # of Elo in one nat of strength
 MIDDLE = 1000.0
@@ -100,7 +110,7 @@ def leaderboard(table: MatchTable, how: How, *, seed: int) -> Leaderboard:
         for i in np.argsort(-rating_M, kind="stable").tolist()
     ]  # fmt: skip
     style: dict[str, float] = dict(zip(how.control, (POINTS * found.covariates_F).tolist(), strict=True))
-    return Leaderboard(tuple(places), style, found.tie, is_separated=bool(penalty_of(data, 0.0).ridge_D[0] == SEPARATED))
+    return Leaderboard(tuple(places), style, found.tie, is_separated=is_separated(data))
 
 
 def fitted(table: MatchTable, how: How, x_NF: np.ndarray) -> tuple[Data, Strengths]:
@@ -151,5 +161,10 @@ def _interval(
     if how.intervals == "analytic":
         return analytic(found, contrast_MM)
     if how.intervals == "sandwich":
-        return sandwich(data, found, cluster_N, contrast_MM)
-    return bootstrap(data, found, cluster_N, contrast_MM, covariate_ridge=STYLE_RIDGE, seed=seed, resamples=how.resamples)
+        low_M, high_M = sandwich(data, found, cluster_N, contrast_MM)
+    else:
+        low_M, high_M = bootstrap(data, found, cluster_N, contrast_MM, covariate_ridge=STYLE_RIDGE, seed=seed, resamples=how.resamples)
+    if not is_separated(data) and len(np.unique(cluster_N)) > 1:
+        return low_M, high_M
+    least_M, most_M = analytic(found, contrast_MM)  # what always came out alike shows no spread, which is not to be sure
+    return np.minimum(low_M, least_M), np.maximum(high_M, most_M)

@@ -16,9 +16,13 @@ RESAMPLES = 200
 
 def penalty_of(data: Data, covariate_ridge: float) -> Penalty:
     """No ridge where the likelihood has a maximum, else the one that gives it one."""
+    return Penalty(np.full(data.z_ND.shape[1], SEPARATED if is_separated(data) else 0.0), covariate_ridge)
+
+
+def is_separated(data: Data) -> bool:
+    """Whether some model won or lost all that it played, or a group of them did, so that the likelihood has no maximum."""
     played = data.weight_N > 0
-    finite = has_finite_strengths(data.first_N[played], data.second_N[played], data.score_N[played], data.num_models)
-    return Penalty(np.full(data.z_ND.shape[1], 0.0 if finite else SEPARATED), covariate_ridge)
+    return not has_finite_strengths(data.first_N[played], data.second_N[played], data.score_N[played], data.num_models)
 
 
 def analytic(found: Strengths, contrast_XM: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

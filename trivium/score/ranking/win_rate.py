@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from trivium.core.seeds import generator
-from trivium.report.intervals import mean_interval
+from trivium.report.intervals import mean_interval, share_interval
 from trivium.score.ranking.strengths import Penalty, data_of, fit
 from trivium.score.ranking.table import MatchTable
 from trivium.score.ranking.ties import sigmoid
@@ -36,7 +36,10 @@ class WinRate:
 
 
 def win_rates(table: MatchTable, baseline: str) -> list[WinRate]:
-    """Every model that met the baseline, best first. The raw rate is the mean score, a draw counts half; its interval is over matches."""
+    """Every model that met the baseline, best first. The raw rate is the mean score, a draw counts half.
+
+    Its interval is over matches: of wins, draws and losses Wilson's, of chances to win Student's.
+    """
     base = table.number(baseline)
     faced = table.where((table.first_N == base) | (table.second_N == base))
     flipped = faced.first_N == base
@@ -49,8 +52,12 @@ def win_rates(table: MatchTable, baseline: str) -> list[WinRate]:
         controlled |= length_controlled(model_N, faced.prompt_N, score_N, longer_N)
     found = []
     for model in np.unique(model_N).tolist():
-        mean, low, high = mean_interval((100 * score_N[model_N == model]).tolist())
-        found.append(WinRate(table.models[model], mean, low, high, controlled[model], int((model_N == model).sum())))
+        mine_N = score_N[model_N == model]
+        is_decided = np.isin(mine_N, (0.0, 0.5, 1.0)).all()
+        rate = share_interval(float(mine_N.sum()), len(mine_N)) if is_decided else mean_interval(mine_N.tolist())
+        raw, low, high = (None if end is None else 100 * end for end in rate)
+        assert raw is not None
+        found.append(WinRate(table.models[model], raw, low, high, controlled[model], len(mine_N)))
     return sorted(found, key=lambda rate: -rate.raw)
 
 

@@ -14,6 +14,7 @@ from pydantic import Field
 from trivium.core.config import component
 from trivium.core.errors import ConfigError, DataError, ResourceError
 from trivium.core.seeds import key
+from trivium.core.types import Message
 from trivium.core.world import environment_value
 from trivium.score.chat_endpoint import ChatEndpoint
 from trivium.score.said import Said
@@ -116,8 +117,8 @@ class OpenJudge:
 
     def __call__(self, answers: Sequence[Said]) -> list[float]:
         """A number from 0 to 1 for each answer. Raises the error of the last attempt."""
-        with ThreadPoolExecutor(NUM_CONNECTIONS) as threads:
-            return list(threads.map(self._of, answers))
+        choices = self.options.choices
+        return [_number(word, choices) for word in self.words(answers, self.options.criteria, choices or GRADES)]
 
     def compare(self, pairs: Sequence[tuple[Said, Said]]) -> list[float]:
         """For each two answers to one prompt 1 if the first is better, 0 if the second is, 1/2 for a tie.
@@ -139,14 +140,19 @@ class OpenJudge:
 
     def _verdict_on(self, first: Said, second: Said) -> str:
         nonce, levels = nonce_of(self.seed, first, second), self.options.levels
-        shown = {"conversation": _conversation(first), "first": first.response, "second": second.response}
+        shown = {"conversation": transcript(first.prompt), "first": first.response, "second": second.response}
         text = _PAIR.format(nonce=nonce, criteria=self.options.criteria, values=_VALUES[levels], **shown)
         return self._insist(text, first, lambda reply: word_of(reply, nonce, tuple(_THREE if levels == 3 else LEVELS)))
 
-    def _of(self, said: Said) -> float:
-        nonce = nonce_of(self.seed, said)
-        text = question(said, nonce, self.options.criteria, self.options.choices)
-        return self._insist(text, said, lambda reply: verdict(reply, nonce, self.options.choices))
+    def words(self, answers: Sequence[Said], criteria: str, allowed: Sequence[str]) -> list[str]:
+        """One of the allowed words about each answer. Raises the error of the last attempt."""
+
+        def word(said: Said) -> str:
+            nonce = nonce_of(self.seed, said)
+            return self._insist(question(said, nonce, criteria, allowed), said, lambda reply: word_of(reply, nonce, allowed))
+
+        with ThreadPoolExecutor(NUM_CONNECTIONS) as threads:
+            return list(threads.map(word, answers))
 
     def _insist(self, text: str, said: Said, read: Callable[[str], T]) -> T:
         for attempt in count():
@@ -175,14 +181,19 @@ class OpenJudge:
         return found
 
 
-def question(said: Said, nonce: str, criteria: str, choices: tuple[str, str] | None) -> str:
-    """What a judge is asked."""
-    values = f"{choices[0]} or {choices[1]}" if choices else "a whole number from 1 (worst) to 10 (best)"
-    return _TEMPLATE.format(nonce=nonce, values=values, conversation=_conversation(said), answer=said.response, criteria=criteria)
+def question(said: Said, nonce: str, criteria: str, allowed: Sequence[str] = GRADES) -> str:
+    """What a judge is asked. allowed: words, or the grades from 1 to the best."""
+    values = f"a whole number from 1 (worst) to {allowed[-1]} (best)" if _are_grades(allowed) else " or ".join(allowed)
+    return _TEMPLATE.format(nonce=nonce, values=values, conversation=transcript(said.prompt), answer=said.response, criteria=criteria)
 
 
-def _conversation(said: Said) -> str:
-    return "\n\n".join(f"{message.role}:\n{message.content}" for message in said.prompt)
+def _are_grades(allowed: Sequence[str]) -> bool:
+    return tuple(allowed[:3]) == GRADES[:3]
+
+
+def transcript(turns: Sequence[Message]) -> str:
+    """Turns as a judge sees them."""
+    return "\n\n".join(f"{message.role}:\n{message.content}" for message in turns)
 
 
 def settled(first: float, again: float) -> float:
@@ -200,8 +211,11 @@ def nonce_of(seed: int, said: Said, *others: Said) -> str:
 
 def verdict(reply: str, nonce: str, choices: tuple[str, str] | None) -> float:
     """The verdict in a judge's reply, 0 to 1. Raises DataError as `word_of` does."""
-    value = word_of(reply, nonce, choices or GRADES)
-    return float(value == choices[0]) if choices else (int(value) - 1) / 9
+    return _number(word_of(reply, nonce, choices or GRADES), choices)
+
+
+def _number(word: str, choices: tuple[str, str] | None) -> float:
+    return float(word == choices[0]) if choices else (int(word) - 1) / 9
 
 
 def word_of(reply: str, nonce: str, allowed: Sequence[str]) -> str:
@@ -210,6 +224,6 @@ def word_of(reply: str, nonce: str, allowed: Sequence[str]) -> str:
     last = next(iter(reversed(reply.strip().splitlines())), "")
     value = last.removeprefix(mark).strip()
     if reply.count(mark.strip()) != 1 or not last.startswith(mark) or value not in allowed:
-        wanted = "1 to 10" if allowed == GRADES else " or ".join(allowed)
+        wanted = f"1 to {allowed[-1]}" if _are_grades(allowed) else " or ".join(allowed)
         raise DataError(f"the reply has no verdict of {wanted} in its last line: ...{reply[-80:]!r}")
     return value

@@ -165,7 +165,7 @@ class _Grader:
 
     def _here(self, said: Sequence[Said], first: int) -> list[float]:
         nonces = [nonce_of(self.run.seed, each) for each in said]
-        asked = [question(each, nonce, self.asked.criteria, None) for each, nonce in zip(said, nonces, strict=True)]
+        asked = [question(each, nonce, self.asked.criteria) for each, nonce in zip(said, nonces, strict=True)]
         sampling = Sampling(temperature=0, max_new_tokens=VERDICT_TOKENS)
         replies = self.answerer([(Message("user", text),) for text in asked], sampling, first)
         said_by_judge = ((reply[0] if reply else "", nonce) for reply, nonce in zip(replies, nonces, strict=True))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trivium.core.errors import ConfigError
+from trivium.core.errors import ConfigError, DataError
 from trivium.core.types import Message
 from trivium.generate.sampling import Sampling
 from trivium.nn.io.adapter_config import is_adapter
@@ -16,6 +16,7 @@ from trivium.nn.io.proxy_json import is_proxy
 from trivium.stages.machine import Machine
 from trivium.stages.use.exchange import model_path
 from trivium.text.read import check_head, read_prompts
+from trivium.text.rows import is_known
 
 if TYPE_CHECKING:  # torch is loaded only when a model is
     from trivium.generate.engine import Engine
@@ -85,8 +86,10 @@ def opened(folder: Path, log: Callable[[str], object], *, rows: int, precision: 
 
 
 def prompts_in(given: str) -> list[tuple[Message, ...]]:
-    """The prompts of a file, or the one prompt that was given as text."""
+    """The prompts of a file, or the one prompt that was given as text. Raises DataError for what can only be the name of a file."""
     if not os.path.exists(given):  # Path.exists raises for a text longer than a file name may be
+        if " " not in given and is_known(Path(given)):
+            raise DataError(f"{given}: there is no such file; a prompt that is meant to be read as text has a space in it")
         return [(Message("user", given),)]
     check_head(given, "prompts")
     return list(read_prompts(given))

@@ -128,13 +128,7 @@ class Chat:
             self._obey(line)
             return
         text = line[1:] if line.startswith("//") else line
-        for turns in self._transcripts():
-            turns.append(Message("user", text))
-        asked = self._asked()
-        for voice in asked:
-            if self.has_memory and (dropped := voice.forget(self.sampling.max_new_tokens)):
-                whose = "" if len(self.voices) == 1 or self.router else f"{voice.name}: "
-                _note(self.console, f"{whose}the oldest {dropped} turns no longer fit into what it reads, and are forgotten")
+        asked = self._heard(Message("user", text))
         if len(asked) > 1 and self.console.is_terminal:
             self._answer_beside(asked)
         else:
@@ -143,6 +137,22 @@ class Chat:
                 self._answer(voice, lambda piece: self.console.print(piece, end="", markup=False))
                 self.console.print()
         self.lines += 1
+
+    def _heard(self, line: Message) -> list[Voice]:
+        """The line is a part of the chat, and these answer it. What nobody can read is as if it was not said."""
+        for turns in self._transcripts():
+            turns.append(line)
+        try:
+            asked = self._asked()
+            for voice in asked:
+                if self.has_memory and (dropped := voice.forget(self.sampling.max_new_tokens)):
+                    whose = "" if len(self.voices) == 1 or self.router else f"{voice.name}: "
+                    _note(self.console, f"{whose}the oldest {dropped} turns no longer fit into what it reads, and are forgotten")
+        except TriviumError:
+            for turns in self._transcripts():
+                turns.pop()
+            raise
+        return asked
 
     def _asked(self) -> list[Voice]:
         """Who answers the last line."""

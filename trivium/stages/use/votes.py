@@ -1,5 +1,6 @@
-"""Votes of people on pairs of answers: a line of votes.jsonl each, which `matches`, `rank` and `route` read."""
+"""Votes of people on pairs of answers: a line of votes.jsonl each, which `rank`, `route` and `matches` read, and `prefer` and `reward`."""
 
+import errno
 import json
 import os
 import threading
@@ -19,6 +20,8 @@ class Votes:
     """The file that they go to, below a folder; it only grows."""
 
     def __init__(self, folder: Path) -> None:
+        if folder.exists() and not folder.is_dir():
+            raise ConfigError(f"{folder}: is a file; votes go into a folder")
         make_folder(folder)
         self.path, self._lock = folder / FILE, threading.Lock()
         if self.path.is_symlink() or (self.path.exists() and not self.path.is_file()):
@@ -30,7 +33,7 @@ class Votes:
             yield from read_matches(self.path)
 
     def add(self, match: Match) -> None:
-        """Append a line in one write and bring it to disk; one that was cut off before it is closed first."""
+        """Append a line in one write and bring it to disk; one that was cut off before it goes. Raises ResourceError if it is not kept."""
         try:
             line = json.dumps(plain_match(match), ensure_ascii=False).encode() + b"\n"
         except UnicodeEncodeError:
@@ -39,9 +42,26 @@ class Votes:
         with self._lock, disk_errors(self.path):
             file = os.open(self.path, flags, 0o600)
             try:
+                closed = _close(file)
                 size = os.fstat(file).st_size
-                cut_off = size > 0 and os.pread(file, 1, size - 1) != b"\n"
-                os.write(file, b"\n" * cut_off + line)
+                if os.write(file, closed + line) < len(closed + line):
+                    os.ftruncate(file, size)
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 os.fsync(file)
             finally:
                 os.close(file)
+
+
+def _close(file: int) -> bytes:
+    """What is to stand before the next line. A last line that was cut off is taken away: nobody was told that it is kept."""
+    size = os.fstat(file).st_size
+    if not size or os.pread(file, 1, size - 1) == b"\n":
+        return b""
+    whole = os.pread(file, size, 0)
+    start = whole.rfind(b"\n") + 1
+    try:
+        json.loads(whole[start:])
+    except ValueError:
+        os.ftruncate(file, start)
+        return b""
+    return b"\n"

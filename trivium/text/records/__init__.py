@@ -20,6 +20,7 @@
     GSM8K's model solutions            | {solution, is_correct} for each model
     Chatbot Arena, AlpacaEval's        model_a, model_b, winner | generator_1 ...    match                                matches
     matrix, RouteLLM's outcomes        | a column a model
+    votes (`serve`, `judge`)           model_a, model_b, score, answers               match, preference, prompt            matches
     PRM800K, Math-Shepherd,            steps, labels | ratings | label                solution with judged steps           solutions
     ProcessBench, TRL's PRM data
     SQuAD, BoolQ, RACE, CoQA           a text and questions about it                      reading                              readings

@@ -18,9 +18,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, combinations
 from typing import Any
 
-from trivium.core.types import Match, Message
+from trivium.core.types import Match, Message, Preference
 from trivium.text.records.questions import has_question, question
-from trivium.text.records.ranks import is_number
+from trivium.text.records.ranks import is_number, ranked, ranks_of_scores
 from trivium.text.records.turns import alternating
 from trivium.text.records.verdicts import is_table, outputs_of
 from trivium.text.rows import Row, type_name
@@ -65,6 +65,19 @@ def plain_match(match: Match) -> dict[str, Any]:
     if match.values is not None:
         row["values"] = list(match.values)
     return row
+
+
+def is_voted(row: Row) -> bool:
+    """Whether the row is a match of ours, such as a vote, with both answers in it."""
+    return all(field in row.values for field in ("model_a", "model_b", "answers"))
+
+
+def voted(row: Row) -> Preference:
+    """What a match says of its answers: the one that won is better. The names of the models stay in `meta`."""
+    [match] = _matches(row)
+    prompt, used = question(row)
+    ranks = ranks_of_scores(row, [match.score, 1 - match.score], 2)
+    return ranked(prompt, match.answers or (), ranks, row.rest(*used, "answers", "score", "winner"))
 
 
 def versus(worth: Mapping[str, float], prompt: Turns, answers: Mapping[str, str] | None = None) -> list[Match]:

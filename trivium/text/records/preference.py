@@ -5,6 +5,7 @@ from collections.abc import Callable
 from trivium.core.types import Preference
 from trivium.text.records import behaviour, pairs, rankings, trees, verdicts
 from trivium.text.records.judgements import check_judgements
+from trivium.text.records.matches import is_voted, voted
 from trivium.text.rows import Row
 
 # The first shape whose fields a row has.
@@ -14,6 +15,7 @@ _SHAPES: tuple[tuple[Callable[[Row], bool], Callable[[Row], Preference]], ...] =
     (lambda row: "summaries" in row.values, rankings.summaries),
     (verdicts.is_pair, verdicts.pair),
     (rankings.is_judged, rankings.judged),
+    (is_voted, voted),
     (behaviour.is_matching, behaviour.matching),
     (behaviour.is_graded, behaviour.graded),
 )
@@ -25,6 +27,7 @@ def preferences(row: Row) -> list[Preference]:
     pairs: chosen + rejected, as texts, messages or transcripts (hh-rlhf), or several each | chosen_messages + rejected_messages.
     verdicts: two answers and what a judge says (AlpacaEval, Auto-J, JudgeBench, LLMBar, PandaLM, SHP) | outputs of many models against one.
     behaviour: an answer that matches a behaviour, and one that does not (model-written evaluations, HHH).
+    matches: two models and their answers, and who won (`serve --votes`, `judge`).
     rankings: responses + ranking or scores | completions (UltraFeedback) | summaries (TL;DR) | solutions, right or wrong (GSM8K).
     Any of them may state how the answers were judged, see `check_judgements`.
     """
