@@ -133,6 +133,17 @@ def test_what_is_written_does_not_depend_on_the_pieces():
         assert (Path("one/synthesize") / name).read_bytes() == (Path("other/synthesize") / name).read_bytes()
 
 
+def test_a_proxy_whose_expert_is_a_synthesizer_reads_texts(trained):
+    """Base and anti-expert get the markers by an update that changes nothing else, so the sum is what the expert writes."""
+    run("marked", "finetune", **TRAINED | {"steps": 1, "optimizer": {"lr": 1e-12}})
+    parts = {"base": "marked/finetune/model", "expert": "trained/finetune/model", "anti_expert": "marked/finetune/model"}
+    run("mixed", "proxy", **parts)
+    facts = run("out", **OPTIONS | {"model": "mixed/proxy/model"})
+    assert facts["texts_with_pairs"] == len(TEXTS)
+    run("alone", **OPTIONS)
+    assert texts("out") == texts("alone")
+
+
 def test_what_is_no_pair_is_counted_by_reason_with_samples_in_the_report(monkeypatch):
     generate = Engine.generate
 
