@@ -196,7 +196,8 @@ def test_one_whose_models_write_turns_differently_neither_chooses_nor_writes_ins
                 single(kind, options).stages[kind].run(run)
 
 
-def test_it_is_asked_tasks_and_served_like_its_base(tmp_path, models):
+def test_it_is_asked_tasks_and_served_like_its_base(tmp_path, models, monkeypatch):
+    monkeypatch.setattr("trivium.stages.machine._matmul_flops", lambda *_: 1e9)
     folder = made(tmp_path / "run", **models)
     subject = load_subject(folder)
     assert subject.first_id == load_subject(models["base"]).first_id == TOKENIZER.special["<|endoftext|>"]
