@@ -99,10 +99,8 @@ class UserTurn:
         between = chat_format.closing["user"] + chat_format.opening["assistant"]
         controls = [piece for piece, is_control in chat_format.split(between) if is_control]
         mark = "" if controls else next((line.strip() for line in between.splitlines() if line.strip()), "")
-        ids = frozenset(
-            [*map(tokenizer.id_of, (*controls[:1], chat_format.end)), *start_ids(tokenizer, chat_format)]
-        )  # a base model ends with the last
-        return UserTurn(tokenizer, ids, mark, one_line)
+        ids = {*map(tokenizer.id_of, (*controls[:1], chat_format.end)), *start_ids(tokenizer, chat_format)}  # a base model ends so
+        return UserTurn(tokenizer, frozenset(ids), mark, one_line)
 
     def is_over(self, tokens: Sequence[int]) -> bool:
         """Whether a turn that has these tokens so far has ended. Costs the decoding of a few tokens."""
