@@ -144,6 +144,12 @@ def test_a_proxy_whose_expert_is_a_synthesizer_reads_texts(trained):
     assert texts("out") == texts("alone")
 
 
+def test_a_proxy_is_not_taught_to_read():
+    run("mixed", "proxy", base="base", expert="base", anti_expert="base")
+    with pytest.raises(ConfigError, match="is a proxy of three models, which is not trained; train its expert"):
+        run("out", "finetune", **TRAINED | {"model": "mixed/proxy/model"})
+
+
 def test_what_is_no_pair_is_counted_by_reason_with_samples_in_the_report(monkeypatch):
     generate = Engine.generate
 
