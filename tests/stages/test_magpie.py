@@ -1,6 +1,7 @@
 """`magpie` on a model that knows four conversations: it writes them by itself, in pieces that a kill does not change."""
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -107,7 +108,9 @@ def test_a_damaged_piece_is_made_again(taught):
     piece = Path("out/magpie/checkpoints/piece-000001/rows.jsonl")
     piece.write_bytes(piece.read_bytes()[:-9])
     assert run(taught) == rows
-    assert "this piece is made again" in Path("out/log.txt").read_text()
+    told = Path("out/log.txt").read_text()
+    assert "this piece is made again" in told
+    assert [int(count) for count in re.findall(r"conversations of a model: (\d+) in \d+ s, [\d.]+ a second", told)] == [40, 16]
 
 
 def test_what_is_written_does_not_depend_on_the_pieces(taught):

@@ -20,8 +20,10 @@ from trivium.generate.sampling import Sampling
 from trivium.nn.io.directory import save_model
 from trivium.nn.io.tokenizer_files import tokenizer_config
 from trivium.nn.proxy import ProxyModel
+from trivium.serve.start import Place, _loaded
 from trivium.stages.chat_formats import CHAT_KEY
 from trivium.stages.computing.models import Speaker, engine_of
+from trivium.stages.computing.subjects import load_subject
 from trivium.stages.machine import Machine
 from trivium.stages.pipeline import _content
 from trivium.stages.recipe import single
@@ -192,6 +194,17 @@ def test_one_whose_models_write_turns_differently_neither_chooses_nor_writes_ins
             run.begin(kind, {})
             with pytest.raises(ConfigError, match="is a proxy whose models write turns in different ways"):
                 single(kind, options).stages[kind].run(run)
+
+
+def test_it_is_asked_tasks_and_served_like_its_base(tmp_path, models, monkeypatch):
+    monkeypatch.setattr("trivium.stages.machine._matmul_flops", lambda *_: 1e9)
+    folder = made(tmp_path / "run", **models)
+    subject = load_subject(folder)
+    assert subject.first_id == load_subject(models["base"]).first_id == TOKENIZER.special["<|endoftext|>"]
+    assert _loaded("proxy", folder, Place(), print).first_id == subject.first_id
+    other = made(tmp_path / "hh-run", **models | {"expert": str(save(tmp_path / "hh", 0.5, HH))})
+    with pytest.raises(ConfigError, match="is a proxy whose models write turns in different ways"):
+        _loaded("proxy", other, Place(), print)
 
 
 def test_it_is_not_trained(tmp_path, models):

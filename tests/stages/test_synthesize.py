@@ -133,6 +133,23 @@ def test_what_is_written_does_not_depend_on_the_pieces():
         assert (Path("one/synthesize") / name).read_bytes() == (Path("other/synthesize") / name).read_bytes()
 
 
+def test_a_proxy_whose_expert_is_a_synthesizer_reads_texts(trained):
+    """Base and anti-expert get the markers by an update that changes nothing else, so the sum is what the expert writes."""
+    run("marked", "finetune", **TRAINED | {"steps": 1, "optimizer": {"lr": 1e-12}})
+    parts = {"base": "marked/finetune/model", "expert": "trained/finetune/model", "anti_expert": "marked/finetune/model"}
+    run("mixed", "proxy", **parts)
+    facts = run("out", **OPTIONS | {"model": "mixed/proxy/model"})
+    assert facts["texts_with_pairs"] == len(TEXTS)
+    run("alone", **OPTIONS)
+    assert texts("out") == texts("alone")
+
+
+def test_a_proxy_is_not_taught_to_read():
+    run("mixed", "proxy", base="base", expert="base", anti_expert="base")
+    with pytest.raises(ConfigError, match="is a proxy of three models, which is not trained; train its expert"):
+        run("out", "finetune", **TRAINED | {"model": "mixed/proxy/model"})
+
+
 def test_what_is_no_pair_is_counted_by_reason_with_samples_in_the_report(monkeypatch):
     generate = Engine.generate
 

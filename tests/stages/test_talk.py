@@ -251,6 +251,18 @@ def test_a_run_on_another_runs_model_leads_back_to_it(finished, tmp_path, monkey
     assert found == [("more", "finetune"), ("tiny", "finetune"), ("tiny", "pretrain")]
 
 
+def test_a_proxy_leads_back_to_all_that_it_is_made_of(finished, tmp_path, monkeypatch):
+    monkeypatch.chdir(finished)
+    machine = {"threads": 1, "precision": "float32", "compile": "off", "ceiling": 5e10, "kernels": "torch"}
+    base, expert = "runs/tiny/pretrain/model", "runs/tiny/finetune/model"
+    execute(single("proxy", {"base": base, "expert": expert, "anti_expert": base, "machine": machine}), tmp_path / "mixed", quiet=True)
+    model = tmp_path / "mixed/proxy/model"
+    assert [name for _, name, _ in stages_behind(model)] == ["proxy", "pretrain", "finetune"]
+    assert was_taught_single_turns(model)
+    [trace] = texts_behind(model)
+    assert trace.stage == "pretrain"
+
+
 def replace_folder(given: Voice, folder: Path) -> Voice:
     given.folder = folder
     return given

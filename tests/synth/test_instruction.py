@@ -17,12 +17,15 @@ INSTRUCTIONS = [
     "Please translate 'good morning' into French.",
     "- Write a haiku about rain.",
     "I\u2019d like to know more about black holes.",
+    "Suresh is my boss. How do I ask him for a raise?",
 ]
 NONE = {
     "": "is empty",
     " \n ": "is empty",
     "The river rises in the Alps and flows through four countries.": "asks for nothing",
     "It was a dark night, and nobody was there.": "asks for nothing",
+    "I am pleased that the teacher explained it.": "asks for nothing",
+    "They show to everyone that it works.": "asks for nothing",
     "Sure! Here is a poem about rain.": "speaks as the assistant",
     "I\u2019m sorry, but I cannot help with that.": "speaks as the assistant",
     "As an AI, I have no feelings.": "speaks as the assistant",

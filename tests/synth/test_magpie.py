@@ -35,6 +35,7 @@ def said(turn, text, *controls):
         (INST, "what is it? [/INST]", (), "what is it?"),
         (INST, "what is it?", ("</s>",), "what is it?"),  # it ends as an answer does
         (ALPACA, "what is it?\n\nand why?\n\n### Response:", (), "what is it?\n\nand why?"),
+        (PLAIN, "The sea is deep.", ("<|endoftext|>",), "The sea is deep."),  # a base model knows no other end
         (PLAIN, "what is it?", (), None),
     ],
 )

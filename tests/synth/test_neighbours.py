@@ -46,8 +46,18 @@ def test_the_distance_of_two_does_not_depend_on_their_order():
     assert nearest_earlier([vectors])[0][1] == pytest.approx(2)  # two vectors are on opposite sides of their mean
 
 
-def test_what_is_alone_or_has_no_direction_is_near_to_nothing():
+def test_what_is_alone_is_near_to_nothing():
     assert nearest_earlier([np.ones((1, 4), np.float32)])[0].tolist() == [np.inf]
-    same = np.full((3, 4), 0.1, np.float32)
-    distance, _ = nearest_earlier([same])
-    assert distance.tolist() == [np.inf, 1, 1]
+
+
+def test_one_vector_again_and_again_is_a_duplicate_though_nothing_is_left_beside_the_mean():
+    same = np.tile(np.random.default_rng(8).normal(0, 1, 6).astype(np.float32), (30, 1))
+    distance, nearest = nearest_earlier(blocks(same, 7))
+    assert distance.tolist() == [np.inf, *[0] * 29]
+    assert nearest.tolist() == [-1, *[0] * 29]
+
+
+def test_what_is_at_the_mean_is_near_to_nothing_but_its_like():
+    distance, nearest = nearest_earlier([np.array([[1.0, 1], [3, 1], [2, 1], [2, 1]])])
+    assert distance.tolist() == [np.inf, 2, 1, 0]
+    assert nearest.tolist()[3] == 2

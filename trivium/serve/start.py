@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from trivium.core.errors import ConfigError
 from trivium.core.world import environment_value
-from trivium.nn.io.adapter_config import base_of
 from trivium.stages.use.chat import ROUTER, named, opened
 from trivium.stages.use.deciding import Decider
 
@@ -108,8 +107,9 @@ def _key(place: Place) -> str | None:
 
 def _loaded(name: str, folder: Path, place: Place, log: Callable[[str], None]) -> "Served":
     from trivium.serve.worker import Served
+    from trivium.stages.computing.models import one_chat
     from trivium.stages.computing.subjects import first_id
 
     speaker, engine = opened(folder, lambda line: log(f"{name}: {line}"), rows=place.rows, precision=place.precision)
     context = min(place.context, *(model.config.max_seq_len for model in engine.models))
-    return Served(name, speaker, engine, first_id(speaker.tokenizer, base_of(speaker.base)), context)
+    return Served(name, one_chat(speaker), engine, first_id(speaker), context)

@@ -17,7 +17,6 @@ from trivium.core.seeds import key
 from trivium.core.types import Example
 from trivium.generate.engine import Engine
 from trivium.generate.job import Job, Request, Said
-from trivium.generate.renderings import Prompt
 from trivium.generate.sampling import Sampling
 from trivium.generate.writing import Writer
 from trivium.stages.computing.models import Speaker
@@ -86,8 +85,6 @@ class Worker:
         """
         served = self.models[name]
         for prompt in prompts:
-            if isinstance(prompt, Prompt) and prompt.each:
-                raise DataError("the parts of this proxy write turns in different ways, which only generate and sample can do")
             if not 0 < len(prompt) < served.context:
                 raise DataError(f"the prompt has {len(prompt):,} tokens; it needs 1 to {served.context - 1:,} to leave room for an answer")
         count = len(prompts) * copies

@@ -172,6 +172,11 @@ def check_model(reference: str) -> None:
         raise ArtefactError(f"{reference}: is no model directory (a folder with {CONFIG_FILE} and model.safetensors)")
 
 
+def whole_model(path: Path) -> Path:
+    """The directory of the whole model behind another: an adapter's base, a proxy's, whose tokenizer all three have; or itself."""
+    return base_of(model_path(read_proxy(path).parts["base"]) if is_proxy(path) else path)
+
+
 def check_data(source: str, kind: RecordKind, *, field: str = "", is_lenient: bool = False) -> None:
     """Look at the head of what the user names, as check_head does; what an earlier stage leaves is read when it is there."""
     if not source.startswith("@"):
@@ -184,9 +189,7 @@ def known_model(known: Foresight, reference: str) -> ModelConfig:
     Of a proxy it is that of its base: a plan leaves the work of the small models out.
     """
     if not reference.startswith("@"):
-        if is_proxy(model_path(reference)):
-            return known_model(known, read_proxy(model_path(reference)).parts["base"])
-        path = base_of(model_path(reference))
+        path = whole_model(model_path(reference))
         if is_guest(path):
             raise ConfigError(f"{reference}: is a guest, whose work is not known before transformers has loaded it; run without --dry-run")
         return read_config(path)

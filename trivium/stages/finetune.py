@@ -182,7 +182,7 @@ class Finetune:
         if self.template != "synthesizer":
             speaker = speaker.adapt(self.lora, run.seed)
             return replace(speaker, chat=templated(self.template, speaker.chat, speaker.tokenizer, speaker.base))
-        marked = speaker.with_control(MARKERS, machine_of(run), run.seed)
+        marked = speaker.adapt(None, run.seed).with_control(MARKERS, machine_of(run), run.seed)  # refuses a proxy before it grows
         if marked.tokenizer is not speaker.tokenizer:
             if self.lora is not None:
                 raise ConfigError("template=synthesizer adds control tokens, whose embeddings an adapter would not train; leave lora out")

@@ -77,8 +77,8 @@ def each_piece(
     run: Run, pieces: Pieces, items: Iterable[T], write: Callable[[int, Sequence[T], OnDone], None], *, total: int, size: int,
     steps: int = 1, label: str = "",
 ) -> int:  # fmt: skip
-    """Write every piece that is not there yet; returns how many there are. write: (number of the piece, its items, progress)."""
-    count, stream = -(-total // size), iter(items)
+    """Write every piece that is not there yet, and say how fast; returns how many there are. write: (number of it, its items, progress)."""
+    count, stream, made = -(-total // size), iter(items), 0
     with run.progress(total * steps, label) as progress:
 
         def show(done: int) -> None:
@@ -91,4 +91,7 @@ def each_piece(
                 continue
             write(number, part, lambda done, before=before: show(before + done))
             show(before + len(part) * steps)
+            made += len(part)
+    if made:
+        run.log(f"{pieces.kind}: {made:,} in {progress.seconds:.0f} s, {made / progress.seconds:.2f} a second")
     return count

@@ -12,8 +12,7 @@ from trivium.core.progress import counted
 from trivium.core.run import Run
 from trivium.generate.sampling import Sampling
 from trivium.nn.flops import num_parameters
-from trivium.nn.io.adapter_config import base_of
-from trivium.stages.base import Foresight, Work, check_data, check_model, data_source, known_model
+from trivium.stages.base import Foresight, Work, check_data, check_model, data_source, known_model, whole_model
 from trivium.stages.synthesized import known_chains, leave
 from trivium.stages.tokenize import documents_of
 from trivium.synth.template import MARKERS
@@ -61,7 +60,7 @@ class Synthesize:
         for source, kind in ((self.corpus, "documents"), (self.data, "readings")):
             check_data(source or "@", kind)
         if self.model and not self.model.startswith("@") and Path(self.model).is_dir():
-            special = Tokenizer.load(base_of(Path(self.model))).special
+            special = Tokenizer.load(whole_model(Path(self.model))).special
             missing = [name for name in MARKERS if name not in special]
             if missing:
                 raise ConfigError(

@@ -4,6 +4,7 @@ They look for a question or a request in English, nothing else: whether it can b
 """
 
 import re
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ def why_no_instruction(text: str) -> str | None:
         return "is one word"
     if text.rstrip().endswith(":"):
         return "announces what does not come"  # as Magpie's filter: Xu et al. 2024, arXiv:2406.08464
-    if small.startswith(lists["answers"]):
+    if lists["answers"].match(small):
         return "speaks as the assistant"
     if repeated_share(text, 3) > MAX_REPEATED:
         return "repeats itself"
@@ -41,7 +42,7 @@ def why_no_instruction(text: str) -> str | None:
 
 def _asks(small: str) -> bool:
     lists = _lists()
-    if "?" in small or any(request in small for request in lists["requests"]):
+    if "?" in small or lists["requests"].search(small):
         return True
     first = (sentence.lstrip(_AROUND).split(maxsplit=1) for sentence in _SENTENCE.split(small))
     return any(words and words[0].strip(",.:;!") in lists["first"] for words in first)
@@ -52,7 +53,12 @@ def _lists() -> dict[str, Any]:
     read = read_toml(Path(__file__).with_name("instruction.toml"))
     return {
         "first": frozenset(read["verbs"]) | frozenset(read["questions"]),
-        "requests": tuple(read["requests"]),
-        "answers": tuple(read["answers"]),
+        "requests": _any_of(read["requests"]),
+        "answers": _any_of(read["answers"]),
         "controls": re.compile(read["controls"], re.MULTILINE),
     }
+
+
+def _any_of(phrases: Sequence[str]) -> re.Pattern[str]:
+    """One of them, not as a part of longer words: `please` is not in `pleased`."""
+    return re.compile(rf"\b(?:{'|'.join(map(re.escape, phrases))})(?!\w)")

@@ -16,7 +16,7 @@ from trivium.core.config import read_toml
 from trivium.core.errors import ConfigError
 from trivium.core.types import Message
 from trivium.synth.instruction import why_no_instruction
-from trivium.text.chat import ChatFormat
+from trivium.text.chat import ChatFormat, start_ids
 from trivium.text.tokenizer import Tokenizer
 from trivium.text.write import plain_turns
 
@@ -99,7 +99,7 @@ class UserTurn:
         between = chat_format.closing["user"] + chat_format.opening["assistant"]
         controls = [piece for piece, is_control in chat_format.split(between) if is_control]
         mark = "" if controls else next((line.strip() for line in between.splitlines() if line.strip()), "")
-        ids = {tokenizer.id_of(name) for name in (*controls[:1], chat_format.end)}
+        ids = {*map(tokenizer.id_of, (*controls[:1], chat_format.end)), *start_ids(tokenizer, chat_format)}  # a base model ends so
         return UserTurn(tokenizer, frozenset(ids), mark, one_line)
 
     def is_over(self, tokens: Sequence[int]) -> bool:

@@ -13,8 +13,9 @@ def nearest_earlier(blocks: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarra
     """1 - cosine of every vector and the nearest one before it, (N,) float64, and the number of that one, (N,) int64.
 
     blocks: (n, D) each, on disk or in memory. From all vectors their mean is taken off first: hidden states of a model share a large part,
-    which would make all of them near (Ethayarajh 2019, arXiv:1909.00512). What has no direction then is at distance 1 from everything; the
-    first vector has no neighbour: infinity and -1.
+    which would make all of them near (Ethayarajh 2019, arXiv:1909.00512). What has no direction then, since it is at the mean, is at
+    distance 0 from what is there too, such as one query again and again, and 1 from everything else; the first vector has no neighbour:
+    infinity and -1.
     """
     mean_D = np.add.reduce([block.sum(0, dtype=np.float64) for block in blocks]) / sum(map(len, blocks))
     starts = np.cumsum([0, *map(len, blocks)])
@@ -34,7 +35,8 @@ def nearest_earlier(blocks: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarra
 
 
 def _directions(block: np.ndarray, mean_D: np.ndarray) -> np.ndarray:
-    """The vectors less the mean, of length 1; those that are at the mean stay 0."""
+    """The vectors less the mean, of length 1, (n, D + 1); those that are at the mean, to the digits of fp32, point along the last axis."""
     from_mean = np.asarray(block, np.float64) - mean_D
     size = np.linalg.norm(from_mean, axis=1, keepdims=True)
-    return np.divide(from_mean, size, out=np.zeros_like(from_mean), where=size > 1e-12 * max(np.abs(mean_D).max(), 1.0))
+    is_away = size > 1e-6 * np.linalg.norm(mean_D)
+    return np.append(np.divide(from_mean, size, out=np.zeros_like(from_mean), where=is_away), ~is_away, axis=1)

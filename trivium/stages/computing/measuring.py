@@ -145,7 +145,7 @@ class _Answerer:
         )  # fmt: skip
         found: list[Answer | None] = [None] * len(ids)
         for place, example in zip(fitting, said, strict=True):
-            found[place] = self.speaker.text_of(example), bool(example.meta["stopped"])
+            found[place] = self.speaker.text_of(example).strip(), bool(example.meta["stopped"])
         return found
 
 

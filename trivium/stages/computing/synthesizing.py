@@ -25,7 +25,7 @@ from trivium.text.records.readings import Pair, Reading
 if TYPE_CHECKING:
     from trivium.stages.synthesize import Synthesize
 
-KIND = "texts with pairs"
+KIND = "chains of texts with pairs"
 
 
 def written(options: Synthesize, run: Run, read: Callable[[], Iterable[Reading]]) -> Callable[[], Iterator[list[Item]]]:

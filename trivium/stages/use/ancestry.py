@@ -8,26 +8,25 @@ from trivium.core.errors import ConfigError
 from trivium.stages.base import Stage, located
 from trivium.stages.demonstrate import Demonstrate
 from trivium.stages.pretrain import Pretrain
+from trivium.stages.proxy import Proxy
 from trivium.stages.recipe import load_recipe
 from trivium.stages.use.tracing import Trace
 
 
 def stages_behind(model: Path) -> Iterator[tuple[Path, str, Stage]]:
-    """(run folder, name, options) of the stage that made a model directory, of the one that made what it began as, and so on."""
-    seen: set[Path] = set()
-    while (model := Path(os.path.abspath(model))) not in seen:
-        seen.add(model)
+    """(run folder, name, options) of the stage that made a model directory, of those of what it began as or is made of, and so on."""
+    seen, ahead = set[Path](), [model]
+    while ahead:
+        model = Path(os.path.abspath(ahead.pop(0)))
         run, name = model.parent.parent, model.parent.name
-        if not (run / "run.toml").is_file():
-            return
+        if model in seen or not (run / "run.toml").is_file():
+            continue
+        seen.add(model)
         stage = load_recipe(str(run / "run.toml"), {}).stages.get(name)
-        if stage is None:
-            return
-        yield run, name, stage
-        reference = vars(stage).get("model")
-        if not reference:
-            return
-        model = located(run, reference)
+        if stage is not None:
+            yield run, name, stage
+            made_of = stage.parts.values() if isinstance(stage, Proxy) else [vars(stage).get("model")]
+            ahead += [located(run, reference) for reference in made_of if reference]
 
 
 def texts_behind(model: Path) -> Iterator[Trace]:
