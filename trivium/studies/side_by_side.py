@@ -1,8 +1,8 @@
 """Runs that need nothing of each other, side by side: each in a process of its own, with its share of the cores of a CPU.
 
 A model of a few layers leaves two cores waiting for each other; two runs of a thread each are 1.4 times as fast as one after the other
-on both. On a GPU, on one core and for one run they are made one after another, here. A process stays for the
-next run, so torch is loaded once in each. Left out: runs that take cores from each other by turns; the last run keeps its share.
+on both. On a GPU, on one core and for one run they are made one after another, here. Left out: runs that take cores from each
+other by turns; the last run keeps its share.
 """
 
 from collections.abc import Generator, Iterable, Mapping
@@ -130,6 +130,7 @@ class _Pool:
     def end(self, future: "Future[Exception | None]") -> Ended:
         """Raises Interrupted."""
         run, worker = self.working.pop(future)
+        worker.close()  # what it holds of the system's memory, 5 GB after some runs, goes with it
         self.idle.append(worker)
         return run.folder, future.result()
 
