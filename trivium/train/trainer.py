@@ -69,8 +69,8 @@ class Trainer:
     max_length: the constant of the reduction `length`. reference: a frozen model, for objectives that compare whole
     distributions. beside: what each update learns as well. With several ranks it trains a copy, whose weights are sharded, each rank
     passes its own micro-batches, and every rank gets the metrics of all; the given model is then whole only for those who read it: from
-    `model.gather()`, which gives it the weights of now, to `let_go`. is_exact: nothing is sharded, and the bits do not depend on the number of ranks
-    (train/exact.py); micro-batches then come in `shares` parts.
+    `model.gather()`, which gives it the weights of now, to `let_go`. is_exact: nothing is sharded, and the bits do not depend on the
+    number of ranks (train/exact.py); micro-batches then come in `shares` parts.
     """
 
     def __init__(
