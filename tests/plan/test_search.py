@@ -86,8 +86,8 @@ def test_what_does_not_fit_says_what_would_and_that_does():
         assert best(training(), Cluster(device(name), int(gpus))).fits
 
 
-def test_nothing_fits_a_model_whose_whole_copy_no_gpu_holds():
-    said = "526 GiB of 80 on each in the leanest layout, 263 of them for the whole copy that every rank keeps; nothing in the table"
+def test_nothing_fits_a_model_that_no_gpu_reads_whole():
+    said = "265 GiB of 80 on each in the leanest layout, 263 of them while it reads the weights whole; nothing in the table"
     with pytest.raises(ConfigError, match=said):
         best(training(LLAMA_70B), Cluster(H100, 512))
 

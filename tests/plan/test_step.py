@@ -87,11 +87,15 @@ def test_a_token_keeps_in_each_layer_what_docs_parallelism_says(recompute, tenso
     assert found == pytest.approx(2 * numbers * 8192)
 
 
-def test_every_rank_keeps_a_whole_copy_which_no_number_of_them_makes_smaller():
-    """70B is 282 GB in fp32: it is spread, but read from a copy; and while it is spread there are two (train/trainer.py)."""
+def test_every_rank_reads_the_weights_whole_which_no_number_of_them_makes_smaller():
+    """70B is 282 GB in fp32: while it learns nobody reads it, but it is spread from a whole and saved as one (train/trainer.py)."""
     [few, many] = (memory(LLAMA_70B, Layout(shard=shard, tensor=8, recompute="full")) for shard in (1, 512))
     assert few.whole == many.whole == 4 * LLAMA_70B.parameters
-    assert many.total == 8 * LLAMA_70B.parameters
+    assert many.total == many.states + 4 * LLAMA_70B.parameters
+    eight = memory(LLAMA_8B, Layout(shard=8))
+    assert eight.total == eight.states + max(eight.whole, 1.15 * (eight.gathered + eight.activations + eight.logits))
+    lora = memory(LLAMA_8B, Layout(shard=8), trained=1000)
+    assert (lora.whole, lora.beside) == (4000, 4 * (LLAMA_8B.parameters - 1000))  # what is frozen stays where it is read
     assert memory(LLAMA_8B, Layout()).whole == 0  # one process trains the model that is read
     assert memory(LLAMA_8B, Layout(shard=8, is_ours=False)).whole == 0
 

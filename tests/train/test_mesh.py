@@ -18,13 +18,16 @@ from trivium.learn.objectives import CrossEntropy
 from trivium.learn.optim import AdamW
 from trivium.learn.reduce import Counts
 from trivium.learn.schedules import Schedule
+from trivium.nn.adapter import adapt
 from trivium.nn.batch import Batch
+from trivium.nn.lora import LoRA
 from trivium.nn.model import Model
 from trivium.nn.preset import preset
 from trivium.nn.tensor_parallel import why_not_spread
 from trivium.plan.memory import Layout, memory
 from trivium.stages.planning.jobs import shape_of
 from trivium.stages.recipe import single
+from trivium.train import trainer as trainer_module
 from trivium.train.mesh import Parallel, Sizes, arranged
 from trivium.train.parallel import data_rank
 from trivium.train.trainer import Trainer
@@ -183,7 +186,9 @@ def test_64_ranks_that_share_everything():
 
 @pytest.mark.parametrize("parallel", [Parallel(), Parallel(shard=8), Parallel(tensor=2), Parallel(shard=4, context=2, tensor=2)])
 def test_a_rank_holds_what_the_plan_counts(parallel):
-    """Its part of the weights, with gradients and moments as large, and a copy of all of them; what tensor ranks do not share is whole."""
+    """Its part of the weights, with gradients and moments as large, and all of them while they are read; what tensor ranks do not share is
+    whole.
+    """
     cut = parallel.sizes(64)
     with pretended(64, parallel):
         trainer = pythia_trainer()
@@ -193,6 +198,47 @@ def test_a_rank_holds_what_the_plan_counts(parallel):
     found = memory(shape_of(preset("pythia-14m")), layout)
     assert found.states == pytest.approx(16 * held, rel=0.02)  # norms and some biases are not shared by tensor ranks either
     assert found.whole == 4 * whole
+
+
+def held_by(model: Model) -> int:
+    """Bytes of the weights, in memory that is counted once if they share it."""
+    storages = {weight.untyped_storage().data_ptr(): weight.untyped_storage().nbytes() for weight in model.parameters()}
+    return sum(storages.values())
+
+
+def test_a_rank_holds_one_number_of_each_weight_that_nobody_reads():
+    with pretended(8, Parallel()):
+        model = Model(preset("pythia-14m"))
+        tensors, size, device = len(list(model.parameters())), model.num_parameters, model.device
+        trainer = Trainer("policy", model, CrossEntropy(), AdamW()(model), schedule=Schedule(), steps=1)
+        for _ in range(2):
+            assert held_by(model) == 4 * tensors
+            assert (model.num_parameters, model.device) == (size, device)
+            assert all(weight.isnan().all() for weight in model.parameters())
+            model.gather()
+            assert held_by(model) == 4 * size
+            trainer.let_go()
+
+
+def test_what_is_spread_is_not_copied_before(monkeypatch):
+    """A copy and the model it is made of are in the same memory until the shards are there."""
+    model, seen = Model(preset("pythia-14m")), []
+    real, where = trainer_module.shard, [weight.data_ptr() for weight in model.parameters()]
+    monkeypatch.setattr(trainer_module, "shard", lambda loss, optimizers: (seen.extend(loss.model.parameters()), real(loss, optimizers)))
+    with pretended(8, Parallel()):
+        trainer = Trainer("policy", model, CrossEntropy(), AdamW()(model), schedule=Schedule(), steps=1)
+        assert [weight.data_ptr() for weight in seen] == where
+        assert not {weight.to_local().untyped_storage().data_ptr() for weight in trainer.model.parameters()} & set(where)
+
+
+def test_an_adapter_is_let_go_and_what_is_frozen_below_it_stays():
+    model = tiny_model(has_qk_norm=False)
+    frozen = dict(model.named_parameters())["trunk.blocks.0.attention.query.weight"]
+    adapt(model, LoRA(), 0)
+    with pretended(8, Parallel()):
+        Trainer("policy", model, CrossEntropy(), AdamW()(model), schedule=Schedule(), steps=1)
+        assert not frozen.isnan().any()
+        assert {bool(weight.isnan().all()) for weight in model.parameters() if weight.requires_grad} == {True}
 
 
 def test_recomputing_gathers_no_weight_more():

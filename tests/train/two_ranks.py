@@ -122,6 +122,10 @@ def watched(folder: Path, rank: int, rewards: Sequence[float]) -> int:
 
     def measured(done: int, metrics: dict[str, float]) -> None:
         seen.append(done)
+        assert trainer.whole.trunk.head.weight.untyped_storage().nbytes() == 4  # nobody reads it while weights are updated
+        model.gather()
+        for name, weight in model.named_parameters():
+            assert torch.equal(weight, full_tensor(dict(trainer.model.named_parameters())[name])), name
         metrics |= {"kl": 0.0, "stop_rate": 1.0, "heldout_reward": rewards[done - 1]}
 
     with (Run if rank == 0 else Follower)(folder, quiet=True) as run:

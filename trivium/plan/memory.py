@@ -19,8 +19,8 @@ FREE_SHARE = 0.06  # of a GPU's memory, left to the context and to fragments
 @dataclass(frozen=True, slots=True)
 class Layout:
     """How a model and its rows are spread. replicate x shard x context x tensor ranks; rows of seq_len tokens on each of the first two at a
-    time. head_tokens: whose logits are there at one time (0: all). is_ours: each rank keeps a whole copy of the weights (train/trainer.py),
-    tensor ranks share layers alone, `selective` keeps all products. Else as torchtitan: no copy, tensor ranks share the stream between
+    time. head_tokens: whose logits are there at one time (0: all). is_ours: what is read is whole on each rank (train/trainer.py),
+    tensor ranks share layers alone, `selective` keeps all products. Else as torchtitan: nothing is, tensor ranks share the stream between
     layers, embedding and head too, `selective` keeps every other product.
     """
 
@@ -51,8 +51,8 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Bytes by term. whole: copies of the weights that every rank keeps; spreading: one more, before training starts; beside: models that
-    only read, such as a reference; margin: on gathered, activations and logits.
+    """Bytes by term. whole: the trained weights on every rank while they are read, so before they are spread, and when they are measured,
+    sampled or saved; beside: what is only read, such as a reference; margin: on gathered, activations and logits.
     """
 
     states: float
@@ -60,15 +60,18 @@ class Memory:
     activations: float
     logits: float
     whole: float = 0.0
-    spreading: float = 0.0
     beside: float = 0.0
     margin: float = 1.0
 
     @property
+    def learning(self) -> float:
+        """What is there while weights are updated alone, with the margin."""
+        return self.margin * (self.gathered + self.activations + self.logits)
+
+    @property
     def total(self) -> float:
-        """With the margin."""
-        training = self.states + self.margin * (self.gathered + self.activations + self.logits)
-        return self.whole + self.beside + max(self.spreading, training)
+        """The most at one time: weights are read or updated."""
+        return self.states + self.beside + max(self.whole, self.learning)
 
 
 def memory(
@@ -95,8 +98,9 @@ def memory(
     of_all = {"none": of_layer, "selective": kept, "full": 2 * layout.of_shared(0, d)}[layout.recompute]
     live = {"none": 0.0, "selective": of_layer, "full": 2 * of_layer}[layout.recompute]
     logits = layout.of_shared(0, 10 * shape.vocab_size * (min(layout.head_tokens, tokens) or tokens))
-    one = 4.0 * shape.parameters
-    spreading = one * (layout.is_ours and layout.gpus > 1)
+    is_copied = copies * (layout.is_ours and layout.gpus > 1)
+    whole = 4.0 * (shape.parameters - frozen) * is_copied
+    beside = 4.0 * (read_only * shape.parameters + frozen * is_copied)
     margin = MARGIN["tensor" if t > 1 else "sharded"] if has_margin else 1.0
     activations = tokens * (of_all * shape.num_layers + live)
-    return Memory(states, gathered, activations, logits, copies * spreading, spreading, one * read_only, margin)
+    return Memory(states, gathered, activations, logits, whole, beside, margin)

@@ -90,11 +90,11 @@ def best(training: Training, cluster: Cluster) -> Choice:
 
 
 def _misfit(training: Training, cluster: Cluster, leanest: Choice) -> str:
-    device = cluster.device
+    device, found = cluster.device, leanest.memory
     words = (
         f"{training.shape.parameters / 1e9:.1f}B parameters in rows of {training.seq_len:,} tokens do not fit on"
-        f" {cluster.gpus} x {device.name}: {leanest.memory.total / 2**30:.0f} GiB of {device.memory_gib:.0f} on each in the leanest layout"
-        + (f", {leanest.memory.whole / 2**30:.0f} of them for the whole copy that every rank keeps" if leanest.memory.whole else "")
+        f" {cluster.gpus} x {device.name}: {found.total / 2**30:.0f} GiB of {device.memory_gib:.0f} on each in the leanest layout"
+        + (f", {found.whole / 2**30:.0f} of them while it reads the weights whole" if found.whole > found.learning else "")
     )
     options = [Cluster(device, gpus, cluster.network) for gpus in _more(cluster.gpus)]
     larger = sorted((each for each in devices().values() if each.memory_gib > device.memory_gib and each.link), key=lambda each: each.price)

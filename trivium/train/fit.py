@@ -64,6 +64,8 @@ def fit(
             batches, sizes = [batch for part in parts for batch in part], [len(part) for part in parts]
             metrics: dict[str, float] = {}
             for trainer in trainers:
+                trainer.let_go()
+            for trainer in trainers:
                 report = trainer.step(done, batches, sizes)
                 metrics |= report if trainer is trainers[0] else {f"{trainer.name}_{name}": value for name, value in report.items()}
             back = guard.check(done, trainers, metrics)

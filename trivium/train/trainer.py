@@ -1,6 +1,7 @@
 """A model, what is wanted of it, and one update."""
 
 import copy
+import math
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 
@@ -67,9 +68,9 @@ class Trainer:
     name: prefix of its metrics and of its tensors in a checkpoint. steps: the length of the run, for the schedule.
     max_length: the constant of the reduction `length`. reference: a frozen model, for objectives that compare whole
     distributions. beside: what each update learns as well. With several ranks it trains a copy, whose weights are sharded, each rank
-    passes its own micro-batches, and every rank gets the metrics of all; the given model stays whole on every rank, for those who read
-    it, and gets the weights of now by `model.gather()`. is_exact: nothing is sharded, and the bits do not depend on the number of ranks
-    (train/exact.py); micro-batches then come in `shares` parts.
+    passes its own micro-batches, and every rank gets the metrics of all; the given model is then whole only for those who read it: from
+    `model.gather()`, which gives it the weights of now, to `let_go`. is_exact: nothing is sharded, and the bits do not depend on the
+    number of ranks (train/exact.py); micro-batches then come in `shares` parts.
     """
 
     def __init__(
@@ -90,9 +91,10 @@ class Trainer:
             self.model, model.source = self.loss.model, _Source(self)
         if not is_exact:
             shard(self.loss, self.optimizers)
+        self.is_ahead = False  # of the whole copy
+        self.let_go()
         self.objective, self.beside = objective, beside
         self.schedule, self.steps, self.max_grad_norm, self.max_length = schedule, steps, max_grad_norm, max_length
-        self.is_ahead = False  # of the whole copy
         self._peaks = [[group["lr"] for group in optimizer.param_groups] for optimizer in self.optimizers]
 
     def step(self, n: int, batches: Sequence[Batch], sizes: Sequence[int] = ()) -> dict[str, float]:
@@ -234,13 +236,29 @@ class Trainer:
                     if names[parameter] in slots:
                         optimizer.state[parameter] = slots[names[parameter]]
 
+    # --- the whole copy, where weights are spread
+
+    def let_go(self) -> None:
+        """Free the trained weights of the whole copy until the next `gather`: nobody reads it while they change.
+
+        Their shapes stay. Each of their numbers is the same NaN, so whoever forgets to gather does not go unseen.
+        """
+        if self.whole is self.model:
+            return
+        for weight in self.whole.parameters():
+            if weight.requires_grad:
+                weight.data = weight.new_full((), math.nan).expand(weight.shape)
+        self.is_ahead = True
+
     def gather(self) -> None:
-        """Give the whole copy the weights of now. A collective."""
+        """Give the whole copy the weights of now, in memory of their own. A collective."""
         if self.whole is self.model or not self.is_ahead:
             return
         ours = _weights(self.model)
         with torch.no_grad():
             for name, weight in _weights(self.whole).items():
+                if isinstance(weight, nn.Parameter):
+                    weight.data = torch.empty_like(weight, memory_format=torch.contiguous_format)
                 weight.copy_(full_tensor(ours[name]))
         self.is_ahead = False
 
@@ -260,8 +278,9 @@ class _Source:
 
 
 def _copied(loss: Loss, optimizers: Sequence[torch.optim.Optimizer]) -> Loss:
-    """A copy of `loss`, whose weights the optimizers update from now on."""
-    copied = copy.deepcopy(loss)
+    """A copy of `loss`, whose weights the optimizers update from now on; until it is sharded they are in the same memory."""
+    same = {id(parameter): nn.Parameter(parameter.detach(), parameter.requires_grad) for parameter in loss.parameters()}
+    copied = copy.deepcopy(loss, same)
     names, ours = {parameter: name for name, parameter in loss.named_parameters()}, dict(copied.named_parameters())
     for optimizer in optimizers:
         for group in optimizer.param_groups:
