@@ -1,13 +1,15 @@
 """Data sets against the stock of text: closed forms where nothing is uncertain, and the published inputs."""
 
+import csv
 import math
+import re
 
 import numpy as np
 import pytest
 
 from trivium.core.errors import ConfigError, DataError
 from trivium.studies.run import run_study
-from trivium.studies.stock import DataStock
+from trivium.studies.stock import SYSTEMS, DataStock
 from trivium.studies.stock_model import (
     Demand,
     Flat,
@@ -121,6 +123,21 @@ def test_the_study_reproduces_the_claim_and_its_controls_are_right():
     assert len(finding.figures) == 2
     later = DataStock(stock=3e15).find(())
     assert later.outcome == "not seen"
+
+
+def test_the_table_of_models_that_comes_along_is_another_growth():
+    finding = DataStock().find(())
+    [row] = [row for row in finding.rows if row[0] == "historical, as our table of models grows"]
+    with SYSTEMS.open() as file:
+        listed = list(csv.DictReader(file))
+    assert all(re.fullmatch(r"arXiv:\d{4}\.\d{5}", each["source"]) for each in listed)
+    # a paper's number begins with its year and month; it is not earlier than a first version elsewhere by more than two months
+    assert all(
+        abs(float(each["year"]) - (2000 + int(each["source"][6:8]) + (int(each["source"][8:10]) - 0.5) / 12)) < 0.25 for each in listed
+    )
+    slope = np.polyfit([float(each["year"]) for each in listed], np.log10([float(each["tokens"]) for each in listed]), 1)[0]
+    assert row[1] == pytest.approx(slope)
+    assert row[1] > 0.3
 
 
 def test_a_table_of_data_sets_of_ones_own_says_how_fast_they_grow(tmp_path):

@@ -30,6 +30,7 @@ from trivium.text.rows import rows
 
 HEADER = ("projection", "growth, powers of ten a year", "median year", "10 %", "90 %", "by 2026", "by 2028", "by 2030", "by 2032")
 YEARS = (2026, 2028, 2030, 2032)
+SYSTEMS = Path(__file__).parent / "systems.csv"  # when models were described, and the tokens that they read, by the papers named there
 SEED = 1
 # The largest training of 2024, as in the released code. How fast they grow, about fourfold a year, is a round number of our own: the
 # projection that the published figures rest on is not released in a form that can be read.
@@ -40,7 +41,7 @@ COMPUTE, COMPUTE_GROWTH = Spread(1e25, 1e26, level=0.9), Spread(0.5, 0.7, is_log
 class DataStock:
     """With the published inputs unless one's own are given. tokens: of the largest data set in 2024.
 
-    systems: a file with `year` (2023.15) and `tokens` of data sets, for their growth. stock: of text worth reading, repeats included, in
+    systems: a file with `year` (2023.15) and `tokens` of data sets, for their growth, such as the systems.csv beside this file. stock: of text worth reading, repeats included, in
     tokens, that do not grow.
     """
 
@@ -60,7 +61,7 @@ class DataStock:
         return ()
 
     def find(self, folders: Sequence[Path]) -> Finding:
-        growth = Demand().growth if not self.systems else _growth(Path(self.systems))
+        growth = Demand().growth if not self.systems else growth_in(Path(self.systems))
         refuse_folders(folders, "systems=FILE or published numbers")
         tokens = exactly(self.tokens) if self.tokens else Demand().tokens
         there = Flat(exactly(self.stock)) if self.stock else Stock()
@@ -70,6 +71,7 @@ class DataStock:
             "by compute": (demand_of_compute(COMPUTE, COMPUTE_GROWTH), there),
             "by compute, 5 times more tokens than best": (demand_of_compute(COMPUTE, COMPUTE_GROWTH, 5), there),
             "historical, all text of the web, once": (historical, Stock(quality=exactly(1), epochs=exactly(1))),
+            "historical, as our table of models grows": (Demand(tokens, growth_in(SYSTEMS)), there),
         }
         found = {name: crossings(*inputs, SEED) for name, inputs in projections.items()}
         median, low, high = middle_year(found["historical"])
@@ -88,8 +90,8 @@ class DataStock:
         return Finding(verdict, holds, HEADER, table, controls, _figures(found, historical, there))
 
 
-def _growth(path: Path) -> Spread:
-    """Of a user's own table of data sets."""
+def growth_in(path: Path) -> Spread:
+    """Of a table of data sets, in powers of ten a year."""
     years, tokens = zip(*((row.finite("year"), row.finite("tokens")) for row in rows(path)), strict=True)
     try:
         return growth_of(years, tokens, SEED)
