@@ -24,6 +24,7 @@ T = TypeVar("T")
 NUM_CONNECTIONS = 8
 MAX_TOKENS = 1024  # of a judgement
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0  # before asking again; each is twice the one before
+CRITERIA = "Is the answer correct, helpful, honest and as long as it needs to be?"
 GRADES = tuple(map(str, range(1, 11)))
 _TEMPLATE = """You judge the last answer of a conversation by these criteria:
 {criteria}
@@ -75,7 +76,7 @@ class LLMJudge:
     url: str
     model: str
     key_variable: str = ""
-    criteria: str = "Is the answer correct, helpful, honest and as long as it needs to be?"
+    criteria: str = CRITERIA
     choices: tuple[str, str] | None = None
     levels: Literal[3, 5] = 3
     timeout_s: float = Field(default=60.0, gt=0)
@@ -114,6 +115,11 @@ class OpenJudge:
 
     def __post_init__(self) -> None:
         self.kind, self.weight = self.options.kind, self.options.weight
+
+    @property
+    def criteria(self) -> str:
+        """Of grades."""
+        return self.options.criteria
 
     def __call__(self, answers: Sequence[Said]) -> list[float]:
         """A number from 0 to 1 for each answer. Raises the error of the last attempt."""
