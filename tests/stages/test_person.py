@@ -2,6 +2,7 @@
 
 import json
 import re
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -86,9 +87,11 @@ def test_models_take_turns_so_that_none_is_known_by_its_place(card, monkeypatch)
     rows = [[json.loads(line)["responses"][0] for line in each.splitlines()] for each in items("out")]
     verdicts = [json.loads(line) for line in (Path("out") / FILE).read_text().splitlines()]
     graded = [(each["prompt"][0]["content"], each["responses"][0]) for each in verdicts if len(each["allowed"]) == 7]
-    assert [prompt for prompt, _ in graded[::2]] == [prompt for prompt, _ in graded[1::2]]  # both answers to a prompt together
-    first = [next(model for model in (0, 1) if text == rows[model][WORDS.index(prompt)]) for prompt, text in graded[::2]]
-    assert set(first) == {0, 1}
+    prompts = [prompt for prompt, _ in graded]
+    assert sorted(set(prompts), key=prompts.index) == [prompt for prompt, _ in groupby(prompts)]  # both answers to a prompt together
+    first = dict(reversed(graded))
+    places = [(a, b).index(first[word]) for word, a, b in zip(WORDS, *rows, strict=True) if a != b]
+    assert set(places) == {0, 1}
 
 
 def test_who_leaves_goes_on_where_they_were_and_with_other_options_too(card, monkeypatch):
