@@ -319,6 +319,7 @@ def test_answers_to_prompts_are_compared_with_the_first_models():
     row = table["other", "judge_win_rate"]
     assert 0 <= row["low"] <= row["value"] <= row["high"] <= 1
     assert "judge_win_rate_length_controlled" in {measure for _, measure in table}
+    assert table["other", "judge_same_in_both_orders"]["value"] == 1  # by length, whatever comes first
     assert ("base", "judge_win_rate") not in table
 
 

@@ -22,7 +22,7 @@ from trivium.report.tasks import told
 from trivium.score.answers import AnswerRule
 from trivium.score.ranking.win_rate import controlled_interval
 from trivium.score.rewards import AnyReward, LLMJudge, Said, checked
-from trivium.score.rewards.llm_judge import OpenJudge
+from trivium.score.rewards.llm_judge import OpenJudge, is_same
 from trivium.score.rewards.opened import check_rules, judges_of, names_of
 from trivium.stages.base import Foresight, Work, check_data, check_model, data_source, known_model, resolve, result_row, sample_row
 from trivium.stages.use.person import Human, Person
@@ -326,16 +326,20 @@ class _Table:
         judgements: list[dict[str, Any]] = []
         if judge is not None:
             pairs = list(zip(self.said, first.said, strict=True))
-            if isinstance(judge, OpenJudge) and judge.options.levels == 5:
-                games = judge.games(pairs)
-                sums, counts = zip(*(weighed(*game) for game in games), strict=True)
-                self._add("judge_win_rate", *ratio_bootstrap(sums, counts, judge.seed), n=len(games))
-                judgements = [
-                    self._judgement(first.stage, judge.options.model, said, game) for said, game in zip(self.said, games, strict=True)
-                ]
-                judged = [won / count for won, count in zip(sums, counts, strict=True)]
-            else:
+            if isinstance(judge, Person):
                 judged = won["judge"] = judge.compare(pairs)
+            else:
+                games = judge.games(pairs)
+                judged = judge.scores(games)
+                self.share("judge_same_in_both_orders", [is_same(game) for game in games])
+                if judge.options.levels == 5:
+                    sums, counts = zip(*(weighed(*game) for game in games), strict=True)
+                    self._add("judge_win_rate", *ratio_bootstrap(sums, counts, judge.seed), n=len(games))
+                    judgements = [
+                        self._judgement(first.stage, judge.options.model, said, game) for said, game in zip(self.said, games, strict=True)
+                    ]
+                else:
+                    won["judge"] = judged
             longer_N = np.array([len(a.response) - len(b.response) for a, b in zip(self.said, first.said, strict=True)], np.float64)
             controlled = controlled_interval(np.array(judged), longer_N, judge.seed)
             self._add("judge_win_rate_length_controlled", *controlled, n=len(self.said))

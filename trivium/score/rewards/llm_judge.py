@@ -132,7 +132,10 @@ class OpenJudge:
         Each pair is shown in both orders; a verdict that changes with the order is a tie (Zheng et al. 2023, arXiv:2306.05685,
         section 3.4), or with 5 levels the two are a weighed mean. Raises the error of the last attempt.
         """
-        games = self.games(pairs)
+        return self.scores(self.games(pairs))
+
+    def scores(self, games: Sequence[tuple[str, str]]) -> list[float]:
+        """What the verdicts on each pair in both orders come to."""
         if self.options.levels == 5:
             return [won / weight for won, weight in (weighed(*game) for game in games)]
         return [settled(_THREE[first], 1 - _THREE[second]) for first, second in games]
@@ -205,6 +208,16 @@ def transcript(turns: Sequence[Message]) -> str:
 def settled(first: float, again: float) -> float:
     """What two looks at a pair come to, 1 for the first answer each: what they agree on, else a tie."""
     return first if first == again else 0.5
+
+
+def is_same(game: tuple[str, str]) -> bool:
+    """Whether two verdicts on a pair say the same, in the second of which both answers had changed their places.
+
+    >>> is_same(("A>>B", "B>>A")), is_same(("TIE", "TIE")), is_same(("A", "A"))
+    (True, True, False)
+    """
+    first, second = game
+    return second == (first if first == "A=B" else first.translate(str.maketrans("AB", "BA")))
 
 
 def nonce_of(seed: int, said: Said, *others: Said) -> str:
