@@ -83,6 +83,10 @@ class Tasks:
             return Asked(foreign_name(reference), {"about": f"{name}, asked by lm-eval"}, foreign=name)
         named = NamedTask.read(reference)
         items = named.items(self.limit)
+        there = {item.group for item in items}
+        absent = [group for section in named.task.sections.values() for group in section.groups if group not in there]
+        if absent:
+            self.run.log(f"{named.name}: its sections are without {', '.join(absent)}, of which there is no item")
         return Asked(named.name, {**plain(named.task), "items": len(items)}, named, items)
 
     def _ask_all(self, tasks: Sequence[Asked], model: str, path: str) -> None:
