@@ -40,6 +40,11 @@ def test_a_perplexity_is_exp_of_the_mean():
     assert byte["value"] == pytest.approx(math.e)
 
 
+def test_nothing_but_ties_is_no_certain_tie():
+    found = measured(rows(*({"win_rate": 0.5} for _ in range(10))), "win_rate")
+    assert (found["value"], found["low"], found["high"]) == (0.5, pytest.approx(0.23659, abs=1e-4), pytest.approx(0.76341, abs=1e-4))
+
+
 def test_one_item_has_no_interval():
     assert measured(rows({"nats": 2.0}), "nats") == {"value": 2.0, "low": None, "high": None, "n": 1, "stderr": None}
 
@@ -49,7 +54,8 @@ def test_models_are_compared_item_by_item():
     found = difference(a, b, "acc", seed=1)
     assert found["difference"] == pytest.approx(0.25)
     assert 0 < found["low"] < 0.25 < found["high"] < 0.5
-    assert difference(a, a, "acc", seed=1) == {"difference": 0, "low": 0, "high": 0, "n": 40}
+    same, half = difference(a, a, "acc", seed=1), 1.959964 * math.sqrt(2 / 42 / 42)  # one more pair in each direction: 2 of 42
+    assert (same["difference"], same["low"], same["high"], same["n"]) == (0, pytest.approx(-half), pytest.approx(half), 40)
     back = difference(b, a, "acc", seed=1)
     assert (back["difference"], back["low"], back["high"]) == pytest.approx((-0.25, -found["high"], -found["low"]))
 
@@ -70,7 +76,9 @@ def test_groups_are_sorted_and_absent_where_there_is_none():
 def test_a_difference_is_of_the_items_that_both_have():
     a = rows({"grade": 1.0, "grade_2": 5.0}, {"grade": 3.0}, {"grade": 2.0, "grade_2": 4.0})
     b = rows({"grade": 1.0}, {"grade": 3.0, "grade_2": 1.0}, {"grade": 2.0, "grade_2": 1.0})[::-1]
-    assert difference(a, b, "grade", seed=1) == {"difference": 0, "low": 0, "high": 0, "n": 3}
+    same = difference(a, b, "grade", seed=1)
+    assert (same["difference"], same["n"]) == (0, 3)
+    assert -2 <= same["low"] == -same["high"] < -1  # grades of 1 to 3 differ by 2 at most
     found = difference(a, b, "grade_2", seed=1)
     assert (found["difference"], found["n"]) == (3.0, 1)
     with pytest.raises(DataError, match="'acc': no item has it from both models"):

@@ -2,6 +2,7 @@
 
 import pytest
 
+from trivium.core.errors import ConfigError, DataError
 from trivium.evals.measures import by_group, measured
 from trivium.evals.sections import ALL, sections_of
 from trivium.evals.task import NamedTask, Section
@@ -46,6 +47,31 @@ def test_an_interval_is_as_wide_as_the_items_say():
     plain, weighted = (measured(part, "acc") for part in (groups["a"], sections_of(groups, {"s": Section(groups=("a",))}, "acc")["s"]))
     assert weighted["stderr"] == pytest.approx(plain["stderr"])
     assert (weighted["low"], weighted["high"]) == pytest.approx((plain["low"], plain["high"]), abs=0.01)
+
+
+TASK = 'data = "rows.jsonl"\nprompt = "{{q}}"\ngroup = "part"\n[scoring]\nkind = "continuation"\ntarget = "b"\n'
+
+
+def own(folder, sections, task=TASK):
+    (folder / "rows.jsonl").write_text('{"q": "a", "part": "north"}\n{"q": "b", "part": "south"}\n')
+    (folder / "own.toml").write_text(f"{task}{sections}")
+    return NamedTask.read(str(folder / "own.toml"))
+
+
+def test_a_group_that_no_record_is_of_is_one_line_before_anything_is_asked(tmp_path):
+    named = own(tmp_path, '[sections.Lands]\ngroups = ["north", "suoth"]\n')
+    for looked in (named.check, lambda: named.items(limit=1)):
+        with pytest.raises(DataError, match="own.toml: section 'Lands' names group 'suoth', of which .*; did you mean 'south'") as error:
+            looked()
+        assert "\n" not in str(error.value)
+    own(tmp_path, '[sections.Lands]\ngroups = ["north", "south"]\n').check()
+
+
+def test_a_weight_or_a_section_that_nobody_would_read_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="'nroth' is none of the section's groups; did you mean 'north'"):
+        own(tmp_path, '[sections.Lands]\ngroups = ["north"]\nweights = { nroth = 2.0 }\n')
+    with pytest.raises(ConfigError, match="say with group which one an item is of"):
+        own(tmp_path, '[sections.Lands]\ngroups = ["north"]\n', TASK.replace('group = "part"\n', ""))
 
 
 def test_reward_bench_has_its_sections_and_math_counts_as_much_as_code():

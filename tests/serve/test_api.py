@@ -241,6 +241,27 @@ def test_more_than_may_wait_are_told_to_come_back_and_then_served():
             chat(client, n=3)
 
 
+@pytest.mark.parametrize(("path", "body"), [("/v1/chat/completions", CHAT), ("/v1/completions", TEXT)])
+def test_who_is_too_many_is_told_before_the_prompt_is_read(path, body, monkeypatch):
+    from starlette.concurrency import run_in_threadpool
+
+    read = []
+
+    async def counting(*work):
+        read.append(work)
+        return await run_in_threadpool(*work)
+
+    monkeypatch.setattr("trivium.serve.app.run_in_threadpool", counting)
+    worker = make_worker(most=1)
+    with client_of(worker) as client:
+        with worker.holding(1):  # another prompt is being read
+            assert client.post(path, json=body).status_code == 429
+        assert not read
+        assert client.post(path, json=body).status_code == 200
+    assert len(read) == 1
+    assert worker.open == 0
+
+
 def test_more_than_it_ever_holds_is_refused_and_not_told_to_come_back():
     with client_of(make_worker(most=3)) as client:
         never = client.post("/v1/chat/completions", json=CHAT | {"n": 4})

@@ -302,6 +302,9 @@ def test_a_reward_model_is_asked_which_answer_it_prefers():
         row["measure"].removeprefix("reward_bench: accuracy of "): row["value"]
         for row in json.loads(Path("parts/results.json").read_text())
     }
+    told = next(line for line in Path("parts/log.txt").read_text().splitlines() if "its sections are without" in line)
+    assert "alpacaeval-easy" in told
+    assert not any(part in told for part in parts)
     worth = [item["scores"]["accuracy"] for item in items]
     assert table["Reasoning"] == pytest.approx((worth[0] + worth[1]) / 2)
     assert table["all sections"] == pytest.approx(((worth[0] + worth[1]) / 2 + worth[2]) / 2)
@@ -319,6 +322,7 @@ def test_answers_to_prompts_are_compared_with_the_first_models():
     row = table["other", "judge_win_rate"]
     assert 0 <= row["low"] <= row["value"] <= row["high"] <= 1
     assert "judge_win_rate_length_controlled" in {measure for _, measure in table}
+    assert table["other", "judge_same_in_both_orders"]["value"] == 1  # by length, whatever comes first
     assert ("base", "judge_win_rate") not in table
 
 

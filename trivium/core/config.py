@@ -23,6 +23,7 @@ T = TypeVar("T")
 Options = dict[str, Any]
 Texts = Annotated[tuple[str, ...], BeforeValidator(lambda value: _texts(value))]  # `sources=x` is a list of one
 KEEPS_REST = "options that are not given stay as in the default of the field, not as in that of its class"  # for Annotated
+FIRST_IS_USUAL = "options without a kind are those of the first class of the union"  # for Annotated
 UNKNOWN = ("unexpected_keyword_argument", "extra_forbidden")  # what pydantic calls an option that does not exist
 
 
@@ -150,6 +151,8 @@ def _with_kinds(cls: Any, options: Any) -> Any:
         value, default = options.get(option.name), option.default
         if isinstance(value, Mapping) and _is_union_of_kinds(hints[option.name]) and dataclasses.is_dataclass(default):
             completed[option.name] = {"kind": _kind(default), **value}
+        elif isinstance(value, Mapping) and FIRST_IS_USUAL in get_args(hints[option.name]):
+            completed[option.name] = {"kind": _kind(_members(hints[option.name])[0]), **value}
         elif isinstance(value, Mapping) and KEEPS_REST in get_args(hints[option.name]):
             completed[option.name] = {**plain(default), **value}
     return {name: _with_kinds(hints[name], value) if name in hints else value for name, value in completed.items()}

@@ -5,6 +5,7 @@ Judges see each pair of answers in both orders (score/rewards/llm_judge.py).
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Protocol
 
 from trivium.core.types import Message
 from trivium.evals.harness import Row, row_of
@@ -12,17 +13,40 @@ from trivium.evals.scoring import Dialogue, Scores
 from trivium.evals.subject import Subject
 from trivium.evals.task import Item, NamedTask
 from trivium.generate.sampling import Sampling
-from trivium.score.rewards.llm_judge import GRADES, OpenJudge, transcript
+from trivium.score.rewards.llm_judge import GRADES, transcript
 from trivium.score.said import Said
 
 TURNS = 16  # random numbers of an item are those of its number times this, and its turn
 
 
-def dialogue_rows(subject: Subject, named: NamedTask, items: Sequence[Item], judge: OpenJudge, *, seed: int) -> list[Row]:
-    """The rows of these items: the answers, the grade of each, and what else the judge says of them."""
-    answers, scoring = _led(subject, named, items, seed=seed), _scoring(named)
+class Grader(Protocol):
+    """Who judges: an LLM, or a person (stages/use/person.py). criteria: of grades."""
+
+    @property
+    def criteria(self) -> str:
+        """What a grade is of."""
+        ...
+
+    def words(self, answers: Sequence[Said], criteria: str, allowed: Sequence[str]) -> list[str]:
+        """One of the allowed words about each answer."""
+        ...
+
+    def compare(self, pairs: Sequence[tuple[Said, Said]]) -> list[float]:
+        """For each two answers to one prompt 1 if the first is better, 0 if the second is, 1/2 for a tie."""
+        ...
+
+
+def led_rows(subject: Subject, named: NamedTask, items: Sequence[Item], *, seed: int) -> list[Row]:
+    """The rows of these items before anybody has judged: the answers alone."""
+    answers = _led(subject, named, items, seed=seed)
+    return [row_of(item, {}, responses=texts) for item, texts in zip(items, answers, strict=True)]
+
+
+def graded_rows(named: NamedTask, items: Sequence[Item], led: Sequence[Row], judge: Grader) -> list[Row]:
+    """The same rows with the grade of each answer, and what else the judge says of it."""
+    answers, scoring = [row["responses"] for row in led], _scoring(named)
     asked = [said for item, texts in zip(items, answers, strict=True) for said in _said(named, item, texts)]
-    grades = iter([int(word) for word in judge.words(asked, judge.options.criteria, GRADES[: scoring.grades])])
+    grades = iter([int(word) for word in judge.words(asked, judge.criteria, GRADES[: scoring.grades])])
     told = {name: iter(judge.words(asked, text, ("yes", "no"))) for name, text in scoring.questions.items()}
     rows = []
     for item, texts in zip(items, answers, strict=True):
@@ -34,7 +58,7 @@ def dialogue_rows(subject: Subject, named: NamedTask, items: Sequence[Item], jud
     return rows
 
 
-def compared_rows(named: NamedTask, items: Sequence[Item], a: Sequence[Row], b: Sequence[Row], judge: OpenJudge) -> list[Row]:
+def compared_rows(named: NamedTask, items: Sequence[Item], a: Sequence[Row], b: Sequence[Row], judge: Grader) -> list[Row]:
     """How often the answers of `a` are found better than those of `b` to the same items, a tie counted as half; the mean over turns.
 
     Each later answer is shown at the end of the conversation that its own model led (the paper's section 3.4: complete conversations in

@@ -35,7 +35,8 @@ def measured(rows: Sequence[Row], measure: str) -> dict[str, Any]:
     """
     values = values_of(rows, measure)
     n = len(values)
-    value, low, high = share_interval(sum(values), n) if set(values) <= {0.0, 1.0} else mean_interval(values)
+    is_share = set(values) <= {0.0, 1.0} or (n > 1 and set(values) == {0.5})  # nothing but ties: Student's would have no width
+    value, low, high = share_interval(sum(values), n) if is_share else mean_interval(values)
     stderr = float(np.std(values, ddof=1)) / math.sqrt(n) if n > 1 else None
     if measure.endswith(EXPONENTIAL):
         value, low, high = (None if end is None else math.exp(min(end, 700.0)) for end in (value, low, high))

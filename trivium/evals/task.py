@@ -54,6 +54,10 @@ class Section:
     is_even: bool = False
     weight: float = Field(default=1.0, gt=0)
 
+    def __post_init__(self) -> None:
+        if odd := next((group for group in self.weights if group not in self.groups), None):
+            raise ValueError(f"weights: '{odd}' is none of the section's groups{did_you_mean(odd, self.groups)}")
+
 
 @component
 class Task:
@@ -83,6 +87,8 @@ class Task:
     def __post_init__(self) -> None:
         if self.shots and isinstance(self.scoring, Alone):
             raise ValueError(f"shots is {self.shots}, but scoring {self.scoring.kind} has no examples before it; leave shots out")
+        if self.sections and not self.group:
+            raise ValueError('sections are of groups; say with group which one an item is of, for example group = "subset"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +144,11 @@ class NamedTask:
         if all(is_here(source) for source in sources):
             for item in islice(self._items(islice(self._chosen(self.task.data, self.task.only), _HEAD), self._examples()), _HEAD):
                 self._look(item)
+            self._check_sections()
 
     def items(self, limit: int | None = None) -> list[Item]:
-        """All items in the order of the records, or the first so many. Raises DataError if there is none."""
+        """All items in the order of the records, or the first so many. Raises DataError: none, or none of a section's group."""
+        self._check_sections()
         found = list(islice(self._items(self._chosen(self.task.data, self.task.only), self._examples()), limit))
         if not found:
             raise DataError(f"{self.where}: no record of {self.task.data} counts{f' ({self.task.only})' if self.task.only else ''}")
@@ -169,6 +177,15 @@ class NamedTask:
         elif isinstance(scoring, Choices):
             scoring.right(item.fields, self.where)
         self.requests(item)
+
+    def _check_sections(self) -> None:
+        """Raise DataError for a group that no record is of; of a shipped task a part of its records may be asked."""
+        named = {group: name for name, section in self.task.sections.items() for group in section.groups}
+        if not named or not Path(self.where).is_file():
+            return
+        there = {self._group(fields) for fields in self._chosen(self.task.data, self.task.only)}
+        if odd := next((group for group in named if group not in there), None):
+            raise DataError(f"{self.where}: section '{named[odd]}' names group '{odd}', of which no record is{did_you_mean(odd, there)}")
 
     def _chosen(self, source: str, only: str) -> Iterator[Mapping[str, Any]]:
         return (fields for fields in read_fields(source) if not only or evaluate(only, fields, f"{self.where} only"))

@@ -12,6 +12,7 @@ from trivium.core.errors import DataError
 from trivium.core.seeds import generator
 
 Z_95 = 1.959963984540054
+FEW = 5  # that differ from all the others: fewer say too little of what was not seen for drawing them again
 T_95 = (12.70620, 4.30265, 3.18245, 2.77645, 2.57058, 2.44691, 2.36462, 2.30600, 2.26216, 2.22814)  # degrees of freedom 1 to 10
 RESAMPLES = 1000  # of curves and ratios
 _CHUNK = 1 << 20  # resampled values at a time: 8 MB
@@ -78,21 +79,37 @@ def clustered_mean_interval(values: Sequence[float] | np.ndarray, clusters: Sequ
 def paired_bootstrap(a: Sequence[float], b: Sequence[float], seed: int, *, resamples: int = 10_000) -> tuple[float, float, float]:
     """Mean of a - b, item by item, with its 95 % percentile interval over resampled items; the same for the same seed.
 
-    Efron and Tibshirani 1993, "An Introduction to the Bootstrap", ch. 13; for paired systems Koehn 2004 (EMNLP, W04-3250).
+    Efron and Tibshirani 1993, "An Introduction to the Bootstrap", ch. 13; for paired systems Koehn 2004 (EMNLP, W04-3250). Items drawn
+    again hold no difference that was not seen, so where all items but FEW have the same one the interval is at least as wide as that of
+    the same items and two more, one with the largest difference in each direction (Bonett and Price 2012, JEBS 37:479, for shares).
     Costs O(resamples * items) time. Raises DataError if the two differ in length, are empty or not finite.
     """
     if len(a) != len(b):
         raise DataError(f"paired_bootstrap: {len(a)} and {len(b)} values; a pair needs both")
-    difference_N = _checked(a, "paired_bootstrap") - _checked(b, "paired_bootstrap")
+    both_2N = np.stack([_checked(a, "paired_bootstrap"), _checked(b, "paired_bootstrap")])
+    difference_N = both_2N[0] - both_2N[1]
     low, high = _percentiles(difference_N, seed, "paired_bootstrap", resamples)
+    if is_almost_constant(difference_N):
+        span = _span(both_2N)
+        more_M = np.append(difference_N, [-span, span])
+        half = Z_95 * float(more_M.std()) / math.sqrt(len(more_M))
+        low, high = min(low, max(-span, more_M.mean() - half)), max(high, min(span, more_M.mean() + half))
     return float(difference_N.mean()), float(low), float(high)
 
 
 def ratio_bootstrap(sums: Sequence[float], counts: Sequence[float], seed: int) -> tuple[float, float, float]:
-    """The sum of sums over that of counts, with its 95 % percentile interval over resampled items. Raises DataError as the others do."""
+    """The sum of sums over that of counts, a share, with its 95 % percentile interval over resampled items.
+
+    Where all items but FEW have the same share, at least as wide as the score interval of so many trials. Raises DataError as
+    `share_interval` and the others do.
+    """
     both_N2 = np.stack([_checked(sums, "ratio_bootstrap"), _checked(counts, "ratio_bootstrap")], axis=1)
     low, high = np.quantile(np.divide(*_resampled_means(both_N2, seed, "ratio_bootstrap", RESAMPLES).T), [0.025, 0.975])
-    return float(both_N2[:, 0].sum() / both_N2[:, 1].sum()), float(low), float(high)
+    share, n = float(both_N2[:, 0].sum() / both_N2[:, 1].sum()), len(both_N2)
+    if is_almost_constant(both_N2[:, 0] / both_N2[:, 1]):
+        _, least, most = share_interval(share * n, n)
+        low, high = min(low, least), max(high, most)
+    return share, float(low), float(high)
 
 
 def curve_bootstrap(curves_NK: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -102,6 +119,12 @@ def curve_bootstrap(curves_NK: np.ndarray, seed: int) -> tuple[np.ndarray, np.nd
     """
     low_K, high_K = _percentiles(curves_NK, seed, "curve_bootstrap", RESAMPLES)
     return curves_NK.mean(axis=0), low_K, high_K
+
+
+def is_almost_constant(values_N: np.ndarray) -> bool:
+    """Whether most values, and all but FEW, are the same but for rounding."""
+    _, counts = np.unique(np.round(values_N / (np.abs(values_N).max() or 1.0), 9), return_counts=True)
+    return bool(counts.max() > len(values_N) / 2 and len(values_N) - counts.max() < FEW)
 
 
 def _percentiles(values: np.ndarray, seed: int, purpose: str, resamples: int) -> np.ndarray:
@@ -114,6 +137,12 @@ def _resampled_means(values: np.ndarray, seed: int, purpose: str, resamples: int
     rows = max(1, _CHUNK // values.size)
     sizes = [min(rows, resamples - start) for start in range(0, resamples, rows)]
     return np.concatenate([values[draw.integers(n, size=(size, n))].mean(axis=1) for size in sizes])
+
+
+def _span(values: np.ndarray) -> float:
+    """The largest difference that two values like these may have: 1 of shares, else the largest that is there."""
+    low, high = float(values.min()), float(values.max())
+    return 1.0 if low >= 0 and high <= 1 else high - low or abs(high)
 
 
 def _score_interval(observed: float, n: float) -> tuple[float, float]:

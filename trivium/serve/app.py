@@ -88,8 +88,10 @@ class _Routes:
         """An answer to a chat."""
         asked = checked(ChatAsked, await json_body(request))
         turns = tuple(turn.message() for turn in asked.messages)
-        served = self._served(await self._routed(turns) if self.router and asked.model == ROUTER else asked.model)
-        prompt = await run_in_threadpool(served.speaker.prompt, turns)
+        served = None if self.router and asked.model == ROUTER else self._served(asked.model)
+        with self.worker.holding(asked.n):
+            served = served or self._served(await self._routed(turns))
+            prompt = await run_in_threadpool(served.speaker.prompt, turns)
         return await self._answered(request, asked, served, [prompt])
 
     async def text(self, request: Request) -> Response:
@@ -99,7 +101,8 @@ class _Routes:
             raise RefusedError(f"'model': '{ROUTER}' reads chats; ask it at /v1/chat/completions", "model")
         served = self._served(asked.model)
         first = np.array([served.first_id], np.int32)
-        texts = await run_in_threadpool(served.speaker.tokenizer.encode_batch, asked.prompts)
+        with self.worker.holding(asked.n * len(asked.prompts)):
+            texts = await run_in_threadpool(served.speaker.tokenizer.encode_batch, asked.prompts)
         prompts = [np.concatenate([first, ids]) for ids in texts]
         return await self._answered(request, asked, served, prompts)
 

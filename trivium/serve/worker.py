@@ -6,7 +6,8 @@ All requests to a model are one batch, which they join and leave at any token (g
 import asyncio
 import queue
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -58,13 +59,13 @@ class Worker:
         self.asked: set[Answers] = set()  # those that are not closed
         self._jobs: dict[str, Job] = {served.name: served.engine.session(served.context) for served in models}
         self._inbox: queue.SimpleQueue[tuple[str, Request] | None] = queue.SimpleQueue()
-        self._is_ended = False
+        self._is_ended, self._held = False, 0
         self._thread = threading.Thread(target=self._run, name="models", daemon=True)
 
     @property
     def open(self) -> int:
-        """Answers in work or waiting."""
-        return sum(len(answers.requests) for answers in self.asked)
+        """Answers in work or waiting, and those whose prompts are being read."""
+        return sum(len(answers.requests) for answers in self.asked) + self._held
 
     def start(self) -> None:
         """Begin to answer."""
@@ -75,11 +76,23 @@ class Worker:
         self._inbox.put(None)
         self._thread.join(timeout=30)
 
+    @contextmanager
+    def holding(self, count: int) -> Iterator[None]:
+        """Inside, so many answers count as asked for: while their prompts become tokens, which is work too. Raises as `ask` does."""
+        self._check_room(count)
+        self._held += count
+        try:
+            yield
+        finally:
+            self._held -= count
+
     def ask(
         self, name: str, prompts: Sequence[np.ndarray], sampling: Sampling, *, seed: int, copies: int = 1, stop: Sequence[str] = (),
         alternatives: int | None = None,
     ) -> "Answers":  # fmt: skip
-        """Answers to prompts of a model, so many to each, in order. Close them. Raises FullError, and DataError for too long a prompt.
+        """Answers to prompts of a model, so many to each, in order. Close them.
+
+        Raises FullError, and DataError for too long a prompt, or more answers than it ever holds.
 
         What an answer is depends on prompt, sampling, seed and its number among the copies.
         """
@@ -87,11 +100,7 @@ class Worker:
         for prompt in prompts:
             if not 0 < len(prompt) < served.context:
                 raise DataError(f"the prompt has {len(prompt):,} tokens; it needs 1 to {served.context - 1:,} to leave room for an answer")
-        count = len(prompts) * copies
-        if count > self.most:
-            raise DataError(f"{count} answers are asked for at once; this server holds {self.most} at most")
-        if self.open + count > self.most:
-            raise FullError
+        self._check_room(len(prompts) * copies)
         answers = Answers(self, served, stop)
         for prompt in prompts:
             end = min(served.context, len(prompt) + sampling.max_new_tokens)
@@ -101,6 +110,12 @@ class Worker:
         for request in answers.requests:
             self._inbox.put((name, request))
         return answers
+
+    def _check_room(self, count: int) -> None:
+        if count > self.most:
+            raise DataError(f"{count} answers are asked for at once; this server holds {self.most} at most")
+        if self.open + count > self.most:
+            raise FullError
 
     def _run(self) -> None:
         while not self._is_ended:

@@ -5,13 +5,13 @@ import re
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
 
 from trivium.core.commit import commit_file
-from trivium.core.config import Texts, component
+from trivium.core.config import FIRST_IS_USUAL, Texts, component
 from trivium.core.errors import ArtefactError, ConfigError
 from trivium.core.run import Run
 from trivium.evals.task import FOREIGN, NamedTask, foreign_name, is_here
@@ -22,9 +22,10 @@ from trivium.report.tasks import told
 from trivium.score.answers import AnswerRule
 from trivium.score.ranking.win_rate import controlled_interval
 from trivium.score.rewards import AnyReward, LLMJudge, Said, checked
-from trivium.score.rewards.llm_judge import OpenJudge
+from trivium.score.rewards.llm_judge import OpenJudge, is_same
 from trivium.score.rewards.opened import check_rules, judges_of, names_of
 from trivium.stages.base import Foresight, Work, check_data, check_model, data_source, known_model, resolve, result_row, sample_row
+from trivium.stages.use.person import Human, Person
 from trivium.text.read import read_field, read_fields, read_prompt_records, read_prompts
 from trivium.text.records.matches import weighed
 from trivium.text.shards import Shard
@@ -44,9 +45,10 @@ class Evaluate:
 
     model: a model directory; compare: others, each compared with it item by item; or models: name -> directory, in the order of the report.
     tasks: names of shipped tasks, NAME:DATA with data of your own, TOML files, lm_eval:NAME (docs/evaluation.md). limit: the first items
-    of each only. corpus: documents in which the items are looked for. judge: the model that grades dialogues (mt_bench), and that says
-    which answers to prompts are better; with judge.levels=5 as Arena-Hard has it, its verdicts left in judgements.jsonl, which `rank`
-    reads. baseline: the field of the prompts' records that holds what all models are compared with, instead of the first one's answers.
+    of each only. corpus: documents in which the items are looked for. judge: who grades dialogues (mt_bench, instructgpt), and says which
+    answers to prompts are better: a model behind an endpoint, or `human`, the person at the terminal; with judge.levels=5 as Arena-Hard
+    has it, its verdicts left in judgements.jsonl, which `rank` reads. baseline: the field of the prompts' records that holds what all
+    models are compared with, instead of the first one's answers.
     prompts: answers to these are measured. tokens: token shards, for bits per byte on their held-out
     part, or several by name (tokens.law=FOLDER tokens.news=FOLDER). rule: the true score, where it is known, left for every prompt in
     scores.json; rewards: what rules say of the answers (see reinforce), left in
@@ -63,7 +65,7 @@ class Evaluate:
     tasks: Texts = ()
     limit: int | None = Field(default=None, gt=0)
     corpus: Texts = ()
-    judge: LLMJudge | None = None
+    judge: Annotated[LLMJudge | Human | None, Field(discriminator="kind"), FIRST_IS_USUAL] = None
     baseline: str = ""
     prompts: str = ""
     tokens: str | dict[str, str] | None = None
@@ -91,8 +93,10 @@ class Evaluate:
                 "rule, rewards, tokens, reference and reward_model are about answers to prompts; give prompts=FILE, or leave them out"
             )
         if self.baseline and not (self.prompts and self.judge):
-            raise ConfigError("baseline is what a judge compares answers to prompts with; give prompts=FILE and judge.url, judge.model too")
-        check_rules((*self.rewards, *([self.judge] if self.judge else [])))
+            raise ConfigError(
+                "baseline is what a judge compares answers to prompts with; give prompts=FILE and judge.url, judge.model, or judge=human"
+            )
+        check_rules((*self.rewards, *([self.judge] if isinstance(self.judge, LLMJudge) else [])))
         for reference in (*named.values(), self.reward_model, self.reference, *judges_of(self.rewards)):
             check_model(reference or "@")
         check_data(self.prompts or "@", "prompts", field=self.baseline or ("asked" if self.rule else ""))
@@ -111,7 +115,8 @@ class Evaluate:
             named = NamedTask.read(reference)
             named.check()
             if named.needs_judge and self.judge is None:
-                raise ConfigError(f"{reference}: a judge grades its answers; name one: judge.url=http://localhost:8000/v1 judge.model=NAME")
+                how = "name one: judge.url=http://localhost:8000/v1 judge.model=NAME, or judge=human, who is asked here"
+                raise ConfigError(f"{reference}: a judge grades its answers; {how}")
             names.append(named.name)
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice:
@@ -151,7 +156,7 @@ class Evaluate:
         table: list[dict[str, Any]] = []
         samples: list[dict[str, Any]] = []
         models = self.named_models()
-        judge = self.judge.open(run.seed, run.log_once) if self.judge else None
+        judge = self._judge(run)
         if self.tasks:
             from trivium.stages.computing.tasks import Tasks
 
@@ -181,6 +186,11 @@ class Evaluate:
         if judgements:
             commit_file(run.folder / JUDGEMENTS, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in judgements))
         return {"models": len(models)}
+
+    def _judge(self, run: Run) -> OpenJudge | Person | None:
+        if isinstance(self.judge, Human):
+            return self.judge.open(run.path, run.seed)
+        return self.judge.open(run.seed, run.log_once) if self.judge else None
 
     def _baseline(self, run: Run) -> "_Table":
         """The answers that stand in the records."""
@@ -307,7 +317,7 @@ class _Table:
         self.judged: dict[str, list[float]] = {}
         self.said: list[Said] = []
 
-    def win_rates(self, first: "_Table", judge: OpenJudge | None) -> list[dict[str, Any]]:
+    def win_rates(self, first: "_Table", judge: OpenJudge | Person | None) -> list[dict[str, Any]]:
         """How often this model's answer to a prompt is better than the first model's, by each number and by the judge in both orders.
 
         Returns the verdicts of a judge of five levels as Arena-Hard has them.
@@ -316,16 +326,20 @@ class _Table:
         judgements: list[dict[str, Any]] = []
         if judge is not None:
             pairs = list(zip(self.said, first.said, strict=True))
-            if judge.options.levels == 5:
-                games = judge.games(pairs)
-                sums, counts = zip(*(weighed(*game) for game in games), strict=True)
-                self._add("judge_win_rate", *ratio_bootstrap(sums, counts, judge.seed), n=len(games))
-                judgements = [
-                    self._judgement(first.stage, judge.options.model, said, game) for said, game in zip(self.said, games, strict=True)
-                ]
-                judged = [won / count for won, count in zip(sums, counts, strict=True)]
-            else:
+            if isinstance(judge, Person):
                 judged = won["judge"] = judge.compare(pairs)
+            else:
+                games = judge.games(pairs)
+                judged = judge.scores(games)
+                self.share("judge_same_in_both_orders", [is_same(game) for game in games])
+                if judge.options.levels == 5:
+                    sums, counts = zip(*(weighed(*game) for game in games), strict=True)
+                    self._add("judge_win_rate", *ratio_bootstrap(sums, counts, judge.seed), n=len(games))
+                    judgements = [
+                        self._judgement(first.stage, judge.options.model, said, game) for said, game in zip(self.said, games, strict=True)
+                    ]
+                else:
+                    won["judge"] = judged
             longer_N = np.array([len(a.response) - len(b.response) for a, b in zip(self.said, first.said, strict=True)], np.float64)
             controlled = controlled_interval(np.array(judged), longer_N, judge.seed)
             self._add("judge_win_rate_length_controlled", *controlled, n=len(self.said))

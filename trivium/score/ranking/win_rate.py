@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from trivium.core.seeds import generator
-from trivium.report.intervals import mean_interval, share_interval
+from trivium.report.intervals import is_almost_constant, mean_interval, share_interval
 from trivium.score.ranking.strengths import Penalty, data_of, fit
 from trivium.score.ranking.table import MatchTable
 from trivium.score.ranking.ties import sigmoid
@@ -62,14 +62,21 @@ def win_rates(table: MatchTable, baseline: str) -> list[WinRate]:
 
 
 def controlled_interval(score_N: np.ndarray, longer_N: np.ndarray, seed: int) -> tuple[float, float, float]:
-    """The length-controlled share, 0 to 1, of one model on its own, and its 95 % percentile interval over resampled prompts."""
+    """The length-controlled share, 0 to 1, of one model on its own, and its 95 % percentile interval over resampled prompts.
+
+    Where almost all prompts have the same winner, at least as wide as the score interval of so many trials.
+    """
     draw, size = generator(seed, "length control"), len(score_N)
 
     def share(places: np.ndarray) -> float:
         return length_controlled(np.zeros(size, np.int64), np.arange(size), score_N[places], longer_N[places])[0] / 100
 
     low, high = np.quantile([share(draw.integers(size, size=size)) for _ in range(RESAMPLES)], [0.025, 0.975])
-    return share(np.arange(size)), float(low), float(high)
+    controlled = share(np.arange(size))
+    if is_almost_constant(score_N):
+        _, least, most = share_interval(controlled * size, size)
+        low, high = min(low, least), max(high, most)
+    return controlled, float(low), float(high)
 
 
 def length_controlled(model_N: np.ndarray, prompt_N: np.ndarray, score_N: np.ndarray, longer_N: np.ndarray) -> dict[int, float]:

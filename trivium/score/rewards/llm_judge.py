@@ -24,6 +24,7 @@ T = TypeVar("T")
 NUM_CONNECTIONS = 8
 MAX_TOKENS = 1024  # of a judgement
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0  # before asking again; each is twice the one before
+CRITERIA = "Is the answer correct, helpful, honest and as long as it needs to be?"
 GRADES = tuple(map(str, range(1, 11)))
 _TEMPLATE = """You judge the last answer of a conversation by these criteria:
 {criteria}
@@ -75,7 +76,7 @@ class LLMJudge:
     url: str
     model: str
     key_variable: str = ""
-    criteria: str = "Is the answer correct, helpful, honest and as long as it needs to be?"
+    criteria: str = CRITERIA
     choices: tuple[str, str] | None = None
     levels: Literal[3, 5] = 3
     timeout_s: float = Field(default=60.0, gt=0)
@@ -115,6 +116,11 @@ class OpenJudge:
     def __post_init__(self) -> None:
         self.kind, self.weight = self.options.kind, self.options.weight
 
+    @property
+    def criteria(self) -> str:
+        """Of grades."""
+        return self.options.criteria
+
     def __call__(self, answers: Sequence[Said]) -> list[float]:
         """A number from 0 to 1 for each answer. Raises the error of the last attempt."""
         choices = self.options.choices
@@ -126,7 +132,10 @@ class OpenJudge:
         Each pair is shown in both orders; a verdict that changes with the order is a tie (Zheng et al. 2023, arXiv:2306.05685,
         section 3.4), or with 5 levels the two are a weighed mean. Raises the error of the last attempt.
         """
-        games = self.games(pairs)
+        return self.scores(self.games(pairs))
+
+    def scores(self, games: Sequence[tuple[str, str]]) -> list[float]:
+        """What the verdicts on each pair in both orders come to."""
         if self.options.levels == 5:
             return [won / weight for won, weight in (weighed(*game) for game in games)]
         return [settled(_THREE[first], 1 - _THREE[second]) for first, second in games]
@@ -199,6 +208,16 @@ def transcript(turns: Sequence[Message]) -> str:
 def settled(first: float, again: float) -> float:
     """What two looks at a pair come to, 1 for the first answer each: what they agree on, else a tie."""
     return first if first == again else 0.5
+
+
+def is_same(game: tuple[str, str]) -> bool:
+    """Whether two verdicts on a pair say the same, in the second of which both answers had changed their places.
+
+    >>> is_same(("A>>B", "B>>A")), is_same(("TIE", "TIE")), is_same(("A", "A"))
+    (True, True, False)
+    """
+    first, second = game
+    return second == (first if first == "A=B" else first.translate(str.maketrans("AB", "BA")))
 
 
 def nonce_of(seed: int, said: Said, *others: Said) -> str:

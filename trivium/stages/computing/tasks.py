@@ -9,9 +9,10 @@ from trivium.core.commit import commit_file
 from trivium.core.config import plain
 from trivium.core.errors import DataError
 from trivium.core.run import CHECKPOINTS, Run
+from trivium.core.seeds import generator
 from trivium.core.types import Document, Message
 from trivium.evals.contamination import contamination
-from trivium.evals.dialogue import compared_rows, dialogue_rows
+from trivium.evals.dialogue import compared_rows, graded_rows, led_rows
 from trivium.evals.harness import Judge, Row, in_order, judged_rows, rows_of, shown
 from trivium.evals.measures import by_group, difference, measured, measures_in
 from trivium.evals.scoring import Answer, Preference
@@ -26,6 +27,7 @@ from trivium.stages.computing.choosing import rules_of
 from trivium.stages.computing.models import Speaker, engine_of
 from trivium.stages.computing.subjects import subject_of
 from trivium.stages.pieces import Pieces
+from trivium.stages.use.person import Person
 from trivium.text.read import read_documents
 
 KIND, ITEMS, FOUND = "scored items", "items", "tasks.json"
@@ -51,7 +53,7 @@ class Tasks:
     """How the tasks of a run are asked. judge: of dialogues. limit: items of each. rows: answers that are decoded together."""
 
     run: Run
-    judge: OpenJudge | None
+    judge: OpenJudge | Person | None
     limit: int | None
     rows: int
 
@@ -63,6 +65,8 @@ class Tasks:
             judging = [task for task in tasks if task.named is not None and isinstance(task.named.task.scoring, Preference)]
             self._judge_all(judging, model, path)
             self._ask_all([task for task in tasks if task not in judging], model, path)
+        self._ask_person(tasks)
+        for model in models:
             for task in tasks:
                 (folder := self.run.folder / ITEMS / model).mkdir(parents=True, exist_ok=True)
                 commit_file(folder / f"{task.name}.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in task.rows[model]))
@@ -79,6 +83,10 @@ class Tasks:
             return Asked(foreign_name(reference), {"about": f"{name}, asked by lm-eval"}, foreign=name)
         named = NamedTask.read(reference)
         items = named.items(self.limit)
+        there = {item.group for item in items}
+        absent = [group for section in named.task.sections.values() for group in section.groups if group not in there]
+        if absent:
+            self.run.log(f"{named.name}: its sections are without {', '.join(absent)}, of which there is no item")
         return Asked(named.name, {**plain(named.task), "items": len(items)}, named, items)
 
     def _ask_all(self, tasks: Sequence[Asked], model: str, path: str) -> None:
@@ -101,7 +109,9 @@ class Tasks:
         seed, judge = self.run.seed, self.judge
         if named.needs_judge:
             assert judge is not None
-            return lambda items: dialogue_rows(subject, named, items, judge, seed=seed)
+            if isinstance(judge, Person):
+                return lambda items: led_rows(subject, named, items, seed=seed)
+            return lambda items: graded_rows(named, items, led_rows(subject, named, items, seed=seed), judge)
         rule = self._rule(task, named)
         return lambda items: rows_of(subject, named, items, rule, seed=seed)
 
@@ -124,6 +134,19 @@ class Tasks:
             self._tell(task, model, speaker.tokenizer.decode(speaker.prompt(task.items[0].turns), skip_special=False))
             task.rows[model] = self._rows(task, model, lambda items, named=named: judged_rows(score, named, items))
 
+    def _ask_person(self, tasks: Sequence[Asked]) -> None:
+        """Let a person grade the dialogues of all models: item by item in an order that the seed draws, so that no model can be told."""
+        if not isinstance(self.judge, Person):
+            return
+        for task in tasks:
+            if task.named is None or not task.named.needs_judge:
+                continue
+            draw, models = generator(self.run.seed, f"a person's items of {task.name}"), list(task.rows)
+            for place in draw.permutation(len(task.items)).tolist():
+                for which in draw.permutation(len(models)).tolist():
+                    rows = task.rows[models[which]]
+                    [rows[place]] = graded_rows(task.named, [task.items[place]], [rows[place]], self.judge)
+
     def _duels(self, task: Asked) -> Iterator[dict[str, Any]]:
         """Of a dialogue how often the judge finds each other model's answers better than the first one's."""
         named, judge = task.named, self.judge
@@ -137,7 +160,7 @@ class Tasks:
                 a, b = ([side[item.number] for item in items] for side in (mine, other))
                 return compared_rows(named, items, a, b, judge)
 
-            rows = self._rows(task, f"{model}-and-{first}", compare)
+            rows = compare(task.items) if isinstance(judge, Person) else self._rows(task, f"{model}-and-{first}", compare)
             yield {"stage": model, "measure": f"{task.name}: win_rate over {first}", **measured(rows, "win_rate")}
 
     def _tell(self, task: Asked, model: str, prompt: str) -> None:

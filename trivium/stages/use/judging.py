@@ -3,18 +3,15 @@
 The same command goes on where it was left: what was voted on is not asked again. docs/serving.md has the judge in the browser.
 """
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
-from rich.console import Console
-
 from trivium.core.errors import ConfigError, DataError
 from trivium.core.seeds import generator
 from trivium.core.types import Match, Message
-from trivium.stages.use.traces import printable
+from trivium.stages.use.person import END, Terminal
 from trivium.stages.use.votes import Votes
 from trivium.text.read import check_head, read_conversations
 
@@ -43,16 +40,16 @@ def judge(files: Sequence[str], votes: Path, *, seed: int) -> str:
     files: NAME=FILE with answers of a model, as `generate` leaves them, or any file of conversations. Raises ConfigError: fewer than two
     names; DataError: no prompt that two of them answer.
     """
-    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    terminal = Terminal()
     every = _pairs(_read(files), seed)
     given = Votes(votes)
     done = {(match.prompt, frozenset(match.models)) for match in given.given()}
     left = [pair for pair in every if pair.name not in done]
     count = 0
     for number, pair in enumerate(left, start=len(every) - len(left) + 1):
-        _show(console, pair, f"{number:,} of {len(every):,}")
-        said = _ask(console)
-        if said == "q":
+        terminal.show(pair.prompt, pair.answers, head=f"{number:,} of {len(every):,}")
+        said = terminal.ask(QUESTION, (*SCORES, "s"))
+        if said == END:
             break
         if said in SCORES:
             given.add(Match(pair.models, SCORES[said], pair.prompt, pair.answers))
@@ -96,27 +93,3 @@ def _pairs(answers: Mapping[str, Mapping[Turns, str]], seed: int) -> list[Pair]:
 
 def _plain(turns: Sequence[Message]) -> Turns:
     return tuple(Message(turn.role, turn.content) for turn in turns)
-
-
-def _show(console: Console, pair: Pair, where: str) -> None:
-    console.print(f"\n[bold]{where}[/bold]")
-    for turn in pair.prompt:
-        _part(console, turn.role, turn.content)
-    for letter, answer in zip("AB", pair.answers, strict=True):
-        _part(console, f"answer {letter}", answer)
-
-
-def _part(console: Console, title: str, text: str) -> None:
-    console.print(f"[dim]{title}[/dim]")
-    console.print(printable(text.strip()) or "(nothing)", markup=False)
-
-
-def _ask(console: Console) -> str:
-    while True:
-        try:
-            said = console.input(QUESTION, markup=False).strip().lower()
-        except (EOFError, KeyboardInterrupt):
-            return "q"
-        if said in {*SCORES, "s", "q"}:
-            return said
-        console.print("one of these letters, please")

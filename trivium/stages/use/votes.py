@@ -4,8 +4,9 @@ import errno
 import json
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from trivium.core.commit import disk_errors, make_folder
 from trivium.core.errors import ConfigError, DataError
@@ -33,23 +34,28 @@ class Votes:
             yield from read_matches(self.path)
 
     def add(self, match: Match) -> None:
-        """Append a line in one write and bring it to disk; one that was cut off before it goes. Raises ResourceError if it is not kept."""
+        """Append a line, as `append` does."""
+        with self._lock:
+            append(self.path, plain_match(match))
+
+
+def append(path: Path, row: Mapping[str, Any]) -> None:
+    """Append a line in one write and bring it to disk; one that was cut off before it goes. Raises ResourceError if it is not kept."""
+    try:
+        line = json.dumps(row, ensure_ascii=False).encode() + b"\n"
+    except UnicodeEncodeError:
+        raise DataError("a text is not valid Unicode (a lone surrogate)") from None
+    with disk_errors(path):
+        file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         try:
-            line = json.dumps(plain_match(match), ensure_ascii=False).encode() + b"\n"
-        except UnicodeEncodeError:
-            raise DataError("a text is not valid Unicode (a lone surrogate)") from None
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
-        with self._lock, disk_errors(self.path):
-            file = os.open(self.path, flags, 0o600)
-            try:
-                closed = _close(file)
-                size = os.fstat(file).st_size
-                if os.write(file, closed + line) < len(closed + line):
-                    os.ftruncate(file, size)
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-                os.fsync(file)
-            finally:
-                os.close(file)
+            closed = _close(file)
+            size = os.fstat(file).st_size
+            if os.write(file, closed + line) < len(closed + line):
+                os.ftruncate(file, size)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(file)
+        finally:
+            os.close(file)
 
 
 def _close(file: int) -> bytes:
