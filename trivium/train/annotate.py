@@ -64,6 +64,7 @@ def annotate(
     share: how several ranks share the work; each tells of its own part.
     """
     flat = [item for group in groups for item in group]
+    model.gather()  # by all ranks: one that has no example to read does not come to it
     values = iter(share(lambda own, _: column_of(model, own, read, rows=rows, length=length, temperature=temperature, tell=tell), flat))
     return [tuple(item.with_columns(**{column: next(values)}) for item in group) for group in groups]
 

@@ -23,7 +23,6 @@ from trivium.train.beside import Beside
 from trivium.train.exact import GradientTree, tree_sum
 from trivium.train.parallel import (
     by_mesh,
-    data_rank,
     equal_batches,
     full_tensor,
     in_context,
@@ -32,6 +31,7 @@ from trivium.train.parallel import (
     rank_and_size,
     recompute_blocks,
     shard,
+    sizes,
     sum_copies,
     sum_over_ranks,
     total_norm,
@@ -81,8 +81,8 @@ class Trainer:
         self.name, self.model, self.optimizers = name, model, list(optimizers)
         if objective.reduction == "length" and max_length < 1:
             raise ConfigError("the reduction 'length' divides by a constant length; say which with max_length (max_new_tokens is usual)")
-        if is_exact and data_rank()[1] != rank_and_size()[1]:
-            raise ConfigError("machine.exact computes each group whole on one rank; set parallel.tensor=1 and parallel.context=1")
+        if is_exact:
+            sizes().check_exact()
         self.loss, self.whole = Loss(model, objective, temperature, reference), model
         self.shares = EXACT_SHARES // rank_and_size()[1] if is_exact else 1
         self.is_exact = is_exact

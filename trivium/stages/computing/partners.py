@@ -40,10 +40,10 @@ def rollouts_of(
     rows, mixture, share = stage.prompts_per_phase * stage.answers, stage.opponent, share_of(run)
 
     def said_by(model: Model) -> Column:
-        return shared_column(share, lambda own: column_of(model, own, logprobs, temperature=stage.sampling.temperature, **size))
+        return shared_column(share, model, lambda own: column_of(model, own, logprobs, temperature=stage.sampling.temperature, **size))
 
     def valued_by(model: Model) -> Column:
-        return shared_column(share, lambda own: column_of(model, own, values, **size))
+        return shared_column(share, model, lambda own: column_of(model, own, values, **size))
 
     engine = sampler or SharedEngine(engine_of(run, policy, rows=rows, precision=None if stage.sampler == "auto" else stage.sampler), share)
     return Rollouts(

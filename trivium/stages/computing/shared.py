@@ -15,6 +15,7 @@ from trivium.core.run import Run
 from trivium.core.types import Example
 from trivium.generate.engine import Engine
 from trivium.generate.sampling import Sampling
+from trivium.nn.model import Model
 from trivium.stages.computing.models import machine_of
 from trivium.train.ranks import Share, alone, together
 
@@ -41,9 +42,16 @@ class SharedEngine:
         return self.share(answered, prompts)
 
 
-def shared_column(share: Share, read: Callable[[Sequence[Example]], list[np.ndarray]]) -> Callable[[Sequence[Example]], list[np.ndarray]]:
-    """The same reading of answers, shared out."""
-    return lambda answers: share(lambda own, _: read(own), answers)
+def shared_column(
+    share: Share, model: Model, read: Callable[[Sequence[Example]], list[np.ndarray]]
+) -> Callable[[Sequence[Example]], list[np.ndarray]]:
+    """The same reading of answers by a model, shared out."""
+
+    def column(answers: Sequence[Example]) -> list[np.ndarray]:
+        model.gather()  # by all ranks: one that has no answer to read does not come to it
+        return share(lambda own, _: read(own), answers)
+
+    return column
 
 
 def shared_scores(share: Share, read: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
