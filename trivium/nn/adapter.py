@@ -110,6 +110,7 @@ def attach(model: Model, groups: Sequence[Sequence[str]], *, r: int, scale: floa
 
     A is uniform within 1 / sqrt(in), as in PEFT: the bound of Kaiming's initialisation with a = sqrt(5).
     """
+    model.gather()
     model.base_fingerprint = fingerprint(model)
     model.trunk.requires_grad_(False)
     for names in groups:
@@ -145,6 +146,7 @@ def frozen_reference(model: Model) -> Model:
     reference = copy.deepcopy(model, shared)
     for name, linear in _adapted(reference):
         reference.set_submodule(name, linear.base)
+    reference.gather()  # what was promised to it (nn/promised.py)
     return reference.requires_grad_(False)
 
 

@@ -318,7 +318,7 @@ class Reinforce:
 
         if arrangement().tensor > 1:
             run.log_once("parallel.tensor is above 1: log-probs differ in their last bits from those of a sampler that is not spread so")
-        policy = Speaker.of(run, self.model).adapt(self.lora, run.seed)
+        policy = Speaker.of(run, self.model, is_later=not isinstance(self.engine, InProcess)).adapt(self.lora, run.seed)
         say_what_is_slower(run, policy.model)
         size = {"rows": self.micro_batch_rows, "length": self.seq_len}
         judges = Judges.load(self, run, policy, **size)
@@ -358,4 +358,3 @@ class Reinforce:
             checkpoints=Checkpoints(run, companions=companions), hooks=[rollouts.report, watch],
             save_multiple=rollouts.steps_per_phase,
         )  # fmt: skip
-        policy.model.gather()  # while its trainer is there

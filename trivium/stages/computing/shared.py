@@ -17,6 +17,7 @@ from trivium.generate.engine import Engine
 from trivium.generate.sampling import Sampling
 from trivium.nn.model import Model
 from trivium.stages.computing.models import machine_of
+from trivium.train.annotate import share_for
 from trivium.train.ranks import Share, alone, together
 
 
@@ -48,8 +49,7 @@ def shared_column(
     """The same reading of answers by a model, shared out."""
 
     def column(answers: Sequence[Example]) -> list[np.ndarray]:
-        model.gather()  # by all ranks: one that has no answer to read does not come to it
-        return share(lambda own, _: read(own), answers)
+        return share_for(model, share)(lambda own, _: read(own), answers)
 
     return column
 
