@@ -38,6 +38,7 @@ from trivium.train.ranks import together
 from trivium.train.spread import Spread
 from trivium.train.trainer import Trainer
 
+APART = Parallel()
 SIZE = {"rows": 2, "length": LONGEST}
 MACHINE = {"threads": 1, "precision": "float32", "compile": "off", "ceiling": 5e10, "kernels": "torch"}
 SHORT = {"seq_len": 64, "micro_batch_rows": 4, "schedule": {"warmup_steps": 0}, "optimizer": {"kind": "adamw", "lr": 1e-3}}
@@ -76,7 +77,7 @@ def told(trainer: Trainer) -> dict[str, list[np.ndarray]]:
     return {f"values of {count}": read(items(CASES["value"], count)) for count in (1, 5)}
 
 
-def learned(is_read: bool, parallel: Parallel = Parallel()) -> tuple[Trainer, dict[str, list[np.ndarray]]]:
+def learned(is_read: bool, parallel: Parallel = APART) -> tuple[Trainer, dict[str, list[np.ndarray]]]:
     """Three updates, and what the model says between them and after the last one."""
     case, found = CASES["cross-entropy"], {}
     with arranged(parallel):
