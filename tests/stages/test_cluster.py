@@ -20,6 +20,7 @@ from trivium.stages.planning.outlay import plan_of
 from trivium.stages.recipe import load_recipe, single
 
 SHAPE = ["tokens=1e12"]
+VLLM = {"kind": "vllm", "urls": ["http://localhost:8000"]}
 TAGS = {"exact", "measured", "calibrated", "assumed"}
 
 
@@ -213,8 +214,8 @@ def test_the_command_prints_json_without_torch(light, tmp_path):
         ("prefer", {"data": "x", "steps": 1}, 0),
         ("reward", {"data": "x", "heldout": "y", "steps": 1}, 0),
         ("reinforce", {"prompts": "p", "reward_model": ["r"], "phases": 1, "method": "grpo"}, 1),
-        ("reinforce", {"prompts": "p", "reward_model": ["r"], "phases": 1, "method": "grpo", "engine": {"kind": "vllm"}}, 0),
-        ("reinforce", {"prompts": "p", "reward_model": ["r"], "phases": 1, "engine": {"kind": "vllm"}}, 1),
+        ("reinforce", {"prompts": "p", "reward_model": ["r"], "phases": 1, "method": "grpo", "engine": VLLM}, 0),
+        ("reinforce", {"prompts": "p", "reward_model": ["r"], "phases": 1, "engine": VLLM}, 1),
     ],
 )
 def test_what_samples_or_makes_a_critic_has_weights_whole_on_every_rank(stage, options, wholes):

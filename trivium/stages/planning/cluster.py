@@ -21,7 +21,7 @@ from trivium.stages.machine import Machine
 from trivium.stages.planning.jobs import Job, extra_flops, shape_of
 from trivium.stages.prefer import Prefer
 from trivium.stages.reinforce import Reinforce
-from trivium.stages.samplers import InProcess, Servers
+from trivium.stages.samplers import Servers
 
 MEAN_SHARE, VARIATION = 0.25, 0.9  # assumed of answers: their mean in longest answers, and how far they are spread
 ROWS = 64  # that a sampler answers at one time, where a stage does not say
@@ -117,7 +117,7 @@ def training_of(job: Job, fit: LayerFit | None = None, *, is_fp8: bool = False) 
     copies, wholes, reads = 1, 0, int(isinstance(job.stage, Prefer) and job.stage.keeps_reference)
     if isinstance(job.stage, Reinforce):  # whose critic is made of a reward model that every rank has
         copies, reads = 1 + job.stage.has_critic, 1 + len(job.stage.reward_model)
-        wholes = (isinstance(job.stage.engine, InProcess) or job.stage.opponent is not None) + job.stage.has_critic
+        wholes = (not isinstance(job.stage.engine, Servers) or job.stage.opponent is not None) + job.stage.has_critic
     elif isinstance(job.stage, Finetune):  # whose answers are scored, or whose vocabulary may grow
         wholes = int(isinstance(job.stage.select, ByReward) or job.stage.template == "synthesizer")
     trained = None if job.lora is None else job.lora.num_parameters(job.config)
