@@ -116,6 +116,7 @@ def test_a_critic_doubles_the_states_and_a_reference_is_whole_on_every_rank():
     assert two.states == 2 * one.states == 2 * 16 * N / 8
     assert two.whole == 2 * one.whole == 8 * N
     assert two.beside == 4 * N
+    assert memory(LLAMA_8B, layout, read_apart=1).beside == 4 * N / 8
 
 
 def test_logits_of_a_chunk_are_all_there_is_of_them():

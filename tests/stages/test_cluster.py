@@ -206,19 +206,23 @@ def test_the_command_prints_json_without_torch(light, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("stage", "options", "wholes"),
+    ("stage", "options", "wholes", "beside"),
     [
-        ("finetune", {"data": "x", "steps": 1}, 0),
-        ("finetune", {"data": "x", "steps": 1, "select": {"kind": "reward", "reward_model": "r", "prompts": "p"}}, 1),
-        ("finetune", {"data": "x", "steps": 1, "lora": {}}, 1),
-        ("prefer", {"data": "x", "steps": 1}, 0),
-        ("reward", {"data": "x", "heldout": "y", "steps": 1}, 0),
-        ("reinforce", {"prompts": "p", "reward_model": ["r"], "phases": 1, "method": "grpo"}, 1),
-        ("reinforce", {"prompts": "p", "reward_model": ["r"], "phases": 1, "method": "grpo", "engine": VLLM}, 0),
-        ("reinforce", {"prompts": "p", "reward_model": ["r"], "phases": 1, "engine": VLLM}, 1),
+        ("finetune", {"data": "x", "steps": 1}, 0, (0, 0)),
+        ("finetune", {"data": "x", "steps": 1, "select": {"kind": "reward", "reward_model": "r", "prompts": "p"}}, 1, (0, 0)),
+        ("finetune", {"data": "x", "steps": 1, "lora": {}}, 1, (0, 0)),
+        ("prefer", {"data": "x", "steps": 1}, 0, (0, 0)),
+        ("prefer", {"data": "x", "steps": 1, "objective": {"kind": "tdpo"}}, 0, (1, 0)),
+        ("reward", {"data": "x", "heldout": "y", "steps": 1}, 0, (0, 0)),
+        ("reinforce", {"prompts": "p", "reward_model": ["r"], "phases": 1, "method": "grpo"}, 1, (2, 0)),
+        ("reinforce", {"prompts": "p", "reward_model": ["r"], "phases": 1, "method": "grpo", "engine": VLLM}, 0, (0, 2)),
+        ("reinforce", {"prompts": "p", "reward_model": ["r"], "phases": 1, "engine": VLLM}, 0, (0, 2)),
+        ("reinforce", {"prompts": "p", "reward_model": ["r"], "phases": 1, "engine": {"kind": "native"}}, 1, (0, 2)),
+        ("reinforce", {"prompts": "p", "reward_model": ["r"], "phases": 1}, 2, (2, 0)),
     ],
 )
-def test_what_samples_or_makes_a_critic_has_weights_whole_on_every_rank(stage, options, wholes):
+def test_what_is_sampled_from_here_is_whole_on_every_rank_with_what_reads_its_answers(stage, options, wholes, beside):
     config = llama(vocab_size=1024, depth=4, width=64, max_seq_len=128)
     found = single(stage, {"model": "m", **options}).stages[stage]
-    assert training_of(Job(stage, found, Work(0, 0), config, 1024)).wholes == wholes
+    training = training_of(Job(stage, found, Work(0, 0), config, 1024))
+    assert (training.wholes, (training.read_only, training.read_apart)) == (wholes, beside)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -27,15 +28,17 @@ from trivium.learn.schedules import Schedule
 from trivium.nn.io.directory import load_model
 from trivium.nn.model import Model, initialise
 from trivium.nn.promised import Promised, drawn_later
-from trivium.stages.computing.shared import shared_column
+from trivium.stages.computing import judges as judges_module
+from trivium.stages.computing.shared import shared_column, shared_scores
 from trivium.stages.recipe import single
-from trivium.train.annotate import column_of, entropies, logprobs, values
+from trivium.train import trainer as trainer_module
+from trivium.train.annotate import column_of, entropies, final_scores, logprobs, values
 from trivium.train.best import Best
 from trivium.train.checkpoint import Checkpoints
 from trivium.train.mesh import Parallel, arranged
 from trivium.train.parallel import data_rank, local_part
 from trivium.train.ranks import together
-from trivium.train.spread import Spread
+from trivium.train.spread import Spread, read_in_parts
 from trivium.train.trainer import Trainer
 
 APART = Parallel()
@@ -58,6 +61,8 @@ STAGES = {  # from the first weights, which are drawn, on
                  "batch_size": 3, "select": {"kind": "loss"}},
     "prefer": {**SHORT, "model": "out/finetune/model", "data": "pairs.jsonl", "heldout": "pairs.jsonl", "steps": 2, "batch_size": 3},
     "reward": {**SHORT, "model": "out/finetune/model", "data": "pairs.jsonl", "heldout": "pairs.jsonl", "steps": 2, "batch_size": 3},
+    "reinforce": {**SHORT, "model": "out/finetune/model", "reward_model": ["out/reward/model"], "prompts": "prompts.jsonl", "phases": 2,
+                  "prompts_per_phase": 3, "answers": 1, "sampling": {"max_new_tokens": 8}, "engine": {"kind": "native"}},
 }  # fmt: skip
 READINGS: dict[str, Callable[..., Any]] = {"logprobs": logprobs, "entropies": entropies, "greedy": lambda out, _: out.greedy_BL}
 
@@ -75,6 +80,16 @@ def told(trainer: Trainer) -> dict[str, list[np.ndarray]]:
     """What the critic says of one answer, fewer than there are ranks, and of five, as the ranks share them."""
     read = shared_column(together, trainer.whole, lambda own: column_of(trainer.whole, own, values, **SIZE))
     return {f"values of {count}": read(items(CASES["value"], count)) for count in (1, 5)}
+
+
+def judged(model: Model) -> dict[str, list[np.ndarray]]:
+    """Scores of one answer and of five by a reward model, of which each rank has a part."""
+    if dist.is_initialized():
+        read_in_parts(model.requires_grad_(False))
+    read = shared_scores(together, lambda judge, own: final_scores(judge.model, own, **SIZE))
+    found = {f"judged {count}": [read(SimpleNamespace(model=model), items(CASES["value"], count))] for count in (1, 5)}
+    assert not dist.is_initialized() or more(model.parameters()) == 0
+    return found
 
 
 def learned(is_read: bool, parallel: Parallel = APART) -> tuple[Trainer, dict[str, list[np.ndarray]]]:
@@ -140,10 +155,9 @@ def promised(folder: Path) -> None:
         pairs = {"drawn": (initialise(Model(config), 3), drawn_later(config, 3, "cpu", compute_dtype=torch.float32))}
 
 
-def held(parameters: Any) -> int:
-    """Bytes of the weights that are whole, in memory that is counted once."""
-    storages = [weight.untyped_storage() for weight in parameters]
-    return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
+def more(parameters: Any) -> int:
+    """Bytes of weights that are whole, beyond one number of each."""
+    return sum(weight.untyped_storage().nbytes() - 4 for weight in parameters)
 
 
 @contextmanager
@@ -154,13 +168,13 @@ def watched(seen: dict[str, Any]) -> Iterator[None]:
     def note(name: str, size: int) -> None:
         seen[name] = max(seen.get(name, 0), size)
 
-    def before(owner: type, method: str, look: Callable[..., None], *, is_after: bool = False) -> None:
+    def before(owner: Any, method: str, look: Callable[..., None], *, is_after: bool = False) -> None:
         real = getattr(owner, method)
 
-        def done(self: Any, *words: Any, **more: Any) -> Any:
+        def done(self: Any, *words: Any, **named: Any) -> Any:
             if not is_after:
                 look(self, *words)
-            given = real(self, *words, **more)
+            given = real(self, *words, **named)
             if is_after:
                 look(self, *words)
             return given
@@ -169,19 +183,20 @@ def watched(seen: dict[str, Any]) -> Iterator[None]:
         setattr(owner, method, done)
 
     def look_at_all(name: str) -> Callable[..., None]:
-        return lambda *_: note(name, max(held(model.parameters()) for model in wholes))
+        return lambda *_: note(name, max(more(model.parameters()) for model in wholes))
 
-    def begun(trainer: Trainer, model: Model) -> None:
-        wholes[:] = [model]
-        seen["a number each"] = 4 * len(list(model.parameters()))
+    def begun(_: Any, model: Model, *__: Any) -> None:
+        wholes.append(model)
         parts = [*model.trunk.blocks, model]
-        sizes = [sum(4 * weight.numel() for weight in part.parameters()) for part in parts]
-        seen["whole"], seen["largest part"] = sizes[-1], max(*sizes[:-1], sizes[-1] - sum(sizes[:-1]))
-        note("before", held(model.parameters()))
+        sizes = [sum(4 * weight.numel() - 4 for weight in part.parameters()) for part in parts]
+        seen.setdefault("whole", sizes[-1])  # of the policy
+        note("largest part", max(*sizes[:-1], sizes[-1] - sum(sizes[:-1])))
+        note("before", more(model.parameters()))
 
-    reals: list[tuple[type, str, Any]] = []
-    before(Trainer, "_spread", begun)
-    before(Promised, "fill", lambda _, __, names: note("cut", held(names)), is_after=True)
+    reals: list[tuple[Any, str, Any]] = []
+    before(trainer_module, "spread_out", begun)
+    before(judges_module, "read_in_parts", lambda model: wholes.append(model), is_after=True)
+    before(Promised, "fill", lambda _, __, names: note("cut", more(names)), is_after=True)
     before(Trainer, "_update", look_at_all("learned"))
     before(Spread, "read", look_at_all("read"))
     before(Spread, "gather_on_host", look_at_all("saved"), is_after=True)
@@ -212,7 +227,7 @@ def main() -> None:
     dist.init_process_group("gloo", timeout=timedelta(seconds=60))
     rank, folder, tensors = dist.get_rank(), Path.cwd(), {}
     seen = {name: staged(name, options, rank) for name, options in STAGES.items()}
-    found = told(critic())
+    found = told(critic()) | judged(load_model(folder / "judge", later_on="cpu"))
     for name, parallel in {"apart": Parallel(), "rows": Parallel(context=2), "copies": Parallel(shard=1)}.items():
         trainer, columns = learned(True, parallel)
         tensors |= {f"{name}/{weight}": tensor for weight, tensor in trainer.state().items()}

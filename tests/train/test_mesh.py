@@ -27,7 +27,7 @@ from trivium.nn.tensor_parallel import why_not_spread
 from trivium.plan.memory import Layout, memory
 from trivium.stages.planning.jobs import shape_of
 from trivium.stages.recipe import single
-from trivium.train import trainer as trainer_module
+from trivium.train import spread as spread_module
 from trivium.train.mesh import Parallel, Sizes, arranged
 from trivium.train.parallel import data_rank
 from trivium.train.trainer import Trainer
@@ -223,8 +223,8 @@ def test_a_rank_holds_one_number_of_each_weight_that_nobody_reads():
 def test_what_is_spread_is_not_copied_before(monkeypatch):
     """A copy and the model it is made of are in the same memory until the shards are there."""
     model, seen = Model(preset("pythia-14m")), []
-    real, where = trainer_module.shard, [weight.data_ptr() for weight in model.parameters()]
-    monkeypatch.setattr(trainer_module, "shard", lambda loss, *more: (seen.extend(loss.model.parameters()), real(loss, *more)))
+    real, where = spread_module.shard, [weight.data_ptr() for weight in model.parameters()]
+    monkeypatch.setattr(spread_module, "shard", lambda loss, *more: (seen.extend(loss.model.parameters()), real(loss, *more)))
     with pretended(8, Parallel()):
         trainer = Trainer("policy", model, CrossEntropy(), AdamW()(model), schedule=Schedule(), steps=1)
         assert [weight.data_ptr() for weight in seen] == where

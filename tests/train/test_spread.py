@@ -12,10 +12,10 @@ import torch
 from safetensors.torch import load_file
 
 from tests.nn.io_models import FILES, TEXTS, TOKENIZER, ours
-from tests.train.spread_ranks import STAGES, critic, learned, told
+from tests.train.spread_ranks import STAGES, critic, judged, learned, told
 from tests.train.test_spike import TRAINED, below
 from trivium.core.types import Document
-from trivium.nn.io.directory import save_model
+from trivium.nn.io.directory import load_model, save_model
 from trivium.text.shards import write_shard
 
 ROOT = Path(__file__).parents[2]
@@ -32,7 +32,9 @@ def launched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pairs = [{"prompt": f"ships {n}", "chosen": f"land {n}", "rejected": f"people {n}"} for n in range(9)]
     (folder / "chats.jsonl").write_text("".join(json.dumps({"messages": chat}) + "\n" for chat in chats))
     (folder / "pairs.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+    (folder / "prompts.jsonl").write_text("".join(json.dumps({"prompt": f"ships {n}"}) + "\n" for n in range(9)))
     save_model(folder / "stored", ours("llama"), **FILES)
+    save_model(folder / "judge", ours("llama", has_scalar=True), **FILES)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", ROOT / "tests/train/spread_ranks.py"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     ended = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=600, check=False)
@@ -58,12 +60,11 @@ def columns(name: str, found: dict[str, torch.Tensor]) -> list[np.ndarray]:
 def test_no_rank_ever_has_the_whole_copy_on_its_device(launched, rank, stage):
     """Weights are cut part by part, learned and read with one number of each, and saved from the host of the first rank."""
     seen = json.loads((launched / f"seen-{rank}.json").read_text())[stage]
-    least = seen["a number each"]
-    head = 4 * 32 if stage == "reward" else 0  # a new one, of zeros
-    assert seen["before"] <= least + head
-    assert least < seen["cut"] <= seen["largest part"] + least + head < seen["whole"]
-    assert seen["learned"] == seen["read"] == least
-    assert seen["saved"] == (least if rank else seen["whole"])
+    head = 4 * 32 - 4 if stage == "reward" else 0  # a new one, of zeros
+    assert seen["before"] == head
+    assert 0 < seen["cut"] <= seen["largest part"] + head < seen["whole"]
+    assert seen["learned"] == seen["read"] == 0
+    assert seen["saved"] == (0 if rank else seen["whole"])
     assert "gathered" not in seen
 
 
@@ -73,6 +74,13 @@ def test_ranks_that_share_fewer_answers_than_they_are_get_what_one_process_does(
     assert len(expected) == count
     for theirs, ours_ in zip(columns(f"values of {count}", found), expected, strict=True):
         np.testing.assert_allclose(theirs, ours_, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_a_model_that_is_only_read_says_in_parts_what_it_says_whole(found, launched, count):
+    [expected] = judged(load_model(launched / "judge"))[f"judged {count}"]
+    [theirs] = columns(f"judged {count}", found)
+    np.testing.assert_allclose(theirs, expected, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("shared", ["apart", "rows", "copies"])

@@ -14,6 +14,11 @@ def hollow(shape: torch.Size, device: torch.device | str, dtype: torch.dtype = t
     return torch.full((), torch.nan, device=device, dtype=dtype).expand(shape)
 
 
+def is_hollow(weight: Tensor) -> bool:
+    """Whether a tensor holds one number for all of its numbers."""
+    return weight.numel() > 1 and not any(weight.stride())
+
+
 class Promised:
     """Where the weights of a model come from that has none. names: of its parameters; read: one of them, on the CPU."""
 
@@ -53,6 +58,12 @@ class Promised:
 
     def _own(self, model: Model) -> list[tuple[str, nn.Parameter]]:
         return [(name, weight) for name, weight in model.named_parameters() if name in self.names]
+
+
+def weight_of(model: Model, name: str) -> Tensor:
+    """A weight of a model that may not have it yet."""
+    source = model.source
+    return source.read(name) if isinstance(source, Promised) and name in source.names else model.get_parameter(name)
 
 
 def drawn_later(config: ModelConfig, seed: int, device: torch.device | str, *, compute_dtype: torch.dtype, drawn: Draw = draw) -> Model:

@@ -76,10 +76,11 @@ class Memory:
 
 def memory(
     shape: Shape, layout: Layout, *, trained: int | None = None, copies: int = 1, wholes: int = 0, read_only: int = 0,
-    has_margin: bool = True,
+    read_apart: int = 0, has_margin: bool = True,
 ) -> Memory:  # fmt: skip
     """Of one GPU. trained: weights that are, if not all (adapters); copies: of a model and its states, such as a critic beside the policy;
-    wholes: those of them that every rank has whole at some time; read_only: models that are only read, whole on every rank.
+    wholes: those of them that every rank has whole at some time; read_only: models that are only read, whole on every rank; read_apart:
+    such of which each rank has a part.
     """
     d, t, tokens, f = shape.hidden_size, layout.tensor, layout.tokens, shape.intermediate_size
     learning = layout.of_shared(shape.num_layers * shape.layer_parameters, shape.rest) if trained is None else trained
@@ -101,7 +102,7 @@ def memory(
     logits = layout.of_shared(0, 10 * shape.vocab_size * (min(layout.head_tokens, tokens) or tokens))
     is_spread = layout.is_ours and layout.gpus > 1
     whole = 4.0 * (shape.parameters - frozen) * wholes * is_spread
-    beside = 4.0 * (read_only * shape.parameters + frozen * copies * is_spread)
+    beside = 4.0 * (read_only * shape.parameters + frozen * copies * is_spread + read_apart * learning / (layout.shard * layout.context))
     margin = MARGIN["tensor" if t > 1 else "sharded"] if has_margin else 1.0
     activations = tokens * (of_all * shape.num_layers + live)
     return Memory(states, gathered, activations, logits, whole, beside, margin)

@@ -16,8 +16,8 @@ MOST_ROWS = 64
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """What is to be trained: update_tokens in rows of seq_len. trained, copies, wholes, read_only: see `memory`. share: of the data sheet's
-    FLOP/s that is reached, 0: what is assumed for the size. margin: of the memory beside states, 0: as published runs had it.
+    """What is to be trained: update_tokens in rows of seq_len. trained, copies, wholes, read_only, read_apart: see `memory`. share: of the
+    data sheet's FLOP/s that is reached, 0: what is assumed for the size. margin: of the memory beside states, 0: as published runs had it.
     """
 
     shape: Shape
@@ -28,13 +28,17 @@ class Training:
     copies: int = 1
     wholes: int = 0
     read_only: int = 0
+    read_apart: int = 0
     is_fp8: bool = False
     share: float = 0.0
     margin: float = 0.0
 
     def memory(self, layout: Layout) -> Memory:
         """Of one GPU."""
-        found = memory(self.shape, layout, trained=self.trained, copies=self.copies, wholes=self.wholes, read_only=self.read_only)
+        found = memory(
+            self.shape, layout, trained=self.trained, copies=self.copies, wholes=self.wholes, read_only=self.read_only,
+            read_apart=self.read_apart,
+        )  # fmt: skip
         return replace(found, margin=self.margin) if self.margin else found
 
     def step(self, layout: Layout, cluster: Cluster, accumulate: int) -> Step:

@@ -1,6 +1,5 @@
 """A model, what is wanted of it, and one update."""
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -18,7 +17,6 @@ from trivium.nn.batch import Batch
 from trivium.nn.kernels import preferred_attention
 from trivium.nn.model import Model
 from trivium.nn.outputs import Outputs
-from trivium.nn.promised import Promised
 from trivium.train.beside import Beside
 from trivium.train.exact import GradientTree, tree_sum
 from trivium.train.parallel import (
@@ -30,13 +28,12 @@ from trivium.train.parallel import (
     like,
     rank_and_size,
     recompute_blocks,
-    shard,
     sizes,
     sum_copies,
     sum_over_ranks,
     total_norm,
 )
-from trivium.train.spread import Spread, Work
+from trivium.train.spread import Spread, Work, spread_out
 
 
 class Loss(nn.Module):
@@ -95,21 +92,13 @@ class Trainer:
         self.shares = EXACT_SHARES // rank_and_size()[1] if is_exact else 1
         self.is_exact = is_exact
         if is_parallel() and not is_exact:
-            self._spread(model)
+            self.spread = spread_out(self.loss, model, self.optimizers)
+            self.loss, self.model = self.spread.loss, self.spread.model
         else:
             model.gather()
         self.objective, self.beside = objective, beside
         self.schedule, self.steps, self.max_grad_norm, self.max_length = schedule, steps, max_grad_norm, max_length
         self._peaks = [[group["lr"] for group in optimizer.param_groups] for optimizer in self.optimizers]
-
-    def _spread(self, model: Model) -> None:
-        """Train a copy of the model, of whose weights each rank has a part."""
-        promised, model.source = (model.source if isinstance(model.source, Promised) else None), None
-        self.loss = _copied(self.loss, self.optimizers)
-        self.model = self.loss.model
-        shard(self.loss, self.optimizers, promised)
-        self.spread = model.source = Spread(self.loss, self.model, model.device)
-        self.let_go()
 
     def step(self, n: int, batches: Sequence[Batch], sizes: Sequence[int] = ()) -> dict[str, float]:
         """Update number n. Weights stay as they are when the gradient is not finite; the metrics then say `skipped`.
@@ -254,21 +243,6 @@ class Trainer:
         """Free the whole copy, where weights are spread, until somebody gathers it: they are going to change."""
         if self.spread is not None:
             self.spread.let_go(self.whole)
-
-
-def _copied(loss: Loss, optimizers: Sequence[torch.optim.Optimizer]) -> Loss:
-    """A copy of `loss`, whose weights the optimizers update from now on; until it is sharded they are in the same memory.
-
-    Buffers stay in the same memory: what is set in those of one (a score's gain) is set in the other.
-    """
-    same: dict[int, Tensor] = {id(parameter): nn.Parameter(parameter.detach(), parameter.requires_grad) for parameter in loss.parameters()}
-    same |= {id(buffer): buffer for buffer in loss.buffers()}
-    copied = copy.deepcopy(loss, same)
-    names, ours = {parameter: name for name, parameter in loss.named_parameters()}, dict(copied.named_parameters())
-    for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            group["params"] = [ours[names[parameter]] for parameter in group["params"]]
-    return copied
 
 
 def _weights(model: Model) -> dict[str, Tensor]:

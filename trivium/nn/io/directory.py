@@ -156,7 +156,9 @@ def _promised(
     shapes = {name: torch.Size(shape) for tensor in stored.values() for name, shape in tensor.ours.items()}
     if model.config.tie_head and shapes.pop(HEAD, None) is not None:
         _check_tie(read(HEAD), read(EMBED), path)
-    model.source = Promised(shapes, read)
+    is_stored = model.config.tie_head or HEAD in shapes  # that of a reward model is not
+    shapes |= {} if is_stored else {HEAD: shapes[EMBED]}
+    model.source = Promised(shapes, lambda name: read(name) if is_stored or name != HEAD else torch.zeros(shapes[HEAD]))
     return {name: hollow(shape, device) for name, shape in shapes.items()}
 
 

@@ -28,6 +28,7 @@ from trivium.nn.model import DTYPES, Model
 from trivium.nn.native.block import use, why_not_train
 from trivium.nn.native.decoder import Precision, why_not_native
 from trivium.nn.native.training import Products
+from trivium.nn.promised import weight_of
 from trivium.nn.proxy import Contrast, ProxyModel
 from trivium.nn.vocabulary import with_vocabulary
 from trivium.stages.base import resolve
@@ -144,15 +145,15 @@ class Speaker:
         return Speaker.load(resolve(run, reference), machine_of(run), has_scalar=has_scalar, is_later=is_later)
 
     @staticmethod
-    def judge_of(run: Run, reference: str) -> "Speaker":
+    def judge_of(run: Run, reference: str, *, is_later: bool = False) -> "Speaker":
         """The reward model behind an option of a stage. Raises what `load_judge` does."""
-        return Speaker.load_judge(resolve(run, reference), machine_of(run))
+        return Speaker.load_judge(resolve(run, reference), machine_of(run), is_later=is_later)
 
     @staticmethod
-    def load_judge(path: Path, machine: Machine) -> "Speaker":
+    def load_judge(path: Path, machine: Machine, *, is_later: bool = False) -> "Speaker":
         """Read a reward model. Raises ArtefactError as `load` does, and for a model that gives every answer the same score."""
-        found = Speaker.load(path, machine, has_scalar=True)
-        if found.model.scalar_head is None or not found.model.scalar_head.weight.any():
+        found = Speaker.load(path, machine, has_scalar=True, is_later=is_later)
+        if found.model.scalar_head is None or not weight_of(found.model, "scalar_head.weight").any():
             raise ArtefactError(f"{path}: is no reward model: every answer would get the same score; `trivium reward` makes one of it")
         return found
 

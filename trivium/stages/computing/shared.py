@@ -58,7 +58,8 @@ def shared_scores(share: Share, read: Callable[..., np.ndarray]) -> Callable[...
     """The same scoring of answers, (N,), shared out; read: (judge, answers)."""
 
     def scored(judge: Any, answers: Sequence[Example]) -> np.ndarray:
-        found = share(lambda own, _: [np.array([score]) for score in read(judge, own)], answers)
+        own_share = share_for(judge.model, share)
+        found = own_share(lambda own, _: [np.array([score]) for score in read(judge, own)], answers)
         return np.concatenate(found) if found else np.zeros(0)
 
     return scored
