@@ -24,6 +24,7 @@ class Promised:
 
     def __init__(self, names: Collection[str], read: Callable[[str], Tensor]) -> None:
         self.names, self.read = frozenset(names), read
+        self._device: torch.device | str = "cpu"  # where the model is, while its weights are on the host
 
     def __deepcopy__(self, memo: dict[int, object]) -> "Promised":
         """What is promised to a model is to its copy."""
