@@ -86,10 +86,11 @@ def test_what_does_not_fit_says_what_would_and_that_does():
         assert best(training(), Cluster(device(name), int(gpus))).fits
 
 
-def test_nothing_fits_a_model_that_no_gpu_reads_whole():
-    said = "265 GiB of 80 on each in the leanest layout, 263 of them while it reads the weights whole; nothing in the table"
+def test_nothing_fits_a_model_that_no_gpu_has_whole_where_it_is_sampled_from():
+    said = "265 GiB of 80 on each in the leanest layout, 263 of them while it has the weights whole; nothing in the table"
     with pytest.raises(ConfigError, match=said):
-        best(training(LLAMA_70B), Cluster(H100, 512))
+        best(training(LLAMA_70B, wholes=1), Cluster(H100, 512))
+    assert best(training(LLAMA_70B), Cluster(H100, 512)).fits
 
 
 def test_the_lines_that_start_it_name_the_layout():

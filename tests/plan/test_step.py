@@ -87,17 +87,19 @@ def test_a_token_keeps_in_each_layer_what_docs_parallelism_says(recompute, tenso
     assert found == pytest.approx(2 * numbers * 8192)
 
 
-def test_every_rank_reads_the_weights_whole_which_no_number_of_them_makes_smaller():
-    """70B is 282 GB in fp32: while it learns nobody reads it, but it is spread from a whole and saved as one (train/trainer.py)."""
-    [few, many] = (memory(LLAMA_70B, Layout(shard=shard, tensor=8, recompute="full")) for shard in (1, 512))
+def test_weights_that_are_sampled_from_are_whole_on_every_rank_which_no_number_of_them_makes_smaller():
+    """70B is 282 GB in fp32: while it learns nobody samples from it. Without sampling it is never whole (train/spread.py)."""
+    [few, many] = (memory(LLAMA_70B, Layout(shard=shard, tensor=8, recompute="full"), wholes=1) for shard in (1, 512))
     assert few.whole == many.whole == 4 * LLAMA_70B.parameters
     assert many.total == many.states + 4 * LLAMA_70B.parameters
-    eight = memory(LLAMA_8B, Layout(shard=8))
+    alone = memory(LLAMA_70B, Layout(shard=512, tensor=8, recompute="full"))
+    assert (alone.whole, alone.total) == (0, alone.states + alone.learning)
+    eight = memory(LLAMA_8B, Layout(shard=8), wholes=1)
     assert eight.total == eight.states + max(eight.whole, 1.15 * (eight.gathered + eight.activations + eight.logits))
-    lora = memory(LLAMA_8B, Layout(shard=8), trained=1000)
+    lora = memory(LLAMA_8B, Layout(shard=8), trained=1000, wholes=1)
     assert (lora.whole, lora.beside) == (4000, 4 * (LLAMA_8B.parameters - 1000))  # what is frozen stays where it is read
-    assert memory(LLAMA_8B, Layout()).whole == 0  # one process trains the model that is read
-    assert memory(LLAMA_8B, Layout(shard=8, is_ours=False)).whole == 0
+    assert memory(LLAMA_8B, Layout(), wholes=1).whole == 0  # one process trains the model that is read
+    assert memory(LLAMA_8B, Layout(shard=8, is_ours=False), wholes=1).whole == 0
 
 
 def test_embedding_and_head_are_gathered_in_fp32_and_shared_by_no_tensor_ranks():
@@ -110,10 +112,11 @@ def test_embedding_and_head_are_gathered_in_fp32_and_shared_by_no_tensor_ranks()
 
 def test_a_critic_doubles_the_states_and_a_reference_is_whole_on_every_rank():
     layout = Layout(shard=8)
-    one, two = memory(LLAMA_8B, layout), memory(LLAMA_8B, layout, copies=2, read_only=1)
+    one, two = memory(LLAMA_8B, layout, wholes=1), memory(LLAMA_8B, layout, copies=2, wholes=2, read_only=1)
     assert two.states == 2 * one.states == 2 * 16 * N / 8
     assert two.whole == 2 * one.whole == 8 * N
     assert two.beside == 4 * N
+    assert memory(LLAMA_8B, layout, read_apart=1).beside == 4 * N / 8
 
 
 def test_logits_of_a_chunk_are_all_there_is_of_them():

@@ -3,6 +3,7 @@ import pytest
 from trivium.core.config import parse_overrides
 from trivium.core.errors import ConfigError, ResourceError
 from trivium.core.run import Run
+from trivium.core.world import World
 from trivium.stages.pipeline import _content, _sources, execute
 from trivium.stages.recipe import load_recipe, recipe_of
 
@@ -44,5 +45,14 @@ def test_a_pattern_is_the_content_of_the_files_that_fit_it(tmp_path, monkeypatch
 def test_ranks_that_cannot_be_cut_as_the_recipe_says_are_refused_before_the_first_stage(tmp_path):
     recipe = load_recipe("quickstart", parse_overrides(["parallel.shard=3"]))
     with pytest.raises(ConfigError, match="1 ranks cannot be cut into shard=3"):
+        execute(recipe, tmp_path / "out", quiet=True)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("shared", ["tensor", "context"])
+def test_the_same_bits_with_ranks_that_share_a_group_are_refused_before_the_first_stage(tmp_path, monkeypatch, shared):
+    monkeypatch.setattr("trivium.stages.pipeline.world", lambda: World(rank=0, size=4, local_rank=0))
+    recipe = load_recipe("quickstart", parse_overrides([f"parallel.{shared}=2", "machine.exact=true"]))
+    with pytest.raises(ConfigError, match=f"parallel.{shared} is 2, but machine.exact computes each group whole on one rank; set it to 1"):
         execute(recipe, tmp_path / "out", quiet=True)
     assert not (tmp_path / "out").exists()

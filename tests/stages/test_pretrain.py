@@ -25,7 +25,7 @@ from trivium.generate.engine import Engine
 from trivium.generate.sampling import Sampling
 from trivium.nn.config import ModelConfig
 from trivium.nn.io.directory import load_model
-from trivium.nn.model import Model, initialise, initialise_as_pythia
+from trivium.nn.model import Model, draw_as_pythia, initialise
 from trivium.nn.native.decoder import why_not_native
 from trivium.nn.native.library import why_not
 from trivium.nn.variants import SPEEDRUN
@@ -125,7 +125,7 @@ def test_models_on_the_way_are_those_of_shorter_runs(tokens, tiny_preset):
     shorter = neox(tokens, "short", steps=4, **constant)
     kept = weights(kept_folder(folder, 4))
     assert all(torch.equal(weight, kept[name]) for name, weight in weights(shorter / "model").items())
-    first = initialise_as_pythia(Model(TINY), seed=1)
+    first = initialise(Model(TINY), 1, draw_as_pythia)
     saved = load_model(kept_folder(folder, 0))
     assert all(torch.equal(*pair) for pair in zip(first.parameters(), saved.parameters(), strict=True))
 
@@ -227,7 +227,7 @@ def test_the_suite_is_as_published(size):
 
 def test_pythias_initialisation_has_the_published_spread():
     config = ModelConfig(**(plain(SHAPES["gpt_neox"]) | {"hidden_size": 256, "num_layers": 3, "head_dim": 64, "intermediate_size": 1024}))
-    model = initialise_as_pythia(Model(config), seed=1)
+    model = initialise(Model(config), 1, draw_as_pythia)
     small, outer = (2 / (5 * 256)) ** 0.5, 2 / (3 * 256**0.5)
     for name, parameter in model.named_parameters():
         if parameter.dim() == 2:

@@ -21,6 +21,7 @@ from trivium.learn.optim import AdamW, MuonAdamW
 from trivium.learn.schedules import Schedule
 from trivium.nn.batch import Batch
 from trivium.nn.model import Model
+from trivium.train.annotate import column_of, logprobs
 from trivium.train.mesh import Parallel, arranged
 from trivium.train.parallel import data_rank, full_tensor, total_norm
 from trivium.train.slices import pieces
@@ -72,6 +73,7 @@ def compiled() -> Model:
     model = tiny_model(**SHAPES["llama"])
     for block in model.trunk.blocks:
         block.compile(dynamic=False, backend="aot_eager")
+    model.trunk.is_compiled = True
     return model
 
 
@@ -100,9 +102,12 @@ def rows(name: str) -> list[Batch]:
 
 
 def kept(prefix: str, trainer: Trainer, batches: list[Batch]) -> dict[str, torch.Tensor]:
+    """Loss and gradients of the batches, and the log-probs of other texts, which ranks share among them."""
     loss, gradients = trainer.gradients(batches)
     norm = total_norm(weight.grad for weight in trainer.model.parameters() if weight.grad is not None)
-    return {f"{prefix}/loss": loss, f"{prefix}/norm": norm} | {f"{prefix}/{name}": value.clone() for name, value in gradients.items()}
+    read = column_of(trainer.whole, [text for [text] in documents(DIFFERENT, seed=1)], logprobs, rows=1, length=max(DIFFERENT))
+    found = {"loss": loss, "norm": norm, "read": torch.from_numpy(np.concatenate(read)), **gradients}
+    return {f"{prefix}/{name}": value.clone() for name, value in found.items()}
 
 
 def in_context() -> dict[str, torch.Tensor]:

@@ -27,7 +27,7 @@ from trivium.nn.tensor_parallel import why_not_spread
 from trivium.plan.memory import Layout, memory
 from trivium.stages.planning.jobs import shape_of
 from trivium.stages.recipe import single
-from trivium.train import trainer as trainer_module
+from trivium.train import spread as spread_module
 from trivium.train.mesh import Parallel, Sizes, arranged
 from trivium.train.parallel import data_rank
 from trivium.train.trainer import Trainer
@@ -186,8 +186,8 @@ def test_64_ranks_that_share_everything():
 
 @pytest.mark.parametrize("parallel", [Parallel(), Parallel(shard=8), Parallel(tensor=2), Parallel(shard=4, context=2, tensor=2)])
 def test_a_rank_holds_what_the_plan_counts(parallel):
-    """Its part of the weights, with gradients and moments as large, and all of them while they are read; what tensor ranks do not share is
-    whole.
+    """Its part of the weights, with gradients and moments as large, and all of them while they are sampled from; what tensor ranks do not
+    share is whole.
     """
     cut = parallel.sizes(64)
     with pretended(64, parallel):
@@ -195,7 +195,7 @@ def test_a_rank_holds_what_the_plan_counts(parallel):
         held = sum(weight.to_local().numel() for weight in trainer.model.parameters())
         whole = sum(weight.numel() for weight in trainer.whole.parameters())
     layout = Layout(shard=cut.shard, replicate=cut.replicate, tensor=cut.tensor, context=cut.context)
-    found = memory(shape_of(preset("pythia-14m")), layout)
+    found = memory(shape_of(preset("pythia-14m")), layout, wholes=1)
     assert found.states == pytest.approx(16 * held, rel=0.02)  # norms and some biases are not shared by tensor ranks either
     assert found.whole == 4 * whole
 
@@ -223,8 +223,8 @@ def test_a_rank_holds_one_number_of_each_weight_that_nobody_reads():
 def test_what_is_spread_is_not_copied_before(monkeypatch):
     """A copy and the model it is made of are in the same memory until the shards are there."""
     model, seen = Model(preset("pythia-14m")), []
-    real, where = trainer_module.shard, [weight.data_ptr() for weight in model.parameters()]
-    monkeypatch.setattr(trainer_module, "shard", lambda loss, optimizers: (seen.extend(loss.model.parameters()), real(loss, optimizers)))
+    real, where = spread_module.shard, [weight.data_ptr() for weight in model.parameters()]
+    monkeypatch.setattr(spread_module, "shard", lambda loss, *more: (seen.extend(loss.model.parameters()), real(loss, *more)))
     with pretended(8, Parallel()):
         trainer = Trainer("policy", model, CrossEntropy(), AdamW()(model), schedule=Schedule(), steps=1)
         assert [weight.data_ptr() for weight in seen] == where

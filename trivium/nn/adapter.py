@@ -19,6 +19,7 @@ from trivium.nn.io.config_json import GUEST
 from trivium.nn.io.layout import Stored, layout
 from trivium.nn.lora import LoRA
 from trivium.nn.model import Model
+from trivium.nn.promised import is_hollow
 from trivium.nn.transformer import Linear
 
 A_LEAF, B_LEAF = ".lora_A", ".lora_B"  # how the names of trained tensors end
@@ -110,6 +111,7 @@ def attach(model: Model, groups: Sequence[Sequence[str]], *, r: int, scale: floa
 
     A is uniform within 1 / sqrt(in), as in PEFT: the bound of Kaiming's initialisation with a = sqrt(5).
     """
+    model.gather()
     model.base_fingerprint = fingerprint(model)
     model.trunk.requires_grad_(False)
     for names in groups:
@@ -135,16 +137,20 @@ def merge(model: Model) -> None:
     model.base_fingerprint = None
 
 
-def frozen_reference(model: Model) -> Model:
+def frozen_reference(model: Model, *, is_later: bool = False) -> Model:
     """The model to compare with while this one is trained: what is frozen is shared, what will be trained is copied, adapters are off.
 
     Taken before training, it is the starting model, whether that is trained in full or through an adapter; with one, the
-    reference costs no memory but that of a scalar head.
+    reference costs no memory but that of a scalar head. is_later: weights that were promised (nn/promised.py) stay so.
     """
     shared = {id(parameter): parameter for parameter in model.parameters() if not parameter.requires_grad}
+    # what holds one number would be copied as all of them
+    shared |= {id(weight): nn.Parameter(weight.detach()) for weight in model.parameters() if weight.requires_grad and is_hollow(weight)}
     reference = copy.deepcopy(model, shared)
     for name, linear in _adapted(reference):
         reference.set_submodule(name, linear.base)
+    if not is_later:
+        reference.gather()
     return reference.requires_grad_(False)
 
 

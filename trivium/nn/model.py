@@ -1,6 +1,8 @@
 """A model: a trunk, and when it judges rather than speaks, a scalar head on top."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +21,22 @@ from trivium.nn.transformer import Mask, Transformer, block_diagonal
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
+class Source(Protocol):
+    """Where the weights of a model are, while it has none itself: in a file (nn/promised.py), or spread over ranks (train/spread.py)."""
+
+    def gather(self, model: "Model") -> None:
+        """Give the model the weights of now, whole, on its device."""
+        ...
+
+    def gather_on_host(self, model: "Model", *, is_needed: bool) -> None:
+        """The same on the host, one weight after the other, for those who need them."""
+        ...
+
+    def let_go(self, model: "Model") -> None:
+        """Take them from the model again, back on its device."""
+        ...
+
+
 class Model(nn.Module):
     """A transformer over batches. With a scalar head it is a reward model or a critic; its language head then stays unused."""
 
@@ -28,7 +46,7 @@ class Model(nn.Module):
         False  # while gradients are kept, native kernels multiply in the head too as in the blocks, not as the states are
     )
     base_fingerprint: str | None = None  # of the frozen weights, where an adapter stands on them
-    source: Callable[[], None] | None = None  # of its weights, where they are a copy of those that several ranks train
+    source: Source | None = None  # of its weights, where it does not have them itself
 
     def __init__(self, config: ModelConfig, *, compute_dtype: torch.dtype = torch.float32, has_scalar: bool = False) -> None:
         super().__init__()
@@ -47,9 +65,24 @@ class Model(nn.Module):
         return next(self.parameters()).device
 
     def gather(self) -> None:
-        """Bring the weights up to date, for a reader: nothing in one process. With several ranks (train/trainer.py) a collective."""
+        """Bring the weights up to date, whole on the device: nothing in one process. Where ranks train them a collective."""
         if self.source is not None:
-            self.source()
+            self.source.gather(self)
+
+    @contextmanager
+    def on_host(self, *, is_needed: bool) -> Iterator[None]:
+        """While entered, the weights are up to date for whoever writes them: on the host, where ranks train them, if they are needed here.
+
+        An adapter's are on the device, as what is frozen below it. With several ranks a collective.
+        """
+        source = self.source
+        if source is None or self.base_fingerprint is not None:
+            self.gather()
+            yield
+            return
+        source.gather_on_host(self, is_needed=is_needed)
+        yield
+        source.let_go(self)
 
     def hidden(self, batch: Batch) -> Tensor:
         """Hidden states of a batch, (B, L, D); sequences packed into one row do not see each other.
@@ -162,47 +195,55 @@ class Model(nn.Module):
         return sum(parameter.numel() for parameter in self.parameters())
 
 
-def initialise(model: Model, seed: int) -> Model:
-    """Fill the weights from the seed: matrices N(0, 1/fan_in), outputs of attention and MLP and a scalar head 0, norms 1, biases 0.
+Draw = Callable[[ModelConfig, str, Tensor, int], Tensor]  # fills the weight of this name from the seed, and gives it back
+
+
+def draw(config: ModelConfig, name: str, weight: Tensor, seed: int) -> Tensor:
+    """Fill a weight from the seed: matrices N(0, 1/fan_in), outputs of attention and MLP and a scalar head 0, norms 1, biases 0.
 
     Zero outputs make every block the identity at first (Zhang et al. 2019, arXiv:1901.09321); if a norm follows, which has no
     slope there, they are like other matrices. Embeddings are N(0, 1) and the head N(0, 0.001^2); tied, both are N(0, 0.02^2),
     as are learned positions. Of residual scalars, the stream's are 1 and the embedding's 0.1 (nanochat); those of value embeddings 1.
     """
-    zero = (".bias",) if model.config.norm_place != "before" else (".bias", "attention.out.weight", "mlp.down.weight")
-    for name, parameter in model.named_parameters():
-        generator = torch.Generator().manual_seed(key(seed, "init", *map(ord, name)) >> 1)
-        if name.endswith(zero) or name.startswith("scalar_head"):
-            nn.init.zeros_(parameter)
-        elif name == "trunk.embed.weight":
-            nn.init.normal_(parameter, std=1.0 if not model.config.tie_head else 0.02, generator=generator)
-        elif name == "trunk.position_embed.weight":
-            nn.init.normal_(parameter, std=0.02, generator=generator)
-        elif name == "trunk.head.weight":
-            nn.init.normal_(parameter, std=0.001, generator=generator)
-        elif name.endswith("scale.weight"):
-            nn.init.constant_(parameter, 0.1 if name == "trunk.embed_scale.weight" else 1.0)
-        elif parameter.dim() == 2:
-            nn.init.normal_(parameter, std=parameter.shape[1] ** -0.5, generator=generator)
-        else:
-            nn.init.constant_(parameter, float(model.config.norm != "rms_plus_one"))
-    return model
+    zero = (".bias",) if config.norm_place != "before" else (".bias", "attention.out.weight", "mlp.down.weight")
+    generator = torch.Generator().manual_seed(key(seed, "init", *map(ord, name)) >> 1)
+    if name.endswith(zero) or name.startswith("scalar_head"):
+        nn.init.zeros_(weight)
+    elif name == "trunk.embed.weight":
+        nn.init.normal_(weight, std=1.0 if not config.tie_head else 0.02, generator=generator)
+    elif name == "trunk.position_embed.weight":
+        nn.init.normal_(weight, std=0.02, generator=generator)
+    elif name == "trunk.head.weight":
+        nn.init.normal_(weight, std=0.001, generator=generator)
+    elif name.endswith("scale.weight"):
+        nn.init.constant_(weight, 0.1 if name == "trunk.embed_scale.weight" else 1.0)
+    elif weight.dim() == 2:
+        nn.init.normal_(weight, std=weight.shape[1] ** -0.5, generator=generator)
+    else:
+        nn.init.constant_(weight, float(config.norm != "rms_plus_one"))
+    return weight
 
 
-def initialise_as_pythia(model: Model, seed: int) -> Model:
-    """Fill the weights as Pythia's were: matrices N(0, 2 / 5D), outputs of attention and MLP N(0, 4 / (layers^2 D)), norms 1, biases 0.
+def draw_as_pythia(config: ModelConfig, name: str, weight: Tensor, seed: int) -> Tensor:
+    """Fill a weight as Pythia's were: matrices N(0, 2 / 5D), outputs of attention and MLP N(0, 4 / (layers^2 D)), norms 1, biases 0.
 
     Nguyen, Salazar 2019, arXiv:1910.05895 ("small init"); Wang, Komatsuzaki 2021 (GPT-J); D is hidden_size.
     """
-    width, layers = model.config.hidden_size, model.config.num_layers
+    width, layers = config.hidden_size, config.num_layers
+    generator = torch.Generator().manual_seed(key(seed, "init", *map(ord, name)) >> 1)
+    if name.startswith("scalar_head"):
+        nn.init.zeros_(weight)
+    elif weight.dim() < 2:
+        nn.init.constant_(weight, float(name.endswith("norm.weight")))
+    elif name.endswith(("attention.out.weight", "mlp.down.weight")):
+        nn.init.normal_(weight, std=2 / (layers * width**0.5), generator=generator)
+    else:
+        nn.init.normal_(weight, std=(2 / (5 * width)) ** 0.5, generator=generator)
+    return weight
+
+
+def initialise(model: Model, seed: int, drawn: Draw = draw) -> Model:
+    """Fill the weights from the seed."""
     for name, parameter in model.named_parameters():
-        generator = torch.Generator().manual_seed(key(seed, "init", *map(ord, name)) >> 1)
-        if name.startswith("scalar_head"):
-            nn.init.zeros_(parameter)
-        elif parameter.dim() < 2:
-            nn.init.constant_(parameter, float(name.endswith("norm.weight")))
-        elif name.endswith(("attention.out.weight", "mlp.down.weight")):
-            nn.init.normal_(parameter, std=2 / (layers * width**0.5), generator=generator)
-        else:
-            nn.init.normal_(parameter, std=(2 / (5 * width)) ** 0.5, generator=generator)
+        drawn(model.config, name, parameter, seed)
     return model

@@ -5,6 +5,7 @@ blocks (norms, embeddings, and the head with its chunks of log-probs) is whole o
 parallelism (norms on stretches of the row), and a vocabulary that is cut.
 """
 
+from torch import nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import Replicate
 from torch.distributed.tensor.parallel import (
@@ -24,19 +25,19 @@ COLUMNS = ("attention.out", "mlp.down")  # each rank has some of what goes in
 INPUTS = {"attention": (Replicate(), *(None,) * 5), "mlp": (Replicate(),)}
 
 
-def spread_blocks(trunk: Transformer, mesh: DeviceMesh) -> None:
-    """Give every rank of the mesh, which has one dimension, its share of each block, before FSDP wraps them.
+def spread_block(block: nn.Module, mesh: DeviceMesh) -> None:
+    """Give every rank of the mesh, which has one dimension, its share of a block, before FSDP wraps it."""
+    assert isinstance(block, Block)
+    parallelize_module(block, mesh, _plan(block))
+    block.attention.num_heads //= mesh.size()
+    block.attention.num_kv_heads //= mesh.size()
 
-    Raises ConfigError if the shares would not be equal, or if something in a block cannot be cut.
-    """
-    reason = why_not_spread(trunk, mesh.size())
+
+def check_spread(trunk: Transformer, ranks: int) -> None:
+    """Raise ConfigError if so many ranks cannot share the blocks: the shares would not be equal, or something in a block cannot be cut."""
+    reason = why_not_spread(trunk, ranks)
     if reason is not None:
-        raise ConfigError(f"parallel.tensor is {mesh.size()}, but {reason}")
-    for block in trunk.blocks:
-        assert isinstance(block, Block)
-        parallelize_module(block, mesh, _plan(block))
-        block.attention.num_heads //= mesh.size()
-        block.attention.num_kv_heads //= mesh.size()
+        raise ConfigError(f"parallel.tensor is {ranks}, but {reason}")
 
 
 def why_not_spread(trunk: Transformer, ranks: int) -> str | None:

@@ -254,6 +254,7 @@ class Transformer(nn.Module):
             self.head.weight = self.embed.weight
         self.fill_tables()
         self.is_compiled = False
+        self.has_hooks = False  # around each block, which gather its weights (train/parallel.py)
         self.twin: Twin | None = None  # the blocks in C++, see native/block.py
 
     def fill_tables(self) -> None:
@@ -295,7 +296,7 @@ class Transformer(nn.Module):
         first_BLD = x_BLD
         for number, (block, layer) in enumerate(zip(self.blocks, self.layers, strict=True)):
             # without gradients shapes vary (sampling, evaluation), and each would be compiled again
-            call = block.forward if self.is_compiled and not torch.is_grad_enabled() else block
+            call = block.forward if self.is_compiled and not self.has_hooks and not torch.is_grad_enabled() else block
             entering = self.entering(number, x_BLD, first_BLD)
             x_BLD = call(entering, ropes[layer.rope], masks[layer.window], cache, number, added[number], dropout)
         return self.final_norm(x_BLD)

@@ -24,6 +24,7 @@ def with_vocabulary(model: Model, vocab_size: int, seed: int) -> Model:
         return model
     if model.config.family == GUEST:
         raise ConfigError("a guest's vocabulary cannot grow: its embeddings are transformers' own; take a model that trivium reads itself")
+    model.gather()
     config: ModelConfig = replace(model.config, vocab_size=vocab_size)
     wide = Model(config, compute_dtype=model.trunk.compute_dtype, has_scalar=model.scalar_head is not None).to(model.device)
     old, more = model.state_dict(), vocab_size - model.config.vocab_size

@@ -19,9 +19,9 @@ FREE_SHARE = 0.06  # of a GPU's memory, left to the context and to fragments
 @dataclass(frozen=True, slots=True)
 class Layout:
     """How a model and its rows are spread. replicate x shard x context x tensor ranks; rows of seq_len tokens on each of the first two at a
-    time. head_tokens: whose logits are there at one time (0: all). is_ours: what is read is whole on each rank (train/trainer.py),
-    tensor ranks share layers alone, `selective` keeps all products. Else as torchtitan: nothing is, tensor ranks share the stream between
-    layers, embedding and head too, `selective` keeps every other product.
+    time. head_tokens: whose logits are there at one time (0: all). is_ours: what samples, and what is only read, is whole on each rank
+    (train/spread.py), tensor ranks share layers alone, `selective` keeps all products. Else as torchtitan: nothing is, tensor ranks share
+    the stream between layers, embedding and head too, `selective` keeps every other product.
     """
 
     shard: int = 1
@@ -51,8 +51,8 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Bytes by term. whole: the trained weights on every rank while they are read, so before they are spread, and when they are measured,
-    sampled or saved; beside: what is only read, such as a reference; margin: on gathered, activations and logits.
+    """Bytes by term. whole: the trained weights on every rank while they are sampled from, or where they are not read in parts at the
+    start; not while they are updated; beside: what is only read, such as a reference; margin: on gathered, activations and logits.
     """
 
     states: float
@@ -70,15 +70,17 @@ class Memory:
 
     @property
     def total(self) -> float:
-        """The most at one time: weights are read or updated."""
+        """The most at one time: weights are whole or updated."""
         return self.states + self.beside + max(self.whole, self.learning)
 
 
 def memory(
-    shape: Shape, layout: Layout, *, trained: int | None = None, copies: int = 1, read_only: int = 0, has_margin: bool = True
-) -> Memory:
+    shape: Shape, layout: Layout, *, trained: int | None = None, copies: int = 1, wholes: int = 0, read_only: int = 0,
+    read_apart: int = 0, has_margin: bool = True,
+) -> Memory:  # fmt: skip
     """Of one GPU. trained: weights that are, if not all (adapters); copies: of a model and its states, such as a critic beside the policy;
-    read_only: models that are only read, whole on every rank.
+    wholes: those of them that every rank has whole at some time; read_only: models that are only read, whole on every rank; read_apart:
+    such of which each rank has a part.
     """
     d, t, tokens, f = shape.hidden_size, layout.tensor, layout.tokens, shape.intermediate_size
     learning = layout.of_shared(shape.num_layers * shape.layer_parameters, shape.rest) if trained is None else trained
@@ -98,9 +100,9 @@ def memory(
     of_all = {"none": of_layer, "selective": kept, "full": 2 * layout.of_shared(0, d)}[layout.recompute]
     live = {"none": 0.0, "selective": of_layer, "full": 2 * of_layer}[layout.recompute]
     logits = layout.of_shared(0, 10 * shape.vocab_size * (min(layout.head_tokens, tokens) or tokens))
-    is_copied = copies * (layout.is_ours and layout.gpus > 1)
-    whole = 4.0 * (shape.parameters - frozen) * is_copied
-    beside = 4.0 * (read_only * shape.parameters + frozen * is_copied)
+    is_spread = layout.is_ours and layout.gpus > 1
+    whole = 4.0 * (shape.parameters - frozen) * wholes * is_spread
+    beside = 4.0 * (read_only * shape.parameters + frozen * copies * is_spread + read_apart * learning / (layout.shard * layout.context))
     margin = MARGIN["tensor" if t > 1 else "sharded"] if has_margin else 1.0
     activations = tokens * (of_all * shape.num_layers + live)
     return Memory(states, gathered, activations, logits, whole, beside, margin)

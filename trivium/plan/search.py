@@ -16,8 +16,8 @@ MOST_ROWS = 64
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """What is to be trained: update_tokens in rows of seq_len. trained, copies, read_only: see `memory`. share: of the data sheet's FLOP/s
-    that is reached, 0: what is assumed for the size. margin: of the memory beside states, 0: as published runs had it.
+    """What is to be trained: update_tokens in rows of seq_len. trained, copies, wholes, read_only, read_apart: see `memory`. share: of the
+    data sheet's FLOP/s that is reached, 0: what is assumed for the size. margin: of the memory beside states, 0: as published runs had it.
     """
 
     shape: Shape
@@ -26,14 +26,19 @@ class Training:
     head_tokens: int = 0
     trained: int | None = None
     copies: int = 1
+    wholes: int = 0
     read_only: int = 0
+    read_apart: int = 0
     is_fp8: bool = False
     share: float = 0.0
     margin: float = 0.0
 
     def memory(self, layout: Layout) -> Memory:
         """Of one GPU."""
-        found = memory(self.shape, layout, trained=self.trained, copies=self.copies, read_only=self.read_only)
+        found = memory(
+            self.shape, layout, trained=self.trained, copies=self.copies, wholes=self.wholes, read_only=self.read_only,
+            read_apart=self.read_apart,
+        )  # fmt: skip
         return replace(found, margin=self.margin) if self.margin else found
 
     def step(self, layout: Layout, cluster: Cluster, accumulate: int) -> Step:
@@ -94,7 +99,7 @@ def _misfit(training: Training, cluster: Cluster, leanest: Choice) -> str:
     words = (
         f"{training.shape.parameters / 1e9:.1f}B parameters in rows of {training.seq_len:,} tokens do not fit on"
         f" {cluster.gpus} x {device.name}: {found.total / 2**30:.0f} GiB of {device.memory_gib:.0f} on each in the leanest layout"
-        + (f", {found.whole / 2**30:.0f} of them while it reads the weights whole" if found.whole > found.learning else "")
+        + (f", {found.whole / 2**30:.0f} of them while it has the weights whole" if found.whole > found.learning else "")
     )
     options = [Cluster(device, gpus, cluster.network) for gpus in _more(cluster.gpus)]
     larger = sorted((each for each in devices().values() if each.memory_gib > device.memory_gib and each.link), key=lambda each: each.price)

@@ -21,7 +21,7 @@ from trivium.report.intervals import mean_interval
 from trivium.stages.base import Foresight, Unreadable, Work, check_data, check_model, data_source, gather, known_model, result_row
 from trivium.stages.chat_formats import Template as ChatTemplate, templated
 from trivium.stages.epochs import BATCH_SIZE, check_amount, foresee_amount
-from trivium.stages.training import foresee_training, save, train
+from trivium.stages.training import foresee_training, save, train, trainer_of
 from trivium.synth.sequences import sequences
 from trivium.synth.template import MARKERS, Template
 from trivium.text.read import Replies, read_conversations, read_readings
@@ -162,7 +162,8 @@ class Finetune:
         )  # fmt: skip
         seen = [best] if self.measures_heldout else []
         tokens = sum(len(item.tokens) for item in items) * groups.first_place(settled.steps) // len(items)
-        facts = train(run, settled, speaker, CrossEntropy(), source, tokens=tokens, lora=self.lora, hooks=seen, companions=seen)
+        trainer = trainer_of(run, settled, speaker, CrossEntropy())
+        facts = train(run, settled, speaker, trainer, source, tokens=tokens, lora=self.lora, hooks=seen, companions=seen)
         if self.select is not None:
             best.take_back()
             run.log(f"kept the model after update {best.step:,} of {settled.steps:,}, the best by held-out {self.select.kind}")
@@ -174,7 +175,7 @@ class Finetune:
         """The model that is trained, and how it writes."""
         from trivium.stages.computing.models import Speaker, machine_of
 
-        speaker = Speaker.of(run, self.model)
+        speaker = Speaker.of(run, self.model, is_later=not isinstance(self.select, ByReward))
         if self.neftune_alpha and speaker.model.config.family == GUEST:
             raise ConfigError("neftune_alpha: a guest's embeddings are transformers' own, which get no noise; leave it out")
         if self.dropout and speaker.model.config.family == GUEST:

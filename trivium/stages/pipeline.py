@@ -61,7 +61,9 @@ def execute(recipe: Recipe, out: Path, *, quiet: bool = False, plugins: Sequence
     """
     hashes = check(recipe, plugins)
     if any(stage.kind in RANKED for stage in recipe.stages.values()):
-        recipe.parallel.sizes(world().size)  # before the stages that come first have spent hours
+        found = recipe.parallel.sizes(world().size)  # before the stages that come first have spent hours
+        if recipe.machine.exact:
+            found.check_exact()
     with _joined(), arranged(recipe.parallel), _opened(recipe, out, quiet) as run:
         run.plugins = hashes
         recipe = _begun(recipe, out, run)

@@ -17,7 +17,7 @@ from trivium.learn.schedules import Schedule
 from trivium.nn.flops import flops_per_token
 from trivium.nn.lora import LoRA
 from trivium.stages.base import Foresight, Unreadable, Work, check_data, check_model, known_model
-from trivium.stages.training import foresee_training, save, train
+from trivium.stages.training import foresee_training, save, train, trainer_of
 from trivium.text.read import check_head, is_labelled
 
 PAIRS_PER_PROMPT = 4  # of a ranking: more of them say the same of the same answers again
@@ -95,12 +95,16 @@ class Prefer:
         from trivium.train.annotate import StepColumns, annotate, column_of, logprobs
         from trivium.train.reference import MovingReference
 
-        speaker = Speaker.of(run, self.model).adapt(self.lora, run.seed)
+        speaker = Speaker.of(run, self.model, is_later=True).adapt(self.lora, run.seed)
         size = {"rows": self.micro_batch_rows, "length": self.seq_len}
         groups = groups_for(self, speaker, run)
         run.log(f"{len(groups):,} {called(self.objective)}")
-        heldout = HeldoutPairs.read(self, speaker, run) if self.heldout is not None else None
         reference, order = None, {"groups_per_step": self.batch_size, "seed": run.seed, "purpose": "pairs"}
+        if self.reference_update is not None:
+            reference = MovingReference(self.reference_update, Groups(groups, **order), speaker.model, **size)
+        compared = frozen_reference(speaker.model) if isinstance(self.objective, TDPO) else None
+        trainer = trainer_of(run, self, speaker, self.objective, reference=compared)  # as long as it has not trained, it is the reference
+        heldout = HeldoutPairs.read(self, speaker, run) if self.heldout is not None else None
         if self.reference_update is None and "ref_logprobs" in self.objective.needs:
             read = Groups(groups, **order).read_within(self.steps).tolist()  # of the others nobody asks what the reference says
             those, share = [groups[i] for i in read], share_of(run)
@@ -108,18 +112,12 @@ class Prefer:
                 said = annotate(those, speaker.model, "ref_logprobs", logprobs, share=share, tell=progress.update, **size)
             for i, group in zip(read, said, strict=True):
                 groups[i] = group
-        source: Source = Groups(groups, **order)
-        if self.reference_update is not None:
-            reference = MovingReference(self.reference_update, source, speaker.model, **size)
-            source = reference
+        source: Source = reference or Groups(groups, **order)
         if isinstance(self.objective, StepWide):
             source = StepColumns(source, self.objective.of_step, lambda items: column_of(speaker.model, items, logprobs, **size))
         tokens = sum(len(item.tokens) for group in groups for item in group) * self.steps * self.batch_size // len(groups)
-        facts = train(
-            run, self, speaker, self.objective, source, tokens=tokens, lora=self.lora,
-            reference=frozen_reference(speaker.model) if isinstance(self.objective, TDPO) else None,
-            companions=[reference] if reference else [],
-        )  # fmt: skip
+        companions = [reference] if reference else []
+        facts = train(run, self, speaker, trainer, source, tokens=tokens, lora=self.lora, companions=companions)
         if heldout is not None:
             table = heldout.measure(run, speaker.model)
             run.leave("results.json", table)

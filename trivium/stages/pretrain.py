@@ -31,7 +31,7 @@ from trivium.stages.corpus import OtherWords, Part, Text, check_tokens, epochs_o
 from trivium.stages.dial import Derived, WorkWithin, derive, seconds_of
 from trivium.stages.kept import Keep
 from trivium.stages.machine import Machine
-from trivium.stages.training import foresee_training, leave_model, save, train
+from trivium.stages.training import foresee_training, leave_model, save, train, trainer_of
 from trivium.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:  # torch is loaded only when a model is
@@ -194,7 +194,6 @@ class Pretrain:
                 metrics |= {"changed_tokens": text.source.changed, "fitted_tokens": text.source.fitted}
             if not measures or (done % self.evaluate_every and done not in (self.first_step + 1, self.steps)):
                 return
-            model.gather()
             values = {name: measure(model).value for name, measure in measures.items()}
             metrics |= {f"bits_per_byte_{name}": value for name, value in values.items() if name}
             read = {name: part.weight for name, part in parts.items() if name in values}
@@ -207,7 +206,8 @@ class Pretrain:
         _compile(run, model, machine, tokens * flops_per_token(model.config, self.seq_len))
         run.log(f"{model.num_parameters:,} parameters; {tokens:,} tokens = {_described(text, epochs)}")
         hooks = [evaluate, Keep(run.folder, self.keep_every, self.first_step, partial(leave_model, run, speaker))]
-        facts = train(run, self, speaker, CrossEntropy(), text.source, tokens=tokens, hooks=hooks, first_step=self.first_step)
+        trainer = trainer_of(run, self, speaker, CrossEntropy())
+        facts = train(run, self, speaker, trainer, text.source, tokens=tokens, hooks=hooks, first_step=self.first_step)
         if len(measures) > 1:
             _report(run, speaker, measures)
         save(run, speaker)
@@ -215,16 +215,21 @@ class Pretrain:
 
     def _speaker(self, run: Run, machine: Machine, tokenizer: Tokenizer) -> "Speaker":
         """The model to go on with, or one of the seed. Raises ArtefactError for another tokenizer, ConfigError for rows too long for it."""
-        from trivium.nn.model import DTYPES, Model, initialise, initialise_as_pythia
-        from trivium.stages.computing.models import Speaker
+        from trivium.nn.model import DTYPES, Model, draw, draw_as_pythia, initialise
+        from trivium.nn.promised import drawn_later
+        from trivium.stages.computing.models import Speaker, is_spread
         from trivium.text.chat import PLAIN
 
         if not self.model:
             config = self.shape_at(self.depth, tokenizer.vocab_size)
-            model = Model(config, compute_dtype=DTYPES[machine.precision])
-            fill = initialise_as_pythia if self.preset and config.family == "gpt_neox" else initialise
-            return Speaker(fill(model, self.seed_of(run.seed)).to(machine.place()), tokenizer, PLAIN)
-        speaker = Speaker.load(resolve(run, self.model), machine).adapt(None, run.seed)
+            seed, dtype = self.seed_of(run.seed), DTYPES[machine.precision]
+            drawn = draw_as_pythia if self.preset and config.family == "gpt_neox" else draw
+            if is_spread(machine):
+                model = drawn_later(config, seed, machine.place(), compute_dtype=dtype, drawn=drawn)
+            else:
+                model = initialise(Model(config, compute_dtype=dtype), seed, drawn).to(machine.place())
+            return Speaker(model, tokenizer, PLAIN)
+        speaker = Speaker.load(resolve(run, self.model), machine, is_later=True).adapt(None, run.seed)
         if speaker.tokenizer.fingerprint != tokenizer.fingerprint:
             raise ArtefactError(f"{self.model}: was made with another tokenizer than the tokens; tokenize with tokenizer={self.model}")
         longest = speaker.model.config.max_seq_len + (speaker.model.config.positions == "rotary")

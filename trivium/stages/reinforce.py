@@ -113,6 +113,11 @@ class Reinforce:
         return self.sampler != "auto" or isinstance(self.engine, Servers) or is_far
 
     @property
+    def is_read_in_parts(self) -> bool:
+        """Whether ranks have parts of every model: nobody samples from one here, and no adapter stands on what others read."""
+        return not isinstance(self.engine, InProcess) and self.opponent is None and self.lora is None
+
+    @property
     def has_critic(self) -> bool:
         """Whether a critic is trained beside the policy."""
         return self.credit.needs_critic and self.has_credit
@@ -318,7 +323,7 @@ class Reinforce:
 
         if arrangement().tensor > 1:
             run.log_once("parallel.tensor is above 1: log-probs differ in their last bits from those of a sampler that is not spread so")
-        policy = Speaker.of(run, self.model).adapt(self.lora, run.seed)
+        policy = Speaker.of(run, self.model, is_later=self.is_read_in_parts).adapt(self.lora, run.seed)
         say_what_is_slower(run, policy.model)
         size = {"rows": self.micro_batch_rows, "length": self.seq_len}
         judges = Judges.load(self, run, policy, **size)
@@ -358,4 +363,3 @@ class Reinforce:
             checkpoints=Checkpoints(run, companions=companions), hooks=[rollouts.report, watch],
             save_multiple=rollouts.steps_per_phase,
         )  # fmt: skip
-        policy.model.gather()  # while its trainer is there

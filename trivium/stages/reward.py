@@ -23,7 +23,7 @@ from trivium.report.reading import CALIBRATION
 from trivium.score.calibration import Bin
 from trivium.stages.base import Foresight, Unreadable, Work, check_model, data_source, gather, known_model, resolve
 from trivium.stages.reward_table import PairTable, Row, step_table
-from trivium.stages.training import foresee_training, save, train
+from trivium.stages.training import foresee_training, save, train, trainer_of
 from trivium.text.hub import is_hub
 from trivium.text.read import check_head, is_preferences, is_solutions, read_conversations, read_preferences, read_solutions
 from trivium.text.rows import rows
@@ -89,7 +89,7 @@ class Reward:
         from trivium.data.sources import Groups
         from trivium.stages.computing.models import Speaker
 
-        speaker = Speaker.of(run, self.model, has_scalar=True).adapt(self.lora, run.seed)
+        speaker = Speaker.of(run, self.model, has_scalar=True, is_later=True).adapt(self.lora, run.seed)
         speaker.judge_by(self.objective if isinstance(self.objective, Process) else None)
         # what is wrong with any of them is told before training
         groups, heldout, shown = self._groups(run, speaker), self._heldout(run, speaker), self._shown(run, speaker)
@@ -99,7 +99,7 @@ class Reward:
         source = Groups(groups, groups_per_step=self.batch_size, seed=run.seed, purpose=order)
         answers = [item for group in groups for item in group]
         tokens = sum(len(item.tokens) for item in answers) * self.steps * self.batch_size // len(groups)
-        facts = train(run, self, speaker, self.objective, source, tokens=tokens, lora=self.lora)
+        facts = train(run, self, speaker, trainer_of(run, self, speaker, self.objective), source, tokens=tokens, lora=self.lora)
         if isinstance(self.objective, Process):
             table, bins = self._measure_steps(run, speaker, heldout)
         else:

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 
 from trivium.nn.model import Model
+from trivium.train.parallel import like
+from trivium.train.spread import put, trained
 
 Measure = Callable[[], Mapping[str, Sequence[float]]]  # metric -> a value for each held-out item; their mean is the metric
 
@@ -15,7 +17,7 @@ class Best:
     """A hook that measures the model as it is, and a companion of checkpoints that remembers the weights it was best with.
 
     is_due: whether to measure after so many updates. by: the metric that decides, none if empty; sign: 1 if more of it is better, else -1.
-    Of equals the earlier one is kept. A copy of the trained weights is held in memory and in every checkpoint.
+    Of equals the earlier one is kept. A copy of the trained weights is held in memory and in every checkpoint, spread as they are.
     """
 
     name = "best"
@@ -37,19 +39,15 @@ class Best:
             self.log(f"after update {done:,}: " + ", ".join(f"{name} {value:.4g}" for name, value in found.items()))
         if self.by and self.sign * found[self.by] > self.score:
             self.score, self.step = self.sign * found[self.by], done
-            self.weights = {name: weight.detach().to("cpu", copy=True).contiguous() for name, weight in self._trained().items()}
+            self.weights = {name: weight.detach().to("cpu", copy=True) for name, weight in trained(self.model).items()}
 
     def measured(self) -> dict[str, Sequence[float]]:
-        """What all measures say of the model as it is; with several ranks of the whole copy that each of them has."""
-        self.model.gather()
+        """What all measures say of the model as it is."""
         return {name: values for measure in self.measures for name, values in measure().items()}
 
     def take_back(self) -> None:
         """Give the model the weights that it was best with; nothing if no metric decides, or it was never finite."""
-        with torch.no_grad():
-            for name, weight in self._trained().items():
-                if name in self.weights:
-                    weight.copy_(self.weights[name])
+        put(self.model, self.weights)
 
     def state(self) -> dict[str, Tensor]:
         """What a checkpoint holds of it."""
@@ -59,7 +57,5 @@ class Best:
         """Take back what `state` gave."""
         self.score, step = tensors["seen"].tolist()
         self.step = int(step)
-        self.weights = {name.removeprefix("best."): weight for name, weight in tensors.items() if name.startswith("best.")}
-
-    def _trained(self) -> dict[str, torch.nn.Parameter]:
-        return {name: weight for name, weight in self.model.named_parameters() if weight.requires_grad}
+        ours, names = trained(self.model), [name.removeprefix("best.") for name in tensors if name.startswith("best.")]
+        self.weights = {name: like(tensors[f"best.{name}"], ours[name]).to("cpu") for name in names}

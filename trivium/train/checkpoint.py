@@ -36,7 +36,7 @@ class Companion(Protocol):
     name: str
 
     def state(self) -> dict[str, Tensor]:
-        """Its tensors by name, on the CPU."""
+        """Its tensors by name, as they are, on every rank."""
         ...
 
     def load_state(self, tensors: Mapping[str, Tensor]) -> None:
@@ -79,7 +79,7 @@ class Checkpoints:
         facts = {"steps_done": steps_done, "metrics_offset": self.run.metrics_offset(), "seed": self.run.seed, "bases": bases}
         facts |= {"why_stopped": why_stopped} if why_stopped else {}
         parts = {trainer.name: pieces(trainer.tensors(), rank) for trainer in trainers}
-        parts |= {part.name: pieces(part.state(), rank) for part in self.companions if rank == 0}
+        parts |= {part.name: pieces(part.state(), rank) for part in self.companions}
         self._saving.start(partial(self._commit, path, facts, parts, size) if rank == 0 else partial(_hand_over, path, rank, parts))
         self._last = time.monotonic()
         return path

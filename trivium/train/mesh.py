@@ -57,6 +57,12 @@ class Sizes:
         """Which of them a rank belongs to."""
         return rank // (self.context * self.tensor)
 
+    def check_exact(self) -> None:
+        """Raise ConfigError if ranks share rows or layers: with machine.exact each group is computed whole on one rank."""
+        for name, ranks in (("tensor", self.tensor), ("context", self.context)):
+            if ranks > 1:
+                raise ConfigError(f"parallel.{name} is {ranks}, but machine.exact computes each group whole on one rank; set it to 1")
+
 
 class _Process:
     """One process belongs to one arrangement, as it does to one process group."""

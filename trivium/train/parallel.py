@@ -2,12 +2,12 @@
 
 With one process every function here gives back what it got. Counts and sums cross the ranks once a step; gradients are summed,
 never averaged, because `learn.reduce` has divided by the counts of all ranks already. How many ranks share weights, rows and layers is
-said in mesh.py. What reads a model outside of its `Loss` (generation, annotation, saving) reads a whole copy (train/trainer.py). Left
-out: pipeline and expert parallelism.
+said in mesh.py. What reads a model outside of its `Loss` is in spread.py. Left out: pipeline and expert parallelism.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from functools import cache
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import cache, partial
 
 import torch
 import torch.distributed as dist
@@ -23,9 +23,10 @@ from trivium.nn.batch import Batch
 from trivium.nn.context import ModelInContext
 from trivium.nn.model import Model
 from trivium.nn.outputs import Network
+from trivium.nn.promised import Promised, hollow
 from trivium.nn.recompute import recompute
 from trivium.nn.stretch import Stretch
-from trivium.nn.tensor_parallel import spread_blocks
+from trivium.nn.tensor_parallel import check_spread, spread_block
 from trivium.nn.transformer import Transformer
 from trivium.train.mesh import Sizes, arrangement
 
@@ -78,11 +79,12 @@ def recompute_blocks(loss: nn.Module) -> None:
         recompute(trunk, arrangement().recompute)
 
 
-def shard(loss: nn.Module, optimizers: Iterable[torch.optim.Optimizer] = ()) -> nn.Module:
+def shard(loss: nn.Module, optimizers: Iterable[torch.optim.Optimizer] = (), promised: Promised | None = None) -> nn.Module:
     """Spread the weights of `loss` over the ranks, block by block and then the rest; returns `loss`.
 
-    optimizers: fresh ones over the weights; from here on they hold the shards. A collective: every rank calls it, with equal weights.
-    Raises ConfigError if the ranks, or the blocks, cannot be cut as mesh.py is told.
+    optimizers: fresh ones over the weights; from here on they hold the shards. promised: where those weights of the model in it come from
+    that it has not got, part after part. A collective: every rank calls it, with equal weights. Raises ConfigError if the ranks, or the
+    blocks, cannot be cut as mesh.py is told.
     """
     found = sizes()
     if not is_parallel():
@@ -95,9 +97,10 @@ def shard(loss: nn.Module, optimizers: Iterable[torch.optim.Optimizer] = ()) -> 
     trunks = list(_trunks(loss))
     for trunk in trunks:
         trunk.twin = None  # our kernels read weights where they are, and would pass by the hooks that gather them
+        trunk.has_hooks = True
         if found.tensor > 1:
-            spread_blocks(trunk, mesh["tensor"])
-    _wrap(loss, trunks, mesh["shard"] if found.replicate == 1 else mesh["replicate", "shard"])
+            check_spread(trunk, found.tensor)
+    _wrap(loss, trunks, mesh, partial(_filled, {weight: name.removeprefix("model.") for weight, name in names.items()}, promised))
     shards = dict(loss.named_parameters())
     for optimizer in optimizers:
         # torch updates all weights of a group in one call, which must not mix meshes
@@ -109,8 +112,21 @@ def shard(loss: nn.Module, optimizers: Iterable[torch.optim.Optimizer] = ()) -> 
     return loss
 
 
-def _wrap(loss: nn.Module, trunks: Sequence[Transformer], mesh: DeviceMesh) -> None:
+@contextmanager
+def _filled(names: Mapping[nn.Parameter, str], promised: Promised | None, part: nn.Module) -> Iterator[None]:
+    """A part of the model that has its weights while entered, which is when they are cut; the shards have memory of their own."""
+    whole = [] if promised is None else promised.fill(part, names)
+    yield
+    for weight in whole:
+        weight.data = hollow(weight.shape, weight.device)
+
+
+def _wrap(
+    loss: nn.Module, trunks: Sequence[Transformer], mesh: DeviceMesh, filled: Callable[[nn.Module], AbstractContextManager[None]]
+) -> None:
     """Blocks gather their weights in the precision they compute in; the rest, which a loss reads, as it is. Sums are in fp32."""
+    there = mesh.mesh_dim_names or ()
+    data = mesh["replicate", "shard"] if "replicate" in there else mesh["shard"]
     for trunk in trunks:
         is_rounded = trunk.compute_dtype != torch.float32 and next(trunk.parameters()).dtype == torch.float32
         policy = MixedPrecisionPolicy(
@@ -118,8 +134,12 @@ def _wrap(loss: nn.Module, trunks: Sequence[Transformer], mesh: DeviceMesh) -> N
             cast_forward_inputs=False,
         )  # fmt: skip
         for block in trunk.blocks:
-            fully_shard(block, mesh=mesh, mp_policy=policy)
-    fully_shard(loss, mesh=mesh)
+            with filled(block):
+                if "tensor" in there:
+                    spread_block(block, mesh["tensor"])
+                fully_shard(block, mesh=data, mp_policy=policy)
+    with filled(loss):
+        fully_shard(loss, mesh=data)
     for module in loss.modules():
         if isinstance(module, FSDPModule):
             module.set_gradient_divide_factor(1.0)  # the default, the mean over ranks, is wrong when ranks hold unequal numbers of tokens
@@ -180,6 +200,11 @@ def sum_over_ranks(x: Tensor) -> Tensor:
 def full_tensor(x: Tensor) -> Tensor:
     """All of a sharded tensor on every rank. A collective: ranks that do not need it walk along."""
     return x.full_tensor() if isinstance(x, DTensor) else x
+
+
+def local_part(x: Tensor) -> Tensor:
+    """What this rank holds of a tensor."""
+    return x.to_local() if isinstance(x, DTensor) else x
 
 
 def like(full: Tensor, weight: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from trivium.core.errors import RankError
 from trivium.core.types import Example
 from trivium.core.world import World
 from trivium.data.wire import columns_from_bytes, columns_to_bytes, examples_from_bytes, examples_to_bytes
-from trivium.train.parallel import is_parallel
+from trivium.train.parallel import data_rank, is_parallel
 
 T = TypeVar("T")
 Share = Callable[[Callable[[Sequence[Any], range], list[Any]], Sequence[Any]], list[Any]]  # together, or alone
@@ -78,10 +78,22 @@ def together(work: Callable[[Sequence[Any], range], list[Any]], items: Sequence[
     """
     if not is_parallel():
         return alone(work, items)
-    rank, size = dist.get_rank(), dist.get_world_size()
-    own = range(rank * len(items) // size, (rank + 1) * len(items) // size)
+    own = _own(len(items), dist.get_rank(), dist.get_world_size())
     done = work(items[own.start : own.stop], own) if len(own) else []
     return [one for part in _gathered(_sent(done)) for one in _received(part)]
+
+
+def in_step(work: Callable[[Sequence[Any]], list[Any]], items: Sequence[Any]) -> list[Any]:
+    """The same of work that is a collective itself: ranks that share rows or layers do the same part, and those without items work too."""
+    rank, size = data_rank()
+    own = _own(len(items), rank, size)
+    parts = _gathered(_sent(work(items[own.start : own.stop])))
+    return [one for part in parts[:: len(parts) // size] for one in _received(part)]
+
+
+def _own(count: int, rank: int, size: int) -> range:
+    """Numbers of the items that a rank does."""
+    return range(rank * count // size, (rank + 1) * count // size)
 
 
 def alone(work: Callable[[Sequence[Any], range], list[Any]], items: Sequence[Any]) -> list[Any]:

@@ -11,6 +11,7 @@ from trivium.learn.reference_update import ReferenceUpdate
 from trivium.nn.adapter import frozen_reference
 from trivium.nn.model import Model
 from trivium.train.annotate import annotate, logprobs
+from trivium.train.spread import whole_weights
 
 
 class MovingReference:
@@ -34,14 +35,13 @@ class MovingReference:
 
     def _move(self) -> None:
         ours = dict(self.model.named_parameters())
-        self.policy.gather()
         with torch.no_grad():
-            for name, weight in self.policy.named_parameters():
+            for name, weight in whole_weights(self.policy):
                 ours[name].lerp_(weight, self.update.share)
 
     def state(self) -> dict[str, Tensor]:
         """What a checkpoint holds of it."""
-        return {name: weight.detach().cpu().contiguous() for name, weight in self.model.named_parameters()}
+        return {name: weight.detach() for name, weight in self.model.named_parameters()}
 
     def load_state(self, tensors: Mapping[str, Tensor]) -> None:
         """Take back what `state` gave."""

@@ -1,9 +1,7 @@
 """A model, what is wanted of it, and one update."""
 
-import copy
-import math
-import weakref
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +21,6 @@ from trivium.train.beside import Beside
 from trivium.train.exact import GradientTree, tree_sum
 from trivium.train.parallel import (
     by_mesh,
-    data_rank,
     equal_batches,
     full_tensor,
     in_context,
@@ -31,15 +28,16 @@ from trivium.train.parallel import (
     like,
     rank_and_size,
     recompute_blocks,
-    shard,
+    sizes,
     sum_copies,
     sum_over_ranks,
     total_norm,
 )
+from trivium.train.spread import Spread, Work, spread_out
 
 
 class Loss(nn.Module):
-    """The module that is wrapped, sharded and trained: (batch, counts) -> (loss, metrics).
+    """The module that is wrapped, sharded and trained: (batch, counts) -> (loss, metrics); or (batch, reading) -> what that finds.
 
     Objective and reduction run inside its forward, so the hooks that gather sharded weights see all of the work.
     """
@@ -49,10 +47,15 @@ class Loss(nn.Module):
         self.model, self.objective, self.temperature, self.reference = model, objective, temperature, reference
         recompute_blocks(self)
 
-    def forward(self, batch: Batch, counts: Counts, beside: Beside | None = None) -> tuple[Tensor, dict[str, tuple[Tensor, ...]]]:
-        """Loss of this micro-batch, a part of the step's, and the sums of each metric. beside: what the batch is for, if not it."""
-        objective, temperature = (self.objective, self.temperature) if beside is None else (beside.objective, 1.0)
+    def forward(self, batch: Batch, counts: Counts | Work, beside: Beside | None = None) -> Any:
+        """Loss of this micro-batch, a part of the step's, and the sums of each metric. beside: what the batch is for, if not it.
+
+        Instead of counts a function of the model and the batch: what it gives.
+        """
         model = in_context(self.model, batch)
+        if not isinstance(counts, Counts):
+            return counts(model, batch)
+        objective, temperature = (self.objective, self.temperature) if beside is None else (beside.objective, 1.0)
         with_entropy = isinstance(objective, PolicyLoss)  # the only losses that read it
         out = Outputs(model, batch, temperature=temperature, with_entropy=with_entropy, reference=self.reference)
         loss, metrics = objective(out, batch)
@@ -68,8 +71,8 @@ class Trainer:
     name: prefix of its metrics and of its tensors in a checkpoint. steps: the length of the run, for the schedule.
     max_length: the constant of the reduction `length`. reference: a frozen model, for objectives that compare whole
     distributions. beside: what each update learns as well. With several ranks it trains a copy, whose weights are sharded, each rank
-    passes its own micro-batches, and every rank gets the metrics of all; the given model is then whole only for those who read it: from
-    `model.gather()`, which gives it the weights of now, to `let_go`. is_exact: nothing is sharded, and the bits do not depend on the
+    passes its own micro-batches, and every rank gets the metrics of all; the given model is then read in parts (train/spread.py), and whole
+    from `model.gather()`, which gives it the weights of now, to `let_go`. is_exact: nothing is sharded, and the bits do not depend on the
     number of ranks (train/exact.py); micro-batches then come in `shares` parts.
     """
 
@@ -81,18 +84,18 @@ class Trainer:
         self.name, self.model, self.optimizers = name, model, list(optimizers)
         if objective.reduction == "length" and max_length < 1:
             raise ConfigError("the reduction 'length' divides by a constant length; say which with max_length (max_new_tokens is usual)")
-        if is_exact and data_rank()[1] != rank_and_size()[1]:
-            raise ConfigError("machine.exact computes each group whole on one rank; set parallel.tensor=1 and parallel.context=1")
+        found = sizes()
+        if is_exact:
+            found.check_exact()
         self.loss, self.whole = Loss(model, objective, temperature, reference), model
+        self.spread: Spread | None = None
         self.shares = EXACT_SHARES // rank_and_size()[1] if is_exact else 1
         self.is_exact = is_exact
         if is_parallel() and not is_exact:
-            self.loss = _copied(self.loss, self.optimizers)
-            self.model, model.source = self.loss.model, _Source(self)
-        if not is_exact:
-            shard(self.loss, self.optimizers)
-        self.is_ahead = False  # of the whole copy
-        self.let_go()
+            self.spread = spread_out(self.loss, model, self.optimizers)
+            self.loss, self.model = self.spread.loss, self.spread.model
+        else:
+            model.gather()
         self.objective, self.beside = objective, beside
         self.schedule, self.steps, self.max_grad_norm, self.max_length = schedule, steps, max_grad_norm, max_length
         self._peaks = [[group["lr"] for group in optimizer.param_groups] for optimizer in self.optimizers]
@@ -110,7 +113,7 @@ class Trainer:
             self._zero_grad()
             return report | {"skipped": 1.0}
         self._update(factor)
-        self.is_ahead = True
+        self.let_go()
         return report
 
     def gradients(self, batches: Sequence[Batch], n: int = 0) -> tuple[Tensor, dict[str, Tensor]]:
@@ -221,7 +224,7 @@ class Trainer:
         with torch.no_grad():
             for name, weight in _weights(self.model).items():
                 weight.copy_(like(tensors[f"model.{name}"], weight))
-        self.is_ahead = True
+        self.let_go()
         parameters = dict(self.model.named_parameters())
         names = {parameter: name for name, parameter in parameters.items()}
         slots: dict[str, dict[str, Tensor]] = {}
@@ -236,56 +239,10 @@ class Trainer:
                     if names[parameter] in slots:
                         optimizer.state[parameter] = slots[names[parameter]]
 
-    # --- the whole copy, where weights are spread
-
     def let_go(self) -> None:
-        """Free the trained weights of the whole copy until the next `gather`: nobody reads it while they change.
-
-        Their shapes stay. Each of their numbers is the same NaN, so whoever forgets to gather does not go unseen.
-        """
-        if self.whole is self.model:
-            return
-        for weight in self.whole.parameters():
-            if weight.requires_grad:
-                weight.data = weight.new_full((), math.nan).expand(weight.shape)
-        self.is_ahead = True
-
-    def gather(self) -> None:
-        """Give the whole copy the weights of now, in memory of their own. A collective."""
-        if self.whole is self.model or not self.is_ahead:
-            return
-        ours = _weights(self.model)
-        with torch.no_grad():
-            for name, weight in _weights(self.whole).items():
-                if isinstance(weight, nn.Parameter):
-                    weight.data = torch.empty_like(weight, memory_format=torch.contiguous_format)
-                weight.copy_(full_tensor(ours[name]))
-        self.is_ahead = False
-
-
-class _Source:
-    """Where a whole copy has its weights from, while there is a trainer; what is copied from it, such as a reference, stays as it is."""
-
-    def __init__(self, trainer: Trainer) -> None:
-        self.trainer = weakref.ref(trainer)  # which is not to outlive its training for the sake of a reader
-
-    def __call__(self) -> None:
-        if (trainer := self.trainer()) is not None:
-            trainer.gather()
-
-    def __deepcopy__(self, memo: dict[int, object]) -> None:
-        return None
-
-
-def _copied(loss: Loss, optimizers: Sequence[torch.optim.Optimizer]) -> Loss:
-    """A copy of `loss`, whose weights the optimizers update from now on; until it is sharded they are in the same memory."""
-    same = {id(parameter): nn.Parameter(parameter.detach(), parameter.requires_grad) for parameter in loss.parameters()}
-    copied = copy.deepcopy(loss, same)
-    names, ours = {parameter: name for name, parameter in loss.named_parameters()}, dict(copied.named_parameters())
-    for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            group["params"] = [ours[names[parameter]] for parameter in group["params"]]
-    return copied
+        """Free the whole copy, where weights are spread, until somebody gathers it: they are going to change."""
+        if self.spread is not None:
+            self.spread.let_go(self.whole)
 
 
 def _weights(model: Model) -> dict[str, Tensor]:

@@ -6,8 +6,9 @@ Our own directories are verified by their manifest; foreign ones by names, shape
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,15 +25,17 @@ from trivium.nn.io import config_json, tokenizer_files
 from trivium.nn.io.config_json import read_architecture, read_config
 from trivium.nn.io.families import FAMILIES
 from trivium.nn.io.json_file import read_json
-from trivium.nn.io.layout import HEAD, SCALAR, head_name, layout, prefix_of
-from trivium.nn.io.weights import Found, check_weights, find_weights, read_weights, write_weights
+from trivium.nn.io.layout import HEAD, SCALAR, Stored, head_name, layout, prefix_of
+from trivium.nn.io.weights import Found, check_weights, find_weights, read_weight, read_weights, write_weights
 from trivium.nn.model import DTYPES, Model
+from trivium.nn.promised import Promised, hollow
 from trivium.text.tokenizer import Tokenizer
 
 __all__ = ["KIND", "load_model", "read_config", "save_model", "write_model"]
 
 KIND = "model"
 SCALAR_FILE = "scalar_head.json"
+EMBED = "trunk.embed.weight"
 LARGEST_SCORE = 1e30
 ABSURD = 16  # times as many weights as the files hold
 Precision = Literal["float32", "bfloat16"]
@@ -104,10 +107,14 @@ def save_model(
     return commits.commit(path, write, kind=KIND, meta=meta)
 
 
-def load_model(path: Path, *, compute_dtype: torch.dtype = torch.float32, has_scalar: bool = False, is_guest: bool = False) -> Model:
+def load_model(
+    path: Path, *, compute_dtype: torch.dtype = torch.float32, has_scalar: bool = False, is_guest: bool = False,
+    later_on: torch.device | str | None = None,
+) -> Model:  # fmt: skip
     """The model in a directory, ours or foreign; weights in fp32, used in compute_dtype.
 
-    has_scalar: put a scalar head of zeros on a model that has none.
+    has_scalar: put a scalar head of zeros on a model that has none. later_on: a device that it is on without weights, each of which is
+    read when it is wanted (nn/promised.py); not for a guest.
     is_guest: run it with transformers, whatever its architecture, instead of reading it as one of our families.
     The language head of a reward model or critic is not stored; if it is not tied to the embedding, it is zeros.
     Raises ArtefactError in one line naming file and tensor: damaged, missing, extra, misshapen, not finite, only a pickle,
@@ -128,7 +135,10 @@ def load_model(path: Path, *, compute_dtype: torch.dtype = torch.float32, has_sc
         model = Model(config, compute_dtype=compute_dtype, has_scalar=described.has_scalar)
     stored = layout(model, with_tied_head=head_name(table) in found)
     check_weights(found, stored, table.ignored, path)
-    state = read_weights(found, stored, config.num_heads)
+    if later_on is None:
+        state = read_weights(found, stored, config.num_heads)
+    else:
+        state = _promised(model, partial(read_weight, found, stored, config.num_heads), stored, later_on, path)
     if model.scalar_head is not None:
         found_head = read_head_json(path / SCALAR_FILE)
         state |= {f"{SCALAR}{name}": number for name, number in normalisation(found_head).items()}
@@ -136,7 +146,20 @@ def load_model(path: Path, *, compute_dtype: torch.dtype = torch.float32, has_sc
     fill(model, state, path)
     if has_scalar and model.scalar_head is None:
         model.scalar_head = ScalarHead(config.hidden_size)
-    return model
+    return model if later_on is None else model.to(later_on)
+
+
+def _promised(
+    model: Model, read: Callable[[str], Tensor], stored: Mapping[str, Stored], device: torch.device | str, path: Path
+) -> dict[str, Tensor]:
+    """What stands for our tensors until they are read."""
+    shapes = {name: torch.Size(shape) for tensor in stored.values() for name, shape in tensor.ours.items()}
+    if model.config.tie_head and shapes.pop(HEAD, None) is not None:
+        _check_tie(read(HEAD), read(EMBED), path)
+    is_stored = model.config.tie_head or HEAD in shapes  # that of a reward model is not
+    shapes |= {} if is_stored else {HEAD: shapes[EMBED]}
+    model.source = Promised(shapes, lambda name: read(name) if is_stored or name != HEAD else torch.zeros(shapes[HEAD]))
+    return {name: hollow(shape, device) for name, shape in shapes.items()}
 
 
 def _check_folder(path: Path) -> None:
@@ -199,11 +222,16 @@ def fill(model: Model, state: dict[str, Tensor], path: Path) -> None:
 
     Raises ArtefactError naming `path` if a head is given that differs from the embedding it is tied to.
     """
-    config, trunk, embed = model.config, model.trunk, state["trunk.embed.weight"]
-    head = state.get(HEAD, embed if config.tie_head else torch.zeros_like(embed))
-    if config.tie_head and not torch.equal(head, embed):
-        raise ArtefactError(f"{path}: has a head that differs from the embedding, though its config.json says that they are tied")
+    config, trunk, embed = model.config, model.trunk, state[EMBED]
+    if config.tie_head and HEAD in state:
+        _check_tie(state[HEAD], embed, path)
+    head = embed if config.tie_head else state.get(HEAD, torch.zeros_like(embed))
     model.load_state_dict({**state, HEAD: head}, assign=True)
     if config.tie_head:
         trunk.head.weight = trunk.embed.weight
     trunk.fill_tables()
+
+
+def _check_tie(head: Tensor, embed: Tensor, path: Path) -> None:
+    if not torch.equal(head, embed):
+        raise ArtefactError(f"{path}: has a head that differs from the embedding, though its config.json says that they are tied")

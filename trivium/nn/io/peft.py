@@ -115,17 +115,21 @@ def load_adapter(path: Path, model: Model) -> None:
             describe(model.scalar_head, content)
 
 
-def load_merged(path: Path, *, compute_dtype: torch.dtype = torch.float32, has_scalar: bool = False) -> Model:
+def load_merged(
+    path: Path, *, compute_dtype: torch.dtype = torch.float32, has_scalar: bool = False, later_on: torch.device | str | None = None
+) -> Model:
     """The model in a directory, or that of an adapter's directory: its base with the adapter added to the weights.
 
-    Where the directory was imported as a guest, it is run as one. has_scalar: as `load_model` has it. Raises ArtefactError as
+    Where the directory was imported as a guest, it is run as one. has_scalar: as `load_model` has it; later_on too, but a guest and a base
+    that an adapter is added to are read at once. Raises ArtefactError as
     `load_model` and `load_adapter` do, ConfigError for a guest that is to judge or has an adapter.
     """
     base = base_of(path)
     guest = is_guest(base)
     if guest and has_scalar:
         raise ConfigError(f"{path}: is a guest, which only speaks; reward models and critics are made from one of our families")
-    model = load_model(base, compute_dtype=compute_dtype, has_scalar=has_scalar, is_guest=guest)
+    later_on = None if guest or base != path else later_on
+    model = load_model(base, compute_dtype=compute_dtype, has_scalar=has_scalar, is_guest=guest, later_on=later_on)
     if base != path:
         load_adapter(path, model)
         merge(model)

@@ -98,11 +98,22 @@ def read_weights(found: Mapping[str, Found], stored: Mapping[str, Stored], num_h
     for file in sorted({found[name].file for name in stored}):
         with opened(file) as source:
             for name in (name for name in stored if found[name].file == file):
-                tensor = source.get_tensor(found[name].name).to(torch.float32, copy=True)
-                if not tensor.isfinite().all():
-                    raise ArtefactError(f"{file}: tensor {name} has values that are not finite")
-                state |= stored[name].split(tensor, num_heads)
+                state |= stored[name].split(_read(source, found[name], name), num_heads)
     return state
+
+
+def read_weight(found: Mapping[str, Found], stored: Mapping[str, Stored], num_heads: int, name: str) -> Tensor:
+    """One of our tensors, as `read_weights` reads all of them. What is stored in one with others is read with these."""
+    theirs = next(theirs for theirs, tensor in stored.items() if name in tensor.ours)
+    with opened(found[theirs].file) as source:
+        return stored[theirs].split(_read(source, found[theirs], theirs), num_heads)[name]
+
+
+def _read(source: safe_open, found: Found, name: str) -> Tensor:
+    tensor = source.get_tensor(found.name).to(torch.float32, copy=True)
+    if not tensor.isfinite().all():
+        raise ArtefactError(f"{found.file}: tensor {name} has values that are not finite")
+    return tensor
 
 
 def _header(file: Path) -> dict[str, Found]:

@@ -75,6 +75,7 @@ class HeldoutReward:
 
     def __call__(self) -> dict[str, Sequence[float]]:
         """A value for each prompt."""
+        self.engine.model.gather()
         answers = self.engine.generate(self.prompts, self.sampling, seed=self.seed, purpose="select")
         return {
             "heldout_reward": self.judge.scores(answers, rows=self.rows, length=self.length).tolist(),

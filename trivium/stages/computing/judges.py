@@ -19,10 +19,11 @@ from trivium.score.rewards import RewardRule, Said, checked
 from trivium.score.rewards.opened import names_of
 from trivium.stages.base import data_source
 from trivium.stages.computing.choosing import rules_of
-from trivium.stages.computing.models import Speaker, check_reader, same_tokenizer, say_what_is_slower
+from trivium.stages.computing.models import Speaker, check_reader, is_spread, machine_of, same_tokenizer, say_what_is_slower
 from trivium.stages.computing.shared import share_of, shared_scores
 from trivium.text.read import read_prompt_records
 from trivium.train.ranks import once
+from trivium.train.spread import read_in_parts
 
 if TYPE_CHECKING:
     from trivium.stages.reinforce import Reinforce
@@ -60,14 +61,17 @@ class Judges:
             run.log(f"{options.prompts}: {empty:,} of {len(records):,} prompts are empty; they are answered like the others")
 
         def speaker(reference: str, *, is_judge: bool = True) -> Speaker:
-            return judge(run, policy, reference, prompt_ids, options.sampling, options.lora, is_trained=is_judge)
+            is_later = options.is_read_in_parts
+            return judge(run, policy, reference, prompt_ids, options.sampling, options.lora, is_trained=is_judge, is_later=is_later)
 
-        models = [speaker(reference) for reference in options.reward_model]
-        critic = None
+        models, critic = [speaker(reference) for reference in options.reward_model], None
         if options.has_critic:
             critic = models[0].model if models else speaker(options.model, is_judge=False).model
-            models = [replace(models[0], model=frozen_reference(models[0].model)), *models[1:]] if models else []
+            frozen = [frozen_reference(each.model, is_later=options.is_read_in_parts) for each in models[:1]]
+            models = [*(replace(models[0], model=model) for model in frozen), *models[1:]]
         watching = [speaker(reference) for reference in options.guard.models]
+        for each in (*models, *watching):
+            in_parts(options, run, each.model)
         return Judges(
             options, policy, prompt_ids, records, models, watching, critic,
             shared_scores(share_of(run), lambda each, answers: each.scores(answers, rows=rows, length=length)), rules, options.truth,
@@ -114,18 +118,24 @@ class Judges:
 
 def judge(
     run: Run, policy: Speaker, reference: str, prompt_ids: Sequence[np.ndarray], sampling: Sampling, lora: LoRA | None = None,
-    *, is_trained: bool = True,
+    *, is_trained: bool = True, is_later: bool = False,
 ) -> Speaker:  # fmt: skip
     """A model with a scalar head that can read every answer of the policy to these prompts. Raises what is wrong if it cannot.
 
-    is_trained: it is a reward model; else any model, and its head is new.
+    is_trained: it is a reward model; else any model, and its head is new. is_later: see Speaker.load.
     """
-    found = Speaker.judge_of(run, reference) if is_trained else Speaker.of(run, reference, has_scalar=True)
+    how = {"is_later": is_later}
+    found = Speaker.judge_of(run, reference, **how) if is_trained else Speaker.of(run, reference, has_scalar=True, **how)
     found = found.adapt(lora, run.seed)
     same_tokenizer(policy, found)
     check_reader(prompt_ids, sampling, policy, found)
     say_what_is_slower(run, found.model)
     return found
+
+
+def in_parts(stage: Reinforce, run: Run, model: Model) -> Model:
+    """The same model, which is only read; each rank has a part of it, where nobody needs it whole."""
+    return read_in_parts(model.requires_grad_(False)) if stage.is_read_in_parts and is_spread(machine_of(run)) else model
 
 
 def _key(answer: Example, owner: int) -> tuple[int, bytes]:

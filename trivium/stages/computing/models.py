@@ -28,6 +28,7 @@ from trivium.nn.model import DTYPES, Model
 from trivium.nn.native.block import use, why_not_train
 from trivium.nn.native.decoder import Precision, why_not_native
 from trivium.nn.native.training import Products
+from trivium.nn.promised import weight_of
 from trivium.nn.proxy import Contrast, ProxyModel
 from trivium.nn.vocabulary import with_vocabulary
 from trivium.stages.base import resolve
@@ -54,11 +55,13 @@ class Speaker:
     chats: tuple[ChatFormat, ...] = ()
 
     @staticmethod
-    def load(path: Path, machine: Machine, *, has_scalar: bool = False) -> "Speaker":
+    def load(path: Path, machine: Machine, *, has_scalar: bool = False, is_later: bool = False) -> "Speaker":
         """Read a model directory onto the machine's device, or an adapter's with the model it belongs to, which it is merged into.
 
-        Of a proxy's directory all three models. Raises ArtefactError if one of them, the tokenizer or the chat template is missing,
-        damaged or not understood, or if they do not belong together.
+        Of a proxy's directory all three models. is_later: weights that a trainer spreads over ranks are read only then.
+
+        Raises ArtefactError if one of them, the tokenizer or the chat template is missing, damaged or not understood, or if they do not
+        belong together.
         """
         if is_proxy(path):
             if has_scalar:
@@ -66,7 +69,8 @@ class Speaker:
             return proxy_speaker(read_proxy(path), path, machine)
         base = base_of(path)
         tokenizer = Tokenizer.load(base)
-        model = load_merged(path, compute_dtype=DTYPES[machine.precision], has_scalar=has_scalar)
+        later_on = machine.place() if is_later and is_spread(machine) else None
+        model = load_merged(path, compute_dtype=DTYPES[machine.precision], has_scalar=has_scalar, later_on=later_on)
         with_kernels(model, machine)
         return Speaker(model.to(machine.place()), tokenizer, chat_format(read_tokenizer_config(base), tokenizer, base), path)
 
@@ -136,20 +140,20 @@ class Speaker:
         return Example(rendered.tokens[:end], rendered.loss_mask[:end], meta={"stopped": is_stopped})
 
     @staticmethod
-    def of(run: Run, reference: str, *, has_scalar: bool = False) -> "Speaker":
+    def of(run: Run, reference: str, *, has_scalar: bool = False, is_later: bool = False) -> "Speaker":
         """The model behind an option of a stage, as its run computes. Raises what `load` does."""
-        return Speaker.load(resolve(run, reference), machine_of(run), has_scalar=has_scalar)
+        return Speaker.load(resolve(run, reference), machine_of(run), has_scalar=has_scalar, is_later=is_later)
 
     @staticmethod
-    def judge_of(run: Run, reference: str) -> "Speaker":
+    def judge_of(run: Run, reference: str, *, is_later: bool = False) -> "Speaker":
         """The reward model behind an option of a stage. Raises what `load_judge` does."""
-        return Speaker.load_judge(resolve(run, reference), machine_of(run))
+        return Speaker.load_judge(resolve(run, reference), machine_of(run), is_later=is_later)
 
     @staticmethod
-    def load_judge(path: Path, machine: Machine) -> "Speaker":
+    def load_judge(path: Path, machine: Machine, *, is_later: bool = False) -> "Speaker":
         """Read a reward model. Raises ArtefactError as `load` does, and for a model that gives every answer the same score."""
-        found = Speaker.load(path, machine, has_scalar=True)
-        if found.model.scalar_head is None or not found.model.scalar_head.weight.any():
+        found = Speaker.load(path, machine, has_scalar=True, is_later=is_later)
+        if found.model.scalar_head is None or not weight_of(found.model, "scalar_head.weight").any():
             raise ArtefactError(f"{path}: is no reward model: every answer would get the same score; `trivium reward` makes one of it")
         return found
 
@@ -242,7 +246,7 @@ def say_what_is_slower(run: Run, model: Model) -> None:
     if model.device.type != "cpu" and (reason := next(filter(None, (part.why_masks() for part in model.parts)), None)):
         run.log_once(f"packed rows go through fused attention with a mask, which is slower: {reason}")
     for part in model.parts:
-        spread = "the weights are spread over ranks" if world().size > 1 and not machine_of(run).exact else None
+        spread = "the weights are spread over ranks" if is_spread(machine_of(run)) else None
         if machine_of(run).kernels == "native" and (reason := why_not_train(part.trunk) or spread):
             run.log_once(f"no native kernels, which is slower: {reason}")
 
@@ -368,6 +372,11 @@ def check_reader(prompts: Sequence[np.ndarray], sampling: Sampling, speaker: Spe
             f"{reader.base}: reads {reads:,} tokens, but a prompt with its answer may have {longest:,};"
             " lower sampling.max_new_tokens, drop long prompts, or take a model with a longer context"
         )
+
+
+def is_spread(machine: Machine) -> bool:
+    """Whether several ranks train weights of which each has a part."""
+    return world().size > 1 and not machine.exact
 
 
 def machine_of(run: Run) -> Machine:

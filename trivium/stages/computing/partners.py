@@ -16,7 +16,7 @@ from trivium.learn.objectives import GKD, CrossEntropy
 from trivium.nn.adapter import frozen_reference
 from trivium.nn.io.config_json import GUEST
 from trivium.nn.model import Model
-from trivium.stages.computing.judges import Judges
+from trivium.stages.computing.judges import Judges, in_parts
 from trivium.stages.computing.models import Speaker, check_reader, engine_of, same_tokenizer
 from trivium.stages.computing.recorded import Recorded
 from trivium.stages.computing.rollouts import Column, Rollouts, Speaks
@@ -36,14 +36,14 @@ def rollouts_of(
     sampler: who answers, if it is not an engine of ours here.
     """
     size = {"rows": stage.micro_batch_rows, "length": stage.seq_len}
-    reference, critic = frozen_reference(policy.model), judges.critic
+    reference, critic = in_parts(stage, run, frozen_reference(policy.model, is_later=stage.is_read_in_parts)), judges.critic
     rows, mixture, share = stage.prompts_per_phase * stage.answers, stage.opponent, share_of(run)
 
     def said_by(model: Model) -> Column:
-        return shared_column(share, lambda own: column_of(model, own, logprobs, temperature=stage.sampling.temperature, **size))
+        return shared_column(share, model, lambda own: column_of(model, own, logprobs, temperature=stage.sampling.temperature, **size))
 
     def valued_by(model: Model) -> Column:
-        return shared_column(share, lambda own: column_of(model, own, values, **size))
+        return shared_column(share, model, lambda own: column_of(model, own, values, **size))
 
     engine = sampler or SharedEngine(engine_of(run, policy, rows=rows, precision=None if stage.sampler == "auto" else stage.sampler), share)
     return Rollouts(
@@ -73,7 +73,7 @@ def teacher_of(stage: Reinforce, run: Run, policy: Speaker, prompts: Sequence[np
     """
     if not stage.teacher:
         return None
-    teacher = Speaker.of(run, stage.teacher)
+    teacher = Speaker.of(run, stage.teacher, is_later=stage.is_read_in_parts and not isinstance(stage.objective, GKD))
     same_tokenizer(policy, teacher)
     check_reader(prompts, stage.sampling, policy, teacher)
     ours, theirs = policy.model.config, teacher.model.config
@@ -82,7 +82,8 @@ def teacher_of(stage: Reinforce, run: Run, policy: Speaker, prompts: Sequence[np
             f"teacher: {stage.teacher} is a {theirs.family} of {theirs.vocab_size:,} words, the policy a {ours.family} of"
             f" {ours.vocab_size:,}; gkd compares word by word, and guests with guests only; credit=distillation asks only for what was said"
         )
-    return teacher.model.requires_grad_(False)
+    model = teacher.model.requires_grad_(False)
+    return model if isinstance(stage.objective, GKD) else in_parts(stage, run, model)  # which the trainer cuts itself
 
 
 def beside_of(stage: Reinforce, run: Run, policy: Speaker) -> Beside | None:

@@ -61,8 +61,8 @@ class Separate:
 
     def generate(self, prompts: Sequence[np.ndarray], sampling: Sampling, *, seed: int, purpose: str, step: int) -> list[Example]:
         """Answers to prompts, as those of Engine.generate, with the column policy_step; those of a phase may be there already."""
-        self._policy.model.gather()  # by all ranks: one of them publishes what it is
-        return made_once(partial(self._answered, Batch(prompts, sampling, seed, purpose, step)))
+        with self._policy.model.on_host(is_needed=self._is_main):  # by all ranks: one of them publishes what it is
+            return made_once(partial(self._answered, Batch(prompts, sampling, seed, purpose, step)))
 
     def _answered(self, batch: Batch) -> list[Example]:
         step = batch.step

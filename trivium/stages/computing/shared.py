@@ -15,7 +15,9 @@ from trivium.core.run import Run
 from trivium.core.types import Example
 from trivium.generate.engine import Engine
 from trivium.generate.sampling import Sampling
+from trivium.nn.model import Model
 from trivium.stages.computing.models import machine_of
+from trivium.train.annotate import share_for
 from trivium.train.ranks import Share, alone, together
 
 
@@ -41,16 +43,23 @@ class SharedEngine:
         return self.share(answered, prompts)
 
 
-def shared_column(share: Share, read: Callable[[Sequence[Example]], list[np.ndarray]]) -> Callable[[Sequence[Example]], list[np.ndarray]]:
-    """The same reading of answers, shared out."""
-    return lambda answers: share(lambda own, _: read(own), answers)
+def shared_column(
+    share: Share, model: Model, read: Callable[[Sequence[Example]], list[np.ndarray]]
+) -> Callable[[Sequence[Example]], list[np.ndarray]]:
+    """The same reading of answers by a model, shared out."""
+
+    def column(answers: Sequence[Example]) -> list[np.ndarray]:
+        return share_for(model, share)(lambda own, _: read(own), answers)
+
+    return column
 
 
 def shared_scores(share: Share, read: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
     """The same scoring of answers, (N,), shared out; read: (judge, answers)."""
 
     def scored(judge: Any, answers: Sequence[Example]) -> np.ndarray:
-        found = share(lambda own, _: [np.array([score]) for score in read(judge, own)], answers)
+        own_share = share_for(judge.model, share)
+        found = own_share(lambda own, _: [np.array([score]) for score in read(judge, own)], answers)
         return np.concatenate(found) if found else np.zeros(0)
 
     return scored

@@ -16,6 +16,7 @@ from trivium.plan.search import Choice, Training, best
 from trivium.plan.step import efficiency
 from trivium.plan.timeline import Batch, Timeline, asynchronous, colocated, one_step_off
 from trivium.stages.base import Work
+from trivium.stages.finetune import ByReward, Finetune
 from trivium.stages.machine import Machine
 from trivium.stages.planning.jobs import Job, extra_flops, shape_of
 from trivium.stages.prefer import Prefer
@@ -113,13 +114,19 @@ def plan_cluster(jobs: list[Job], cluster: Cluster, fit: LayerFit | None = None,
 def training_of(job: Job, fit: LayerFit | None = None, *, is_fp8: bool = False) -> Training:
     """What a training stage asks of a cluster."""
     assert job.config is not None
-    copies, reads = 1, int(isinstance(job.stage, Prefer) and job.stage.keeps_reference)
+    copies, wholes, reads, apart = 1, 0, int(isinstance(job.stage, Prefer) and job.stage.keeps_reference), False
     if isinstance(job.stage, Reinforce):
         copies, reads = 1 + job.stage.has_critic, 1 + len(job.stage.reward_model)
+        # an engine of ours in a process of its own has the weights whole too, on the same device
+        apart = job.stage.is_read_in_parts
+        wholes = 0 if apart and isinstance(job.stage.engine, Servers) else 1 if apart else copies
+    elif isinstance(job.stage, Finetune):  # whose answers are scored, or whose vocabulary may grow
+        wholes = int(isinstance(job.stage.select, ByReward) or job.stage.template == "synthesizer")
     trained = None if job.lora is None else job.lora.num_parameters(job.config)
     return Training(
         shape_of(job.config), int(plain(job.stage)["seq_len"]), job.update_tokens, head_tokens=HEAD_CHUNK,
-        trained=trained, copies=copies, read_only=reads * (trained is None), is_fp8=is_fp8,  # adapters share the weights below
+        trained=trained, copies=copies, wholes=wholes if trained is None else copies,  # adapters are small,
+        read_only=reads * (trained is None and not apart), read_apart=reads * apart, is_fp8=is_fp8,  # and share the weights below
         share=fit.share if fit else 0.0, margin=fit.margin if fit else 0.0,
     )  # fmt: skip
 

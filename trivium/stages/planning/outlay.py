@@ -84,7 +84,7 @@ def _memory(each: StagePlan, choice: Choice, fit: LayerFit | None) -> Section:
     found, tag = choice.memory, "calibrated" if fit and fit.margin else "assumed"
     terms = {
         "states": (found.states, "weights, gradients and Adam's moments in fp32, sharded"),
-        "whole weights": (found.whole, "in fp32, while they are spread, measured, sampled or saved: not at the time of the last three"),
+        "whole weights": (found.whole, "in fp32, while they are sampled from or spread: not at the time of the last three"),
         "models beside": (found.beside, "that are only read, and frozen weights, in fp32"),
         "gathered weights": (found.gathered, "two layers under way, embedding and head, and their gradients"),
         "activations": (found.activations, f"recomputed: {choice.layout.recompute}"),
