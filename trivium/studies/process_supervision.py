@@ -99,7 +99,7 @@ class ProcessSupervision:
     def trials(self, preset: Preset) -> Sequence[Trial]:
         longer = {"sampling": {"max_new_tokens": 80}}  # three digits
         sums = {"arithmetic": {"largest": 999, "num_demonstrations": 4000, "num_prompts": 4000}}
-        larger = {"pretrain": {"depth": 6, "width": 384}, **sums, "judged": longer, "answers": {**longer, "answers": 64}}
+        larger = {"pretrain": {"depth": 6, "width": 384}, **sums, "judged": longer, "answers": longer}
         return [Trial("process_supervision", larger if preset == "gpu" else {})]
 
     def find(self, folders: Sequence[Path]) -> Finding:
