@@ -40,7 +40,7 @@ class Point:
 POINTS = (
     Point("before the ranks have met", 1, "trivium.train.ranks", "joined"),
     Point("while rank 0 writes token shards and the other waits", 0, "trivium.stages.tokenize", "write_shard"),
-    Point("before the weights are spread", 1, "trivium.train.trainer", "shard"),
+    Point("before the weights are spread", 1, "trivium.train.spread", "shard"),
     Point("while held-out text is read", 1, "trivium.evals.bits_per_byte", "BitsPerByte.__call__"),
     Point("between the backward pass of an update and its norm", 1, "trivium.train.trainer", "Trainer._clip", call=5),
     Point("before it writes its part of a checkpoint", 1, "trivium.train.checkpoint", "write"),

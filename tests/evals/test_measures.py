@@ -40,9 +40,17 @@ def test_a_perplexity_is_exp_of_the_mean():
     assert byte["value"] == pytest.approx(math.e)
 
 
-def test_nothing_but_ties_is_no_certain_tie():
-    found = measured(rows(*({"win_rate": 0.5} for _ in range(10))), "win_rate")
-    assert (found["value"], found["low"], found["high"]) == (0.5, pytest.approx(0.23659, abs=1e-4), pytest.approx(0.76341, abs=1e-4))
+@pytest.mark.parametrize(
+    ("wins", "value", "low", "high"),
+    [(0, 0.5, 0.236593, 0.763407), (1, 0.55, 0.27367, 0.798577)],  # Wilson of 5 and of 5.5 in 10: another win tells no less
+)
+def test_nothing_but_ties_is_no_certain_tie(wins, value, low, high):
+    found = measured(rows(*({"win_rate": 1.0 if item < wins else 0.5} for item in range(10))), "win_rate")
+    assert (found["value"], found["low"], found["high"]) == pytest.approx((value, low, high), abs=1e-5)
+
+
+def test_grades_that_are_all_the_same_have_no_interval():
+    assert measured(rows(*({"grade": 7.0} for _ in range(20))), "grade") == {"value": 7, "low": None, "high": None, "n": 20, "stderr": 0}
 
 
 def test_one_item_has_no_interval():

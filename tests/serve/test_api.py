@@ -8,6 +8,7 @@ import pytest
 from tests.nn.io_models import STOPS, TOKENIZER
 from tests.serve.conftest import MODELS, client_of, make_worker, until
 from tests.serve.test_connections import held_at
+from trivium.core.errors import DataError
 from trivium.core.types import Message
 from trivium.generate.engine import Engine
 from trivium.generate.sampling import Sampling
@@ -258,7 +259,13 @@ def test_who_is_too_many_is_told_before_the_prompt_is_read(path, body, monkeypat
             assert client.post(path, json=body).status_code == 429
         assert not read
         assert client.post(path, json=body).status_code == 200
-    assert len(read) == 1
+        assert len(read) == 1
+
+        async def failing(*_):
+            raise DataError("this cannot be read")
+
+        monkeypatch.setattr("trivium.serve.app.run_in_threadpool", failing)
+        assert client.post(path, json=body).status_code == 400
     assert worker.open == 0
 
 

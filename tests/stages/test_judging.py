@@ -6,6 +6,7 @@ import pytest
 
 from trivium.core.errors import ConfigError, DataError
 from trivium.stages.use.judging import judge
+from trivium.stages.use.votes import Votes
 from trivium.text.read import read_matches
 
 
@@ -48,7 +49,9 @@ def test_it_goes_on_where_it_was_left_and_asks_nothing_twice(files, tmp_path, mo
     for words, left in ((["a"] * 5, 7), (["b"] * 20, 0), (["a"], 0)):
         said(monkeypatch, words)
         assert judge(files, tmp_path / "votes", seed=1).endswith(f"{left} of 12 pairs are left")
-    matches = list(read_matches(tmp_path / "votes/votes.jsonl"))
+        with (tmp_path / "votes/votes.jsonl").open("a") as file:
+            file.write('{"prompt": "quest')  # a line that was cut off
+    matches = list(Votes(tmp_path / "votes").given())
     assert len({match.prompt for match in matches}) == len(matches) == 12
 
 

@@ -15,7 +15,7 @@ from trivium.evals import task as tasks
 from trivium.score.rewards import LLMJudge
 from trivium.stages.pipeline import execute
 from trivium.stages.recipe import single
-from trivium.stages.use.person import FILE, Human
+from trivium.stages.use.person import FILE, Human, Terminal
 
 __all__ = ["place"]  # a fixture for every test here
 GRADE, OPINION = "5", "express an opinion"
@@ -72,6 +72,7 @@ def test_the_card_of_a_person_has_the_records_of_a_models(card, monkeypatch, cap
     assert results("person") == results("model")
     shown = capsys.readouterr().out
     assert shown.count("one of these, please") == 2  # a grade of 8, and a word
+    assert "card: 1 of 6" in shown
     rows = [[json.loads(line) for line in each.splitlines()] for each in items("person")]
     said = {(row["item"], text) for each in rows for row in each for text in row["responses"]}
     pairs = sum(a["responses"] != b["responses"] for a, b in zip(*rows, strict=True))
@@ -101,9 +102,11 @@ def test_who_leaves_goes_on_where_they_were_and_with_other_options_too(card, mon
     for patience in (0, 15, 1000):
         now = sits(monkeypatch, patience)
         if patience < 1000:
-            with pytest.raises(Interrupted, match="what was complete is kept") as stopped:
+            with pytest.raises(Interrupted, match="stopped by the judge .*; what was complete is kept") as stopped:
                 judged("out", "human", card)
             assert stopped.value.exit_code == 130
+            with (Path("out") / FILE).open("a") as file:
+                file.write('{"prompt": [{"role')  # a line that was cut off
             assert not Path("out/results.json").exists()
         else:
             judged("out", "human", card)
@@ -116,11 +119,24 @@ def test_who_leaves_goes_on_where_they_were_and_with_other_options_too(card, mon
     assert not again
 
 
-def test_a_person_compares_answers_to_prompts_once_each(card, monkeypatch):
-    asked = sits(monkeypatch)
-    more = {"tasks": [], "prompts": "p.jsonl", "sampling": {"max_new_tokens": 6}, "judge": "human"}
+def test_a_person_compares_answers_to_prompts_once_each_and_before_anything_is_told_of_them(monkeypatch, capsys):
+    Path("p.jsonl").write_text("".join(json.dumps({"prompt": word}) + "\n" for word in WORDS))
+    more = {"tasks": [], "prompts": "p.jsonl", "sampling": {"max_new_tokens": 6, "temperature": 0}, "judge": "human"}
+    told: list[str] = []
+
+    def answer(self, *_, **__):
+        told.append(Path("out/log.txt").read_text())
+        return "t"
+
+    monkeypatch.setattr("rich.console.Console.input", answer)
     execute(single("evaluate", options(**more)), Path("out"), quiet=True)
-    assert 0 < len(asked) <= 3
+    assert 0 < len(told) <= 8
+    assert not any("response_words" in each for each in told)
+    assert "response_words" in Path("out/log.txt").read_text()
+    assert "pair 1 of 8" in capsys.readouterr().out
+    again = sits(monkeypatch, 0)
+    execute(single("evaluate", options(**more, seed=2)), Path("out"), quiet=True)  # which draws other orders
+    assert not again
     table = {(row["stage"], row["measure"]): row["value"] for row in results("out")}
     assert table["other", "judge_win_rate"] == 0.5
 
@@ -141,8 +157,23 @@ def test_a_judge_without_a_kind_is_a_model_and_what_is_wrong_is_one_line(card):
             judge(given)
 
 
-def test_a_line_that_is_no_verdict_is_named(card):
-    Path("out").mkdir()
-    (Path("out") / FILE).write_text('{"prompt": []}\n')
-    with pytest.raises(DataError, match=f"{FILE}: a line is no verdict"):
-        judged("out", "human", card)
+VERDICT = {"prompt": [{"role": "user", "content": "king"}], "responses": ["sea"], "asked": "good", "allowed": ["yes", "no"], "said": "no"}
+
+
+@pytest.mark.parametrize("wrong", [{"responses": [["sea"]]}, {"said": "maybe"}, {"said": None}, {"prompt": "king"}, {"allowed": 1}])
+def test_a_line_that_is_no_verdict_is_named(wrong, tmp_path):
+    path = tmp_path / FILE
+    path.write_text(json.dumps(VERDICT) + "\n")
+    Human().open(tmp_path, 1)
+    path.write_text(json.dumps(VERDICT) + "\n" + json.dumps(VERDICT | wrong) + "\n")
+    with pytest.raises(DataError, match=f"{path} line 2: is no verdict"):
+        Human().open(tmp_path, 1)
+
+
+def test_an_answer_is_shown_as_it_is_and_bytes_that_are_no_text_are_asked_for_again(monkeypatch, capsys):
+    typed = iter([b"\xff", b"a"])
+    monkeypatch.setattr("rich.console.Console.input", lambda *_, **__: next(typed).decode())
+    terminal = Terminal()
+    terminal.show((), ["x[:100:] :heart: [bold]"], head="1 of 1")
+    assert terminal.ask("which? ", "ab") == "a"
+    assert "x[:100:] :heart: [bold]\none of these, please" in capsys.readouterr().out

@@ -10,10 +10,10 @@ KEPT = "what was complete is kept; the same command goes on from there"
 
 
 class Interrupted(TriviumError):
-    """The run was asked to stop and has saved; exit code 128 + signal (130, 143, 138)."""
+    """The run was asked to stop and has saved; exit code 128 + signal (130, 143, 138). by: who asked, if not by that signal itself."""
 
-    def __init__(self, signal_number: int, saved: str) -> None:
-        super().__init__(f"stopped by {signal.Signals(signal_number).name}; {saved}")
+    def __init__(self, signal_number: int, saved: str, by: str = "") -> None:
+        super().__init__(f"stopped by {by or signal.Signals(signal_number).name}; {saved}")
         self.exit_code = 128 + signal_number
 
 

@@ -29,14 +29,14 @@ def values_of(rows: Sequence[Row], measure: str) -> list[float]:
 
 
 def measured(rows: Sequence[Row], measure: str) -> dict[str, Any]:
-    """{value, low, high, n, stderr} of one measure.
+    """{value, low, high, n, stderr} of one measure; numbers that are all the same say as little of how far they spread as one does.
 
     stderr: the standard deviation over sqrt(n), so sqrt(p (1 - p) / (n - 1)) of a share; of a perplexity by its slope (delta method).
     """
     values = values_of(rows, measure)
     n = len(values)
-    is_share = set(values) <= {0.0, 1.0} or (n > 1 and set(values) == {0.5})  # nothing but ties: Student's would have no width
-    value, low, high = share_interval(sum(values), n) if is_share else mean_interval(values)
+    is_share, has_spread = set(values) <= {0.0, 0.5, 1.0}, len(set(values)) > 1  # a tie is half a win
+    value, low, high = share_interval(sum(values), n) if is_share else mean_interval(values if has_spread else values[:1])
     stderr = float(np.std(values, ddof=1)) / math.sqrt(n) if n > 1 else None
     if measure.endswith(EXPONENTIAL):
         value, low, high = (None if end is None else math.exp(min(end, 700.0)) for end in (value, low, high))

@@ -12,7 +12,7 @@ from trivium.core.errors import DataError
 from trivium.core.seeds import generator
 
 Z_95 = 1.959963984540054
-FEW = 5  # that differ from all the others: fewer say too little of what was not seen for drawing them again
+FEW = 5  # where fewer differ from all the others, they say too little of what was not seen for drawing them again
 T_95 = (12.70620, 4.30265, 3.18245, 2.77645, 2.57058, 2.44691, 2.36462, 2.30600, 2.26216, 2.22814)  # degrees of freedom 1 to 10
 RESAMPLES = 1000  # of curves and ratios
 _CHUNK = 1 << 20  # resampled values at a time: 8 MB
@@ -80,7 +80,7 @@ def paired_bootstrap(a: Sequence[float], b: Sequence[float], seed: int, *, resam
     """Mean of a - b, item by item, with its 95 % percentile interval over resampled items; the same for the same seed.
 
     Efron and Tibshirani 1993, "An Introduction to the Bootstrap", ch. 13; for paired systems Koehn 2004 (EMNLP, W04-3250). Items drawn
-    again hold no difference that was not seen, so where all items but FEW have the same one the interval is at least as wide as that of
+    again hold no difference that was not seen, so where fewer than FEW differ from all the others it is at least as wide as that of
     the same items and two more, one with the largest difference in each direction (Bonett and Price 2012, JEBS 37:479, for shares).
     Costs O(resamples * items) time. Raises DataError if the two differ in length, are empty or not finite.
     """
@@ -100,7 +100,7 @@ def paired_bootstrap(a: Sequence[float], b: Sequence[float], seed: int, *, resam
 def ratio_bootstrap(sums: Sequence[float], counts: Sequence[float], seed: int) -> tuple[float, float, float]:
     """The sum of sums over that of counts, a share, with its 95 % percentile interval over resampled items.
 
-    Where all items but FEW have the same share, at least as wide as the score interval of so many trials. Raises DataError as
+    Where fewer than FEW items differ from all the others, at least as wide as the score interval of so many trials. Raises DataError as
     `share_interval` and the others do.
     """
     both_N2 = np.stack([_checked(sums, "ratio_bootstrap"), _checked(counts, "ratio_bootstrap")], axis=1)
@@ -122,7 +122,7 @@ def curve_bootstrap(curves_NK: np.ndarray, seed: int) -> tuple[np.ndarray, np.nd
 
 
 def is_almost_constant(values_N: np.ndarray) -> bool:
-    """Whether most values, and all but FEW, are the same but for rounding."""
+    """Whether most values are the same but for rounding, and fewer than FEW are others."""
     _, counts = np.unique(np.round(values_N / (np.abs(values_N).max() or 1.0), 9), return_counts=True)
     return bool(counts.max() > len(values_N) / 2 and len(values_N) - counts.max() < FEW)
 

@@ -163,19 +163,19 @@ class Evaluate:
             table += Tasks(run, judge, self.limit, self.rows)(models, self.tasks, self.corpus)
             for line in told(table, json.loads((run.folder / "tasks.json").read_text())):
                 run.log(line)
-        first = self._baseline(run) if self.baseline else None
-        judgements: list[dict[str, Any]] = []
+        tables = [self._baseline(run)] if self.baseline else []
         scores: dict[str, list[float | None]] = {}
         judged: dict[str, dict[str, list[float]]] = {}
         for name, path in models.items() if self.prompts else ():
             found, shown, scores[name] = self._one(run, name, path)
             judged[name] = found.judged
-            if first is not None:
-                judgements += found.win_rates(first, judge)
-            first = first or found
-            table += found.rows
+            tables.append(found)
             samples += shown
-            run.log(f"{name:<10} " + "  ".join(f"{row['measure']} {row['value']:.3f}" for row in found.rows))
+        judgements = [row for found in tables[1:] for row in found.win_rates(tables[0], judge)]
+        # only now that nobody judges any more: a person would know whose answers are long
+        for found in tables[1:] if self.baseline else tables:
+            table += found.rows
+            run.log(f"{found.stage:<10} " + "  ".join(f"{row['measure']} {row['value']:.3f}" for row in found.rows))
         run.leave("results.json", table)
         if self.prompts:
             run.leave("samples.json", samples)

@@ -41,8 +41,8 @@ COMPUTE, COMPUTE_GROWTH = Spread(1e25, 1e26, level=0.9), Spread(0.5, 0.7, is_log
 class DataStock:
     """With the published inputs unless one's own are given. tokens: of the largest data set in 2024.
 
-    systems: a file with `year` (2023.15) and `tokens` of data sets, for their growth, such as the systems.csv beside this file. stock: of
-    text worth reading, repeats included, in tokens, that do not grow.
+    systems: a file with `year` (2023.15) and `tokens` of data sets, for their growth, as the systems.csv beside this file. stock: of text
+    worth reading, repeats included, in tokens, that do not grow.
     """
 
     name: ClassVar = "stock"

@@ -142,10 +142,11 @@ class Tasks:
             if task.named is None or not task.named.needs_judge:
                 continue
             draw, models = generator(self.run.seed, f"a person's items of {task.name}"), list(task.rows)
-            for place in draw.permutation(len(task.items)).tolist():
-                for which in draw.permutation(len(models)).tolist():
-                    rows = task.rows[models[which]]
-                    [rows[place]] = graded_rows(task.named, [task.items[place]], [rows[place]], self.judge)
+            order = [(place, model) for place in draw.permutation(len(task.items)) for model in draw.permutation(models).tolist()]
+            for number, (place, model) in enumerate(order, start=1):
+                self.judge.head = f"{task.name}: {number:,} of {len(order):,}"
+                rows = task.rows[model]
+                [rows[place]] = graded_rows(task.named, [task.items[place]], [rows[place]], self.judge)
 
     def _duels(self, task: Asked) -> Iterator[dict[str, Any]]:
         """Of a dialogue how often the judge finds each other model's answers better than the first one's."""

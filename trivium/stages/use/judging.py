@@ -11,12 +11,11 @@ from pathlib import Path
 from trivium.core.errors import ConfigError, DataError
 from trivium.core.seeds import generator
 from trivium.core.types import Match, Message
-from trivium.stages.use.person import END, Terminal
+from trivium.stages.use.person import END, SCORES, Terminal
 from trivium.stages.use.votes import Votes
 from trivium.text.read import check_head, read_conversations
 
 Turns = tuple[Message, ...]
-SCORES = {"a": 1.0, "b": 0.0, "t": 0.5}  # of the answer that is shown first
 QUESTION = "which is better? a, b, t (they are equal), s (skip), q (stop): "
 
 

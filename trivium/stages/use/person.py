@@ -15,15 +15,14 @@ from typing import Any, Literal
 from rich.console import Console
 
 from trivium.core.config import component
-from trivium.core.errors import DataError
 from trivium.core.interrupt import KEPT, Interrupted
 from trivium.core.seeds import generator
 from trivium.core.types import Message
 from trivium.score.rewards.llm_judge import CRITERIA
 from trivium.score.said import Said
 from trivium.stages.use.traces import printable
-from trivium.stages.use.votes import append
-from trivium.text.read import read_fields
+from trivium.stages.use.votes import append, has_lines
+from trivium.text.rows import Row, rows
 from trivium.text.write import plain_turns
 
 FILE = "verdicts.jsonl"
@@ -35,7 +34,7 @@ class Terminal:
     """What a person is shown and asked."""
 
     def __init__(self) -> None:
-        self.console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+        self.console = Console(highlight=False, emoji=False, soft_wrap=not sys.stdout.isatty())
 
     def show(self, prompt: Sequence[Message], answers: Sequence[str], *, head: str) -> None:
         """A conversation and its answers, by letters if there are several."""
@@ -52,6 +51,8 @@ class Terminal:
                 said = self.console.input(question, markup=False).strip().lower()
             except (EOFError, KeyboardInterrupt):
                 return END
+            except UnicodeDecodeError:
+                said = ""
             if said in {*allowed, END}:
                 return said
             self.console.print("one of these, please")
@@ -74,18 +75,19 @@ class Human:
 
 @dataclass(slots=True)
 class Person:
-    """A judge that can be asked, as that of `score/rewards/llm_judge.py` can. path: of the verdicts."""
+    """A judge that can be asked, as that of `score/rewards/llm_judge.py` can. path: of the verdicts. head: stands above what is shown."""
 
     path: Path
     seed: int
+    head: str = ""
     _given: dict[tuple[Any, ...], str] = field(default_factory=dict)
     _terminal: Terminal = field(default_factory=Terminal)
     _shown: Said | None = None
     criteria: str = CRITERIA
 
     def __post_init__(self) -> None:
-        if self.path.exists() and self.path.stat().st_size:
-            self._given = {_key(row): str(row["said"]) for row in map(_checked, read_fields(self.path))}
+        for row in rows(self.path) if has_lines(self.path) else ():
+            self._given |= _verdict(row)
 
     def words(self, answers: Sequence[Said], criteria: str, allowed: Sequence[str]) -> list[str]:
         """One of the allowed words about each answer. Raises Interrupted when the person stops."""
@@ -98,7 +100,8 @@ class Person:
         """
         draw = generator(self.seed, "a person's pairs")
         is_swapped, won = draw.random(len(pairs)) < 0.5, [0.5] * len(pairs)
-        for place in draw.permutation(len(pairs)).tolist():
+        for number, place in enumerate(draw.permutation(len(pairs)).tolist(), start=1):
+            self.head = f"pair {number:,} of {len(pairs):,}"
             one, other = pairs[place][::-1] if is_swapped[place] else pairs[place]
             if one.response != other.response:
                 score = self._better(one, other)
@@ -109,7 +112,7 @@ class Person:
         row = {"prompt": plain_turns(said.prompt), "responses": [said.response], "asked": criteria, "allowed": list(allowed)}
         if _key(row) not in self._given:
             if self._shown != said:
-                self._terminal.show(said.prompt, [said.response], head=f"{len(self._given):,} verdicts so far")
+                self._terminal.show(said.prompt, [said.response], head=self.head)
                 self._shown = said
             short = {word[0]: word for word in allowed} if len({word[0] for word in allowed}) == len(allowed) else {}
             values = f"{allowed[0]} to {allowed[-1]}, the best" if len(allowed) > 2 else " or ".join(allowed)
@@ -119,8 +122,10 @@ class Person:
 
     def _better(self, one: Said, other: Said) -> float:
         row = {"prompt": plain_turns(one.prompt), "responses": [one.response, other.response], "asked": "better", "allowed": list(SCORES)}
+        if (swapped := self._given.get(_key({**row, "responses": [other.response, one.response]}))) is not None:
+            return 1 - SCORES[swapped]  # as another seed showed them
         if _key(row) not in self._given:
-            self._terminal.show(one.prompt, [one.response, other.response], head=f"{len(self._given):,} verdicts so far")
+            self._terminal.show(one.prompt, [one.response, other.response], head=self.head)
             self._shown = None
             self._keep(row, self._asked(f"which is better? a, b, t (they are equal), {END} (stop): ", SCORES))
         return SCORES[self._given[_key(row)]]
@@ -128,7 +133,7 @@ class Person:
     def _asked(self, question: str, allowed: Collection[str]) -> str:
         said = self._terminal.ask(question, allowed)
         if said == END:
-            raise Interrupted(signal.SIGINT, KEPT)
+            raise Interrupted(signal.SIGINT, KEPT, by="the judge (q, Ctrl-C or the end of input)")
         return said
 
     def _keep(self, row: Mapping[str, Any], said: str) -> None:
@@ -141,11 +146,12 @@ def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
     return turns, tuple(row["responses"]), row["asked"], tuple(row["allowed"])
 
 
-def _checked(row: Mapping[str, Any]) -> Mapping[str, Any]:
+def _verdict(row: Row) -> dict[tuple[Any, ...], str]:
+    given = row.values
     try:
-        _key(row)
-        if row["said"] in row["allowed"]:
-            return row
+        found = {_key(given): given["said"]} if given["said"] in given["allowed"] else {}
     except (KeyError, TypeError):
-        pass
-    raise DataError(f"{FILE}: a line is no verdict; take it out, and the person is asked again")
+        found = {}
+    if not found:
+        row.fail("is no verdict; take the line out, and the person is asked again")
+    return found

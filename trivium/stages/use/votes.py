@@ -5,6 +5,7 @@ import json
 import os
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ class Votes:
 
     def given(self) -> Iterator[Match]:
         """Those that are there. Raises DataError for a line that is none."""
-        if self.path.exists() and self.path.stat().st_size:
+        if has_lines(self.path):
             yield from read_matches(self.path)
 
     def add(self, match: Match) -> None:
@@ -45,21 +46,35 @@ def append(path: Path, row: Mapping[str, Any]) -> None:
         line = json.dumps(row, ensure_ascii=False).encode() + b"\n"
     except UnicodeEncodeError:
         raise DataError("a text is not valid Unicode (a lone surrogate)") from None
+    with _opened(path) as (file, closed):
+        size = os.fstat(file).st_size
+        if os.write(file, closed + line) < len(closed + line):
+            os.ftruncate(file, size)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        os.fsync(file)
+
+
+def has_lines(path: Path) -> bool:
+    """Whether there is something to read; a last line that was cut off is no more."""
+    if not path.exists():
+        return False
+    with _opened(path) as (file, _):
+        return os.fstat(file).st_size > 0
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[int, bytes]]:
+    """The file, and what is to stand before the next line."""
     with disk_errors(path):
         file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         try:
-            closed = _close(file)
-            size = os.fstat(file).st_size
-            if os.write(file, closed + line) < len(closed + line):
-                os.ftruncate(file, size)
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            os.fsync(file)
+            yield file, _close(file)
         finally:
             os.close(file)
 
 
 def _close(file: int) -> bytes:
-    """What is to stand before the next line. A last line that was cut off is taken away: nobody was told that it is kept."""
+    """What is to stand before the next line. A last one that was cut off is taken away: nobody was told that it is kept."""
     size = os.fstat(file).st_size
     if not size or os.pread(file, 1, size - 1) == b"\n":
         return b""
