@@ -34,6 +34,7 @@ class NextTokens:
         self._pool = torch.cuda.graph_pool_handle() if self.device.type == "cuda" else None
         self._steps: dict[int, Recorded] = {}
         self._weights: list[int] = []
+        self.follow()
 
     def follow(self) -> None:
         """Weights may lie elsewhere now, as those of a model that ranks gather anew do: then forget what was recorded where they were."""
