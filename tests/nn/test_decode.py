@@ -31,6 +31,24 @@ def test_a_step_says_what_the_whole_text_says_and_rows_that_wait_change_nothing(
             torch.testing.assert_close(found[rows], exact[rows, at], rtol=0, atol=1e-4)
 
 
+def test_what_was_recorded_of_weights_that_have_moved_since_is_recorded_again():
+    model = tiny_model()
+    step, weight = NextTokens(model.trunk, Cache(model.config, 1, 64, torch.float32), 1, 64), model.trunk.final_norm.weight
+
+    def recorded() -> Recorded:
+        step.follow()
+        with torch.no_grad():
+            step([0], [1], [0])
+        [found] = step._steps.values()
+        return found
+
+    first = recorded()
+    weight.data.mul_(2)
+    assert recorded() is first
+    weight.data = weight.data.clone()
+    assert recorded() is not first
+
+
 def test_a_copy_in_compute_precision_gives_the_same_bits_and_follows():
     model = tiny_model()
     model.trunk.compute_dtype = torch.bfloat16

@@ -43,11 +43,12 @@ def edit_weights(folder: Path, **tensors: torch.Tensor | None) -> None:
 
 
 def refused(folder: Path, *, match: str) -> None:
-    """Loading says why in one line that names the folder."""
-    with pytest.raises(ArtefactError, match=match) as caught:
-        load_model(folder)
-    assert str(folder) in str(caught.value)
-    assert "\n" not in str(caught.value)
+    """Loading says why in one line that names the folder, where weights are read later too."""
+    for later_on in (None, "cpu"):
+        with pytest.raises(ArtefactError, match=match) as caught:
+            load_model(folder, later_on=later_on).gather()
+        assert str(folder) in str(caught.value)
+        assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,18 @@
 """Three models as one: the golden vector, the identities bit for bit, and readings that are those of the sum."""
 
 import math
+from typing import cast
 
 import numpy as np
 import pytest
 import torch
 
 from tests.nn.tiny import VOCAB, tiny_model
+from trivium.core.errors import ConfigError
 from trivium.core.types import example
+from trivium.nn.context import ModelInContext
 from trivium.nn.proxy import Contrast, ProxyModel
+from trivium.nn.stretch import Stretch
 from trivium.train.annotate import column_of, entropies, logprobs
 
 BASE, EXPERT, ANTI = (tiny_model(seed=seed) for seed in (0, 1, 2))
@@ -112,3 +116,8 @@ def test_its_shape_is_the_least_of_theirs_and_its_weights_count_once():
     assert (model.config.vocab_size, model.config.max_seq_len) == (VOCAB, 32)
     assert model.num_parameters == BASE.num_parameters + wide.num_parameters
     assert math.isfinite(float(said(model).sum()))
+
+
+def test_its_rows_are_not_shared_by_ranks():
+    with pytest.raises(ConfigError, match="parallel.context spreads the rows of our own transformer, not of a proxy; set it to 1"):
+        ModelInContext(ProxyModel(BASE, EXPERT, ANTI, Contrast()), cast(Stretch, None))

@@ -24,6 +24,7 @@ from trivium.generate import samplers
 from trivium.generate.engine import Engine
 from trivium.generate.own_sampler import OwnSampler
 from trivium.nn.io.directory import save_model
+from trivium.nn.model import Model
 from trivium.stages import sampler_process
 from trivium.stages.computing import separate
 from trivium.stages.pipeline import execute
@@ -87,6 +88,14 @@ def test_without_a_lag_another_process_samples_what_this_one_would(options, monk
 @pytest.mark.parametrize("lag", [1, 3])
 def test_with_a_lag_a_run_goes_on_with_the_same_bits(lag, beside, monkeypatch):
     killed_once("reinforce", 3, monkeypatch, phases=6, **{**GRPO, "passes": 1, "minibatches": 1}, **native(lag))
+
+
+@pytest.mark.parametrize(("method", "lag", "published"), [("remax", 0, 3), ("grpo", 0, 3), ("grpo", 1, 2)])
+def test_weights_are_gathered_only_where_answers_are_asked_for_under_them(method, lag, published, beside, monkeypatch):
+    gathered, on_host = [], Model.on_host
+    monkeypatch.setattr(Model, "on_host", lambda model, **how: gathered.append(how) or on_host(model, **how))
+    run("reinforce", phases=3, **METHODS[method], **native(lag))
+    assert len(gathered) == published + 1  # and when it is saved
 
 
 def test_an_adapter_is_sampled_merged(beside):

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -108,11 +109,11 @@ def learned(is_read: bool, parallel: Parallel = APART) -> tuple[Trainer, dict[st
 
 
 def kept(folder: Path, rank: int) -> dict[str, torch.Tensor]:
-    """The weights after the second of three updates, which were measured best, out of a checkpoint of after the third."""
+    """The weights after the second of three updates, which rank 0 measured best, out of a checkpoint of after the third."""
     found = {}
     for name in ("straight", "restored"):
         case, model = CASES["cross-entropy"], CASES["cross-entropy"].model()
-        trainer, scores = case.trainer(model), iter((1.0, 3.0, 2.0))
+        trainer, scores = case.trainer(model), iter((3.0, 2.0, 1.0) if rank else (1.0, 3.0, 2.0))
         best = Best(model, [lambda scores=scores: {"score": [next(scores)]}], lambda _: True, by="score")
         with (Run if rank == 0 else Follower)(folder / "best", quiet=True) as run:
             run.begin("finetune", {})
@@ -129,6 +130,7 @@ def kept(folder: Path, rank: int) -> dict[str, torch.Tensor]:
                 checkpoints.wait()
             dist.barrier()
         assert {weight.to_local().device.type for weight in best.weights.values()} == {"cpu"}
+        model.gather()  # as who measures it by its answers does
         best.take_back()
         model.gather()
         found |= {f"{name}/model.{weight}": tensor.detach().clone() for weight, tensor in model.named_parameters()}
@@ -137,14 +139,15 @@ def kept(folder: Path, rank: int) -> dict[str, torch.Tensor]:
 
 def promised(folder: Path) -> None:
     """A model that is drawn or read only when it is cut has the shards of one that was whole before, to the bit."""
-    config = tiny_config(tie_head=True)
+    config, stored = tiny_config(tie_head=True, num_kv_heads=2), partial(load_model, folder / "stored")
     pairs = {
-        "drawn": (initialise(Model(config), 3), drawn_later(config, 3, "cpu", compute_dtype=torch.float32)),
-        "read": (load_model(folder / "stored"), load_model(folder / "stored", later_on="cpu")),
-        "judge": (load_model(folder / "stored", has_scalar=True), load_model(folder / "stored", has_scalar=True, later_on="cpu")),
+        "drawn": (lambda: initialise(Model(config), 3), lambda: drawn_later(config, 3, "cpu", compute_dtype=torch.float32)),
+        "read": (stored, partial(stored, later_on="cpu")),
+        "judge": (partial(stored, has_scalar=True), partial(stored, has_scalar=True, later_on="cpu")),
     }
-    for shared in (Parallel(), Parallel(context=2)):
-        for name, models in pairs.items():
+    for shared in (Parallel(), Parallel(context=2), Parallel(tensor=2)):
+        for name, made in pairs.items():
+            models = [make() for make in made]
             with arranged(shared):
                 copies = [CASES["cross-entropy"].trainer(model).model for model in models]
             assert all(weight.isnan().all() for weight in models[1].parameters()), name
@@ -152,7 +155,6 @@ def promised(folder: Path) -> None:
             assert weights[0].keys() == weights[1].keys()
             for weight, whole in weights[0].items():
                 assert torch.equal(local_part(whole), local_part(weights[1][weight])), (name, weight)
-        pairs = {"drawn": (initialise(Model(config), 3), drawn_later(config, 3, "cpu", compute_dtype=torch.float32))}
 
 
 def more(parameters: Any) -> int:

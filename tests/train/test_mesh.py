@@ -1,5 +1,6 @@
 """How ranks are cut, by hand; and what wrapping a model does on a cluster that is only pretended: rank 0 of 64, whose peers say nothing."""
 
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -15,10 +16,11 @@ from trivium.core.errors import ConfigError
 from trivium.core.types import example
 from trivium.data.pack import pack
 from trivium.learn.objectives import CrossEntropy
+from trivium.learn.objectives.preference import TDPO
 from trivium.learn.optim import AdamW
 from trivium.learn.reduce import Counts
 from trivium.learn.schedules import Schedule
-from trivium.nn.adapter import adapt
+from trivium.nn.adapter import adapt, frozen_reference
 from trivium.nn.batch import Batch
 from trivium.nn.lora import LoRA
 from trivium.nn.model import Model
@@ -218,6 +220,17 @@ def test_a_rank_holds_one_number_of_each_weight_that_nobody_reads():
             model.gather()
             assert held_by(model) == 4 * size
             trainer.let_go()
+
+
+def test_of_what_a_policy_is_compared_with_a_rank_keeps_its_part_alone():
+    with pretended(8, Parallel()):
+        model = tiny_model()
+        reference = frozen_reference(model)
+        where = weakref.ref(reference.trunk.embed.weight)
+        trainer = Trainer("policy", model, TDPO(), AdamW()(model), schedule=Schedule(), steps=1, reference=reference)
+        del reference
+        assert where() is None
+        assert all(isinstance(weight, DTensor) for weight in trainer.loss.parameters())
 
 
 def test_what_is_spread_is_not_copied_before(monkeypatch):

@@ -196,7 +196,7 @@ class ModuleReader:
         self._cache.end(row)
 
     def renew(self) -> None:
-        """See Reader: the module is the trainer's, so only a copy of it has to follow. No row is in use any more."""
+        """See Reader: the module is the trainer's, so only copies and recordings have to follow. No row is in use any more."""
         for row in range(self.rows):
             self._cache.end(row)
         self.follow()
@@ -205,6 +205,8 @@ class ModuleReader:
         """See Reader."""
         if self._copy is not None:
             self._copy.refresh()
+        if self._next is not None:
+            self._next.follow()
 
 
 def free_bytes(device: torch.device) -> int:

@@ -27,7 +27,7 @@ class ModelInContext:
     """
 
     def __init__(self, model: Model, stretch: Stretch) -> None:
-        if not isinstance(model.trunk, Transformer) or len(model.parts) > 1:
+        if len(model.parts) > 1 or not isinstance(model.trunk, Transformer):
             raise ConfigError(f"parallel.context spreads the rows of our own transformer, not of a {model.config.family}; set it to 1")
         self.model, self.stretch = model, stretch
 

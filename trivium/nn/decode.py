@@ -33,6 +33,15 @@ class NextTokens:
         self._inputs = torch.zeros(3, rows, 1, dtype=torch.int64, device=self.device)  # tokens, positions, and where they are written
         self._pool = torch.cuda.graph_pool_handle() if self.device.type == "cuda" else None
         self._steps: dict[int, Recorded] = {}
+        self._weights: list[int] = []
+        self.follow()
+
+    def follow(self) -> None:
+        """Weights may lie elsewhere now, as those of a model that ranks gather anew do: then forget what was recorded where they were."""
+        weights = [weight.data_ptr() for weight in self.trunk.parameters()]
+        if weights != self._weights:
+            self._steps.clear()
+        self._weights = weights
 
     def __call__(self, rows: Sequence[int], tokens: Sequence[int], positions: Sequence[int]) -> Tensor:
         """Logits after the new token of each of these rows, (rows, V) with a row for those that wait; overwritten by the next call."""

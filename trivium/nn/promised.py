@@ -20,11 +20,10 @@ def is_hollow(weight: Tensor) -> bool:
 
 
 class Promised:
-    """Where the weights of a model come from that has none. names: of its parameters; read: one of them, on the CPU."""
+    """Where the weights of a model come from that has none on its device. names: of its parameters; read: one of them, on the CPU."""
 
-    def __init__(self, names: Collection[str], read: Callable[[str], Tensor]) -> None:
-        self.names, self.read = frozenset(names), read
-        self._device: torch.device | str = "cpu"  # where the model is, while its weights are on the host
+    def __init__(self, names: Collection[str], read: Callable[[str], Tensor], device: torch.device | str) -> None:
+        self.names, self.read, self.device = frozenset(names), read, device
 
     def __deepcopy__(self, memo: dict[int, object]) -> "Promised":
         """What is promised to a model is to its copy."""
@@ -32,19 +31,18 @@ class Promised:
 
     def gather(self, model: Model) -> None:
         """Keep the promise for good."""
-        self._fill(model, model.device)
+        self._fill(model, self.device)
         model.source = None
 
     def gather_on_host(self, model: Model, *, is_needed: bool) -> None:
         """Keep it until they are let go."""
-        self._device = model.device
         if is_needed:
             self._fill(model, "cpu")
 
     def let_go(self, model: Model) -> None:
         """Take them from the model again."""
         for _, weight in self._own(model):
-            weight.data = hollow(weight.shape, self._device)
+            weight.data = hollow(weight.shape, self.device)
 
     def fill(self, module: nn.Module, names: Mapping[nn.Parameter, str]) -> list[nn.Parameter]:
         """Give those parameters of a part of the model that are promised their weights, on their device; which these are."""
@@ -76,5 +74,5 @@ def drawn_later(config: ModelConfig, seed: int, device: torch.device | str, *, c
     if config.tie_head:
         model.trunk.head.weight = model.trunk.embed.weight
     model.trunk.fill_tables()
-    model.source = Promised(shapes, lambda name: drawn(config, name, torch.empty(shapes[name]), seed))
+    model.source = Promised(shapes, lambda name: drawn(config, name, torch.empty(shapes[name]), seed), device)
     return model.to(device)

@@ -102,8 +102,9 @@ class Prefer:
         reference, order = None, {"groups_per_step": self.batch_size, "seed": run.seed, "purpose": "pairs"}
         if self.reference_update is not None:
             reference = MovingReference(self.reference_update, Groups(groups, **order), speaker.model, **size)
-        compared = frozen_reference(speaker.model) if isinstance(self.objective, TDPO) else None
-        trainer = trainer_of(run, self, speaker, self.objective, reference=compared)  # as long as it has not trained, it is the reference
+        trainer = trainer_of(  # as long as it has not trained, it is the reference; nobody here holds the one that it compares with
+            run, self, speaker, self.objective, reference=frozen_reference(speaker.model) if isinstance(self.objective, TDPO) else None
+        )
         heldout = HeldoutPairs.read(self, speaker, run) if self.heldout is not None else None
         if self.reference_update is None and "ref_logprobs" in self.objective.needs:
             read = Groups(groups, **order).read_within(self.steps).tolist()  # of the others nobody asks what the reference says

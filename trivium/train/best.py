@@ -8,6 +8,7 @@ from torch import Tensor
 
 from trivium.nn.model import Model
 from trivium.train.parallel import like
+from trivium.train.ranks import heard
 from trivium.train.spread import put, trained
 
 Measure = Callable[[], Mapping[str, Sequence[float]]]  # metric -> a value for each held-out item; their mean is the metric
@@ -33,7 +34,8 @@ class Best:
         """Measure after update number `done`, if it is due."""
         if not self.is_due(done):
             return
-        found = {name: float(np.mean(values)) for name, values in self.measured().items()}
+        # each rank keeps its part of the best weights, so all hear which those are
+        found = heard({name: float(np.mean(values)) for name, values in self.measured().items()})
         metrics |= found
         if self.log is not None:
             self.log(f"after update {done:,}: " + ", ".join(f"{name} {value:.4g}" for name, value in found.items()))

@@ -158,7 +158,7 @@ def _promised(
         _check_tie(read(HEAD), read(EMBED), path)
     is_stored = model.config.tie_head or HEAD in shapes  # that of a reward model is not
     shapes |= {} if is_stored else {HEAD: shapes[EMBED]}
-    model.source = Promised(shapes, lambda name: read(name) if is_stored or name != HEAD else torch.zeros(shapes[HEAD]))
+    model.source = Promised(shapes, lambda name: read(name) if is_stored or name != HEAD else torch.zeros(shapes[HEAD]), device)
     return {name: hollow(shape, device) for name, shape in shapes.items()}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -124,9 +125,8 @@ def judge(
 
     is_trained: it is a reward model; else any model, and its head is new. is_later: see Speaker.load.
     """
-    how = {"is_later": is_later}
-    found = Speaker.judge_of(run, reference, **how) if is_trained else Speaker.of(run, reference, has_scalar=True, **how)
-    found = found.adapt(lora, run.seed)
+    read = Speaker.judge_of if is_trained else partial(Speaker.of, has_scalar=True)
+    found = read(run, reference, is_later=is_later).adapt(lora, run.seed)
     same_tokenizer(policy, found)
     check_reader(prompt_ids, sampling, policy, found)
     say_what_is_slower(run, found.model)

@@ -33,7 +33,7 @@ from trivium.stages.computing.judges import Judges
 from trivium.stages.computing.models import Speaker, engine_of, machine_of
 from trivium.stages.phases import prompts_of
 from trivium.stages.samplers import InProcess, OtherProcess, Servers
-from trivium.train.ranks import made_once
+from trivium.train.ranks import heard, made_once
 
 if TYPE_CHECKING:
     from trivium.stages.reinforce import Reinforce
@@ -61,24 +61,32 @@ class Separate:
 
     def generate(self, prompts: Sequence[np.ndarray], sampling: Sampling, *, seed: int, purpose: str, step: int) -> list[Example]:
         """Answers to prompts, as those of Engine.generate, with the column policy_step; those of a phase may be there already."""
-        with self._policy.model.on_host(is_needed=self._is_main):  # by all ranks: one of them publishes what it is
-            return made_once(partial(self._answered, Batch(prompts, sampling, seed, purpose, step)))
+        batch = Batch(prompts, sampling, seed, purpose, step)
+        unasked = self._unasked(batch)
+        if heard(bool(unasked) and step != self._published):
+            with self._policy.model.on_host(is_needed=self._is_main):
+                if self._is_main:
+                    self._publish(step)
+        return made_once(partial(self._answered, batch, unasked))
 
-    def _answered(self, batch: Batch) -> list[Example]:
-        step = batch.step
-        if batch.purpose != "rollout":  # the scores of the phase made it needed, so it could not be asked for ahead
-            self._publish(step)
-            return self._samplers.submit(batch).result()
-        for phase in range(step, min(step + self._max_lag + 1, self._phases)):
-            if phase not in self._ready and phase not in self._pending:
-                self._publish(step)
-                ahead = batch if phase == step else replace(batch, prompts=self._asked(phase), step=phase)
-                self._pending[phase] = self._samplers.submit(ahead)
-        self._wait(step)
-        return self._ready.pop(step)
+    def _unasked(self, batch: Batch) -> list[Batch]:
+        """What is to be asked for now: what the scores of a phase make needed, or the phases from this one on; as rank 0 sees it."""
+        if batch.purpose != "rollout":
+            return [batch]
+        ahead = range(batch.step, min(batch.step + self._max_lag + 1, self._phases))
+        phases = [phase for phase in ahead if phase not in self._ready and phase not in self._pending]
+        return [batch if phase == batch.step else replace(batch, prompts=self._asked(phase), step=phase) for phase in phases]
+
+    def _answered(self, batch: Batch, unasked: Sequence[Batch]) -> list[Example]:
+        asked = {each.step: self._samplers.submit(each) for each in unasked}
+        if batch.purpose != "rollout":
+            return asked[batch.step].result()
+        self._pending |= asked
+        self._wait(batch.step)
+        return self._ready.pop(batch.step)
 
     def state(self) -> dict[str, Tensor]:
-        """The answers that were asked for ahead, which are waited for; asked of rank 0, which has them."""
+        """The answers that were asked for ahead, which are waited for; rank 0 has them."""
         for phase in list(self._pending):
             self._wait(phase)
         return {f"{phase}.{name}": tensor for phase, answers in self._ready.items() for name, tensor in _tensors(answers).items()}
@@ -100,9 +108,7 @@ class Separate:
             self._ready[phase] = self._pending.pop(phase).result()
 
     def _publish(self, version: int) -> None:
-        """Let the samplers have the weights of now, once a phase."""
-        if version == self._published:
-            return
+        """Let the samplers have the weights of now."""
         self._published = version
         model = self._policy.model
         if model.base_fingerprint is not None:  # samplers know nothing of adapters

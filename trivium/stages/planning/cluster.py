@@ -5,6 +5,7 @@ from functools import cached_property
 
 from trivium.core.config import plain
 from trivium.core.errors import ConfigError
+from trivium.learn.objectives.preference import TDPO
 from trivium.nn.flops import HEAD_CHUNK
 from trivium.plan.calibration import LayerFit
 from trivium.plan.devices import GPUS_PER_NODE, Cluster, devices
@@ -115,6 +116,8 @@ def training_of(job: Job, fit: LayerFit | None = None, *, is_fp8: bool = False) 
     """What a training stage asks of a cluster."""
     assert job.config is not None
     copies, wholes, reads, apart = 1, 0, int(isinstance(job.stage, Prefer) and job.stage.keeps_reference), False
+    if isinstance(job.stage, Prefer) and isinstance(job.stage.objective, TDPO) and job.lora is None:
+        wholes, apart = 1, True  # whole until the trainer cuts it
     if isinstance(job.stage, Reinforce):
         copies, reads = 1 + job.stage.has_critic, 1 + len(job.stage.reward_model)
         # an engine of ours in a process of its own has the weights whole too, on the same device
