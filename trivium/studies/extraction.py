@@ -6,7 +6,7 @@ as long as every token so far was the likeliest one, decoding stands in the same
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -49,6 +49,8 @@ class LookupTable:
 
     It has of a model what `leading_matches` asks for.
     """
+
+    source: ClassVar[None] = None
 
     def __init__(self, texts: Sequence[np.ndarray], *, prompt: int, length: int) -> None:
         self.known = {tuple(map(int, text[:prompt])): list(map(int, text[prompt : prompt + length])) for text in texts}
