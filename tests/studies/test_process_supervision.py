@@ -106,7 +106,7 @@ def test_the_study_goes_from_text_to_page(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "text.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in _documents(60)))
     few = {"steps": 150, "batch_size": 16, "seq_len": 96}
-    asked = {"answers": 4, "sampling": {"max_new_tokens": 30}}
+    asked = {"answers": 4, "sampling": {"max_new_tokens": 30, "temperature": 1.0}}
     options = {
         "machine": MACHINE, "prepare": {"sources": ["text.jsonl"], "heldout_share": 0.1}, "tokenize": {"vocab_size": 320},
         "pretrain": {"depth": 1, "width": 32, "seq_len": 96, "batch_tokens": 384, "micro_batch_rows": 4, "steps": 4, "evaluate_every": 4},
