@@ -117,7 +117,10 @@ def main(words: Sequence[str] | None = None) -> int:
     """Check, tell; the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
     parser.add_argument("folder", type=Path)
-    results = checks(parser.parse_args(words).folder)
+    folder = parser.parse_args(words).folder
+    if not (folder / BOARD).is_file():
+        parser.error(f"{folder}: is no folder with {BOARD} in it")
+    results = checks(folder)
     for is_right, said in results:
         print(f"{'right' if is_right else 'WRONG'}  {said}")
     failed = sum(not is_right for is_right, _ in results)
